@@ -1,0 +1,45 @@
+"""Ready-made vectors in memory as a source."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexes.errors import InputError
+from indexes.records import Item, Skip, Source
+
+__all__ = ["ArrayShard", "source_of_array"]
+
+_ROWS = 8192  # a shard
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayShard:
+    """Some rows of an array; an item's id is its row number."""
+
+    vectors: np.ndarray  # (n, d) float32
+    first: int
+
+    @property
+    def name(self) -> str:
+        return f"rows-{self.first:012d}"
+
+    def identity(self) -> str:
+        return hashlib.blake2b(np.ascontiguousarray(self.vectors).tobytes(), digest_size=16).hexdigest()
+
+    def read(self) -> Iterator[Item | Skip]:
+        for number, row in enumerate(self.vectors, start=self.first):
+            if np.isfinite(row).all():
+                yield Item(f"row#{number}", row)
+            else:
+                yield Skip(f"row#{number}", "not finite")
+
+
+def source_of_array(vectors: np.ndarray) -> Source:
+    """A source over the rows of (n, d); raises InputError for any other shape."""
+    if vectors.ndim != 2 or len(vectors) == 0:
+        raise InputError(f"got an array of shape {vectors.shape}, expected vectors (n ≥ 1, d)")
+    rows = np.asarray(vectors, dtype=np.float32)
+    shards = tuple(ArrayShard(rows[i : i + _ROWS], i) for i in range(0, len(rows), _ROWS))
+    return Source(f"array of shape {rows.shape}", "vector", shards)

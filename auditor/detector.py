@@ -1,0 +1,166 @@
+"""Evidence of origin per item: cross-fitted probes over vectors and neighbours of the reference's components."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from auditor.probe import Probe, calibrate, fit_probe
+from indexes.errors import InputError
+from indexes.hashing import fold_of
+from indexes.search import knn
+
+__all__ = ["FOLDS", "Detector", "Evidence", "fit_detector"]
+
+FOLDS = 5
+_NEIGHBOURS = 3  # nearest exemplars per component whose mean distance is evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the detector says of each item; columns are the components, real first."""
+
+    posteriors: np.ndarray  # (n, K + 1) float64, at equal prior weight of the components
+    nearest: np.ndarray  # (n, K + 1) float32, root mean squared standardised distance to the nearest exemplar
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Log odds of synthetic against real at equal weights of real and all synthetic together, (n,).
+
+        Zero throughout for a reference without generators.
+        """
+        if self.posteriors.shape[1] == 1:
+            return np.zeros(len(self.posteriors))
+        tiny = np.finfo(np.float64).tiny
+        real, synthetic = self.posteriors[:, 0], self.posteriors[:, 1:].mean(1)
+        return np.log(np.maximum(synthetic, tiny)) - np.log(np.maximum(real, tiny))
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """Fold models and exemplars; an item is scored by the model of its own content's fold, which never saw it."""
+
+    mean: np.ndarray  # (d,) of all exemplars
+    scale: np.ndarray  # (d,)
+    exemplars: np.ndarray  # (n, d) float32, standardised
+    component: np.ndarray  # (n,) int64, 0 = real
+    folds: np.ndarray  # (n,) int64
+    probes: tuple[Probe, ...]  # one a fold
+    inverse_temperature: float
+    bias: np.ndarray  # (K + 1,)
+    seed: int
+    device: str = "cpu"
+
+    @property
+    def n_components(self) -> int:
+        return len(self.bias)
+
+    def evidence(self, vectors: np.ndarray, digests: np.ndarray) -> Evidence:
+        """Evidence for (n, d) vectors whose contents have these digests (n, 16)."""
+        folds = fold_of(digests, seed=self.seed, folds=FOLDS)
+        rows = standardise(vectors, self.mean, self.scale)
+        parts = self._part_distances(rows)
+        logits = np.zeros((len(rows), self.n_components))
+        for fold in np.unique(folds) if self.probes else ():
+            of_fold = folds == fold
+            features = neighbour_features(parts[of_fold], excluded=int(fold), width=rows.shape[1])
+            logits[of_fold] = self.probes[fold].logits(rows[of_fold], features)
+        return self._judge(logits, parts, rows.shape[1])
+
+    def _judge(self, logits: np.ndarray, parts: np.ndarray, width: int) -> Evidence:
+        posteriors = special.softmax(self.inverse_temperature * logits + self.bias, axis=1)
+        return Evidence(posteriors, np.sqrt(parts.min(axis=(2, 3)) / width))
+
+    def _part_distances(self, rows: np.ndarray) -> np.ndarray:
+        return part_distances(rows, self.exemplars, self.component, self.folds, device=self.device)
+
+
+def fit_detector(
+    vectors: np.ndarray, component: np.ndarray, digests: np.ndarray, *, seed: int, device: str = "cpu"
+) -> tuple[Detector, Evidence]:
+    """A detector and the out-of-fold evidence of the reference's own items, which has the law of unseen items.
+
+    vectors (n, d), component (n,) with 0 real and 1 … K the generators. Raises InputError when a component has too
+    few items for every fold's training part.
+    """
+    smallest = int(np.bincount(component).min())
+    if smallest < 10 * FOLDS:
+        raise InputError(
+            f"the smallest part of the reference has {smallest} usable items, expected at least {10 * FOLDS}: "
+            "add items to it or leave it out"
+        )
+    folds = fold_of(digests, seed=seed, folds=FOLDS)
+    mean = vectors.mean(0, dtype=np.float64)
+    scale = vectors.std(0, dtype=np.float64)
+    scale = np.where(scale > 1e-6 * (np.abs(mean) + 1e-6), scale, np.inf)  # a constant feature carries nothing
+    rows = standardise(vectors, mean, scale)
+    parts = part_distances(rows, rows, component, folds, device=device, own=np.arange(len(rows)))
+    width = rows.shape[1]
+    logits = np.zeros((len(rows), int(component.max()) + 1))
+    probes: list[Probe] = []
+    for fold in range(FOLDS) if component.any() else ():
+        features = neighbour_features(parts, excluded=fold, width=width)
+        train = folds != fold
+        probe = fit_probe(rows[train], features[train], component[train], seed=seed)
+        logits[~train] = probe.logits(rows[~train], features[~train])
+        probes.append(probe)
+    inverse_temperature, bias = calibrate(logits, component) if probes else (1.0, np.zeros(1))
+    detector = Detector(mean, scale, rows, component, folds, tuple(probes), inverse_temperature, bias, seed, device)
+    return detector, detector._judge(logits, parts, width)
+
+
+def standardise(vectors: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """(vectors − mean) / scale as float32, cut at ten standard deviations so that one wild value cannot decide."""
+    return np.clip((vectors - mean) / scale, -10, 10).astype(np.float32)
+
+
+def part_distances(
+    rows: np.ndarray,
+    exemplars: np.ndarray,
+    component: np.ndarray,
+    folds: np.ndarray,
+    *,
+    device: str,
+    own: np.ndarray | None = None,
+) -> np.ndarray:
+    """Squared distances (n, K + 1, folds, 3) to the nearest exemplars of each component in each fold.
+
+    Kept apart by fold so that one search serves every fold model. With `own`, the exemplar number of each row, a row
+    is not its own neighbour. Where a part has fewer exemplars, infinity fills up.
+    """
+    n_components = int(component.max()) + 1
+    result = np.full((len(rows), n_components, FOLDS, _NEIGHBOURS), np.inf, dtype=np.float32)
+    for k in range(n_components):
+        for fold in range(FOLDS):
+            members = np.flatnonzero((component == k) & (folds == fold))
+            if len(members):
+                result[:, k, fold] = _nearest(rows, exemplars[members], device, None if own is None else (own, members))
+    return result
+
+
+def _nearest(
+    rows: np.ndarray, database: np.ndarray, device: str, own: tuple[np.ndarray, np.ndarray] | None
+) -> np.ndarray:
+    wanted = _NEIGHBOURS + (own is not None)
+    distances, indices = knn(rows, database, min(wanted, len(database)), device=device)
+    if own is not None:
+        itself = own[1][indices] == own[0][:, None]
+        distances = np.sort(np.where(itself, np.inf, distances), axis=1)
+    padded = np.full((len(rows), wanted), np.inf, dtype=np.float32)
+    padded[:, : distances.shape[1]] = distances
+    return padded[:, :_NEIGHBOURS]
+
+
+def neighbour_features(parts: np.ndarray, *, excluded: int, width: int) -> np.ndarray:
+    """Log mean squared distance per dimension to the nearest exemplars outside one fold, (n, K + 1) float32."""
+    kept = np.delete(parts, excluded, axis=2).reshape(len(parts), parts.shape[1], -1)
+    nearest = np.sort(kept, axis=2)[:, :, :_NEIGHBOURS]
+    finite = np.isfinite(nearest)
+    mean = np.where(finite, nearest, 0).sum(2) / np.maximum(finite.sum(2), 1)
+    return np.log(mean / width + 1e-3).astype(np.float32)
+
+
+def component_labels(sizes: Sequence[int]) -> np.ndarray:
+    """Component number of each row when parts of these sizes are stacked."""
+    return np.repeat(np.arange(len(sizes)), sizes)

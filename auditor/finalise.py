@@ -1,0 +1,242 @@
+"""The second pass: from the finished shards to the result; it can be repeated."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from auditor.confounds import confounds_between
+from auditor.fraction import FractionEstimate, estimate_fraction
+from auditor.intervals import Measure, wilson_interval
+from auditor.items import DuplicateCounts, write_items
+from auditor.novelty import unexplained
+from auditor.policy import Policy, check, verdict_of
+from auditor.reference import EncoderRole, Reference
+from auditor.semantic import diversity_measures, fidelity_measures, loss_of
+from auditor.shards import SKIPPED, ShardResult, read_gallery, read_state
+from auditor.state import AuditState, fold_states
+from indexes.errors import InputError
+from indexes.store import write_atomic
+
+__all__ = ["Intent", "finalise", "most_suspicious", "write_result"]
+
+SCHEMA = "madaudit/result/1"
+_GALLERY_SHOWN = 24
+_NO_RISK_MODEL = "no calibrated risk model ships with this version: nothing can be said about the risk yet"
+_TRACES_ONLY = "the encoder sees processing traces and not content: name a --semantic-encoder to measure this"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the set is meant for and how it is to be judged; nothing here changes the evidence."""
+
+    policy: Policy = field(default_factory=Policy)
+    workflow: Mapping[str, Any] = field(default_factory=dict)  # name, generations, real, bias as far as given
+    level: float = 0.95
+    declared: frozenset[str] = frozenset()  # reference-complete
+    seed: int = 0  # of the draws behind the test of fit and the generators' shares
+    is_sample: bool = False  # with --limit: the set stands for a larger one
+
+
+def finalise(
+    shards: Sequence[ShardResult], out: Path, reference: Reference, intent: Intent, source: str
+) -> dict[str, Any]:
+    """Write items/*.parquet and skipped.parquet, and return the result without its `run` and `timing`.
+
+    Raises InputError when not one item could be used.
+    """
+    state = fold_states(read_state(shard) for shard in shards)
+    write_skipped(shards, out)
+    if state.n == 0:
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in state.skipped.items()) or "it is empty"
+        raise InputError(f"nothing in {source} could be used ({reasons}): expected {reference.evidence.kind}s")
+    fraction = estimate_fraction(
+        reference.calibration,
+        state.scores,
+        rng=np.random.default_rng(intent.seed),
+        level=intent.level,
+        is_sample=intent.is_sample,
+        assume_reference_complete="reference-complete" in intent.declared,
+    )
+    duplicates = write_items(shards, out / "items", reference, fraction)
+    return result_of(state, fraction, duplicates, reference, intent, source)
+
+
+def result_of(
+    state: AuditState,
+    fraction: FractionEstimate,
+    duplicates: DuplicateCounts,
+    reference: Reference,
+    intent: Intent,
+    source: str,
+) -> dict[str, Any]:
+    """The result document, everything but `run` and `timing`."""
+    fidelity, diversity = _semantic_answers(state, reference, intent.level)
+    diversity["measures"]["duplicates"] = _duplicate_measure(duplicates, intent)
+    answer = _fraction_fields(fraction)
+    answer["histogram"] = _histogram(state, reference)
+    answer["unexplained"] = unexplained(state.novel, state.n, len(reference.nearest), level=intent.level).as_json()
+    policy = intent.policy
+    loss = diversity["loss"]
+    checks = [
+        check("synthetic_fraction", policy.synthetic_fraction, answer, _undetermined_reason(fraction)),
+        check("diversity_loss", policy.diversity_loss, loss, loss["reason"]),
+        check("mad_risk", policy.mad_risk, None, _NO_RISK_MODEL),
+    ]
+    return {
+        "schema": SCHEMA,
+        "verdict": verdict_of(checks, policy.required),
+        "source": source,
+        "n_items": state.n,
+        "skipped": dict(state.skipped),
+        "synthetic_fraction": answer,
+        "diversity": diversity,
+        "fidelity": fidelity,
+        "mad_risk": _no_risk(intent),
+        "checks": [asdict(c) for c in checks],
+        "confounds": _confounds(state, reference),
+        "formats": dict(state.formats),
+        "reference": reference.summary(),
+        "encoder": _encoder_fields(reference),
+        "policy": policy.as_json(),
+        "workflow": dict(intent.workflow),
+        "declared": sorted(intent.declared),
+    }
+
+
+def _undetermined_reason(fraction: FractionEstimate) -> str | None:
+    return fraction.reason if fraction.status == "undetermined" else None
+
+
+def _fraction_fields(fraction: FractionEstimate) -> dict[str, Any]:
+    conditional = fraction.if_reference_matches
+    return {
+        "estimate": _number(fraction.estimate),
+        "low": fraction.low,
+        "high": fraction.high,
+        "level": fraction.level,
+        "status": fraction.status,
+        "method": fraction.method,
+        "reason": fraction.reason,
+        "assumes": "every generator present resembles one of the reference's; the real items come from its sources",
+        "by_generator": {label: _triple(m) for label, m in fraction.by_generator.items()},
+        "if_reference_matches": _triple(conditional),
+        "estimators": {name: _number(value) for name, value in fraction.estimators.items()},
+        "fit_p_value": _number(fraction.fit_p_value),
+        "separation": fraction.separation,
+        "n": fraction.n,
+    }
+
+
+def _histogram(state: AuditState, reference: Reference) -> dict[str, Any]:
+    """Counts of log-odds scores of the incoming set and of each component of the reference, over the same edges."""
+    calibration = reference.calibration
+    components = zip(calibration.labels, calibration.components, strict=True)
+    return {
+        "edges": calibration.edges.tolist(),
+        "incoming": state.scores.histogram.tolist(),
+        "reference": {label: c.histogram.tolist() for label, c in components},
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _triple(measure: Measure) -> dict[str, Any]:
+    return {"estimate": _number(measure.value), "low": _number(measure.low), "high": _number(measure.high)}
+
+
+def _semantic_answers(state: AuditState, reference: Reference, level: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    if state.semantic is None or reference.semantic is None:
+        missing = Measure(math.nan, reason=_TRACES_ONLY)
+        fidelity = dict.fromkeys(("frechet", "precision", "density"), missing)
+        diversity = dict.fromkeys(("vendi", "coverage", "recall", "effective_rank"), missing)
+        loss = missing
+    else:
+        space, sample = reference.semantic, state.sample
+        fidelity = fidelity_measures(state.semantic, sample, space, level=level)
+        diversity = diversity_measures(state.semantic, sample, space, level=level)
+        loss = loss_of(sample, space, level=level)
+    return (
+        {"measures": {name: m.as_json() for name, m in fidelity.items()}},
+        {
+            "loss": {**_triple(loss), "n": loss.n, "reason": loss.reason},
+            "measures": {name: m.as_json() for name, m in diversity.items()},
+        },
+    )
+
+
+def _duplicate_measure(duplicates: DuplicateCounts, intent: Intent) -> dict[str, Any]:
+    """The share of exact copies: counted, so without error unless the set stands for a larger one."""
+    share = duplicates.within / duplicates.n
+    low, high = (share, share)
+    if intent.is_sample:
+        low, high = wilson_interval(duplicates.within, duplicates.n, level=intent.level)
+    measure = Measure(share, low, high, duplicates.n).as_json()
+    return {**measure, "of_reference": duplicates.of_reference / duplicates.n}
+
+
+def _no_risk(intent: Intent) -> dict[str, Any]:
+    return {
+        "probability": {"estimate": None, "low": None, "high": None},
+        "status": "undetermined",
+        "reason": _NO_RISK_MODEL,
+        "workflow": dict(intent.workflow),
+        "horizon": intent.workflow.get("generations"),
+        "tier": "audit",
+        "trajectory": [],
+    }
+
+
+def _confounds(state: AuditState, reference: Reference) -> list[dict[str, str]]:
+    def of(*components: int) -> tuple[dict[str, int], dict[str, int]]:
+        return (
+            _total([reference.formats[c] for c in components]),
+            _total([reference.sizes[c] for c in components]),
+        )
+
+    incoming = (state.formats, state.sizes)
+    everything = of(*range(len(reference.labels)))
+    found = confounds_between("incoming", incoming, everything, ("the incoming set", "the reference"))
+    if len(reference.labels) > 1:
+        synthetic = of(*range(1, len(reference.labels)))
+        titles = ("the reference's real part", "its synthetic part")
+        found += confounds_between("reference", of(0), synthetic, titles)
+    return found
+
+
+def _total(tables: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {key: sum(t.get(key, 0) for t in tables) for key in sorted({k for t in tables for k in t})}
+
+
+def _encoder_fields(reference: Reference) -> dict[str, Any]:
+    def fields(role: EncoderRole | None) -> dict[str, str] | None:
+        return None if role is None else asdict(role)
+
+    return {"evidence": fields(reference.evidence), "semantic": fields(reference.semantic_encoder)}
+
+
+def write_skipped(shards: Sequence[ShardResult], out: Path) -> None:
+    """Everything that could not be used, with its path and reason, in one Parquet file."""
+    table = pa.concat_tables([pq.read_table(shard.folder / SKIPPED) for shard in shards])
+    temporary = out / "skipped.parquet.partial"
+    pq.write_table(table, temporary)
+    temporary.replace(out / "skipped.parquet")
+
+
+def most_suspicious(shards: Sequence[ShardResult]) -> list[dict[str, Any]]:
+    """The gallery of the whole set, most suspicious first."""
+    entries = [entry for shard in shards for entry in read_gallery(shard)]
+    return sorted(entries, key=lambda e: (-e["score"], e["id"]))[:_GALLERY_SHOWN]
+
+
+def write_result(out: Path, result: Mapping[str, Any]) -> None:
+    """Write result.json, last of all: it vouches for the rest."""
+    write_atomic(out / "result.json", json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False).encode())

@@ -1,0 +1,82 @@
+"""Named results with intervals, and the closed forms that make the intervals."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+__all__ = ["Measure", "fieller", "normal_interval", "wilson_interval"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number with its interval and the number of items behind it; nan where none was asked for or can be had."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    n: int = 0
+    reference: float = math.nan  # the same statistic for a real sample of the same size
+    reason: str | None = None  # why the value is nan
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as the result file writes them: nan becomes null, no reason leaves no field."""
+        fields = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
+        if fields["reason"] is None:
+            del fields["reason"]
+        return fields
+
+
+def wilson_interval(hits: float, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a proportion (Wilson 1927); [0, 1] for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    z2, p = _z(level) ** 2, hits / n
+    centre, half = (p + z2 / (2 * n)) / (1 + z2 / n), math.sqrt(z2 * (p * (1 - p) + z2 / (4 * n)) / n) / (1 + z2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def normal_interval(value: float, standard_error: float, *, level: float = 0.95) -> tuple[float, float]:
+    """value ± z·standard error."""
+    return value - _z(level) * standard_error, value + _z(level) * standard_error
+
+
+def fieller(
+    observed: float,
+    means: tuple[float, float],
+    *,
+    incoming: tuple[float, float],
+    calibration: tuple[float, float],
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """The set of π in [0, 1] with (m − (1−π)a − πb)² ≤ z²·V(π), as its smallest enclosing interval.
+
+    V(π) = (1−π)·incoming₀ + π·incoming₁ + (1−π)²·calibration₀ + π²·calibration₁, all of them variances of means.
+    Fieller (1954) for the ratio (m − a)/(b − a): it keeps its level where the ratio's own normal interval does not.
+    Where no π fits, the score lies outside [a, b] by more than chance, and the nearer end is returned as a point.
+    """
+    (a, b), z2 = means, _z(level) ** 2
+    (i0, i1), (c0, c1) = incoming, calibration
+    # (p + q·π)² ≤ z²(v + w·π + u·π²)
+    p, q = observed - a, a - b
+    quadratic = q * q - z2 * (c0 + c1)
+    linear = 2 * p * q - z2 * (i1 - i0 - 2 * c0)
+    constant = p * p - z2 * (i0 + c0)
+    grid = np.concatenate([[0.0, 1.0], _roots_in_unit(quadratic, linear, constant)])
+    inside = grid[quadratic * grid**2 + linear * grid + constant <= 1e-12 * max(1.0, abs(constant))]
+    if len(inside) == 0:
+        nearest = float(np.clip(p / -q, 0.0, 1.0))
+        return nearest, nearest
+    return float(inside.min()), float(inside.max())
+
+
+def _roots_in_unit(quadratic: float, linear: float, constant: float) -> np.ndarray:
+    roots = np.roots([quadratic, linear, constant]) if quadratic else np.roots([linear, constant])
+    real = roots[np.isreal(roots)].real
+    return real[(real >= 0) & (real <= 1)]
+
+
+def _z(level: float) -> float:
+    return float(stats.norm.ppf((1 + level) / 2))

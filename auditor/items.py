@@ -1,0 +1,137 @@
+"""The per-item answers: calibrated score, nearest generator, duplicates and the recommendation to keep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from auditor.diversity import duplicates
+from auditor.fraction import FractionEstimate
+from auditor.reference import Reference
+from auditor.shards import EVIDENCE, ShardResult
+
+__all__ = ["DuplicateCounts", "write_items"]
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateCounts:
+    """Exact copies, by decoded content."""
+
+    within: int  # items that repeat an earlier item of the set
+    of_reference: int  # items that also stand in the reference
+    n: int
+
+
+def write_items(
+    shards: Sequence[ShardResult], folder: Path, reference: Reference, fraction: FractionEstimate
+) -> DuplicateCounts:
+    """Write one Parquet file a shard, and remove files of shards that are no longer part of the set."""
+    folder.mkdir(parents=True, exist_ok=True)
+    evidence = [pq.read_table(shard.folder / EVIDENCE) for shard in shards]
+    table = pa.concat_tables(evidence)
+    log_odds, posteriors = _log_odds(table, fraction, reference)
+    copies, counts = _duplicates_of(table, reference)
+    keep = _keep(log_odds, fraction)
+    start, written = 0, set()
+    for number, (shard, part) in enumerate(zip(shards, evidence, strict=True)):
+        rows = slice(start, start + len(part))
+        path = folder / f"{number:05d}-{shard.folder.name[:12]}.parquet"
+        temporary = path.with_suffix(".partial")
+        pq.write_table(
+            _item_table(part, shard.name, log_odds[rows], posteriors[rows], copies[rows], keep[rows], reference),
+            temporary,
+        )
+        temporary.replace(path)
+        written.add(path)
+        start += len(part)
+    for path in set(folder.iterdir()) - written:
+        path.unlink()
+    return counts
+
+
+def _item_table(
+    part: pa.Table,
+    shard: str,
+    log_odds: np.ndarray,
+    posteriors: np.ndarray,
+    copies: Sequence[str | None],
+    keep: np.ndarray,
+    reference: Reference,
+) -> pa.Table:
+    nearest = _matrix(part["nearest"], len(reference.labels))
+    has_generators = len(reference.labels) > 1
+    score = pa.array(1 / (1 + np.exp(-log_odds))) if has_generators else pa.nulls(len(part), pa.float64())
+    return pa.table(
+        {
+            "id": part["id"],
+            "shard": pa.array([shard.encode("utf-8", "replace").decode()] * len(part), pa.string()),
+            "score": score,
+            "generator": pa.array(_nearest_generator(posteriors, reference.labels), pa.string()),
+            "nearest_real": pa.array(nearest[:, 0], pa.float32()),
+            "nearest_synthetic": pa.array(
+                nearest[:, 1:].min(1) if has_generators else [None] * len(part), pa.float32()
+            ),
+            "novelty": part["novelty"],
+            "duplicate_of": pa.array(copies, pa.string()),
+            "keep": pa.array(keep, pa.bool_()),
+        }
+    )
+
+
+def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
+    return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+
+
+def _log_odds(table: pa.Table, fraction: FractionEstimate, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+    """Log odds of synthetic at the estimated fraction and generator shares, and the posteriors at equal weights.
+
+    Without an estimate the prior is even and the score tells the order only.
+    """
+    posteriors = _matrix(table["posteriors"], len(reference.labels))
+    if len(reference.labels) == 1:
+        return np.zeros(len(posteriors)), posteriors
+    prior = 0.5 if np.isnan(fraction.estimate) else float(np.clip(fraction.estimate, 1e-6, 1 - 1e-6))
+    shares = np.array([m.value for m in fraction.by_generator.values()])
+    if len(shares) == 0 or shares.sum() <= 0:
+        shares = np.ones(len(reference.labels) - 1)
+    tiny = np.finfo(np.float64).tiny
+    synthetic = posteriors[:, 1:] @ (shares / shares.sum())
+    odds = np.log(np.maximum(synthetic, tiny)) - np.log(np.maximum(posteriors[:, 0], tiny))
+    return odds + np.log(prior / (1 - prior)), posteriors
+
+
+def _nearest_generator(posteriors: np.ndarray, labels: tuple[str, ...]) -> list[str | None]:
+    """The most probable generator of items that are more probably synthetic than real at equal weights."""
+    if len(labels) == 1:
+        return [None] * len(posteriors)
+    best = posteriors[:, 1:].argmax(1) + 1
+    is_synthetic = posteriors[:, 1:].mean(1) > posteriors[:, 0]
+    return [labels[b] if s else None for b, s in zip(best, is_synthetic, strict=True)]
+
+
+def _duplicates_of(table: pa.Table, reference: Reference) -> tuple[list[str | None], DuplicateCounts]:
+    n = len(table)
+    digests = np.frombuffer(b"".join(table["digest"].to_pylist()), dtype=np.uint8).reshape(n, 16)
+    ids = table["id"].to_pylist()
+    known = {row.tobytes(): i for row, i in zip(reference.digests, reference.embeddings.ids, strict=True)}
+    first = duplicates(digests)
+    copies: list[str | None] = [ids[f] if f != row else None for row, f in enumerate(first)]
+    of_reference = 0
+    for row in range(n):
+        original = known.get(digests[row].tobytes())
+        of_reference += original is not None
+        if original is not None and copies[row] is None:
+            copies[row] = f"reference:{original}"
+    return copies, DuplicateCounts(int((first != np.arange(n)).sum()), of_reference, n)
+
+
+def _keep(log_odds: np.ndarray, fraction: FractionEstimate) -> np.ndarray:
+    """False for as many of the most suspicious items as the estimate says are synthetic; null without an estimate."""
+    keep = np.full(len(log_odds), None, dtype=object)
+    if not np.isnan(fraction.estimate):
+        keep[:] = True
+        keep[np.argsort(-log_odds, kind="stable")[: round(fraction.estimate * len(log_odds))]] = False
+    return keep

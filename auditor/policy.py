@@ -1,0 +1,102 @@
+"""Thresholds, the checks they make, and the verdict."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from indexes.errors import InputError
+
+__all__ = ["Check", "Policy", "Threshold", "check", "load_policy", "verdict_of"]
+
+Status = Literal["pass", "undetermined", "warn", "fail"]
+_ORDER: tuple[Status, ...] = ("pass", "undetermined", "warn", "fail")
+_ENDS = ("low", "estimate", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Where a quantity begins to warn and to fail, and which end of its interval is compared."""
+
+    warn: float
+    fail: float
+    compare: str  # low | estimate | high
+
+    def __post_init__(self) -> None:
+        if self.compare not in _ENDS:
+            raise InputError(f"policy: compare is {self.compare!r}, expected one of {', '.join(_ENDS)}")
+        if not self.warn <= self.fail:
+            raise InputError(f"policy: warn {self.warn} lies above fail {self.fail}: swap them")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a dataset must satisfy; the defaults warn of 5 % and fail at 20 % synthetic items."""
+
+    synthetic_fraction: Threshold = Threshold(0.05, 0.20, "high")
+    diversity_loss: Threshold = Threshold(0.10, 0.25, "low")
+    mad_risk: Threshold = Threshold(0.20, 0.50, "estimate")
+    required: tuple[str, ...] = ("synthetic_fraction", "diversity_loss")
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "required": list(self.required)}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One threshold applied to one answer."""
+
+    name: str
+    status: Status
+    value: float | None
+    threshold: Mapping[str, Any]
+    reason: str
+
+
+_QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk")
+
+
+def load_policy(path: str | Path | None) -> Policy:
+    """The policy in a YAML file, its missing parts from the defaults; raises InputError for anything unknown."""
+    if path is None:
+        return Policy()
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read the policy {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or set(content) - {*_QUANTITIES, "required"}:
+        raise InputError(f"{path}: expected the keys {', '.join(_QUANTITIES)} and required, found {content!r:.200}")
+    default = Policy()
+    fields: dict[str, Any] = {q: _threshold(q, content[q], getattr(default, q)) for q in _QUANTITIES if q in content}
+    required = content.get("required", default.required)
+    if not isinstance(required, list | tuple) or set(required) - set(_QUANTITIES):
+        raise InputError(f"{path}: required is {required!r}, expected a list of {', '.join(_QUANTITIES)}")
+    return Policy(**fields, required=tuple(required))
+
+
+def _threshold(name: str, given: Any, default: Threshold) -> Threshold:
+    if not isinstance(given, dict) or set(given) - {"warn", "fail", "compare"}:
+        raise InputError(f"policy: {name} is {given!r}, expected {{warn: …, fail: …, compare: low|estimate|high}}")
+    merged = {**asdict(default), **given}
+    if not all(isinstance(merged[k], int | float) and not isinstance(merged[k], bool) for k in ("warn", "fail")):
+        raise InputError(f"policy: warn and fail of {name} must be numbers, found {given!r}")
+    return Threshold(**merged)
+
+
+def check(name: str, threshold: Threshold, answer: Mapping[str, Any] | None, reason: str | None) -> Check:
+    """One check; an answer without the number that is compared is undetermined."""
+    value = None if answer is None or reason is not None else answer[threshold.compare]
+    fields = asdict(threshold)
+    if value is None:
+        return Check(name, "undetermined", None, fields, reason or "the number could not be had")
+    status: Status = "fail" if value >= threshold.fail else "warn" if value >= threshold.warn else "pass"
+    bound = {"fail": f"at or above {threshold.fail}", "warn": f"at or above {threshold.warn}"}
+    said = bound.get(status, f"below {threshold.warn}")
+    return Check(name, status, value, fields, f"{threshold.compare} {value:.4g} is {said}")
+
+
+def verdict_of(checks: Sequence[Check], required: Sequence[str]) -> Status:
+    """The worst status among the required checks in the order pass, undetermined, warn, fail."""
+    return max((c.status for c in checks if c.name in required), key=_ORDER.index, default="pass")

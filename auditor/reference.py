@@ -1,0 +1,271 @@
+"""A trusted reference: real data, known generators, the detector fitted to them, and its calibration scores."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.calibration import Calibration, ScoreCounts, calibration_of
+from auditor.confounds import size_classes
+from auditor.detector import Detector, component_labels, fit_detector, standardise
+from auditor.moments import Moments
+from auditor.parts import Part
+from auditor.probe import Landmarks, Probe
+from auditor.semantic import SemanticReference
+from indexes.errors import ArtifactError, InputError
+from indexes.hashing import sample_keys
+from indexes.records import Embeddings, Kind
+from indexes.store import load_embeddings, read_manifest, save_embeddings, write_manifest
+
+__all__ = ["EncoderRole", "Reference", "build_reference", "load_reference", "save_reference"]
+
+_SCHEMA = "madaudit/reference/1"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderRole:
+    """Which encoder plays a role, so that it can be loaded again and recognised."""
+
+    spec: str
+    fingerprint: str
+    sees: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What incoming sets are compared with; built once, never changed."""
+
+    name: str
+    identity: str  # digest of the content: equal for equal data, encoders and seed
+    labels: tuple[str, ...]  # component labels, real first
+    evidence: EncoderRole
+    semantic_encoder: EncoderRole | None  # None: only traces are seen
+    embeddings: Embeddings  # in the evidence space, components one after another
+    digests: np.ndarray  # (n, 16) uint8
+    detector: Detector
+    calibration: Calibration
+    nearest: np.ndarray  # (n,) float32, ascending: distance of each item to its nearest other
+    semantic: SemanticReference | None
+    formats: tuple[Mapping[str, int], ...]  # of each component
+    sizes: tuple[Mapping[str, int], ...]
+    skipped: Mapping[str, Mapping[str, int]]  # label → reason → count
+    seed: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Items in each component."""
+        return {label: c.n for label, c in zip(self.labels, self.calibration.components, strict=True)}
+
+    def summary(self) -> dict[str, Any]:
+        """What lists and results say of it."""
+        return {
+            "name": self.name,
+            "identity": self.identity,
+            "items": self.counts,
+            "separation": round(self.calibration.separation, 4),
+            "skipped": {label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
+            "seed": self.seed,
+        }
+
+
+def build_reference(
+    name: str,
+    parts: Sequence[Part],
+    *,
+    evidence: EncoderRole,
+    semantic: EncoderRole | None,
+    seed: int,
+    device: str = "cpu",
+) -> Reference:
+    """A reference from encoded parts, the real one first.
+
+    Every part holds the vectors of the evidence encoder and, where the semantic encoder is another one, its vectors
+    second. Items that stand in several parts are left out. Raises InputError for repeated labels or too few items.
+    """
+    labels = tuple(part.label for part in parts)
+    if len(set(labels)) < len(labels):
+        raise InputError(f"the labels {', '.join(labels)} repeat: give every generator its own")
+    parts = _without_shared_items(parts)
+    vectors = np.concatenate([part.vectors[0] for part in parts])
+    digests = np.concatenate([part.digests for part in parts])
+    component = component_labels([len(part.ids) for part in parts])
+    detector, own = fit_detector(vectors, component, digests, seed=seed, device=device)
+    ids = tuple(i for part in parts for i in part.ids)
+    space = None
+    if semantic is not None:
+        order = np.argsort(sample_keys(parts[0].ids, seed=seed), kind="stable")
+        space = SemanticReference(np.ascontiguousarray(parts[0].vectors[-1][order]), device)
+    return Reference(
+        name=name,
+        identity=_identity(vectors, digests, component, evidence, semantic, seed),
+        labels=labels,
+        evidence=evidence,
+        semantic_encoder=semantic,
+        embeddings=Embeddings(vectors, ids, evidence.fingerprint),
+        digests=digests,
+        detector=detector,
+        calibration=calibration_of(own, component, labels),
+        nearest=np.sort(own.nearest.min(1)),
+        semantic=space,
+        formats=tuple(dict(sorted(Counter(part.formats).items())) for part in parts),
+        sizes=tuple(size_classes(part.shapes, evidence.kind) for part in parts),
+        skipped={part.label: part.skipped for part in parts},
+        seed=seed,
+    )
+
+
+def _without_shared_items(parts: Sequence[Part]) -> list[Part]:
+    """The parts without items that stand in more than one of them: of unclear origin, they teach nothing."""
+    owners = Counter(content for part in parts for content in {row.tobytes() for row in part.digests})
+    shared = {content for content, count in owners.items() if count > 1}
+    return [part.without(shared, "stands in another part of the reference too") for part in parts]
+
+
+def _identity(
+    vectors: np.ndarray,
+    digests: np.ndarray,
+    component: np.ndarray,
+    evidence: EncoderRole,
+    semantic: EncoderRole | None,
+    seed: int,
+) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    names = [_SCHEMA, evidence.fingerprint, semantic.fingerprint if semantic else None, seed]
+    digest.update(json.dumps(names).encode())
+    for array in (vectors, digests, component):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def save_reference(folder: Path, reference: Reference) -> None:
+    """Write a reference; its manifest last, so that a folder without one is an interrupted build."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    save_embeddings(folder / "evidence", reference.embeddings)
+    if reference.semantic is not None and reference.semantic_encoder is not None:
+        ids = tuple(str(i) for i in range(len(reference.semantic.vectors)))
+        rows = Embeddings(reference.semantic.vectors, ids, reference.semantic_encoder.fingerprint)
+        save_embeddings(folder / "semantic", rows)
+    np.savez(folder / "fitted.npz", allow_pickle=False, **_arrays(reference))
+    write_manifest(
+        folder,
+        {
+            "schema": _SCHEMA,
+            "name": reference.name,
+            "identity": reference.identity,
+            "labels": list(reference.labels),
+            "evidence": _role_fields(reference.evidence),
+            "semantic": _role_fields(reference.semantic_encoder),
+            "formats": [dict(f) for f in reference.formats],
+            "sizes": [dict(s) for s in reference.sizes],
+            "skipped": {k: dict(v) for k, v in reference.skipped.items()},
+            "seed": reference.seed,
+            "bytes": (folder / "fitted.npz").stat().st_size,
+        },
+    )
+
+
+def load_reference(folder: Path, *, device: str = "cpu") -> Reference:
+    """Read a reference; large arrays stay memory-mapped. Raises ArtifactError where it is missing or damaged."""
+    manifest = read_manifest(folder, _SCHEMA)
+    evidence, semantic = _role(manifest["evidence"]), _role(manifest["semantic"])
+    assert evidence is not None
+    embeddings = load_embeddings(folder / "evidence", encoder=evidence.fingerprint)
+    space = None
+    if semantic is not None:
+        rows = load_embeddings(folder / "semantic", encoder=semantic.fingerprint)
+        space = SemanticReference(np.asarray(rows.vectors), device)
+    path = folder / "fitted.npz"
+    try:
+        if path.stat().st_size != manifest["bytes"]:
+            raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected {manifest['bytes']}: rebuild it")
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}): rebuild the reference") from None
+    labels = tuple(manifest["labels"])
+    return Reference(
+        name=manifest["name"],
+        identity=manifest["identity"],
+        labels=labels,
+        evidence=evidence,
+        semantic_encoder=semantic,
+        embeddings=embeddings,
+        digests=arrays["digests"],
+        detector=_detector(arrays, embeddings.vectors, manifest["seed"], device),
+        calibration=_calibration(arrays, labels),
+        nearest=arrays["nearest"],
+        semantic=space,
+        formats=tuple(manifest["formats"]),
+        sizes=tuple(manifest["sizes"]),
+        skipped=manifest["skipped"],
+        seed=manifest["seed"],
+    )
+
+
+def _role_fields(role: EncoderRole | None) -> dict[str, str] | None:
+    return None if role is None else {f: getattr(role, f) for f in ("spec", "fingerprint", "sees", "kind")}
+
+
+def _role(fields: dict[str, Any] | None) -> EncoderRole | None:
+    return None if fields is None else EncoderRole(**fields)
+
+
+def _arrays(reference: Reference) -> dict[str, np.ndarray]:
+    d, c = reference.detector, reference.calibration
+    arrays = {
+        "mean": d.mean,
+        "scale": d.scale,
+        "component": d.component,
+        "folds": d.folds,
+        "calibration": np.array([d.inverse_temperature, *d.bias]),
+        "edges": c.edges,
+        "centres": c.centres,
+        "histograms": np.stack([k.histogram for k in c.components]),
+        "n": np.array([k.n for k in c.components]),
+        "totals": np.stack([k.posteriors.total for k in c.components]),
+        "outers": np.stack([k.posteriors.outer for k in c.components]),
+        "nearest": reference.nearest,
+        "digests": reference.digests,
+    }
+    for i, probe in enumerate(d.probes):
+        arrays |= {
+            f"probe{i}_points": probe.landmarks.points,
+            f"probe{i}_gamma": np.array(probe.landmarks.gamma),
+            f"probe{i}_whitening": probe.landmarks.whitening,
+            f"probe{i}_weights": probe.weights,
+            f"probe{i}_intercept": probe.intercept,
+        }
+    return arrays
+
+
+def _detector(a: Mapping[str, np.ndarray], vectors: np.ndarray, seed: int, device: str) -> Detector:
+    count = Counter(name.partition("_")[0] for name in a if name.startswith("probe"))
+    probes = tuple(
+        Probe(
+            Landmarks(a[f"probe{i}_points"], float(a[f"probe{i}_gamma"]), a[f"probe{i}_whitening"]),
+            a[f"probe{i}_weights"],
+            a[f"probe{i}_intercept"],
+        )
+        for i in range(len(count))
+    )
+    exemplars = standardise(vectors, a["mean"], a["scale"])
+    inverse_temperature, *bias = a["calibration"].tolist()
+    return Detector(
+        a["mean"], a["scale"], exemplars, a["component"], a["folds"], probes, inverse_temperature, np.array(bias),
+        seed, device,
+    )  # fmt: skip
+
+
+def _calibration(a: Mapping[str, np.ndarray], labels: tuple[str, ...]) -> Calibration:
+    components = tuple(
+        ScoreCounts(h, Moments(int(n), total, outer))
+        for h, n, total, outer in zip(a["histograms"], a["n"], a["totals"], a["outers"], strict=True)
+    )
+    return Calibration(labels, a["edges"], a["centres"], components)

@@ -1,0 +1,172 @@
+"""AuditState: everything an audit must remember of the items it has seen, mergeable."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.calibration import ScoreCounts
+from auditor.moments import Moments
+from indexes.errors import ArtifactError, InputError
+
+__all__ = ["SAMPLE_SIZE", "AuditState", "Sample", "SemanticSums", "fold_states", "load_state", "save_state"]
+
+SAMPLE_SIZE = 4096  # items whose vectors are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The items with the smallest keys: a simple random sample that does not depend on order or sharding."""
+
+    keys: np.ndarray  # (k,) uint64, ascending
+    ids: tuple[str, ...]
+    evidence: np.ndarray  # (k, d) float32
+    semantic: np.ndarray  # (k, d') float32; width 0 without a semantic encoder
+
+    def __add__(self, other: "Sample") -> "Sample":
+        return smallest(
+            np.concatenate([self.keys, other.keys]),
+            self.ids + other.ids,
+            np.concatenate([self.evidence, other.evidence]),
+            np.concatenate([self.semantic, other.semantic]),
+        )
+
+
+def smallest(keys: np.ndarray, ids: tuple[str, ...], evidence: np.ndarray, semantic: np.ndarray) -> Sample:
+    """The sample of SAMPLE_SIZE smallest keys, ties ordered by id."""
+    order = np.lexsort((np.array(ids, dtype=object), keys))[:SAMPLE_SIZE]
+    return Sample(keys[order], tuple(ids[i] for i in order), evidence[order], semantic[order])
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticSums:
+    """What fidelity and diversity need, in the space of the semantic encoder."""
+
+    raw: Moments
+    unit: Moments  # of rows scaled to length one
+    precise: int  # items inside at least one real ball
+    ball_total: int  # Σ number of real balls around an item
+    ball_squares: int  # Σ of its square
+    covered: np.ndarray  # (anchors,) bool, real balls that hold at least one item
+
+    def __add__(self, other: "SemanticSums") -> "SemanticSums":
+        return SemanticSums(
+            self.raw + other.raw,
+            self.unit + other.unit,
+            self.precise + other.precise,
+            self.ball_total + other.ball_total,
+            self.ball_squares + other.ball_squares,
+            self.covered | other.covered,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditState:
+    """Counts and sets merge exactly; float sums are as exact as the order of addition (`fold_states` fixes it)."""
+
+    n: int
+    skipped: Mapping[str, int]  # reason → count
+    formats: Mapping[str, int]
+    sizes: Mapping[str, int]  # size class → count
+    novel: int  # items further out than 95 % of the reference
+    scores: ScoreCounts
+    sample: Sample
+    semantic: SemanticSums | None
+
+    def __add__(self, other: "AuditState") -> "AuditState":
+        if (self.semantic is None) != (other.semantic is None):
+            raise InputError("cannot merge a state with a semantic encoder and one without: audit both alike")
+        return AuditState(
+            self.n + other.n,
+            _added(self.skipped, other.skipped),
+            _added(self.formats, other.formats),
+            _added(self.sizes, other.sizes),
+            self.novel + other.novel,
+            self.scores + other.scores,
+            self.sample + other.sample,
+            None if self.semantic is None or other.semantic is None else self.semantic + other.semantic,
+        )
+
+
+def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted((Counter(first) + Counter(second)).items()))
+
+
+def fold_states(states: Iterable[AuditState]) -> AuditState:
+    """The sum over shards in canonical order, in a fixed binary tree: ((0+1)+(2+3))+((4+5)+…).
+
+    Partial sums are merged over aligned blocks of 2^i shards only, so the bytes do not depend on who computed which
+    shard when. At most log₂(shards) states are held.
+    """
+    blocks: list[tuple[int, AuditState]] = []  # (height, sum of 2^height shards), heights descending
+    for state in states:
+        height = 0
+        while blocks and blocks[-1][0] == height:
+            state = blocks.pop()[1] + state
+            height += 1
+        blocks.append((height, state))
+    if not blocks:
+        raise InputError("there is no finished shard to add up")
+    return reduce(lambda right, left: left + right, [block for _, block in reversed(blocks)])
+
+
+def save_state(path: Path, state: AuditState) -> None:
+    """Write a state as .npz without pickles; symmetric sums as their upper triangle."""
+    arrays: dict[str, Any] = {
+        "counts": np.array([state.n, state.novel], dtype=np.int64),
+        "tables": np.array(json.dumps([dict(state.skipped), dict(state.formats), dict(state.sizes)])),
+        "histogram": state.scores.histogram,
+        "keys": state.sample.keys,
+        "ids": np.array(json.dumps(state.sample.ids)),
+        "evidence": state.sample.evidence,
+        "semantic": state.sample.semantic,
+        **_packed("posteriors", state.scores.posteriors),
+    }
+    if state.semantic is not None:
+        s = state.semantic
+        arrays |= {
+            "balls": np.array([s.precise, s.ball_total, s.ball_squares], dtype=np.int64),
+            "covered": np.packbits(s.covered),
+            "anchors": np.array(len(s.covered)),
+            **_packed("raw", s.raw),
+            **_packed("unit", s.unit),
+        }
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def load_state(path: Path) -> AuditState:
+    """Read a state; raises ArtifactError when the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as a:
+            skipped, formats, sizes = json.loads(str(a["tables"]))
+            n, novel = (int(v) for v in a["counts"])
+            scores = ScoreCounts(a["histogram"], _unpacked("posteriors", a))
+            sample = Sample(a["keys"], tuple(json.loads(str(a["ids"]))), a["evidence"], a["semantic"])
+            semantic = None
+            if "balls" in a:
+                covered = np.unpackbits(a["covered"], count=int(a["anchors"])).astype(bool)
+                precise, total, squares = (int(v) for v in a["balls"])
+                semantic = SemanticSums(_unpacked("raw", a), _unpacked("unit", a), precise, total, squares, covered)
+            return AuditState(n, skipped, formats, sizes, novel, scores, sample, semantic)
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(
+            f"{path} is not a readable audit state ({error}): delete its folder and run again"
+        ) from None
+
+
+def _packed(name: str, moments: Moments) -> dict[str, np.ndarray]:
+    upper = moments.outer[np.triu_indices(len(moments.total))]
+    return {f"{name}_n": np.array(moments.n), f"{name}_total": moments.total, f"{name}_outer": upper}
+
+
+def _unpacked(name: str, arrays: Mapping[str, np.ndarray]) -> Moments:
+    total = arrays[f"{name}_total"]
+    outer = np.zeros((len(total), len(total)))
+    rows, columns = np.triu_indices(len(total))
+    outer[rows, columns] = outer[columns, rows] = arrays[f"{name}_outer"]
+    return Moments(int(arrays[f"{name}_n"]), total, outer)

@@ -1,0 +1,1 @@
+"""From bytes to neighbours: sources, encoders, exact and approximate search, and their storage."""

@@ -1,0 +1,164 @@
+"""The encoding loop: read and decode ahead in threads, encode in fixed batches, yield in order."""
+
+import hashlib
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from indexes.encoders.protocol import Encoder
+from indexes.errors import InputError
+from indexes.images import decode, shrink
+from indexes.records import Item, Kind, Shard, Skip, Unusable
+
+__all__ = ["Batch", "encode_shard"]
+
+_CHUNK = 16  # items a future: few enough to share work evenly, enough to make a future's cost vanish
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some items of a shard, in order, with what every encoder makes of them."""
+
+    ids: tuple[str, ...]
+    digests: np.ndarray  # (n, 16) uint8, blake2b of the decoded content: equal content, equal digest
+    formats: tuple[str, ...]  # "jpeg", "png", …; "text"; "vector"
+    shapes: np.ndarray  # (n, 2) int32: width, height of images; characters, 0 of texts; d, 0 of vectors
+    data: tuple[Any, ...]  # to look at: pixels (h, w, 3) shrunk to 512 a side at most, text, or vector
+    vectors: tuple[np.ndarray, ...]  # for each encoder (n, dim) float32
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    digest: bytes
+    format: str
+    shape: tuple[int, int]
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    id: str
+    decoded: _Decoded
+    prepared: tuple[Any, ...]  # one for each encoder
+
+
+def encode_shard(
+    shard: Shard, encoders: Sequence[Encoder], *, batch_size: int = 256, threads: int = 2
+) -> Generator[Batch | Skip]:
+    """Batches and skips of a shard, the same whatever `threads`.
+
+    Each encoder is called on exactly `batch_size` items, the last time on the rest; an item for which one gives a
+    non-finite value is then skipped and leaves its batch shorter. Raises InputError if the encoders read different
+    kinds or the shard holds another kind. Closing the generator early ends its threads.
+    """
+    kinds = {encoder.kind for encoder in encoders}
+    if len(kinds) != 1:
+        raise InputError(f"got encoders that read {', '.join(sorted(kinds)) or 'nothing'}, expected one kind")
+    waiting: list[_Ready] = []
+    with closing(_decode_ahead(shard, kinds.pop(), encoders, ahead=batch_size, threads=threads)) as entries:
+        for entry in entries:
+            if isinstance(entry, Skip):
+                yield entry
+                continue
+            waiting.append(entry)
+            if len(waiting) == batch_size:
+                yield from _encode(waiting, encoders)
+                waiting = []
+        if waiting:
+            yield from _encode(waiting, encoders)
+
+
+def _decode_ahead(
+    shard: Shard, kind: Kind, encoders: Sequence[Encoder], *, ahead: int, threads: int
+) -> Generator[_Ready | Skip]:
+    """Entries in the shard's order, about `ahead` of them ready or in work before they are asked for.
+
+    One thread reads, `threads` decode. Each chunk is decoded by a task that waits for its own read: reads happen in
+    the order they were submitted, so order needs no bookkeeping.
+    """
+    entries = shard.read()
+
+    def decode_chunk(read: Future[list[Item | Skip]]) -> list[_Ready | Skip]:
+        return [entry if isinstance(entry, Skip) else _ready(entry, kind, encoders) for entry in read.result()]
+
+    def submit() -> Future[list[_Ready | Skip]]:
+        return decoders.submit(decode_chunk, reader.submit(lambda: list(islice(entries, _CHUNK))))
+
+    with ExitStack() as stack:  # leaves by cancelling what has not begun and waiting for what has
+        reader = ThreadPoolExecutor(1, "read")
+        stack.callback(reader.shutdown, cancel_futures=True)
+        decoders = ThreadPoolExecutor(threads, "decode")
+        stack.callback(decoders.shutdown, cancel_futures=True)
+        pending = deque(submit() for _ in range(threads + -(-ahead // _CHUNK)))
+        while chunk := pending.popleft().result():
+            pending.append(submit())
+            yield from chunk
+
+
+def _ready(item: Item, kind: Kind, encoders: Sequence[Encoder]) -> _Ready | Skip:
+    try:
+        decoded, content = _DECODERS[kind](item)
+        return _Ready(item.id, decoded, tuple(encoder.prepare(content) for encoder in encoders))
+    except Unusable as reason:
+        return Skip(item.id, str(reason))
+
+
+def _decode_image(item: Item) -> tuple[_Decoded, np.ndarray]:
+    picture = decode(_expect(item, bytes))
+    height, width = picture.pixels.shape[:2]
+    digest = hashlib.blake2b(picture.pixels, digest_size=16)
+    digest.update(f"{height}x{width}".encode())
+    return _Decoded(digest.digest(), picture.format, (width, height), shrink(picture.pixels)), picture.pixels
+
+
+def _decode_text(item: Item) -> tuple[_Decoded, str]:
+    text: str = _expect(item, str)
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return _Decoded(digest, "text", (len(text), 0), text), text
+
+
+def _decode_vector(item: Item) -> tuple[_Decoded, np.ndarray]:
+    vector = _expect(item, np.ndarray)
+    if vector.dtype.kind not in "fiu":
+        raise Unusable("not a vector of numbers")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is skipped as such
+        vector = np.ascontiguousarray(vector, dtype=np.float32)
+    return _Decoded(hashlib.blake2b(vector, digest_size=16).digest(), "vector", (vector.size, 0), vector), vector
+
+
+_DECODERS = {"image": _decode_image, "text": _decode_text, "vector": _decode_vector}
+
+
+def _expect(item: Item, expected: type) -> Any:
+    if not isinstance(item.data, expected):
+        raise InputError(
+            f"item {item.id!r} holds {type(item.data).__name__}, the encoder reads {expected.__name__}: "
+            "choose an encoder for this kind of source"
+        )
+    return item.data
+
+
+def _encode(ready: Sequence[_Ready], encoders: Sequence[Encoder]) -> Iterator[Batch | Skip]:
+    vectors = [encoder([entry.prepared[i] for entry in ready]) for i, encoder in enumerate(encoders)]
+    is_finite = np.logical_and.reduce([np.isfinite(rows).all(axis=1) for rows in vectors])
+    kept = []
+    for entry, is_usable in zip(ready, is_finite, strict=True):
+        if is_usable:
+            kept.append(entry)
+        else:
+            yield Skip(entry.id, "encoder gave non-finite values")
+    if kept:
+        yield Batch(
+            ids=tuple(entry.id for entry in kept),
+            digests=np.frombuffer(b"".join(entry.decoded.digest for entry in kept), np.uint8).reshape(-1, 16),
+            formats=tuple(entry.decoded.format for entry in kept),
+            shapes=np.array([entry.decoded.shape for entry in kept], dtype=np.int32),
+            data=tuple(entry.decoded.data for entry in kept),
+            vectors=tuple(rows if is_finite.all() else rows[is_finite] for rows in vectors),
+        )

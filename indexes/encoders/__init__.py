@@ -1,0 +1,50 @@
+"""Encoders by name: what a user writes after `--encoder`, and nothing heavy until one is loaded."""
+
+import re
+from importlib import import_module
+from typing import Protocol
+
+from indexes.encoders.concat import Concat
+from indexes.encoders.protocol import Encoder
+from indexes.errors import InputError
+
+__all__ = ["ENCODERS", "Encoder", "Loader", "load_encoder"]
+
+
+class Loader(Protocol):
+    """Makes one kind of encoder from what stands after `NAME:` in its spec, empty if nothing does."""
+
+    def __call__(self, args: str, *, device: str) -> Encoder: ...
+
+
+def _lazily(name: str) -> Loader:
+    """`load_NAME` of `indexes.encoders.NAME`, imported at the first call: torch alone takes seconds."""
+
+    def load(args: str, *, device: str) -> Encoder:
+        loader: Loader = getattr(import_module(f"indexes.encoders.{name}"), f"load_{name}")
+        return loader(args, device=device)
+
+    return load
+
+
+ENCODERS: dict[str, Loader] = {
+    name: _lazily(name) for name in ("embeddings", "forensic", "lexical", "onnx", "open_clip", "pixels")
+}
+
+
+def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
+    """The encoder of `NAME[:ARGS]`, or the concatenation of `A+B`; InputError lists the names if one is unknown.
+
+    A `+` joins encoders only where a known name follows it, so paths may contain one.
+    """
+    names = "|".join(ENCODERS)
+    parts = re.split(rf"\+(?=(?:{names})(?:[:+]|$))", spec)
+    encoders = tuple(_load_one(part, device) for part in parts)
+    return encoders[0] if len(encoders) == 1 else Concat(encoders)
+
+
+def _load_one(spec: str, device: str) -> Encoder:
+    name, _, args = spec.partition(":")
+    if name not in ENCODERS:
+        raise InputError(f"no encoder is called {name!r}: choose one of {', '.join(ENCODERS)}, or join some by '+'")
+    return ENCODERS[name](args, device=device)

@@ -1,0 +1,47 @@
+"""`embeddings[:DIM]`: vectors that someone else has already made, passed through."""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+
+from indexes.encoders.protocol import Sees
+from indexes.errors import InputError
+from indexes.records import Kind, Unusable
+
+__all__ = ["ReadyMade", "load_embeddings"]
+
+
+@final
+class ReadyMade:
+    """Vectors as they are, of width `dim`, or of any one width if `dim` is 0."""
+
+    kind: Kind = "vector"
+    sees: Sees = "content"
+
+    def __init__(self, dim: int = 0) -> None:
+        self.dim = dim
+        self.spec = self.fingerprint = f"embeddings:{dim}" if dim else "embeddings"
+
+    def prepare(self, data: np.ndarray) -> np.ndarray:
+        if data.ndim != 1:
+            raise Unusable(f"array of {data.ndim} dimensions, expected a vector")
+        if self.dim and len(data) != self.dim:
+            raise Unusable(f"vector of width {len(data)}, expected {self.dim}")
+        return data.astype(np.float32, copy=False)
+
+    def __call__(self, batch: Sequence[Any]) -> np.ndarray:
+        widths = sorted({len(vector) for vector in batch})
+        if len(widths) > 1:
+            raise InputError(
+                f"got vectors of widths {', '.join(map(str, widths))}, expected one: "
+                "write embeddings:DIM to keep those of one width and count the others as skipped"
+            )
+        return np.stack(batch)
+
+
+def load_embeddings(args: str, *, device: str) -> ReadyMade:
+    """Ready-made vectors, of width DIM if given; InputError if DIM is no positive integer."""
+    if args and (not args.isdecimal() or int(args) == 0):
+        raise InputError(f"got embeddings:{args}, expected a positive integer such as embeddings:512")
+    return ReadyMade(int(args or 0))

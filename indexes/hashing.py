@@ -1,0 +1,27 @@
+"""Random choices per item as hashes, so that they depend on the item and the seed and on nothing else."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["fold_of", "sample_keys"]
+
+
+def _hash64(data: bytes, seed: int, purpose: bytes) -> int:
+    key = purpose + seed.to_bytes(8, "little", signed=True)
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=key).digest(), "little")
+
+
+def fold_of(digests: np.ndarray, *, seed: int, folds: int) -> np.ndarray:
+    """Cross-fitting fold of each item, (n,) int64, from its content digest (n, 16) uint8.
+
+    From the content and not the id: exact copies then share a fold wherever they lie, so that no item, not even
+    one that also stands in the reference under another name, is ever scored by a model that was trained on it.
+    """
+    return np.array([_hash64(row.tobytes(), seed, b"fold") % folds for row in digests], dtype=np.int64)
+
+
+def sample_keys(ids: Sequence[str], *, seed: int) -> np.ndarray:
+    """Uniform keys (n,) uint64 from item ids: the smallest k of them are a mergeable simple random sample."""
+    return np.array([_hash64(i.encode("utf-8", "surrogateescape"), seed, b"sample") for i in ids], dtype=np.uint64)

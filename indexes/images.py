@@ -1,0 +1,99 @@
+"""Canonical decode and resize of images: the one path from bytes to pixels, versioned as `CANONICAL`."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from indexes.records import Unusable
+
+__all__ = ["CANONICAL", "Picture", "decode", "resize", "shrink", "thumbnail"]
+
+# Part of every image encoder's fingerprint: raise the number when a change here moves a single pixel.
+CANONICAL = "canonical/1"
+
+_MEGAPIXELS = 89  # just under Pillow's own limit for a decompression bomb
+_TOO_LARGE = f"image too large (over {_MEGAPIXELS} megapixels)"
+_DAMAGED = "truncated or damaged image"
+# Named, so that the answer does not depend on installed plugins and no scraped file reaches one that runs programs.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
+_FULL_SCALES = {"I": (65535.0,), "F": (1.0, 255.0, 65535.0)}  # of the modes that do not state their own
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded image and the format it was stored in."""
+
+    pixels: np.ndarray  # (h, w, 3) uint8, read-only
+    format: str  # lower-case: "jpeg", "png"
+
+
+def decode(data: bytes) -> Picture:
+    """The first frame, upright by its EXIF orientation, as 8-bit RGB on white; safe in threads.
+
+    16-bit and float greys are scaled to 8 bits by the full scale of their mode. Raises Unusable for what is empty,
+    no image, damaged, of unknown scale, or too large, the last from the header alone.
+    """
+    if not data:
+        raise Unusable("empty file")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > _MEGAPIXELS * 1_000_000:
+                raise Unusable(_TOO_LARGE)
+            name = (image.format or "").lower()
+            return Picture(_rgb(ImageOps.exif_transpose(image)), "jpeg" if name == "mpo" else name)
+    except (Unusable, MemoryError):  # out of memory says something about this machine, not about the image
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Unusable(_TOO_LARGE) from None
+    except UnidentifiedImageError:
+        raise Unusable("not an image") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
+        raise Unusable(_DAMAGED) from error
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16") or image.mode in _FULL_SCALES:
+        grey = _eight_bits(image)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _eight_bits(image: Image.Image) -> np.ndarray:
+    """(h, w) uint8: the smallest full scale of the image's mode that holds every value becomes 255."""
+    values = np.asarray(image).astype(np.float64)
+    for full in _FULL_SCALES.get(image.mode, (65535.0,)):
+        if values.min() >= 0 and values.max() <= full:
+            return np.rint(values * (255 / full)).astype(np.uint8)
+    raise Unusable("pixel values of unknown scale")
+
+
+def resize(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The centre square as (size, size, 3) uint8, by Pillow's antialiased bicubic; untouched if already that size."""
+    height, width = pixels.shape[:2]
+    if height == width == size:
+        return pixels
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    image = Image.fromarray(pixels[top : top + side, left : left + side])
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def shrink(pixels: np.ndarray, side: int = 512) -> np.ndarray:
+    """The whole image with neither side over `side`: small enough to keep many, for looking at, not measuring."""
+    if max(pixels.shape[:2]) <= side:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def thumbnail(pixels: np.ndarray, side: int = 96) -> bytes:
+    """The centre square as JPEG bytes, for the report's gallery."""
+    buffer = io.BytesIO()
+    Image.fromarray(resize(pixels, side)).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()

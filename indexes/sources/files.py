@@ -1,0 +1,164 @@
+"""One file of a source, local or behind fsspec: open, measure, hash, and follow a path beside it."""
+
+import io
+import lzma
+import os
+import posixpath
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from indexes.errors import InputError
+from indexes.records import Item, Skip, Unusable
+
+__all__ = [
+    "DAMAGE",
+    "MAX_ITEM_BYTES",
+    "Entry",
+    "File",
+    "Refused",
+    "damage_reason",
+    "digest",
+    "pieces",
+    "printable",
+    "record_parts",
+]
+
+MAX_ITEM_BYTES = 256 * 2**20  # larger items are skipped unread
+_PIECE_BYTES = 2**20
+
+# What the standard library and pyarrow raise on hostile or cut bytes; each is turned into one skip.
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,  # a damaged length asks for any amount
+    zlib.error,
+    struct.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+)
+
+
+class Refused(InputError):
+    """One file cannot be opened: fatal when it is the source, one skip under `reason` when it lies in a folder."""
+
+    def __init__(self, message: str, reason: str = "unusable file") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file, by its name inside the source and its place outside."""
+
+    name: str  # relative to the source, "/" between parts
+    path: str  # absolute local path, or path on `system`
+    system: Any = None  # fsspec file system, None for the local disk
+
+    def open(self) -> io.BufferedReader:
+        """A binary handle with bounded `readline`, which fsspec's own handles lack."""
+        return open(self.path, "rb") if self.system is None else io.BufferedReader(self.system.open(self.path, "rb"))
+
+    def size(self) -> int:
+        """Its length in bytes."""
+        return os.path.getsize(self.path) if self.system is None else int(self.system.size(self.path) or 0)
+
+    def read(self) -> bytes:
+        """The whole content as one item; raises `Unusable` when it cannot be had."""
+        try:
+            if self.size() > MAX_ITEM_BYTES:
+                raise Unusable("too large")
+            with self.open() as handle:
+                return handle.read()
+        except DAMAGE as error:
+            raise Unusable("unreadable file") from error
+
+    def beside(self, relative: str) -> "File":
+        """The regular file that a path found in this one names; raises `Unusable` if it lies outside the folder."""
+        try:
+            found = self._beside_local(relative) if self.system is None else self._beside_remote(relative)
+        except (OSError, ValueError) as error:
+            raise Unusable("missing file") from error
+        return File(posixpath.join(posixpath.dirname(self.name), relative), found, self.system)
+
+    def _beside_local(self, relative: str) -> str:
+        folder = os.path.realpath(os.path.dirname(self.path))
+        found = os.path.realpath(os.path.join(folder, relative))
+        if os.path.commonpath([folder, found]) != folder:
+            raise Unusable("path leaves the source")
+        if not stat.S_ISREG(os.stat(found).st_mode):
+            raise Unusable("not a regular file")
+        return found
+
+    def _beside_remote(self, relative: str) -> str:
+        inside = posixpath.normpath(relative)
+        if inside.startswith("/") or inside.split("/")[0] == ".." or "://" in relative:
+            raise Unusable("path leaves the source")
+        found = posixpath.join(posixpath.dirname(self.path), inside)
+        if not self.system.isfile(found):
+            raise Unusable("missing file")
+        return found
+
+
+Entry = File | Skip  # what a listing finds: a file, or something that cannot be one
+
+
+def damage_reason(error: BaseException) -> str:
+    """The countable reason for an archive that failed with this error."""
+    if isinstance(error, MemoryError):
+        return "too large"
+    return "unreadable file" if isinstance(error, PermissionError | FileNotFoundError) else "broken archive"
+
+
+def printable(name: str) -> str:
+    """The name with undecodable bytes written as escapes, so that it can be stored and shown."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def digest(label: Iterable[str], content: Iterable[bytes | str] = ()) -> str:
+    """Hex digest of a label and a content, each part with its type and length so that their borders count."""
+    hasher = blake2b(digest_size=32)
+    for part in chain(label, content):
+        data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
+        hasher.update(b"%s%d:" % (b"b" if isinstance(part, bytes) else b"s", len(data)))
+        hasher.update(data)
+    return hasher.hexdigest()
+
+
+def pieces(file: File, start: int = 0, stop: int | None = None) -> Iterator[bytes | str]:
+    """The bytes from start to stop for `digest`, in equal pieces; a stated word where they cannot be read."""
+    try:
+        with file.open() as handle:
+            handle.seek(start)
+            left = file.size() - start if stop is None else stop - start
+            while left > 0 and (piece := handle.read(min(_PIECE_BYTES, left))):
+                yield piece
+                left -= len(piece)
+    except DAMAGE:
+        yield "unreadable"
+
+
+def record_parts(records: Iterable[Item | Skip], file: File) -> Iterator[bytes | str]:
+    """What was read, for `digest`, with names taken relative to the file it came from."""
+    for record in records:
+        if isinstance(record, Skip):
+            yield from (record.path.removeprefix(file.name), record.reason)
+        else:
+            yield record.id.removeprefix(file.name)
+            yield record.data.tobytes() if isinstance(record.data, np.ndarray) else record.data

@@ -1,0 +1,98 @@
+"""A folder: loose files in chunks, archives and tables as shards of their own, all the rest counted."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from indexes.errors import InputError
+from indexes.records import Item, Kind, Shard, Skip, Unusable
+from indexes.sources.cells import TableShard
+from indexes.sources.files import Entry, File, Refused, digest, pieces
+from indexes.sources.formats import split, supported
+from indexes.sources.jsonl import JsonLinesShard
+from indexes.sources.members import UNSUPPORTED, is_wanted, member_record
+from indexes.sources.sidecars import sidecars
+
+__all__ = ["LooseShard", "folder_shards"]
+
+_CHUNK = 1024  # files in a shard
+
+
+@dataclass(frozen=True, slots=True)
+class LooseShard:
+    """Consecutive loose files of a folder, with the entries among them that cannot be read."""
+
+    name: str
+    kind: Kind
+    entries: tuple[Entry, ...]
+
+    def identity(self) -> str:
+        """Digest of relative paths and contents."""
+        return digest([self.kind], chain.from_iterable(map(_parts, self.entries)))
+
+    def read(self) -> Iterator[Item | Skip]:
+        """One record an entry, in path order."""
+        return (_record(entry, self.kind) for entry in self.entries)
+
+
+def _parts(entry: Entry) -> Iterator[bytes | str]:
+    if isinstance(entry, Skip):
+        yield from (entry.path, entry.reason)
+    else:
+        yield entry.name
+        yield from pieces(entry)
+
+
+def _record(entry: Entry, kind: Kind) -> Item | Skip:
+    if isinstance(entry, Skip):
+        return entry
+    try:
+        return member_record(entry.name, entry.read(), kind)
+    except Unusable as error:
+        return Skip(entry.name, str(error))
+
+
+def folder_shards(spec: str, entries: Sequence[Entry], kind: Kind, column: str | None) -> tuple[Shard, ...]:
+    """Shards of loose files, then those of each archive or table; raises `InputError` if none can hold the kind."""
+    described = sidecars([entry.name for entry in entries if isinstance(entry, File)], kind)
+    has_loose = any(isinstance(entry, File) and is_wanted(entry.name, kind) for entry in entries)
+    loose: list[Entry] = []
+    archives: list[Shard] = []
+    refusals: list[Refused] = []
+    for entry in entries:
+        if isinstance(entry, Skip) or is_wanted(entry.name, kind):
+            loose.append(entry)
+        elif entry.name not in described:
+            try:
+                archives += _archive_shards(entry, kind, column, has_loose)
+            except Refused as refusal:
+                loose.append(Skip(entry.name, refusal.reason))
+                refusals.append(refusal)
+    if not archives and not has_loose:
+        raise _nothing(spec, len(entries), kind, refusals)
+    return *_chunks(loose, kind), *archives
+
+
+def _archive_shards(file: File, kind: Kind, column: str | None, has_loose: bool) -> Sequence[Shard]:
+    shards = split(file, kind, column)
+    if has_loose and any(_lists_files(shard) for shard in shards):  # the files lie in this folder: read once
+        raise Refused(f"{file.name}: lists files that are read themselves", "list of files beside it")
+    return shards
+
+
+def _lists_files(shard: Shard) -> bool:
+    return isinstance(shard, TableShard | JsonLinesShard) and shard.column.form == "path"
+
+
+def _chunks(loose: list[Entry], kind: Kind) -> Iterator[LooseShard]:
+    for number, start in enumerate(range(0, len(loose), _CHUNK)):
+        yield LooseShard(f"{kind}s-{number:05d}", kind, tuple(loose[start : start + _CHUNK]))
+
+
+def _nothing(spec: str, found: int, kind: Kind, refusals: list[Refused]) -> InputError:
+    """The most telling refusal, or else what could have been there."""
+    telling = [refusal for refusal in refusals if refusal.reason != UNSUPPORTED]
+    if telling:
+        return telling[0]
+    entries = "1 entry" if found == 1 else f"{found} entries"
+    return InputError(f"{spec}: found {entries} and none that can hold {kind}s; expected {supported(kind)}")

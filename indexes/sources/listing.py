@@ -1,0 +1,147 @@
+"""Every file that a path, pattern or URL means, in lexicographic order, symbolic links not followed."""
+
+import glob
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
+
+from indexes.errors import InputError, ResourceError
+from indexes.records import Skip
+from indexes.sources.files import DAMAGE, Entry, File, printable
+
+__all__ = ["expand_braces", "list_entries"]
+
+_MAX_EXPANSION = 1_000_000  # names from one brace pattern
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
+
+
+def list_entries(spec: str) -> list[Entry]:
+    """The files of a source sorted by their names in it; raises `InputError` when there are none."""
+    system, path = _locate(spec)
+    try:
+        paths = [path] if _exists(path, system) else expand_braces(path)
+        root = _common_folder(paths, system)
+        found = {location: entry for each in paths for location, entry in _entries(each, root, system)}
+    except OSError as error:
+        raise InputError(f"{spec}: cannot be listed ({error}); check its address and your access") from error
+    if not found:
+        raise InputError(f"{spec}: holds no files, expected a folder or pattern with data in it; check the path")
+    return sorted(found.values(), key=_name)
+
+
+def _name(entry: Entry) -> str:
+    return entry.name if isinstance(entry, File) else entry.path
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Every name a brace pattern stands for: `{a,b}` and `{008..011}`, zeros kept."""
+    found = _BRACES.search(pattern)
+    if not found:
+        return [pattern]
+    names = [pattern[: found.start()] + word + pattern[found.end() :] for word in _alternatives(found[1])]
+    expanded = list(chain.from_iterable(map(expand_braces, names)))
+    if len(expanded) > _MAX_EXPANSION:
+        raise InputError(f"{pattern}: stands for over {_MAX_EXPANSION} names; check the range")
+    return expanded
+
+
+def _alternatives(inside: str) -> list[str]:
+    numbers = _RANGE.fullmatch(inside)
+    if not numbers:
+        return inside.split(",")
+    first, last = int(numbers[1]), int(numbers[2])
+    if not 0 <= last - first < _MAX_EXPANSION:
+        raise InputError(f"{{{inside}}}: expected a rising range of at most {_MAX_EXPANSION} numbers; check the range")
+    return [str(number).zfill(len(numbers[1])) for number in range(first, last + 1)]
+
+
+def _locate(spec: str) -> tuple[Any, str]:
+    """The fsspec file system (None for the local disk) and the absolute path on it."""
+    if "://" not in spec and "::" not in spec:
+        return None, os.path.abspath(os.path.expanduser(spec))
+    try:
+        system, path = fsspec.core.url_to_fs(spec)
+    except ImportError as error:
+        raise ResourceError(f"{spec}: {error}") from error
+    except DAMAGE as error:
+        raise InputError(f"{spec}: cannot be opened ({error}); expected a path or an fsspec URL") from error
+    is_local = isinstance(system, LocalFileSystem)
+    return (None, os.path.abspath(path)) if is_local else (system, path.rstrip("/"))
+
+
+def _common_folder(paths: list[str], system: Any) -> str:
+    if len(paths) == 1 and _is_folder(paths[0], system):
+        return paths[0]
+    return posixpath.commonpath([posixpath.dirname(_fixed(path, system)) for path in paths])
+
+
+def _fixed(path: str, system: Any) -> str:
+    """The path, up to its first part with a wildcard if it is a pattern."""
+    if not _is_pattern(path, system):
+        return path
+    parts = path.split("/")
+    plain = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    return "/".join(parts[: plain + 1])
+
+
+def _is_pattern(path: str, system: Any) -> bool:
+    return glob.has_magic(path) and not _exists(path, system)
+
+
+def _exists(path: str, system: Any) -> bool:
+    return os.path.lexists(path) if system is None else system.exists(path)
+
+
+def _is_folder(path: str, system: Any) -> bool:
+    return os.path.isdir(path) if system is None else system.isdir(path)
+
+
+def _entries(path: str, root: str, system: Any) -> Iterator[tuple[str, Entry]]:
+    """Path and entry of everything that one expanded path means."""
+    if _is_pattern(path, system):
+        found = _matching(path, system)
+    elif _is_folder(path, system):
+        found = _walk(path) if system is None else ((each, "") for each in system.find(path))
+    elif os.path.isfile(path) if system is None else system.isfile(path):
+        found = ((path, ""),)
+    else:
+        raise InputError(f"{path}: no such file or folder; expected a path, pattern or fsspec URL; check its spelling")
+    for each, reason in found:
+        name = printable(each.removeprefix(root).lstrip("/")) or "."
+        yield each, Skip(name, reason) if reason else File(name, each, system)
+
+
+def _matching(pattern: str, system: Any) -> Iterable[tuple[str, str]]:
+    """Files that match a wildcard; local folders are walked here because `glob` follows links in a loop."""
+    if system is not None:
+        return [(path, "") for path in system.glob(pattern) if system.isfile(path)]
+    matches = re.compile(glob_translate(pattern)).match
+    depth = None if "**" in pattern else pattern.count("/")
+    folder = os.path.dirname(_fixed(pattern, system))
+    return ((path, reason) for path, reason in _walk(folder, depth) if matches(path))
+
+
+def _walk(folder: str, depth: int | None = None) -> Iterator[tuple[str, str]]:
+    """Path and, if it cannot be read, reason of all that lies below a folder, down to `depth` separators."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError:
+        yield folder, "unreadable folder"
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            if depth is None or entry.path.count("/") < depth:
+                yield from _walk(entry.path, depth)
+        elif entry.is_symlink():
+            yield entry.path, "symbolic link"
+        else:
+            yield entry.path, "" if entry.is_file(follow_symlinks=False) else "not a regular file"

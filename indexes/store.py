@@ -1,0 +1,149 @@
+"""Embeddings and indexes on disk: a folder of files and a manifest, written last, that vouches for them."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from indexes.errors import ArtifactError
+from indexes.records import Embeddings
+from indexes.search import NearestIndex, read_index
+
+__all__ = [
+    "load_embeddings",
+    "load_index",
+    "read_manifest",
+    "save_embeddings",
+    "save_index",
+    "write_atomic",
+    "write_manifest",
+]
+
+_MANIFEST = "manifest.json"
+_EMBEDDINGS = "madaudit/embeddings/1"
+_INDEX = "madaudit/index/1"
+
+
+def save_embeddings(folder: Path, embeddings: Embeddings) -> None:
+    """Write vectors, ids and manifest; until the manifest is there, loading reports an interrupted save."""
+    folder = _emptied(folder)
+    with _replacing(folder / "vectors.npy") as path, path.open("wb") as file:
+        np.save(file, embeddings.vectors)
+    write_atomic(folder / "ids.json", json.dumps(embeddings.ids).encode())
+    fields = {"encoder": embeddings.encoder, "shape": list(embeddings.vectors.shape), "dtype": "float32"}
+    write_manifest(folder, {"schema": _EMBEDDINGS, **fields, "bytes": _sizes(folder, "vectors.npy", "ids.json")})
+
+
+def load_embeddings(folder: Path, *, encoder: str | None = None) -> Embeddings:
+    """The embeddings saved in a folder; the vectors are memory-mapped and read-only.
+
+    Raises ArtifactError where the save was interrupted, a file is missing or damaged, or, if an encoder's fingerprint
+    is given, another encoder made the vectors.
+    """
+    folder = Path(folder)
+    manifest = _checked(folder, _EMBEDDINGS, encoder)
+    try:
+        vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+        ids = tuple(json.loads((folder / "ids.json").read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{folder} is damaged ({error}): save it again") from error
+    found, expected = [list(vectors.shape), str(vectors.dtype)], [manifest["shape"], manifest["dtype"]]
+    if found != expected or len(ids) != len(vectors):
+        raise ArtifactError(f"{folder} holds {found} and {len(ids)} ids, its manifest says {expected}: save it again")
+    return Embeddings(vectors=vectors, ids=ids, encoder=manifest["encoder"])
+
+
+def save_index(folder: Path, index: NearestIndex, *, encoder: str) -> None:
+    """Write an index over vectors of the encoder with this fingerprint, and its manifest."""
+    folder = _emptied(folder)
+    with _replacing(folder / "knn.index") as path:
+        index.write(path)
+    fields = {"encoder": encoder, "shape": [index.size, index.dimension], "dtype": "float32"}
+    write_manifest(folder, {"schema": _INDEX, **fields, "bytes": _sizes(folder, "knn.index")})
+
+
+def load_index(folder: Path, *, encoder: str | None = None) -> NearestIndex:
+    """The index saved in a folder, memory-mapped where its kind allows; raises as `load_embeddings`."""
+    folder = Path(folder)
+    manifest = _checked(folder, _INDEX, encoder)
+    index = read_index(folder / "knn.index")
+    if [index.size, index.dimension] != manifest["shape"]:
+        found = f"an index of shape {[index.size, index.dimension]}"
+        raise ArtifactError(f"{folder} holds {found}, its manifest says {manifest['shape']}: save it again")
+    return index
+
+
+def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
+    """Vouch for the folder's files: call it last, with at least a `schema`."""
+    write_atomic(Path(folder) / _MANIFEST, json.dumps(dict(fields), indent=1, sort_keys=True).encode())
+
+
+def read_manifest(folder: Path, schema: str) -> dict[str, Any]:
+    """The fields of the folder's manifest.
+
+    Raises ArtifactError where there is none, where it cannot be read, or where its schema is another.
+    """
+    path = Path(folder) / _MANIFEST
+    try:
+        fields = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing: the save was interrupted or this is another folder") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}): save the folder again") from error
+    found = fields.get("schema") if isinstance(fields, dict) else None
+    if found != schema:
+        raise ArtifactError(f"{path} has schema {found!r}, expected {schema!r}: make it again with this version")
+    return fields
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file that readers see whole or not at all, even if the machine stops."""
+    with _replacing(Path(path)) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, which takes its place at the end."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _emptied(folder: Path) -> Path:
+    """The folder, made if need be, without the manifest that vouched for what is about to be replaced."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MANIFEST).unlink(missing_ok=True)
+    return folder
+
+
+def _sizes(folder: Path, *names: str) -> dict[str, int]:
+    return {name: (folder / name).stat().st_size for name in names}
+
+
+def _checked(folder: Path, schema: str, encoder: str | None) -> dict[str, Any]:
+    """The manifest, after comparing the encoder and the size of every file with it."""
+    manifest = read_manifest(folder, schema)
+    missing = {"bytes", "dtype", "encoder", "shape"} - manifest.keys()
+    if missing:
+        raise ArtifactError(f"{folder} has a manifest without {sorted(missing)}: save it again")
+    if encoder is not None and manifest["encoder"] != encoder:
+        raise ArtifactError(
+            f"{folder} was made by encoder {manifest['encoder']!r}, expected {encoder!r}: encode the data again"
+        )
+    for name, expected in manifest["bytes"].items():
+        found = (folder / name).stat().st_size if (folder / name).is_file() else "no"
+        if found != expected:
+            raise ArtifactError(f"{folder / name} has {found} bytes, expected {expected}: save it again")
+    return manifest

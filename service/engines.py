@@ -1,0 +1,71 @@
+"""Where shards are worked on: in this process, or in several on this machine."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import lru_cache
+from multiprocessing import connection
+from pathlib import Path
+
+from auditor.audit import Runner, encoders_of, run_here
+from auditor.reference import Reference, load_reference
+from auditor.shards import ShardTask, audit_shard
+from indexes.device import compute_threads
+from indexes.encoders.protocol import Encoder
+
+__all__ = ["local_runner", "worker_count"]
+
+
+def worker_count(asked: int | None, shards: int, device: str) -> int:
+    """The workers asked for, else one a core where there are shards enough to repay their start; one on a GPU."""
+    if asked is not None:
+        return asked
+    return min(os.cpu_count() or 1, shards // 4) or 1 if device == "cpu" else 1
+
+
+def local_runner(reference_folder: Path, *, workers: int | None, device: str) -> Runner:
+    """A runner with as many processes as asked for; each loads the reference and the encoders once."""
+
+    def run(tasks: Sequence[ShardTask], reference: Reference) -> Iterator[int]:
+        count = worker_count(workers, len(tasks), device)
+        if count <= 1 or len(tasks) <= 1:
+            yield from run_here(tasks, reference)
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(count, len(tasks)), mp_context=context, initializer=_end_with_parent) as pool:
+            pending: set[Future[int]] = {pool.submit(_work, task, reference_folder, device) for task in tasks}
+            try:
+                while pending:
+                    finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in finished)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    return run
+
+
+def _work(task: ShardTask, reference_folder: Path, device: str) -> int:
+    with compute_threads(1):
+        reference, encoders = _loaded(reference_folder, device)
+        return audit_shard(task, reference, encoders)
+
+
+@lru_cache(maxsize=1)
+def _loaded(reference_folder: Path, device: str) -> tuple[Reference, tuple[Encoder, ...]]:
+    reference = load_reference(reference_folder, device=device)
+    return reference, encoders_of(reference, device=device)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that started it is gone, even by kill -9."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        connection.wait([sentinel])
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True).start()

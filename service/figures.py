@@ -1,0 +1,96 @@
+"""The report's plots, as SVG text."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+__all__ = ["diversity_figure", "interval_figure", "score_figure"]
+
+_STYLE: Any = {
+    "svg.hashsalt": "madaudit",  # the same ids every time
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+_COLOURS = ("#1b6ca8", "#c0392b", "#e08e0b", "#6c3483", "#117a65", "#7f8c8d")
+
+
+def interval_figure(result: Mapping[str, Any]) -> str:
+    """The three answers with their intervals and the policy's thresholds."""
+    answers = [
+        ("synthetic fraction", result["synthetic_fraction"], "synthetic_fraction"),
+        ("diversity loss", result["diversity"]["loss"], "diversity_loss"),
+        ("MAD risk", result["mad_risk"]["probability"], "mad_risk"),
+    ]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 2.1), layout="constrained")
+        axes = figure.subplots()
+        for row, (_, answer, name) in enumerate(answers):
+            thresholds = result["policy"][name]
+            axes.plot([thresholds["warn"]] * 2, [row - 0.35, row + 0.35], color="#e08e0b", lw=1.5)
+            axes.plot([thresholds["fail"]] * 2, [row - 0.35, row + 0.35], color="#c0392b", lw=1.5)
+            if answer["low"] is None:
+                axes.text(0.5, row, "not determined", va="center", ha="center", color="#7f8c8d")
+                continue
+            axes.plot([answer["low"], answer["high"]], [row, row], color=_COLOURS[0], lw=5, solid_capstyle="butt")
+            if answer["estimate"] is not None:
+                axes.plot([answer["estimate"]], [row], "o", color="black", ms=5)
+        axes.set_yticks(range(3), [title for title, _, _ in answers])
+        axes.set_ylim(2.6, -0.6)
+        axes.set_xlim(min(-0.02, *(a["low"] or 0 for _, a, _ in answers)), 1.02)
+        return _svg(figure)
+
+
+def score_figure(result: Mapping[str, Any]) -> str | None:
+    """Scores of the incoming set between those of the reference's components; None without generators."""
+    histogram = result["synthetic_fraction"]["histogram"]
+    if len(histogram["reference"]) < 2:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 2.6), layout="constrained")
+        axes = figure.subplots()
+        bins = range(len(histogram["incoming"]))
+        for colour, (label, counts) in zip(_COLOURS * 9, histogram["reference"].items(), strict=False):
+            axes.step(bins, _shares(counts), where="mid", color=colour, label=f"reference: {label}")
+        axes.bar(bins, _shares(histogram["incoming"]), color="#bdc3c7", width=1, label="incoming set")
+        axes.set_xlabel("score bin, from surely real to surely synthetic")
+        axes.set_ylabel("share of items")
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def diversity_figure(result: Mapping[str, Any]) -> str | None:
+    """Each measure relative to a real sample of the same size; None where none could be had."""
+    measures = {**result["diversity"]["measures"], **result["fidelity"]["measures"]}
+    rows = [
+        (name, m["value"] / m["reference"])
+        for name, m in measures.items()
+        if name != "frechet" and m["value"] is not None and m.get("reference")
+    ]
+    if not rows:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 0.6 + 0.32 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        axes.barh([name for name, _ in rows], [ratio for _, ratio in rows], color=_COLOURS[0], height=0.6)
+        axes.axvline(1, color="black", lw=1)
+        axes.invert_yaxis()
+        axes.set_xlabel("relative to a real sample of the same size")
+        return _svg(figure)
+
+
+def _shares(counts: list[int]) -> list[float]:
+    total = max(1, sum(counts))
+    return [c / total for c in counts]
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

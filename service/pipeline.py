@@ -1,0 +1,231 @@
+"""What the commands do: build references, run audits, keep the ledger."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from auditor.audit import AuditOptions, Progress, audit_into
+from auditor.finalise import Intent
+from auditor.merging import merge_into
+from auditor.parts import encode_part
+from auditor.reference import EncoderRole, Reference, build_reference, load_reference, save_reference
+from indexes.device import compute_threads, resolve_device
+from indexes.encoders import load_encoder
+from indexes.encoders.protocol import Encoder
+from indexes.errors import InputError
+from indexes.records import Item, Source
+from indexes.sources import open_source
+from service.engines import local_runner
+from service.report import read_result, write_report
+from service.settings import Settings
+from service.store import Ledger
+
+__all__ = [
+    "LabelledSource",
+    "delete_reference",
+    "describe",
+    "find_reference",
+    "make_reference",
+    "merge_audits",
+    "parse_labelled",
+    "run_audit",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSource:
+    """A source with the name of what made it."""
+
+    label: str
+    spec: str
+
+
+def parse_labelled(text: str, *, default: str) -> LabelledSource:
+    """`LABEL=SRC`, or `SRC` under the default label; a path that exists is never split."""
+    label, equals, spec = text.partition("=")
+    if equals and re.fullmatch(r"[\w.-]+", label) and not Path(text).exists():
+        return LabelledSource(label, spec)
+    return LabelledSource(default, text)
+
+
+def make_reference(
+    name: str,
+    real: Sequence[LabelledSource],
+    synthetic: Sequence[LabelledSource],
+    *,
+    encoder: str,
+    semantic_encoder: str | None,
+    settings: Settings,
+    column: str | None = None,
+    batch_size: int = 256,
+    threads: int = 2,
+    device: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    report: Callable[[str, int], None] = lambda label, items: None,
+) -> Reference:
+    """Build, store and record a reference; nothing is left of one that fails."""
+    folder = _reference_folder(name, settings)
+    if folder.exists() and not overwrite:
+        raise InputError(f"a reference called {name!r} exists: delete it, choose another name, or use --overwrite")
+    device = resolve_device(device)
+    groups = _opened(real, synthetic, encoder, column, device)
+    evidence, semantic = _load_roles(encoder, semantic_encoder, groups, device)
+    encoders = (evidence,) if semantic in (None, evidence) else (evidence, semantic)
+    with compute_threads(1):
+        parts = [
+            encode_part(
+                label, sources, encoders, batch_size=batch_size, threads=threads,
+                report=partial(report, label),
+            )
+            for label, sources in groups.items()
+        ]  # fmt: skip
+        reference = build_reference(
+            name, parts, evidence=_role(evidence), semantic=_role(semantic) if semantic else None,
+            seed=seed, device=device,
+        )  # fmt: skip
+    _store(reference, folder, settings)
+    return reference
+
+
+def _opened(
+    real: Sequence[LabelledSource], synthetic: Sequence[LabelledSource], encoder: str, column: str | None, device: str
+) -> dict[str, list[Source]]:
+    kind = load_encoder(encoder, device=device).kind
+    groups: dict[str, list[Source]] = {"real": [open_source(s.spec, kind=kind, column=column) for s in real]}
+    for source in synthetic:
+        if source.label == "real":
+            raise InputError("a generator is labelled 'real': give it another label")
+        groups.setdefault(source.label, []).append(open_source(source.spec, kind=kind, column=column))
+    return groups
+
+
+def _load_roles(
+    encoder: str, semantic_encoder: str | None, groups: dict[str, list[Source]], device: str
+) -> tuple[Encoder, Encoder | None]:
+    """The evidence encoder, and the semantic one: the same object where one serves both, none for traces alone."""
+    evidence = load_encoder(_with_width(encoder, groups), device=device)
+    if semantic_encoder is None or semantic_encoder == encoder:
+        semantic = evidence if evidence.sees == "content" else None
+    else:
+        semantic = load_encoder(_with_width(semantic_encoder, groups), device=device)
+    if semantic_encoder is not None and (semantic is None or semantic.sees != "content"):
+        raise InputError(
+            f"{semantic_encoder} sees processing traces only: choose a --semantic-encoder that sees content"
+        )
+    if semantic is not None and semantic.kind != evidence.kind:
+        raise InputError(f"{encoder} reads {evidence.kind}s and {semantic_encoder} {semantic.kind}s: choose one kind")
+    return evidence, semantic
+
+
+def _with_width(spec: str, groups: dict[str, list[Source]]) -> str:
+    """`embeddings` with the width of the first real vector, so that other widths are refused from then on."""
+    if spec != "embeddings":
+        return spec
+    for source in groups["real"]:
+        for shard in source.shards:
+            for item in shard.read():
+                if isinstance(item, Item) and not isinstance(item.data, bytes | str):
+                    return f"embeddings:{len(item.data)}"
+    raise InputError("no usable vector in the real part: expected rows of finite numbers")
+
+
+def _role(encoder: Encoder) -> EncoderRole:
+    return EncoderRole(encoder.spec, encoder.fingerprint, encoder.sees, encoder.kind)
+
+
+def _store(reference: Reference, folder: Path, settings: Settings) -> None:
+    building = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        save_reference(building, reference)
+        shutil.rmtree(folder, ignore_errors=True)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    Ledger(settings.database).record_reference(reference.name, reference.identity, describe(reference))
+
+
+def describe(reference: Reference) -> dict[str, Any]:
+    """A reference as `list` and `show` print it."""
+    semantic = reference.semantic_encoder
+    return {
+        **reference.summary(),
+        "encoder": reference.evidence.spec,
+        "semantic_encoder": semantic.spec if semantic else None,
+        "formats": {label: dict(f) for label, f in zip(reference.labels, reference.formats, strict=True)},
+    }
+
+
+def _reference_folder(name: str, settings: Settings) -> Path:
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} is no name for a reference: use letters, digits, '.', '_' and '-'")
+    return settings.references / name
+
+
+def find_reference(name: str, settings: Settings) -> Path:
+    """The folder of a reference; raises InputError naming those that exist."""
+    folder = _reference_folder(name, settings)
+    if not folder.is_dir():
+        known = ", ".join(r["name"] for r in Ledger(settings.database).references()) or "none yet"
+        raise InputError(
+            f"no reference is called {name!r} (there are: {known}): build it with madaudit reference build"
+        )
+    return folder
+
+
+def delete_reference(name: str, settings: Settings) -> None:
+    """Remove a reference and its entry."""
+    folder = find_reference(name, settings)
+    Ledger(settings.database).forget_reference(name)
+    shutil.rmtree(folder)
+
+
+def run_audit(
+    spec: str,
+    reference_name: str,
+    out: Path,
+    *,
+    settings: Settings,
+    intent: Intent,
+    options: AuditOptions,
+    workers: int | None = None,
+    device: str | None = None,
+    progress: Progress = lambda done, total, items: None,
+) -> dict[str, Any]:
+    """Audit a source into a folder, write its report and record it."""
+    device = resolve_device(device)
+    folder = find_reference(reference_name, settings)
+    reference = load_reference(folder, device=device)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file, expected a folder for the audit: choose another --out")
+    finished = audit_into(
+        out, spec, reference, intent=intent, options=options,
+        run=local_runner(folder, workers=workers, device=device), progress=progress,
+    )  # fmt: skip
+    write_report(out, finished.result)
+    Ledger(settings.database).record_audit(out, finished.result)
+    return finished.result
+
+
+def merge_audits(folders: Sequence[Path], out: Path, *, settings: Settings, intent: Intent) -> dict[str, Any]:
+    """The audit of the union of audited parts, from their finished shards; nothing is read or encoded again."""
+    folder = find_reference(reference_of(folders), settings)
+    finished = merge_into(out, folders, load_reference(folder), intent=intent)
+    write_report(out, finished.result)
+    Ledger(settings.database).record_audit(out, finished.result)
+    return finished.result
+
+
+def reference_of(folders: Sequence[Path]) -> str:
+    """The name of the one reference that all these audits used; raises InputError when they differ."""
+    names = {read_result(folder)["reference"]["name"] for folder in folders}
+    if len(names) != 1:
+        raise InputError(f"the audits used the references {', '.join(sorted(names))}, expected one: audit them alike")
+    return names.pop()

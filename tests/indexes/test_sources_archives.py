@@ -1,0 +1,229 @@
+"""Tar and zip archives, sound and hostile."""
+
+import gzip
+import io
+import pickle
+import shutil
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from indexes.errors import InputError
+from indexes.records import Item, Skip, Source
+from indexes.sources import open_source
+from indexes.sources.files import MAX_ITEM_BYTES
+
+
+def read(source: Source) -> list[Item | Skip]:
+    return [record for shard in source.shards for record in shard.read()]
+
+
+def ids(source: Source) -> list[str]:
+    return [record.id for record in read(source) if isinstance(record, Item)]
+
+
+def skips(source: Source) -> list[Skip]:
+    return [record for record in read(source) if isinstance(record, Skip)]
+
+
+def write_tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]  # the mode is a plain string here
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def write_zip(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return path
+
+
+WEBDATASET = {"0.jpg": b"x", "0.json": b"{}", "0.txt": b"cat", "1.json": b"{}", "1.jpg": b"y", "1.txt": b"dog"}
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tgz", "w:gz")])
+def test_webdataset_members_are_read_by_kind(tmp_path: Path, name: str, mode: str) -> None:
+    path = write_tar(tmp_path / name, WEBDATASET, mode)
+    assert read(open_source(path, kind="image")) == [Item(f"{name}/0.jpg", b"x"), Item(f"{name}/1.jpg", b"y")]
+    assert read(open_source(path, kind="text")) == [Item(f"{name}/0.txt", "cat"), Item(f"{name}/1.txt", "dog")]
+
+
+def test_a_companion_without_its_image_is_a_skip(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {"0.json": b"{}", "1.jpg": b"x", "1.cls": b"3", "readme.md": b"hi"})
+    assert read(open_source(path, kind="image")) == [
+        Skip("a.tar/0.json", "unsupported file type"),
+        Item("a.tar/1.jpg", b"x"),
+        Skip("a.tar/readme.md", "unsupported file type"),
+    ]
+
+
+def test_img2dataset_tables_beside_a_tar_are_not_counted(tmp_path: Path) -> None:
+    write_tar(tmp_path / "00000.tar", WEBDATASET)
+    (tmp_path / "00000.parquet").write_bytes(b"metadata")
+    (tmp_path / "00000_stats.json").write_bytes(b"{}")
+    source = open_source(tmp_path, kind="image")
+    assert ids(source) == ["00000.tar/0.jpg", "00000.tar/1.jpg"]
+    assert skips(source) == []
+
+
+def test_a_folder_of_shards_gives_one_shard_a_tar(tmp_path: Path) -> None:
+    for number in (1, 0):
+        write_tar(tmp_path / f"{number}.tar", WEBDATASET)
+    assert [shard.name for shard in open_source(tmp_path, kind="image").shards] == ["0.tar", "1.tar"]
+
+
+def test_hostile_tar_members_are_one_skip_each(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("../up.jpg", "/abs.jpg", "a/../../up.jpg"):
+            archive.addfile(tarfile.TarInfo(name))
+        for name, type_ in (("s.jpg", tarfile.SYMTYPE), ("h.jpg", tarfile.LNKTYPE), ("d.jpg", tarfile.CHRTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = type_, "/etc/passwd"
+            archive.addfile(info)
+        archive.addfile(tarfile.TarInfo("./empty.jpg"))
+        for data in (b"x", b"y"):
+            info = tarfile.TarInfo("./twice.jpg")
+            info.size = 1
+            archive.addfile(info, io.BytesIO(data))
+    assert read(open_source(tmp_path / "a.tar", kind="image")) == [
+        Skip("a.tar/../up.jpg", "path leaves the archive"),
+        Skip("a.tar//abs.jpg", "path leaves the archive"),
+        Skip("a.tar/a/../../up.jpg", "path leaves the archive"),
+        Skip("a.tar/s.jpg", "not a regular file"),
+        Skip("a.tar/h.jpg", "not a regular file"),
+        Skip("a.tar/d.jpg", "not a regular file"),
+        Skip("a.tar/empty.jpg", "empty file"),
+        Item("a.tar/twice.jpg", b"x"),
+        Skip("a.tar/twice.jpg", "repeated name"),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
+def test_a_cut_tar_keeps_what_came_before_and_ends_with_one_skip(tmp_path: Path, mode: str, keep: float) -> None:
+    noise = {f"{i}.jpg": bytes((i * j * j) % 251 for j in range(4000)) for i in range(1, 9)}
+    path = write_tar(tmp_path / "a.tar", noise, mode)
+    with tarfile.open(path) as archive:
+        end = archive.getmembers()[-1].offset_data + 4000
+    data = path.read_bytes()[: end if mode == "w" else None]
+    path.write_bytes(data[: int(len(data) * keep)])
+    *items, last = read(open_source(path, kind="image"))
+    assert items == [Item(f"a.tar/{name}", data) for name, data in list(noise.items())[: len(items)]]
+    assert last == Skip("a.tar", "broken archive")
+
+
+@pytest.mark.parametrize("data", [b"", b"not a tar" * 200, b"\x1f\x8b\x08" + b"\0" * 50, b"\x1f\x8b\x08"])
+def test_what_is_no_tar_is_one_skip(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(data)
+    assert read(open_source(tmp_path, kind="image")) == [Skip("a.tar", "broken archive")]
+
+
+def test_damage_between_members_is_reported_and_not_taken_for_the_end(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {"0.jpg": b"x", "1.jpg": b"y"})
+    data = bytearray(path.read_bytes())
+    data[1024:1030] = b"damage"
+    path.write_bytes(data)
+    assert read(open_source(path, kind="image")) == [Item("a.tar/0.jpg", b"x"), Skip("a.tar", "broken archive")]
+
+
+def test_a_huge_extended_header_is_not_read_into_memory(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, 2**33
+    with gzip.open(tmp_path / "a.tar.gz", "wb") as handle:
+        handle.write(info.tobuf() + b"\0" * 10_000)
+    assert read(open_source(tmp_path, kind="image")) == [Skip("a.tar.gz", "broken archive")]
+
+
+def test_a_tar_member_over_the_limit_is_skipped_unread(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("a.jpg")
+    info.size = MAX_ITEM_BYTES + 1
+    (tmp_path / "a.tar").write_bytes(info.tobuf())
+    assert read(open_source(tmp_path, kind="image"))[0] == Skip("a.tar/a.jpg", "too large")
+
+
+def test_a_zip_gives_images_and_passes_over_captions_and_folders(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"d/": b"", "d/0.jpg": b"x", "d/0.txt": b"cat", "readme.md": b"hi"})
+    assert read(open_source(path, kind="image")) == [
+        Item("a.zip/d/0.jpg", b"x"),
+        Skip("a.zip/readme.md", "unsupported file type"),
+    ]
+    assert read(open_source(path, kind="text"))[0] == Item("a.zip/d/0.txt", "cat")
+
+
+def test_a_zip_is_cut_into_chunks_of_1024_members(tmp_path: Path) -> None:
+    source = open_source(write_zip(tmp_path / "a.zip", {f"{i:04d}.jpg": b"x" for i in range(1030)}), kind="image")
+    assert [shard.name for shard in source.shards] == ["a.zip:00000", "a.zip:00001"]
+    assert ids(source) == [f"a.zip/{i:04d}.jpg" for i in range(1030)]
+
+
+def test_hostile_zip_members_are_one_skip_each(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("../up.jpg", "/abs.jpg", "..\\up.jpg", "ok.jpg"):
+            archive.writestr(zipfile.ZipInfo(name), b"x")
+        link = zipfile.ZipInfo("link.jpg")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, b"/etc/passwd")
+    assert read(open_source(tmp_path, kind="image")) == [
+        Skip("a.zip/../up.jpg", "path leaves the archive"),
+        Skip("a.zip//abs.jpg", "path leaves the archive"),
+        Skip("a.zip/..\\up.jpg", "path leaves the archive"),
+        Item("a.zip/ok.jpg", b"x"),
+        Skip("a.zip/link.jpg", "not a regular file"),
+    ]
+
+
+def patch_directory(path: Path, offset: int, value: bytes) -> None:
+    """Overwrite a field of the first entry of the central directory."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"PK\x01\x02") + offset
+    data[start : start + len(value)] = value
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "reason"),
+    [
+        (8, struct.pack("<H", 1), "encrypted"),
+        (24, struct.pack("<L", MAX_ITEM_BYTES + 1), "too large"),
+        (24, struct.pack("<L", 9000), "broken archive member"),  # states more than it holds
+        (24, struct.pack("<L", 1), "broken archive member"),  # states less than it holds
+        (16, b"\0\0\0\0", "broken archive member"),  # checksum
+        (10, struct.pack("<H", 77), "broken archive member"),  # compression method
+    ],
+)
+def test_a_zip_directory_that_lies_costs_that_member_alone(
+    tmp_path: Path, offset: int, value: bytes, reason: str
+) -> None:
+    path = write_zip(tmp_path / "a.zip", {"0.jpg": b"hello", "1.jpg": b"x"})
+    patch_directory(path, offset, value)
+    assert read(open_source(path, kind="image")) == [Skip("a.zip/0.jpg", reason), Item("a.zip/1.jpg", b"x")]
+
+
+def test_a_cut_zip_is_refused_alone_and_one_skip_in_a_folder(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"0.jpg": b"hello"})
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"a\.zip: cannot be opened"):
+        open_source(path, kind="image")
+    (tmp_path / "b.jpg").write_bytes(b"x")
+    assert read(open_source(tmp_path, kind="image")) == [Skip("a.zip", "broken archive"), Item("b.jpg", b"x")]
+
+
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_archive_identity_follows_content_and_not_place(tmp_path: Path, write: object) -> None:
+    name = "a.tar" if write is write_tar else "a.zip"
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    first = write(tmp_path / "one" / name, WEBDATASET)  # type: ignore[operator]  # one of the two writers above
+    shutil.copy(first, tmp_path / "two" / name)
+    one, two = (open_source(tmp_path / folder, kind="image").shards[0] for folder in ("one", "two"))
+    assert one.identity() == two.identity()
+    assert list(pickle.loads(pickle.dumps(one)).read()) == list(two.read())
+    write(tmp_path / "two" / name, {**WEBDATASET, "0.jpg": b"z"})  # type: ignore[operator]  # as above
+    assert open_source(tmp_path / "two", kind="image").shards[0].identity() != one.identity()
