@@ -40,6 +40,9 @@ def source_of_array(vectors: np.ndarray) -> Source:
     """A source over the rows of (n, d); raises InputError for any other shape."""
     if vectors.ndim != 2 or len(vectors) == 0:
         raise InputError(f"got an array of shape {vectors.shape}, expected vectors (n ≥ 1, d)")
-    rows = np.asarray(vectors, dtype=np.float32)
+    if vectors.dtype.kind not in "fiub":
+        raise InputError(f"got an array of {vectors.dtype}, expected real numbers")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is skipped as such
+        rows = np.asarray(vectors, dtype=np.float32)
     shards = tuple(ArrayShard(rows[i : i + _ROWS], i) for i in range(0, len(rows), _ROWS))
     return Source(f"array of shape {rows.shape}", "vector", shards)

@@ -1,13 +1,14 @@
 """An audit, from a source to a result: read this first."""
 
+import fcntl
 import json
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,19 @@ import numpy as np
 from auditor.arrays import source_of_array
 from auditor.finalise import Intent, finalise, most_suspicious, write_result
 from auditor.reference import Reference
-from auditor.shards import ShardResult, ShardTask, audit_shard, plan_shards
+from auditor.shards import ShardResult, ShardTask, audit_shard, plan_shards, sampled
 from indexes.device import compute_threads
 from indexes.encoders import load_encoder
 from indexes.encoders.protocol import Encoder
-from indexes.errors import ArtifactError, InputError
+from indexes.errors import ArtifactError, InputError, ResourceError
 from indexes.records import Source
 from indexes.sources import open_source
+from indexes.sources.files import printable
 from indexes.store import write_atomic
 
 __all__ = ["AuditOptions", "Finished", "Progress", "Runner", "audit", "audit_into", "encoders_of", "run_here"]
 
+RESULT = "result.json"
 SHARDS, CLAIM = "shards.json", "audit.json"  # in state/: the finished shards in order, and what the folder is for
 Progress = Callable[[int, int, int], None]  # finished shards, all shards, items of the shard just finished
 Runner = Callable[[Sequence[ShardTask], Reference], Iterable[int]]  # yields each shard's item count as it finishes
@@ -39,7 +42,7 @@ class AuditOptions:
     batch_size: int = 256
     threads: int = 2  # that decode, beside the one that computes
     column: str | None = None  # of a table
-    limit: int | None = None  # items read at most, from the front
+    limit: int | None = None  # items used at most: a simple random sample of all
     overwrite: bool = False  # an audit of something else in the same folder
 
 
@@ -89,16 +92,36 @@ def audit_into(
     started = time.time()
     options = options or AuditOptions()
     source = _source(data, reference, options)
-    tasks = prepare(out, source, reference, options)
-    unfinished = [task for task in tasks if not task.result.is_finished]
-    reused = len(tasks) - len(unfinished)
-    if unfinished:
-        (out / "result.json").unlink(missing_ok=True)  # of an earlier state of the set
-    progress(reused, len(tasks), 0)
-    for done, items in enumerate(run(unfinished, reference), start=1):
-        progress(reused + done, len(tasks), items)
-    shards = [task.result for task in tasks]
-    return conclude(out, shards, reference, intent or Intent(), source.spec, started=started, reused=reused)
+    _check_apart(out, source.spec)
+    with only_writer(out):
+        tasks = prepare(out, source, reference, options)
+        unfinished = [task for task in tasks if not task.result.is_finished]
+        reused = len(tasks) - len(unfinished)
+        progress(reused, len(tasks), 0)
+        for done, items in enumerate(run(unfinished, reference), start=1):
+            progress(reused + done, len(tasks), items)
+        shards = [task.result for task in tasks]
+        intent = replace(intent or Intent(), is_sample=any(task.sample for task in tasks))
+        return conclude(out, shards, reference, intent, source.spec, started=started, reused=reused)
+
+
+@contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Hold an audit's folder; raises ResourceError while another process does. The lock ends with its process."""
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        _lock(folder, out)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, out: Path) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ResourceError(f"another audit is writing into {out}: wait for it, or use another --out") from None
 
 
 def conclude(
@@ -115,9 +138,10 @@ def conclude(
     encoded = time.time()
     write_atomic(out / "state" / SHARDS, json.dumps([[s.name, s.folder.name] for s in shards]).encode())
     with compute_threads(1):
-        result = finalise(shards, out, reference, intent, spec)
+        result = finalise(shards, out, reference, intent, printable(spec))
     write_atomic(out / "state" / "gallery.json", json.dumps(most_suspicious(shards)).encode())
-    result["run"] = {"started": started, "shards": len(shards), "reused_shards": reused, "out": str(out)}
+    folder = printable(str(out))
+    result["run"] = {"started": started, "shards": len(shards), "reused_shards": reused, "out": folder}
     result["timing"] = {"evidence_s": encoded - started, "finalise_s": time.time() - encoded}
     write_result(out, result)
     return Finished(result, tuple(shards), out)
@@ -131,6 +155,7 @@ def prepare(out: Path, source: Source, reference: Reference, options: AuditOptio
         "semantic": reference.semantic_encoder.fingerprint if reference.semantic_encoder else None,
         "batch_size": options.batch_size,
         "column": options.column,
+        "limit": options.limit,
     }
     claim(out, source.spec, configuration, overwrite=options.overwrite)
     tasks = plan_shards(
@@ -140,33 +165,45 @@ def prepare(out: Path, source: Source, reference: Reference, options: AuditOptio
         batch_size=options.batch_size,
         threads=options.threads,
     )
-    return tasks if options.limit is None else list(_within_limit(tasks, options.limit))
+    return tasks if options.limit is None else sampled(tasks, options.limit, seed=reference.seed)
 
 
-def _within_limit(tasks: Sequence[ShardTask], limit: int) -> Iterator[ShardTask]:
-    """The first shards that hold `limit` items between them, the last one cut; counted by reading, not encoding."""
-    for task in tasks:
-        if limit <= 0:
-            return
-        held = sum(1 for _ in islice(task.shard.read(), limit))
-        yield replace(task, folder=task.folder.with_name(f"{task.folder.name}-{held}"), limit=held)
-        limit -= held
+def _check_apart(out: Path, spec: str) -> None:
+    source = Path(spec).expanduser()
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{out} lies inside the source {spec}, which would then hold its own audit: use another --out")
 
 
 def claim(out: Path, spec: str, configuration: dict[str, Any], *, overwrite: bool) -> None:
+    """Make a folder an audit's own, without the result of its earlier state.
+
+    Raises InputError when it holds another audit, or files of the names an audit writes.
+    """
     path, wanted = out / "state" / CLAIM, {"source": spec, **configuration}
-    if path.is_file():
+    if printable(str(out)) != str(out):
+        raise InputError(f"{printable(str(out))} is no valid Unicode: use another --out")
+    if not overwrite:
+        _check_own(out, wanted)
+    elif path.is_file() and path.read_bytes() != _claim_text(wanted):
+        shutil.rmtree(out / "state")
+    (out / "state").mkdir(parents=True, exist_ok=True)
+    (out / RESULT).unlink(missing_ok=True)
+    write_atomic(path, _claim_text(wanted))
+
+
+def _claim_text(claimed: dict[str, Any]) -> bytes:
+    return json.dumps(claimed, indent=1, sort_keys=True).encode()
+
+
+def _check_own(out: Path, wanted: dict[str, Any]) -> None:
+    if (out / "state" / CLAIM).is_file():
         found = read_claim(out)
-        if found == wanted:
-            return
-        if not overwrite:
-            differing = ", ".join(sorted(k for k in wanted if found.get(k) != wanted[k]))
+        if differing := ", ".join(sorted(k for k in wanted if found.get(k) != wanted[k])):
             raise InputError(
                 f"{out} holds an audit with another {differing}, expected the same: use --overwrite or another --out"
             )
-        shutil.rmtree(out / "state")
-    (out / "state").mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
+    elif strangers := [name for name in ("items", "skipped.parquet", RESULT, "report.html") if (out / name).exists()]:
+        raise InputError(f"{out} holds {strangers[0]} of no audit in progress: use --overwrite or another --out")
 
 
 def read_claim(out: Path) -> dict[str, Any]:

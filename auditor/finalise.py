@@ -24,7 +24,7 @@ from auditor.state import AuditState, fold_states
 from indexes.errors import InputError
 from indexes.store import write_atomic
 
-__all__ = ["Intent", "finalise", "most_suspicious", "write_result"]
+__all__ = ["SCHEMA", "Intent", "finalise", "most_suspicious", "write_result"]
 
 SCHEMA = "madaudit/result/1"
 _GALLERY_SHOWN = 24
@@ -41,7 +41,7 @@ class Intent:
     level: float = 0.95
     declared: frozenset[str] = frozenset()  # reference-complete
     seed: int = 0  # of the draws behind the test of fit and the generators' shares
-    is_sample: bool = False  # with --limit: the set stands for a larger one
+    is_sample: bool = False  # the items are a random sample of the set; the audit knows
 
 
 def finalise(

@@ -8,6 +8,7 @@ from scipy import optimize, special, stats
 
 from auditor.calibration import Calibration, ScoreCounts
 from auditor.intervals import Measure, fieller
+from auditor.moments import Moments
 
 __all__ = [
     "FractionEstimate",
@@ -88,6 +89,8 @@ def estimate_fraction(
             f"variation {calibration.separation:.2f}, expected {MINIMUM_SEPARATION} or more): try another encoder"
         )
         return _withheld(answer, reason, Measure(math.nan, 0.0, 1.0, observed.n, reason=reason))
+    if known.reason is not None:
+        return _withheld(answer, known.reason, known)
     if answer.fit_p_value < FIT_LEVEL:
         reason = (
             f"the scores are no mixture of the reference's components (p = {answer.fit_p_value:.3g}): an unseen "
@@ -137,14 +140,22 @@ def generator_weights(
     if k == 1:
         return np.ones(1), np.ones((_WEIGHT_DRAWS, 1))
     means = np.stack([c.posteriors.mean for c in calibration.components])  # (K + 1, K + 1), row = component
-    errors = [c.posteriors.covariance / c.n for c in calibration.components]
+    errors = [_padded_covariance(c.posteriors) / c.n for c in calibration.components]
     shares = _solve_shares(means, observed.posteriors.mean)
-    within = sum(share * c.posteriors.covariance for share, c in zip(shares, calibration.components, strict=True))
+    within = sum(share * e * c.n for share, e, c in zip(shares, errors, calibration.components, strict=True))
     draws = np.empty((_WEIGHT_DRAWS, k + 1))
     for i in range(_WEIGHT_DRAWS):
         drawn = np.stack([_normal(m, e, rng) for m, e in zip(means, errors, strict=True)])
         draws[i] = _solve_shares(drawn, _normal(observed.posteriors.mean, within / observed.n, rng))
     return _within_synthetic(shares[None])[0], _within_synthetic(draws)
+
+
+def _padded_covariance(posteriors: Moments) -> np.ndarray:
+    """Covariance with half an item added at every corner of the simplex, for the reason given at `_spread`."""
+    corners = len(posteriors.total)
+    n = posteriors.n + corners / 2
+    mean = (posteriors.total + 0.5) / n
+    return (posteriors.outer + np.eye(corners) / 2) / n - np.outer(mean, mean)
 
 
 def _solve_shares(means: np.ndarray, mean: np.ndarray) -> np.ndarray:

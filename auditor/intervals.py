@@ -29,13 +29,13 @@ class Measure:
         return fields
 
 
-def wilson_interval(hits: float, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927); [0, 1] for n = 0."""
+def wilson_interval(hits: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a proportion (Wilson 1927); [0, 1] for n = 0. n may be an effective number."""
     if n == 0:
         return 0.0, 1.0
     z2, p = _z(level) ** 2, hits / n
     centre, half = (p + z2 / (2 * n)) / (1 + z2 / n), math.sqrt(z2 * (p * (1 - p) + z2 / (4 * n)) / n) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, centre - half) if hits > 0 else 0.0, min(1.0, centre + half) if hits < n else 1.0
 
 
 def normal_interval(value: float, standard_error: float, *, level: float = 0.95) -> tuple[float, float]:
@@ -65,7 +65,10 @@ def fieller(
     linear = 2 * p * q - z2 * (i1 - i0 - 2 * c0)
     constant = p * p - z2 * (i0 + c0)
     grid = np.concatenate([[0.0, 1.0], _roots_in_unit(quadratic, linear, constant)])
-    inside = grid[quadratic * grid**2 + linear * grid + constant <= 1e-12 * max(1.0, abs(constant))]
+    rounding = 1e-12 * max(abs(quadratic), abs(linear), abs(constant))
+    inside = grid[quadratic * grid**2 + linear * grid + constant <= rounding]
+    if len(inside) == 0 and q == 0:
+        return 0.0, 1.0  # equal means tell nothing of π, whatever was observed
     if len(inside) == 0:
         nearest = float(np.clip(p / -q, 0.0, 1.0))
         return nearest, nearest

@@ -1,5 +1,6 @@
 """The per-item answers: calibrated score, nearest generator, duplicates and the recommendation to keep."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import special
 
 from auditor.diversity import duplicates
 from auditor.fraction import FractionEstimate
 from auditor.reference import Reference
 from auditor.shards import EVIDENCE, ShardResult
+from indexes.sources.files import printable
 
 __all__ = ["DuplicateCounts", "write_items"]
+
+_OWN_FILE = re.compile(r"\d{5,}-[0-9a-f]{12}\.(parquet|partial)")  # anything else in the folder is not ours to remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ def write_items(
         written.add(path)
         start += len(part)
     for path in set(folder.iterdir()) - written:
-        path.unlink()
+        if _OWN_FILE.fullmatch(path.name):
+            path.unlink()
     return counts
 
 
@@ -63,11 +69,11 @@ def _item_table(
 ) -> pa.Table:
     nearest = _matrix(part["nearest"], len(reference.labels))
     has_generators = len(reference.labels) > 1
-    score = pa.array(1 / (1 + np.exp(-log_odds))) if has_generators else pa.nulls(len(part), pa.float64())
+    score = pa.array(special.expit(log_odds)) if has_generators else pa.nulls(len(part), pa.float64())
     return pa.table(
         {
             "id": part["id"],
-            "shard": pa.array([shard.encode("utf-8", "replace").decode()] * len(part), pa.string()),
+            "shard": pa.array([printable(shard)] * len(part), pa.string()),
             "score": score,
             "generator": pa.array(_nearest_generator(posteriors, reference.labels), pa.string()),
             "nearest_real": pa.array(nearest[:, 0], pa.float32()),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor.audit import SHARDS, Finished, claim, conclude, read_claim
+from auditor.audit import SHARDS, Finished, claim, conclude, only_writer, read_claim
 from auditor.finalise import Intent
 from auditor.reference import Reference
 from auditor.shards import ShardResult
@@ -27,19 +27,26 @@ def merge_into(out: Path, folders: Sequence[Path], reference: Reference, *, inte
     for folder, configuration in zip(folders, configurations, strict=True):
         if configuration != configurations[0]:
             raise InputError(f"{folder} was audited otherwise than {folders[0]}, expected one configuration for all")
+    if configurations[0]["reference"] != reference.identity:
+        raise InputError(f"{folders[0]} was audited against another build of {reference.name!r}: audit the parts again")
+    if configurations[0].get("limit") is not None:
+        raise InputError(f"{folders[0]} was audited with --limit, expected whole parts: audit them without it")
     found = [shard for folder in folders for shard in _finished_shards(folder)]
     keys = [shard.folder.name for shard in found]
     if repeated := sorted({s.name for s in found if keys.count(s.folder.name) > 1}):
         raise InputError(f"shard {repeated[0]} stands in several of the audits, expected each once: drop the repeats")
     spec = " + ".join(str(c["source"]) for c in claims)
-    claim(out, spec, configurations[0], overwrite=False)
-    copied = []
-    for shard in found:
-        copy = ShardResult(shard.name, out / "state" / shard.folder.name)
-        if not copy.is_finished:
-            shutil.copytree(shard.folder, copy.folder, dirs_exist_ok=True)
-        copied.append(copy)
-    return conclude(out, copied, reference, intent, spec, started=started, reused=len(copied))
+    with only_writer(out):
+        claim(out, spec, configurations[0], overwrite=False)
+        copied = [_copied(shard, out) for shard in found]
+        return conclude(out, copied, reference, intent, spec, started=started, reused=len(copied))
+
+
+def _copied(shard: ShardResult, out: Path) -> ShardResult:
+    copy = ShardResult(shard.name, out / "state" / shard.folder.name)
+    if not copy.is_finished:
+        shutil.copytree(shard.folder, copy.folder, dirs_exist_ok=True)
+    return copy
 
 
 def _finished_shards(folder: Path) -> list[ShardResult]:

@@ -71,7 +71,7 @@ def load_policy(path: str | Path | None) -> Policy:
     default = Policy()
     fields: dict[str, Any] = {q: _threshold(q, content[q], getattr(default, q)) for q in _QUANTITIES if q in content}
     required = content.get("required", default.required)
-    if not isinstance(required, list | tuple) or set(required) - set(_QUANTITIES):
+    if not isinstance(required, list | tuple) or not all(name in _QUANTITIES for name in required):
         raise InputError(f"{path}: required is {required!r}, expected a list of {', '.join(_QUANTITIES)}")
     return Policy(**fields, required=tuple(required))
 

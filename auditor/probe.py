@@ -63,20 +63,24 @@ def fit_probe(rows: np.ndarray, neighbour_features: np.ndarray, labels: np.ndarr
 def calibrate(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
     """Bias-corrected temperature scaling (Alexandari et al. 2020) on held-out logits, every class weighing the same.
 
-    Returns the inverse temperature and a bias per class (first zero) that minimise the balanced log loss.
+    Returns the inverse temperature and a bias per class (first zero) that minimise the balanced log loss against
+    Platt's targets: one item a class is taken to be mislabelled, so that separable scores do not become certain.
     """
     classes = logits.shape[1]
-    weight = (1 / np.bincount(labels, minlength=classes))[labels] / classes
+    counts = np.bincount(labels, minlength=classes)
+    weight = (1 / counts)[labels] / classes
+    doubt = (1 / (counts + 2))[labels][:, None]  # Platt (1999): (n + 1)/(n + 2) and 1/(n + 2) instead of 1 and 0
     onehot = np.eye(classes)[labels]
+    target = onehot * (1 - doubt) + (1 - onehot) * doubt / (classes - 1)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         scale, bias = np.exp(parameters[0]), np.concatenate([[0.0], parameters[1:]])
         scores = scale * logits + bias
-        residual = (special.softmax(scores, axis=1) - onehot) * weight[:, None]
-        value = float((weight * (special.logsumexp(scores, axis=1) - (scores * onehot).sum(1))).sum())
+        residual = (special.softmax(scores, axis=1) - target) * weight[:, None]
+        value = float((weight * (special.logsumexp(scores, axis=1) - (scores * target).sum(1))).sum())
         return value, np.concatenate([[scale * (residual * logits).sum()], residual.sum(0)[1:]])
 
-    limits = [(-3.0, 3.0)] + [(-10.0, 10.0)] * (classes - 1)  # perfectly separated classes have no finite optimum
+    limits = [(-3.0, 3.0)] + [(-10.0, 10.0)] * (classes - 1)
     best = optimize.minimize(loss, np.zeros(classes), jac=True, method="L-BFGS-B", bounds=limits)
     return float(np.exp(best.x[0])), np.concatenate([[0.0], best.x[1:]])
 

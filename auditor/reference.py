@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -174,6 +176,13 @@ def save_reference(folder: Path, reference: Reference) -> None:
 def load_reference(folder: Path, *, device: str = "cpu") -> Reference:
     """Read a reference; large arrays stay memory-mapped. Raises ArtifactError where it is missing or damaged."""
     manifest = read_manifest(folder, _SCHEMA)
+    try:
+        return _stored_reference(folder, manifest, device)
+    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ArtifactError(f"{folder} is damaged ({error}): rebuild the reference") from None
+
+
+def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) -> Reference:
     evidence, semantic = _role(manifest["evidence"]), _role(manifest["semantic"])
     assert evidence is not None
     embeddings = load_embeddings(folder / "evidence", encoder=evidence.fingerprint)
@@ -182,13 +191,10 @@ def load_reference(folder: Path, *, device: str = "cpu") -> Reference:
         rows = load_embeddings(folder / "semantic", encoder=semantic.fingerprint)
         space = SemanticReference(np.asarray(rows.vectors), device)
     path = folder / "fitted.npz"
-    try:
-        if path.stat().st_size != manifest["bytes"]:
-            raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected {manifest['bytes']}: rebuild it")
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}): rebuild the reference") from None
+    if path.stat().st_size != manifest["bytes"]:
+        raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected {manifest['bytes']}: rebuild it")
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        arrays = dict(stored)
     labels = tuple(manifest["labels"])
     return Reference(
         name=manifest["name"],
@@ -226,7 +232,6 @@ def _arrays(reference: Reference) -> dict[str, np.ndarray]:
         "folds": d.folds,
         "calibration": np.array([d.inverse_temperature, *d.bias]),
         "edges": c.edges,
-        "centres": c.centres,
         "histograms": np.stack([k.histogram for k in c.components]),
         "n": np.array([k.n for k in c.components]),
         "totals": np.stack([k.posteriors.total for k in c.components]),
@@ -268,4 +273,4 @@ def _calibration(a: Mapping[str, np.ndarray], labels: tuple[str, ...]) -> Calibr
         ScoreCounts(h, Moments(int(n), total, outer))
         for h, n, total, outer in zip(a["histograms"], a["n"], a["totals"], a["outers"], strict=True)
     )
-    return Calibration(labels, a["edges"], a["centres"], components)
+    return Calibration(labels, a["edges"], components)

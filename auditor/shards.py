@@ -6,7 +6,7 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,21 @@ from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
 from indexes.images import thumbnail
-from indexes.records import Shard, Skip
+from indexes.records import Item, Shard, Skip
+from indexes.sources.files import printable
 from indexes.store import write_atomic
 
 __all__ = [
     "EVIDENCE",
     "SKIPPED",
+    "SampleRule",
     "ShardResult",
     "ShardTask",
     "audit_shard",
     "plan_shards",
     "read_gallery",
     "read_state",
+    "sampled",
 ]
 
 EVIDENCE, SKIPPED, STATE, GALLERY, MARK = (
@@ -47,7 +50,7 @@ EVIDENCE, SKIPPED, STATE, GALLERY, MARK = (
     "mark.json",
 )
 _GALLERY_SIZE = 16  # most suspicious items of a shard that are kept to be shown
-_VERSION = 1  # of what a shard leaves behind; part of every key
+_VERSION = 2  # of what a shard leaves behind; part of every key
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,20 @@ class ShardResult:
 
     @property
     def is_finished(self) -> bool:
-        """Whether everything is in place: the mark is written after all else."""
-        return (self.folder / MARK).is_file()
+        """Whether everything is in place: the mark is written after all else and knows the size of each file."""
+        try:
+            sizes = json.loads((self.folder / MARK).read_bytes())["bytes"]
+            return all((self.folder / name).stat().st_size == size for name, size in sizes.items())
+        except (OSError, ValueError):
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRule:
+    """Which items are used: those with a key up to a threshold, a simple random sample of all."""
+
+    threshold: int  # of `sample_keys`
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,7 @@ class ShardTask:
     folder: Path
     batch_size: int
     threads: int  # that decode
-    limit: int | None = None  # entries to read at most
+    sample: SampleRule | None = None  # None: every item
 
     @property
     def result(self) -> ShardResult:
@@ -118,22 +133,23 @@ def audit_shard(task: ShardTask, reference: Reference, encoders: Sequence[Encode
     shown = [json.loads(entry) for _, _, entry in sorted(gallery, key=lambda e: (-e[0], e[1]))]
     write_atomic(task.folder / GALLERY, json.dumps(shown).encode())
     save_state(task.folder / STATE, state)
-    mark = {"shard": task.shard.name, "items": state.n, "skipped": len(skips)}
+    sizes = {name: (task.folder / name).stat().st_size for name in (EVIDENCE, SKIPPED, STATE, GALLERY)}
+    mark = {"shard": task.shard.name, "items": state.n, "skipped": len(skips), "bytes": sizes}
     write_atomic(task.folder / MARK, json.dumps(mark).encode())
     return state.n
 
 
 def _encoded(task: ShardTask, encoders: Sequence[Encoder]) -> Iterator[Batch | Skip]:
-    shard = task.shard if task.limit is None else _FirstItems(task.shard, task.limit)
+    shard = task.shard if task.sample is None else _Sampled(task.shard, task.sample)
     return encode_shard(shard, encoders, batch_size=task.batch_size, threads=task.threads)
 
 
 @dataclass(frozen=True, slots=True)
-class _FirstItems:
-    """A shard cut after some items."""
+class _Sampled:
+    """A shard without the items that a rule leaves out; what cannot be used is still counted."""
 
     shard: Shard
-    count: int
+    rule: SampleRule
 
     @property
     def name(self) -> str:
@@ -142,11 +158,29 @@ class _FirstItems:
     def identity(self) -> str:
         return self.shard.identity()
 
-    def read(self) -> Iterator[Any]:
-        for number, item in enumerate(self.shard.read()):
-            if number >= self.count:
-                return
-            yield item
+    def read(self) -> Iterator[Item | Skip]:
+        for found in self.shard.read():
+            if isinstance(found, Skip) or sample_keys([found.id], seed=self.rule.seed)[0] <= self.rule.threshold:
+                yield found
+
+
+def sampled(tasks: Sequence[ShardTask], limit: int, *, seed: int) -> list[ShardTask]:
+    """The tasks restricted to a simple random sample of `limit` items of all shards together.
+
+    Everything is read, only the sample is encoded: the first items of an ordered source would tell of those alone.
+    """
+    keys = np.concatenate([_keys(task.shard, seed) for task in tasks]) if tasks else np.zeros(0, dtype=np.uint64)
+    if len(keys) <= limit:
+        return list(tasks)
+    rule = SampleRule(int(np.partition(keys, limit - 1)[limit - 1]), seed)
+    return [
+        replace(task, sample=rule, folder=task.folder.with_name(f"{task.folder.name}-{rule.threshold:016x}"))
+        for task in tasks
+    ]
+
+
+def _keys(shard: Shard, seed: int) -> np.ndarray:
+    return sample_keys([found.id for found in shard.read() if isinstance(found, Item)], seed=seed)
 
 
 def _check_width(batch: Batch, reference: Reference) -> None:
@@ -200,7 +234,7 @@ def _evidence_table(batch: Batch, evidence: Evidence, novelties: np.ndarray) -> 
     nearest = pa.FixedSizeListArray.from_arrays(pa.array(evidence.nearest.ravel(), pa.float32()), k)
     return pa.table(
         {
-            "id": pa.array([_storable(i) for i in batch.ids], pa.string()),
+            "id": pa.array([printable(i) for i in batch.ids], pa.string()),
             "posteriors": posteriors,
             "nearest": nearest,
             "novelty": pa.array(novelties, pa.float64()),
@@ -209,17 +243,12 @@ def _evidence_table(batch: Batch, evidence: Evidence, novelties: np.ndarray) -> 
     )
 
 
-def _storable(text: str) -> str:
-    """Parquet and JSON want valid Unicode; a file name need not be."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def _skip_table(skips: Sequence[Skip], shard: str) -> pa.Table:
     return pa.table(
         {
-            "path": pa.array([_storable(s.path) for s in skips], pa.string()),
+            "path": pa.array([printable(s.path) for s in skips], pa.string()),
             "reason": pa.array([s.reason for s in skips], pa.string()),
-            "shard": pa.array([_storable(shard)] * len(skips), pa.string()),
+            "shard": pa.array([printable(shard)] * len(skips), pa.string()),
         }
     )
 
@@ -230,13 +259,13 @@ def _keep_suspicious(gallery: list[tuple[float, str, str]], batch: Batch, eviden
         score, item = float(scores[row]), batch.ids[row]
         if len(gallery) == _GALLERY_SIZE and (score, item) <= gallery[0][:2]:
             break
-        entry = (score, item, json.dumps({"id": _storable(item), "score": score, **_preview(batch.data[row])}))
+        entry = (score, item, json.dumps({"id": printable(item), "score": score, **_preview(batch.data[row])}))
         (heapq.heappush if len(gallery) < _GALLERY_SIZE else heapq.heappushpop)(gallery, entry)
 
 
 def _preview(data: Any) -> dict[str, str]:
     if isinstance(data, str):
-        return {"text": _storable(data[:400])}
+        return {"text": printable(data[:400])}
     if data.ndim == 3:
         return {"jpeg": base64.b64encode(thumbnail(data)).decode()}
     return {}

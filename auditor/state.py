@@ -1,6 +1,8 @@
 """AuditState: everything an audit must remember of the items it has seen, mergeable."""
 
 import json
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -142,7 +144,7 @@ def save_state(path: Path, state: AuditState) -> None:
 def load_state(path: Path) -> AuditState:
     """Read a state; raises ArtifactError when the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as a:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as a:
             skipped, formats, sizes = json.loads(str(a["tables"]))
             n, novel = (int(v) for v in a["counts"])
             scores = ScoreCounts(a["histogram"], _unpacked("posteriors", a))
@@ -153,7 +155,7 @@ def load_state(path: Path) -> AuditState:
                 precise, total, squares = (int(v) for v in a["balls"])
                 semantic = SemanticSums(_unpacked("raw", a), _unpacked("unit", a), precise, total, squares, covered)
             return AuditState(n, skipped, formats, sizes, novel, scores, sample, semantic)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactError(
             f"{path} is not a readable audit state ({error}): delete its folder and run again"
         ) from None

@@ -119,7 +119,10 @@ def _decode_image(item: Item) -> tuple[_Decoded, np.ndarray]:
 
 def _decode_text(item: Item) -> tuple[_Decoded, str]:
     text: str = _expect(item, str)
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    try:
+        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+    except UnicodeEncodeError:
+        raise Unusable("not valid Unicode") from None
     return _Decoded(digest, "text", (len(text), 0), text), text
 
 

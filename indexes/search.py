@@ -18,13 +18,14 @@ __all__ = ["NearestIndex", "ball_counts", "build_index", "choose_kind", "knn", "
 _EXACT_LIMIT = 200_000  # all pairs at d = 512 take under two minutes on two cores, seconds on a GPU
 _HNSW_LIMIT = 1_000_000  # beyond, the graph's memory and single-threaded building cost more than they give
 
-_QUERY_ROWS = {"cpu": 1024, "cuda": 8192}
-_TILE_ROWS = {"cpu": 4096, "cuda": 32768}
-_PAIR_VALUES = {"cpu": 2**20, "cuda": 2**25}  # float64 values in one piece of exact work: 8 and 256 MiB
-_GROUP = 64  # columns whose smallest score stands for them in the first stage of selection
-_SPARE = 4  # candidates beyond k: the last one's score usually proves that nothing nearer was left out
+_QUERY_ROWS = {"cpu": 512, "cuda": 8192}
+_TILE_ROWS = {"cpu": 8192, "cuda": 32768}
+_PAIR_VALUES = {"cpu": 2**15, "cuda": 2**25}  # float64 values in one piece of exact work: caches hold 256 KiB
+_GROUPS = 256  # of columns in a tile: the smallest score of each shows where the candidates are
+_SPARE = 18  # groups beyond k with candidates: the next one's score usually proves that nothing nearer was left out
 _LARGEST_SQUARE = 1e36  # squared norms up to here stay clear of float32's 3.4e38
 _SMALLEST_SQUARE = 2.0**-100  # the error of a shorter vector's products is that of this squared norm: they underflow
+_COARSE = 2.0**-9  # about what rounding to bfloat16 takes from a row's norm; the bound holds for any value
 _INPUT_ROUNDING = {"highest": 0.0, "high": 2.0**-9, "medium": 2.0**-6}  # of a product, by torch's matmul precision
 
 
@@ -35,23 +36,33 @@ def knn(
 
     Exact: nearest first by the float64 sum of squared differences of the float32 rows, ties to the lowest row number,
     the same bits for any device, number of threads or neighbouring queries; equal rows are at distance 0. A query that
-    is itself in the database finds itself. A float32 matrix product proposes candidates with a proven bound on its
-    error, differences rank them, and queries for which the bound proves too little are searched again without it.
-    Takes one extra copy of the database and blocks of fixed size.
+    is itself in the database finds itself. A matrix product proposes candidates with a proven bound on its error and
+    differences rank them. Queries for which the bound proves too little are searched again: after bfloat16, which a
+    CPU with matrix units multiplies several times faster, in float32, and after that ranking all that the bound leaves
+    open. Takes up to one and a half extra copies of the database and blocks of fixed size.
 
     Raises InputError for arrays that are not two-dimensional, finite and of equal width, and for k outside 1..m.
     """
-    scorer = _prepare(_matrix(database, "database"), resolve_device(device))
-    size = len(scorer.rows)
-    if not 1 <= k <= size:
-        raise InputError(f"got k = {k}, expected 1 to {size}, the rows of the database")
-    distances, indices = [torch.empty(0, k)], [torch.empty(0, k, dtype=torch.int64)]
+    queries, database, device = _matrix(queries, "queries"), _matrix(database, "database"), resolve_device(device)
+    if not 1 <= k <= len(database):
+        raise InputError(f"got k = {k}, expected 1 to {len(database)}, the rows of the database")
+    distances, indices = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    groups = _GROUPS * -(-2 * (k + _SPARE) // _GROUPS)
+    left, rows = np.arange(len(queries)), queries
     with torch.inference_mode():
-        for block in scorer.blocks(_matrix(queries, "queries")):
-            exact, columns = _nearest(block, scorer, k)
-            distances.append(exact.float().cpu())
-            indices.append(columns.cpu())
-    return torch.cat(distances).numpy(), torch.cat(indices).numpy()
+        for dtype in _precisions(device):
+            scorer, unproven, start = _prepare(database, device, None, groups, dtype), [left[:0]], 0
+            for block in scorer.blocks(rows):
+                at = left[start : start + len(block.rows)]
+                exact, columns, unsure = _nearest(block, scorer, k)
+                distances[at], indices[at] = exact.float().cpu().numpy(), columns.cpu().numpy()
+                unproven.append(at[unsure.cpu().numpy()])
+                start += len(at)
+            left = np.concatenate(unproven)
+            if not len(left):
+                break
+            rows = queries[left]
+    return distances, indices
 
 
 def ball_counts(
@@ -206,14 +217,18 @@ class _Block:
     """Some queries, ready for the matrix product."""
 
     rows: Tensor  # (q, d) float32 as given
-    centred: Tensor  # (q, d) float32
-    weights: Tensor  # (q,) float64: |x|^2, their share in the error
+    factors: Tensor  # (q, f) centred rows, laid out for the product
+    errors: Tensor  # (q,) float64: their share in the error
     lifts: Tensor  # (q,) float64: score + lift is a lower bound of squared distance minus squared radius
 
     def limits(self, reach: Tensor | float) -> Tensor:
-        """Scores (q, 1) float32 above which the distance minus the radius, both squared, surely exceeds `reach`."""
+        """Scores (q,) float32 above which the distance minus the radius, both squared, surely exceeds `reach`."""
         limits = (reach - self.lifts).float()
-        return torch.nextafter(limits, torch.full_like(limits, torch.inf))[:, None]
+        return torch.nextafter(limits, torch.full_like(limits, torch.inf))
+
+    def bounds(self, scores: Tensor) -> Tensor:
+        """Lower bounds (q, c) float64 for `scores` (q, c) and whatever rounds to them."""
+        return _below(scores).double() + self.lifts[:, None]
 
 
 @final
@@ -224,59 +239,93 @@ class _Scorer:
     For a query x and a row y, both less the database's mean (which shrinks cancellation and leaves distances alone),
     |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, and the float32 error is at most `slack` (|x|^2 + |y|^2): the bound of a dot
     product in Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1, plus the rounding of the inputs.
-    Weighing the squares by 1 - slack therefore turns the computed value into a lower bound, at no cost.
+    Rounding rows to bfloat16 drops known rests r and s: 2 |x.y - (x - r).(y - s)| <= 2 |r| |y| + 2 |x - r| |s|, where
+    2 |r| |y| <= |r|^2 / c + c |y|^2 for any c. Less both shares in such errors the computed value is a lower bound.
     """
 
     rows: Tensor  # (m, d) float32 as given
     centre: Tensor  # (d,) float32
-    centred: Tensor  # (m', d) float32, zero rows up to a multiple of _GROUP
-    bias: Tensor  # (m',) float32, infinite for the filling rows
-    weights: Tensor  # (m,) float64: |y|^2 plus the squared radius, their share in the error
+    factors: Tensor  # (m', f) centred rows laid out for the product, zeros up to a multiple of `groups`
+    bias: Tensor  # (m', 1) float32, infinite for the filling rows
+    errors: Tensor  # (m,) float64: the rows' and the squared radii's share in the error
     radii: Tensor  # (m,) float32, squared
     slack: float
+    groups: int  # into which the columns of each tile can be dealt
 
     def blocks(self, queries: np.ndarray) -> Iterator[_Block]:
         """The queries in blocks of fixed size."""
-        if queries.shape[1] != self.rows.shape[1]:
-            raise InputError(
-                f"got queries of width {queries.shape[1]}, expected {self.rows.shape[1]} as in the database"
-            )
-        device = self.rows.device
+        width, device = self.rows.shape[1], self.rows.device
         step = _QUERY_ROWS[device.type]
+        if queries.shape[1] != width:
+            raise InputError(f"got queries of width {queries.shape[1]}, expected {width} as in the database")
         for start in range(0, len(queries), step):
             yield self.block(_tensor(queries[start : start + step], str(device)))
 
     def block(self, rows: Tensor) -> _Block:
-        centred = rows - self.centre
-        squares = _squared_norms(centred)
-        weights = squares + _SMALLEST_SQUARE
-        return _Block(rows, centred, weights, squares - self.slack * weights)
+        factors = self.factors.new_zeros(len(rows), self.factors.shape[1])
+        squares, losses = _lay_out(rows, self.centre, factors)
+        errors = losses + self.slack * (squares + _SMALLEST_SQUARE)
+        if factors.dtype == torch.bfloat16:
+            factors.mul_(-2)[:, rows.shape[1] : rows.shape[1] + 2] = 1
+        return _Block(rows, factors, errors, squares - errors)
 
     def tiles(self, block: _Block) -> Iterator[tuple[int, Tensor]]:
-        """The first row number and the scores (q, t) of each tile of the database; the next tile overwrites them."""
-        step = _TILE_ROWS[self.rows.device.type]
-        memory = torch.empty(len(block.rows) * min(step, len(self.centred)), device=self.rows.device)
-        for start in range(0, len(self.centred), step):
-            tile, bias = self.centred[start : start + step], self.bias[start : start + step]
-            scores = memory[: len(block.rows) * len(tile)].view(len(block.rows), len(tile))
-            yield start, torch.addmm(bias, block.centred, tile.T, alpha=-2, out=scores)
+        """The first row number and the scores (t, q) of each tile of the database; the next tile overwrites them."""
+        step = max(1, _TILE_ROWS[self.rows.device.type] // self.groups) * self.groups
+        memory = self.factors.new_empty(min(step, len(self.factors)), len(block.rows))
+        for start in range(0, len(self.factors), step):
+            tile, bias = self.factors[start : start + step], self.bias[start : start + step]
+            scores = memory[: len(tile)]
+            if tile.dtype == torch.bfloat16:  # the bias is two of its columns: a sum rounded once, and faster
+                yield start, torch.mm(tile, block.factors.T, out=scores)
+            else:
+                yield start, torch.addmm(bias, tile, block.factors.T, alpha=-2, out=scores)
 
 
-def _prepare(database: np.ndarray, device: str, radii: np.ndarray | None = None) -> _Scorer:
+def _prepare(
+    database: np.ndarray, device: str, radii: np.ndarray | None = None, groups: int = 1, dtype: Any = torch.float32
+) -> _Scorer:
     m, d = database.shape
     radii = np.zeros(m, dtype=np.float32) if radii is None else radii
     if radii.shape != (m,) or not ((radii >= 0) & np.isfinite(radii)).all():
         raise InputError(f"got radii of shape {radii.shape}, expected ({m},) finite squared radii >= 0")
     rows, squared_radii = _tensor(database, device), _tensor(radii, device)
-    filling = -m % _GROUP
-    centre = (rows.mean(dim=0, dtype=torch.float64) if m else rows.new_zeros(d)).float()
-    centred = torch.cat([rows - centre, rows.new_zeros(filling, d)])
-    squares = _squared_norms(centred)[:m]
-    weights = squares + squared_radii
-    slack = (2 * d + 16) * 2.0**-24 + 2 * _input_rounding()
-    bias = (squares - squared_radii - slack * weights).float()
-    bias = torch.cat([bias, bias.new_full((filling,), torch.inf)])
-    return _Scorer(rows, centre, centred, bias, weights, squared_radii, slack)
+    centre = rows.mean(dim=0) if m else rows.new_zeros(d)
+    width = d if dtype == torch.float32 else -(-(d + 2) // 16) * 16
+    factors = rows.new_zeros(m + -m % groups, width, dtype=dtype)
+    pieces = [part.split(_QUERY_ROWS[rows.device.type]) for part in (rows, factors[:m])]
+    parts = [_lay_out(piece, centre, out) for piece, out in zip(*pieces, strict=True)]
+    squares, losses = (torch.cat(part) for part in zip(*parts, strict=True))
+    slack = (1 if dtype == torch.float32 else 2) * ((2.1 * d + 24) * 2.0**-24 + 2 * _input_rounding())
+    errors = losses + slack * (squares + squared_radii)
+    bias = rows.new_full((len(factors),), torch.inf)
+    bias[:m] = _below((squares - squared_radii - errors).float())
+    if dtype == torch.bfloat16:
+        factors[:, d] = bias
+        factors[:m, d + 1] = _below((bias - factors[:, d])[:m].bfloat16())
+    return _Scorer(rows, centre, factors, bias[:, None], errors, squared_radii, slack, groups)
+
+
+def _lay_out(rows: Tensor, centre: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+    """Write rows less the centre into `factors`: their squared norms (n,) and share in the error of its precision."""
+    centred = rows - centre
+    squares = _squared_norms(centred)
+    kept = factors[:, : rows.shape[1]].copy_(centred)
+    if factors.dtype == torch.float32:
+        return squares, torch.zeros_like(squares)
+    rests = _squared_norms(centred.sub_(kept)) + _SMALLEST_SQUARE
+    return squares, rests / _COARSE + 1.02 * _COARSE * squares  # rounding may lengthen a row by 2^-8
+
+
+def _below(values: Tensor) -> Tensor:
+    return torch.nextafter(values, values.new_full((), -torch.inf))
+
+
+def _precisions(device: str) -> list[torch.dtype]:
+    """Those worth a search: bfloat16 first where a CPU has matrix units for it (AMX) and oneDNN, which rounds once."""
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # not in every torch: bool() is False
+    coarse = device == "cpu" and torch.backends.mkldnn.is_available() and supported()
+    return [torch.bfloat16, torch.float32] if coarse else [torch.float32]
 
 
 def _input_rounding() -> float:
@@ -289,36 +338,66 @@ def _input_rounding() -> float:
 
 def _squared_norms(rows: Tensor) -> Tensor:
     """Squared norms (n,) float64, and the check that float32 products of these rows cannot overflow."""
-    squares = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square()
+    squares = torch.linalg.vector_norm(rows, dim=1).double().square()
     if len(squares) and not bool(squares.max() < _LARGEST_SQUARE):
         raise InputError("vectors are too long for float32 products: divide them by a common factor")
     return squares
 
 
-def _nearest(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor]:
-    """Exact distances (q, k) float64 and row numbers (q, k)."""
-    count = min(k + _SPARE, len(scorer.rows))
-    scores = block.centred.new_empty(len(block.rows), 0)
-    columns = scores.long()
-    for start, tile in scorer.tiles(block):
-        tile_scores, tile_columns = _smallest(tile, count)
-        scores, columns = torch.cat([scores, tile_scores], 1), torch.cat([columns, tile_columns + start], 1)
-        scores, kept = scores.topk(min(count, scores.shape[1]), largest=False, sorted=False)
-        columns = columns.gather(1, kept)
-    columns = columns.sort(dim=1).values
-    at = torch.arange(len(columns), device=columns.device).repeat_interleave(count)
-    distances, order = _distances(block.rows, scorer.rows, at, columns.flatten()).view_as(columns).sort(stable=True)
-    distances, columns = distances[:, :k], columns.gather(1, order)[:, :k]
-    if count == len(scorer.rows):
-        return distances, columns
-    left_out = scores.amax(dim=1) + block.lifts  # every row that is no candidate is at least this far
-    unproven = (distances[:, -1] >= left_out).nonzero().flatten()
-    if len(unproven):
+def _nearest(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Exact distances (q, k) float64, row numbers (q, k), and the queries (u,) left unproven: none with float32."""
+    scores, columns, left_out = _candidates(block, scorer, k)
+    bounds = block.bounds(scores)
+    exact = torch.full_like(bounds, torch.inf)
+
+    def measure(chosen: Tensor) -> None:
+        at, place = chosen.nonzero(as_tuple=True)
+        exact[at, place] = _distances(block.rows, scorer.rows, at, columns[at, place])
+
+    known = scores < torch.inf
+    measure(known & (scores <= scores.float().kthvalue(k, dim=1, keepdim=True).values))
+    reach = exact.kthvalue(k, dim=1, keepdim=True).values
+    measure(known & (bounds <= reach) & (exact == torch.inf))
+    exact, order = exact.sort(dim=1, stable=True)
+    exact, columns = exact[:, :k], columns.gather(1, order[:, :k])
+    unproven = (exact[:, -1:] >= block.bounds(left_out)).flatten().nonzero().flatten()
+    if len(unproven) and scorer.factors.dtype == torch.float32:
+        highest = block.bounds(left_out)[:, 0] + 4 * (block.errors + scorer.errors.max())  # of k rows, at least
+        reach = torch.minimum(exact[:, -1], highest)[unproven]
         rows, inverse = block.rows[unproven].unique(dim=0, return_inverse=True)  # many duplicates make few searches
-        reach = distances.new_empty(len(rows)).index_copy_(0, inverse, distances[unproven, -1])
-        exact, exact_columns = _search_again(scorer.block(rows), scorer, k, reach)
-        distances[unproven], columns[unproven] = exact[inverse], exact_columns[inverse]
-    return distances, columns
+        reach = reach.new_empty(len(rows)).index_copy_(0, inverse, reach)
+        again, again_columns = _search_again(scorer.block(rows), scorer, k, reach)
+        exact[unproven], columns[unproven], unproven = again[inverse], again_columns[inverse], unproven[:0]
+    return exact, columns, unproven
+
+
+def _candidates(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores and row numbers (q, c), ascending, of at least every row with a score below the returned one (q, 1).
+
+    That score is the smallest of a group of columns, with k + _SPARE - 1 smaller ones. Filled up with infinite scores.
+    """
+    q, size = len(block.rows), len(scorer.factors)
+    best = scorer.factors.new_empty(q, 0)
+    keys, values = [], []
+    for start, scores in scorer.tiles(block):
+        dealt = scores.view(-1, scorer.groups, q)
+        smallest = dealt.amin(dim=0).T.contiguous()
+        best = torch.cat([best, smallest], 1).topk(k + _SPARE, largest=False, sorted=False).values
+        limits = best.amax(dim=1, keepdim=True)
+        at, group = (smallest < limits).nonzero(as_tuple=True)
+        members = dealt.flatten(1).index_select(1, group * q + at)
+        place, member = (members < limits[at, 0]).nonzero(as_tuple=True)
+        at, columns = at[member], place * scorer.groups + group[member]
+        keys.append(at * size + columns + start)
+        values.append(scores[columns, at])
+    key, order = torch.cat(keys).sort()
+    value, at = torch.cat(values)[order], key // size
+    key, value, at = (part[value < limits[at, 0]] for part in (key, value, at))  # the limits fell since
+    counts = at.bincount(minlength=q)
+    place = torch.arange(len(at), device=at.device) - (counts.cumsum(0) - counts)[at]
+    shape = q, max(k, int(counts.max()))
+    scores = value.new_full(shape, torch.inf).index_put_((at, place), value)
+    return scores, key.new_zeros(shape).index_put_((at, place), key % size), limits
 
 
 def _search_again(block: _Block, scorer: _Scorer, k: int, reach: Tensor) -> tuple[Tensor, Tensor]:
@@ -327,7 +406,7 @@ def _search_again(block: _Block, scorer: _Scorer, k: int, reach: Tensor) -> tupl
     best_columns = torch.full_like(best, -1, dtype=torch.int64)
     limits = block.limits(reach)
     for start, scores in scorer.tiles(block):
-        at, to = (scores <= limits).nonzero(as_tuple=True)
+        at, to = (scores <= limits).T.nonzero(as_tuple=True)
         pieces = to.split(at.bincount(minlength=len(best)).tolist())
         for query, near in enumerate(pieces):  # one by one: a query may share its distance with a whole tile
             near = near + start
@@ -338,27 +417,12 @@ def _search_again(block: _Block, scorer: _Scorer, k: int, reach: Tensor) -> tupl
     return best, best_columns
 
 
-def _smallest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` smallest of each row (q, t), or all of them, and their columns, unordered.
-
-    They lie in the `count` groups of columns with the smallest minima: finding those first reads the scores once.
-    """
-    q, t = scores.shape
-    if t <= 2 * count * _GROUP:
-        return scores.topk(min(count, t), largest=False, sorted=False)
-    groups = scores.view(q, -1, _GROUP)
-    chosen = groups.amin(dim=2).topk(count, largest=False, sorted=False).indices  # (q, count)
-    within = groups.gather(1, chosen[:, :, None].expand(-1, -1, _GROUP)).flatten(1)
-    values, places = within.topk(count, largest=False, sorted=False)
-    return values, chosen.gather(1, places // _GROUP) * _GROUP + places % _GROUP
-
-
 def _inside(block: _Block, scorer: _Scorer, start: int, scores: Tensor) -> tuple[Tensor, Tensor]:
     """The pairs (query of the block, row of the database) whose distance is at most the row's radius."""
-    at, to = (scores <= block.limits(0.0)).nonzero(as_tuple=True)
-    bounds = scores[at, to] + block.lifts[at]
+    to, at = (scores <= block.limits(0.0)).nonzero(as_tuple=True)
+    bounds = scores[to, at] + block.lifts[at]
     to = to + start
-    sure = bounds + 2 * scorer.slack * (block.weights[at] + scorer.weights[to]) < 0
+    sure = bounds + 2 * (block.errors[at] + scorer.errors[to]) < 0
     unsure = (~sure).nonzero().flatten()
     exact = _distances(block.rows, scorer.rows, at[unsure], to[unsure]).float()
     sure[unsure] = exact <= scorer.radii[to[unsure]]
@@ -374,7 +438,8 @@ def _distances(queries: Tensor, rows: Tensor, at: Tensor, to: Tensor) -> Tensor:
     step = max(1, _PAIR_VALUES[rows.device.type] // rows.shape[1])
     for start in range(0, len(at), step):
         piece = slice(start, start + step)
-        terms = queries[at[piece]].double().sub_(rows[to[piece]]).square_()
+        terms = queries.index_select(0, at[piece]).double()
+        terms = terms.sub_(rows.index_select(0, to[piece])).square_()
         width = terms.shape[1]
         while width > 1:
             half = (width + 1) // 2

@@ -1,8 +1,10 @@
 """The command line: arguments in, exit codes and JSON out."""
 
+import io
 import json
 import signal
 import sys
+import traceback
 from concurrent.futures.process import BrokenProcessPool
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +16,8 @@ import yaml
 from indexes.errors import AuditError, InputError
 
 __all__ = ["app", "main"]
+
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
     add_completion=False,
@@ -79,12 +83,16 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
         options = yaml.safe_load(path.read_text()) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot read the configuration {path}: {error}") from None
-    known = {parameter.name for parameter in context.command.params} - {"config"}
-    named = {str(key).replace("-", "_"): value for key, value in options.items()} if isinstance(options, dict) else {}
-    if not isinstance(options, dict) or set(named) - known:
-        unknown = ", ".join(sorted(set(named) - known)) or repr(options)
+    known = {name.lstrip("-"): parameter for parameter in context.command.params for name in parameter.opts}
+    del known["config"]
+    named = {str(key).replace("_", "-"): value for key, value in options.items()} if isinstance(options, dict) else {}
+    if not isinstance(options, dict) or set(named) - set(known):
+        unknown = ", ".join(sorted(set(named) - set(known))) or repr(options)
         raise InputError(f"{path}: {unknown} is no option of this command, expected some of {', '.join(sorted(known))}")
-    context.default_map = named
+    context.default_map = {
+        str(known[key].name): [value] if getattr(known[key], "multiple", False) and isinstance(value, str) else value
+        for key, value in named.items()
+    }
     return path
 
 
@@ -215,7 +223,7 @@ def audit(
     resume: Annotated[bool, typer.Option("--resume", help="Reuse finished shards (the default).")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another audit in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the policy and the plan, audit nothing.")] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read this many items at most.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Use a random sample of so many items.")] = None,
     level: Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
     column: Column = None,
     batch_size: BatchSize = 256,
@@ -247,7 +255,6 @@ def audit(
         level=level,
         declared=frozenset(d.value for d in declare or ()),
         seed=seed,
-        is_sample=limit is not None,
     )
     options = AuditOptions(batch_size=batch_size, column=column, limit=limit, overwrite=overwrite)
     out = out or Path(f"madaudit-{Path(source.rstrip('/')).name.split('.')[0] or 'audit'}")
@@ -278,10 +285,7 @@ def report(
     from service.report import read_result, render
 
     result = read_result(folder)
-    if form is ReportForm.json:
-        text = json.dumps(result, indent=1, ensure_ascii=False)
-    else:
-        text = render(folder, result, form.value)
+    text = json.dumps(result, indent=1) if form is ReportForm.json else render(folder, result, form.value)
     if out is None and form is ReportForm.html:
         out = folder / "report.html"
     if out is None:
@@ -320,18 +324,28 @@ def exit_code(verdict: str, fail_on: str) -> int:
 
 
 def main() -> NoReturn:
-    """Run the command line; errors become one line and an exit code."""
+    """Run the command line; errors become one line and an exit code, those nobody foresaw a traceback before it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a dash is no reason to fail
     try:
         status = app(standalone_mode=False)
+        if status == _INTERRUPTED:
+            raise KeyboardInterrupt
     except AuditError as error:
         status = _fail(2, " ".join(str(error).split()))
     except typer.TyperException as error:
-        status = _fail(2, " ".join(error.format_message().split()))
+        status = _fail(2, " ".join(error.format_message().split()) or "expected a command, see --help")
     except (BrokenProcessPool, MemoryError, OSError) as error:
-        status = _fail(3, f"the run broke ({error!r}): free memory or disk, then run the same command to continue")
+        found = " ".join(str(error).split()) or type(error).__name__
+        status = _fail(3, f"the run broke ({found}): mend path, memory or disk, then run the same command to continue")
+    except SystemExit:  # with 1, from typer, when whoever reads standard output is gone
+        status = _fail(3, "standard output was closed before all was written: run the same command again")
     except (KeyboardInterrupt, typer.Abort):
         status = _fail(3, "interrupted: run the same command again to continue where it stopped")
+    except Exception as error:  # must not leave with 1, which says that the gate failed
+        traceback.print_exc()
+        status = _fail(3, f"the run broke ({type(error).__name__}): this is a fault of madaudit, please report it")
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -351,7 +365,7 @@ def _say(line: str) -> None:
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(document, indent=1, allow_nan=False))  # in ASCII, which any terminal and locale can carry
 
 
 def _print_reference(description: dict[str, Any]) -> None:

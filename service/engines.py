@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -59,7 +60,8 @@ def _loaded(reference_folder: Path, device: str) -> tuple[Reference, tuple[Encod
 
 
 def _end_with_parent() -> None:
-    """End this worker when the process that started it is gone, even by kill -9."""
+    """End this worker when the process that started it is gone, even by kill -9, and in silence on Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None
     sentinel = parent.sentinel

@@ -1,6 +1,7 @@
 """The report's plots, as SVG text."""
 
 import io
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
+    "text.parse_math": False,  # a label may hold a dollar sign
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -91,6 +93,8 @@ def _shares(counts: list[int]) -> list[float]:
 
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():  # text stays text: whoever reads the page has the fonts for it
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

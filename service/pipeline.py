@@ -147,9 +147,12 @@ def _store(reference: Reference, folder: Path, settings: Settings) -> None:
         save_reference(building, reference)
         shutil.rmtree(folder, ignore_errors=True)
         building.rename(folder)
+        Ledger(settings.database).record_reference(reference.name, reference.identity, describe(reference))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    Ledger(settings.database).record_reference(reference.name, reference.identity, describe(reference))
 
 
 def describe(reference: Reference) -> dict[str, Any]:

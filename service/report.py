@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from auditor.finalise import SCHEMA
 from indexes.errors import ArtifactError
 from indexes.store import write_atomic
 from service.figures import diversity_figure, interval_figure, score_figure
@@ -25,11 +26,13 @@ def read_result(out: Path) -> dict[str, Any]:
     """The result of a finished audit; raises ArtifactError when there is none."""
     path = out / "result.json"
     try:
-        result: dict[str, Any] = json.loads(path.read_bytes())
+        result = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{path} is missing: the audit is not finished, run it again") from None
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged ({error}): run the audit again") from None
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
+        raise ArtifactError(f"{path} is no result of this version, expected schema {SCHEMA}: run the audit again")
     return result
 
 

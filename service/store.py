@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from indexes.errors import ResourceError
+from indexes.sources.files import printable
 
 __all__ = ["Ledger"]
 
@@ -47,7 +48,7 @@ class Ledger:
         """Enter a finished audit, or replace the entry of the same folder."""
         fraction = result["synthetic_fraction"]
         row = [
-            str(folder.resolve()), result["reference"]["name"], _now(), result["verdict"], result["n_items"],
+            printable(str(folder.resolve())), result["reference"]["name"], _now(), result["verdict"], result["n_items"],
             fraction["low"], fraction["estimate"], fraction["high"], result["diversity"]["loss"]["estimate"],
         ]  # fmt: skip
         with self._connection() as connection:
@@ -62,7 +63,10 @@ class Ledger:
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(f"the home folder cannot be made ({error}): use another --home") from None
         connection = _connect(self._path)
         try:
             connection.execute(files("service").joinpath("schema.sql").read_text())
@@ -77,7 +81,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
         try:
             return duckdb.connect(str(path))
         except duckdb.IOException as error:
-            if "lock" not in str(error).lower() or time.monotonic() > deadline:
+            if "lock" not in str(error).replace(str(path), "").lower() or time.monotonic() > deadline:
                 raise ResourceError(
                     f"{path} cannot be opened ({str(error).splitlines()[0]}): stop the process that holds it, or use "
                     "another --home"

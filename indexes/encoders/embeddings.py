@@ -11,6 +11,8 @@ from indexes.records import Kind, Unusable
 
 __all__ = ["ReadyMade", "load_embeddings"]
 
+_LARGEST = 1e15  # the squares of longer vectors overflow the float32 products of the search
+
 
 @final
 class ReadyMade:
@@ -28,6 +30,8 @@ class ReadyMade:
             raise Unusable(f"array of {data.ndim} dimensions, expected a vector")
         if self.dim and len(data) != self.dim:
             raise Unusable(f"vector of width {len(data)}, expected {self.dim}")
+        if len(data) and np.abs(data).max() > _LARGEST:
+            raise Unusable(f"values beyond {_LARGEST:g}")
         return data.astype(np.float32, copy=False)
 
     def __call__(self, batch: Sequence[Any]) -> np.ndarray:

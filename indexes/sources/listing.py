@@ -18,7 +18,7 @@ from indexes.sources.files import DAMAGE, Entry, File, printable
 
 __all__ = ["expand_braces", "list_entries"]
 
-_MAX_EXPANSION = 1_000_000  # names from one brace pattern
+_MAX_EXPANSION = 100_000  # names from one brace pattern
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
 

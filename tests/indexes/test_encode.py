@@ -2,6 +2,7 @@ import io
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -119,9 +120,15 @@ def test_a_vector_of_words_is_skipped() -> None:
 
 
 def test_a_row_that_one_encoder_makes_non_finite_leaves_every_encoder() -> None:
-    rows = VECTORS[:5].astype(np.float64)
-    rows[2, 0] = 1e300  # more than float32 holds
-    entries = list(encode_shard(vectors(rows), [ReadyMade(), ReadyMade(4)]))
+    class Overflowing(SimpleNamespace):
+        def __call__(self, batch: Sequence[np.ndarray]) -> np.ndarray:
+            found = np.stack(batch)
+            found[(found == VECTORS[2]).all(1), 0] = np.inf
+            return found
+
+    plain = ReadyMade(4)
+    broken = Overflowing(kind="vector", prepare=plain.prepare)
+    entries = list(encode_shard(vectors(VECTORS[:5]), [plain, broken]))
     assert entries[0] == Skip("#2", "encoder gave non-finite values")
     assert isinstance(entries[1], Batch)
     assert entries[1].ids == ("#0", "#1", "#3", "#4")

@@ -50,6 +50,12 @@ def tiny(n, d, *, rng):
     return gaussian(n, d, rng=rng) * np.float32(1e-25)
 
 
+def sorted_by_cluster(n, d, *, rng):
+    """Embeddings in the order of their classes: the nearest rows stand side by side."""
+    centres = np.sort(rng.integers(0, n // 50 + 1, n))
+    return gaussian(n // 50 + 1, d, rng=rng)[centres] + np.float32(0.2) * gaussian(n, d, rng=rng)
+
+
 DATA = [gaussian, grid, near_copies, offset, outlier, tiny]
 
 
@@ -63,7 +69,7 @@ def small_blocks(monkeypatch):
     """Blocks small enough that a few hundred rows take every branch."""
     for name, size in [("_QUERY_ROWS", 50), ("_TILE_ROWS", 128), ("_PAIR_VALUES", 100)]:
         monkeypatch.setattr(search, name, {"cpu": size, "cuda": size})
-    monkeypatch.setattr(search, "_GROUP", 4)
+    monkeypatch.setattr(search, "_GROUPS", 4)
 
 
 @pytest.mark.parametrize("make", DATA)
@@ -93,6 +99,27 @@ def test_knn_gives_the_same_bits_on_one_thread_and_two(rng):
     with compute_threads(2):
         two = knn(rows, rows, 6)
     assert [array.tobytes() for array in one] == [array.tobytes() for array in two]
+
+
+@pytest.mark.parametrize("make", [*DATA, sorted_by_cluster])
+@pytest.mark.parametrize(("m", "d", "k"), [(30, 5, 30), (5000, 40, 6), (2000, 130, 9)])
+def test_knn_gives_the_same_bits_without_matrix_units(make, m, d, k, rng, monkeypatch):
+    rows = make(m, d, rng=rng)
+    default = knn(rows[:200], rows, k)
+    for precisions in [[torch.float32], [torch.bfloat16, torch.float32]]:
+        monkeypatch.setattr(search, "_precisions", lambda device, chosen=precisions: chosen)
+        for found, expected in zip(knn(rows[:200], rows, k), default, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_coarse_bounds_hold_for_every_pair(rng):
+    for make in DATA:
+        rows = make(512, 65, rng=rng)
+        for dtype in (torch.float32, torch.bfloat16):
+            scorer = search._prepare(rows, "cpu", None, 128, dtype)
+            block = scorer.block(torch.from_numpy(rows))
+            bounds = block.bounds(next(scorer.tiles(block))[1].T.contiguous())
+            assert (bounds.numpy() <= brute_force(rows, rows)).all()
 
 
 def test_knn_with_reduced_precision_products_gives_the_same_bits(rng, monkeypatch):

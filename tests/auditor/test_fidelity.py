@@ -1,0 +1,127 @@
+"""The Fréchet distance against Gaussian formulas and scipy, balls against brute force, baselines by simulation."""
+
+import numpy as np
+import pytest
+from scipy import linalg
+
+from auditor.fidelity import coverage_baseline, frechet, frechet_interval, frechet_of, neighbour_radii, prdc
+from auditor.moments import Moments, moments_of
+from indexes.errors import InputError
+
+
+def exact_moments(mean, covariance, n=10**6):
+    """Moments whose mean and unbiased covariance are exactly these."""
+    mean = np.asarray(mean, dtype=np.float64)
+    return Moments(n, n * mean, (n - 1) * np.asarray(covariance) + n * np.outer(mean, mean))
+
+
+def test_the_distance_between_axis_aligned_gaussians_is_the_closed_form():
+    real = exact_moments([0, 0, 1], np.diag([1.0, 4.0, 9.0]))
+    candidate = exact_moments([1, 0, 3], np.diag([4.0, 4.0, 1.0]))
+    assert frechet_of(real, candidate) == pytest.approx(1 + 4 + (1 - 2) ** 2 + 0 + (3 - 1) ** 2)
+
+
+def test_the_distance_between_correlated_gaussians_agrees_with_scipy(rng):
+    first, second = (x @ x.T for x in rng.normal(size=(2, 6, 9)))
+    gap = rng.normal(size=6)
+    root = linalg.sqrtm(first)
+    expected = gap @ gap + np.trace(first + second - 2 * linalg.sqrtm(root @ second @ root))
+    assert frechet_of(exact_moments(np.zeros(6), first), exact_moments(gap, second)) == pytest.approx(expected)
+
+
+def test_the_plug_in_is_the_formula_on_numpy_covariances(rng):
+    real, candidate = rng.normal(size=(60, 4)), rng.normal(0.5, 2, (40, 4))
+    a, b = np.cov(real.T), np.cov(candidate.T)
+    gap = real.mean(0) - candidate.mean(0)
+    expected = gap @ gap + np.trace(a) + np.trace(b) - 2 * np.trace(linalg.sqrtm(a @ b).real)
+    measure = frechet(real, candidate)
+    assert measure.value == pytest.approx(expected)
+    assert measure.n == 40
+
+
+def test_the_distance_is_symmetric_with_fewer_items_than_dimensions(rng):
+    a, b = rng.normal(size=(10, 30)), rng.normal(size=(12, 30))
+    assert frechet(a, b).value == pytest.approx(frechet(b, a).value)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_a_set_lies_at_distance_zero_from_itself(offset, rng):
+    rows = rng.normal(size=(50, 6)) + offset
+    assert frechet(rows, rows).value == pytest.approx(0, abs=1e-7)
+
+
+def test_copies_of_one_item_lie_as_far_as_the_mean_and_the_spread(rng):
+    rows = rng.normal(size=(80, 3))
+    expected = ((rows.mean(0) - 1) ** 2).sum() + np.trace(np.cov(rows.T))
+    assert frechet(rows, np.ones((9, 3))).value == pytest.approx(expected)
+
+
+def test_the_distance_to_a_single_item_is_refused(rng):
+    with pytest.raises(InputError, match="at least 2"):
+        frechet(rng.normal(size=(9, 3)), np.ones((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("n", "width", "scale", "shift"),
+    [(200, 4, 1.2, 0.1), (200, 16, 0.7, 0.5), (100, 16, 1.0, 0.0), (40, 64, 1.2, 0.1)],
+)
+def test_the_interval_holds_the_expectation_of_the_plug_in(n, width, scale, shift, rng):
+    spread, found = np.linspace(1, 0.2, width), []
+    for _ in range(150):
+        real, candidate = rng.normal(size=(n, width)) * spread, rng.normal(size=(n, width)) * spread * scale + shift
+        a, b = moments_of(real), moments_of(candidate)
+        found.append((frechet_of(a, b), *frechet_interval(a, b, real, candidate)))
+    value, low, high = np.array(found).T
+    expected = value.mean()
+    assert np.mean((low <= expected) & (expected <= high)) >= 0.89  # nominal 0.95; standard error 0.018
+    assert (high - low).mean() < 2.5 * 3.92 * value.std()  # and it is not so by being useless
+
+
+def brute_force(real, candidate, k):
+    """Precision, recall, density and coverage from every distance."""
+
+    def distances(a, b):
+        return np.sqrt(((a[:, None].astype(float) - b[None]) ** 2).sum(2))
+
+    real_radii = np.sort(distances(real, real), axis=1)[:, k]
+    candidate_radii = np.sort(distances(candidate, candidate), axis=1)[:, k]
+    across = distances(real, candidate)
+    inside_real = across <= real_radii[:, None]
+    return {
+        "precision": inside_real.any(0).mean(),
+        "recall": (across <= candidate_radii).any(1).mean(),
+        "density": inside_real.sum(0).mean() / k,
+        "coverage": inside_real.any(1).mean(),
+    }
+
+
+@pytest.mark.parametrize(("n_real", "n_candidate", "k"), [(60, 40, 3), (30, 90, 5), (20, 7, 5)])
+def test_precision_recall_density_and_coverage_agree_with_brute_force(n_real, n_candidate, k, rng):
+    real = rng.normal(size=(n_real, 4)).astype(np.float32)
+    candidate = rng.normal(0.4, 0.8, (n_candidate, 4)).astype(np.float32)
+    found = {name: measure.value for name, measure in prdc(real, candidate, k=k).items()}
+    assert found == pytest.approx(brute_force(real, candidate, k))
+
+
+def test_copies_on_a_grid_agree_with_brute_force(rng):
+    real, candidate = rng.integers(0, 3, (50, 2)).astype(np.float32), rng.integers(0, 3, (30, 2)).astype(np.float32)
+    found = {name: measure.value for name, measure in prdc(real, candidate).items()}
+    assert found == pytest.approx(brute_force(real, candidate, 5))
+
+
+def test_a_set_of_copies_has_no_radius():
+    assert (neighbour_radii(np.ones((30, 3), dtype=np.float32), 5) == 0).all()
+
+
+def test_as_many_neighbours_as_items_are_refused(rng):
+    with pytest.raises(InputError, match="more than 5 vectors, got 5"):
+        neighbour_radii(rng.normal(size=(5, 2)), 5)
+
+
+@pytest.mark.parametrize(("n_real", "n_candidate"), [(40, 40), (200, 20), (40, 80)])
+def test_the_coverage_baseline_is_what_a_second_sample_covers(n_real, n_candidate, rng):
+    covered = [
+        prdc(rng.normal(size=(n_real, 3)), rng.normal(size=(n_candidate, 3)))["coverage"].value for _ in range(60)
+    ]
+    error = np.std(covered) / np.sqrt(len(covered))
+    assert np.mean(covered) == pytest.approx(coverage_baseline(n_real, n_candidate, 5), abs=4 * error)

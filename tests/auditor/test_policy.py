@@ -1,0 +1,127 @@
+"""Thresholds, their files and the order of verdicts."""
+
+import math
+
+import pytest
+
+from auditor.policy import Check, Policy, Threshold, check, load_policy, verdict_of
+from indexes.errors import InputError
+
+THRESHOLD = Threshold(0.05, 0.2, "high")
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [(0.0, "pass"), (0.0499, "pass"), (0.05, "warn"), (0.199, "warn"), (0.2, "fail"), (1.0, "fail")],
+)
+def test_a_value_at_a_threshold_has_reached_it(value, status):
+    assert check("x", THRESHOLD, {"low": 0, "estimate": 0, "high": value}, None).status == status
+
+
+@pytest.mark.parametrize("end", ["low", "estimate", "high"])
+def test_the_named_end_is_compared(end):
+    answer = {"low": 0.1, "estimate": 0.2, "high": 0.3}
+    assert check("x", Threshold(0.5, 0.6, end), answer, None).value == answer[end]
+
+
+@pytest.mark.parametrize(("answer", "reason"), [(None, "why"), ({"high": None}, None), ({"high": 0.9}, "why")])
+def test_without_a_number_the_check_is_undetermined(answer, reason):
+    found = check("x", THRESHOLD, answer, reason)
+    assert (found.status, found.value) == ("undetermined", None)
+    assert found.reason == (reason or "the number could not be had")
+
+
+def test_a_check_says_what_was_compared_with_what():
+    found = check("x", THRESHOLD, {"high": 0.31}, None)
+    assert found.reason == "high 0.31 is at or above 0.2"
+    assert found.threshold == {"warn": 0.05, "fail": 0.2, "compare": "high"}
+
+
+def checks(**statuses):
+    return [Check(name, status, None, {}, "") for name, status in statuses.items()]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "verdict"),
+    [
+        ({"a": "pass", "b": "pass"}, "pass"),
+        ({"a": "pass", "b": "undetermined"}, "undetermined"),
+        ({"a": "undetermined", "b": "warn"}, "warn"),
+        ({"a": "fail", "b": "warn"}, "fail"),
+    ],
+)
+def test_the_verdict_is_the_worst_status(statuses, verdict):
+    assert verdict_of(checks(**statuses), ("a", "b")) == verdict
+
+
+def test_a_check_that_is_not_required_decides_nothing():
+    assert verdict_of(checks(a="pass", b="fail"), ("a",)) == "pass"
+
+
+def test_the_default_policy_is_that_of_the_contract():
+    policy = Policy().as_json()
+    assert policy["synthetic_fraction"] == {"warn": 0.05, "fail": 0.2, "compare": "high"}
+    assert policy["diversity_loss"] == {"warn": 0.1, "fail": 0.25, "compare": "low"}
+    assert policy["mad_risk"] == {"warn": 0.2, "fail": 0.5, "compare": "estimate"}
+    assert policy["required"] == ["synthetic_fraction", "diversity_loss"]
+
+
+def test_no_file_gives_the_default():
+    assert load_policy(None) == Policy()
+
+
+def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text("synthetic_fraction: {warn: 0.01}\nrequired: [mad_risk]\n")
+    assert load_policy(path) == Policy(synthetic_fraction=Threshold(0.01, 0.2, "high"), required=("mad_risk",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1, 2]",
+        "synthetic: {warn: 0.1}",
+        "synthetic_fraction: 0.1",
+        "synthetic_fraction: {warn: 0.1, other: 1}",
+        "synthetic_fraction: {warn: high}",
+        "synthetic_fraction: {warn: true}",
+        "synthetic_fraction: {warn: 0.3}",
+        "synthetic_fraction: {compare: middle}",
+        "required: synthetic_fraction",
+        "required: [unknown]",
+        "{: ",
+    ],
+)
+def test_a_policy_that_cannot_be_meant_is_refused(text, tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError):
+        load_policy(path)
+
+
+@pytest.mark.parametrize("field", ["warn", "fail"])
+def test_a_threshold_that_no_value_can_reach_is_refused(field, tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(f"synthetic_fraction: {{{field}: .nan}}")
+    with pytest.raises(InputError):
+        load_policy(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["required: [[a]]", "required: [{a: 1}]", "? [a, b]\n: 1", "synthetic_fraction: {1: 2}"]
+)
+def test_a_policy_of_odd_types_is_refused(text, tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError):
+        load_policy(path)
+
+
+def test_a_missing_file_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="cannot read the policy"):
+        load_policy(tmp_path / "none.yaml")
+
+
+def test_a_limit_of_infinity_switches_a_threshold_off():
+    assert check("x", Threshold(0.1, math.inf, "high"), {"high": 1.0}, None).status == "warn"

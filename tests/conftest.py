@@ -1,0 +1,207 @@
+"""What many tests share: small data of known origin, references over it, and the command line in this process."""
+
+import io
+import json
+import signal
+import sys
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from auditor.reference import Reference, load_reference
+from indexes.device import compute_threads
+
+N_REFERENCE = 120  # items of each component of the references below
+WIDTH = 6  # of the vectors
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Command = Callable[..., Outcome]
+
+
+@dataclass(frozen=True)
+class World:
+    """A home folder with three references, and the folder their data came from."""
+
+    home: Path
+    data: Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """On busy machines two threads a library wait for each other more than they work."""
+    with compute_threads(1):
+        yield
+
+
+def run_command(*arguments: object) -> Outcome:
+    """`madaudit ARGUMENTS` in this process: what it printed and its exit code."""
+    from service.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    before, handler = sys.argv, signal.getsignal(signal.SIGTERM)
+    sys.argv = ["madaudit", *(str(a) for a in arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        sys.argv = before
+        signal.signal(signal.SIGTERM, handler)
+    code = ended.value.code
+    assert isinstance(code, int)
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def real_images(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Soft vertical gradients with little noise, (n, 8, 8, 3) uint8."""
+    ramp = np.linspace(0, 1, 8)[None, :, None, None] * rng.uniform(40, 120, (n, 1, 1, 3))
+    return np.clip(60 + ramp + rng.normal(0, 12, (n, 8, 8, 3)), 0, 255).astype(np.uint8)
+
+
+def fake_images(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Horizontal gradients, otherwise the same."""
+    return np.ascontiguousarray(real_images(n, rng).transpose(0, 2, 1, 3))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """The image as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_images(folder: Path, images: np.ndarray, prefix: str = "") -> Path:
+    """One PNG an image, `PREFIX0000.png`; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, pixels in enumerate(images):
+        (folder / f"{prefix}{i:04d}.png").write_bytes(png(pixels))
+    return folder
+
+
+def write_tar(path: Path, images: np.ndarray, prefix: str = "") -> Path:
+    """A tar with one PNG an image; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for i, pixels in enumerate(images):
+            data = png(pixels)
+            info = tarfile.TarInfo(f"{prefix}{i:04d}.png")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def real_vectors(n: int, rng: np.random.Generator, width: int = WIDTH) -> np.ndarray:
+    """Standard normal rows (n, width) float32."""
+    return rng.standard_normal((n, width)).astype(np.float32)
+
+
+def fake_vectors(n: int, rng: np.random.Generator, width: int = WIDTH, shift: float = 2.0) -> np.ndarray:
+    """Normal rows whose first coordinate is moved by `shift`: an optimal rule errs on Φ(−shift/2) of either side."""
+    rows = rng.standard_normal((n, width))
+    rows[:, 0] += shift
+    return rows.astype(np.float32)
+
+
+_NOUNS = {"real": ("harbour", "lantern", "winter", "orchard"), "fake": ("tapestry", "realm", "journey", "testament")}
+
+
+def texts(origin: str, n: int, rng: np.random.Generator) -> list[str]:
+    """Sentences whose nouns mostly tell where they come from."""
+    other = "fake" if origin == "real" else "real"
+    lines = []
+    for i in range(n):
+        words = [str(rng.choice(_NOUNS[origin if rng.random() < 0.8 else other])) for _ in range(12)]
+        lines.append(f"{i % 7} the " + " and the ".join(words))
+    return lines
+
+
+def write_jsonl(path: Path, lines: Sequence[str]) -> Path:
+    """One text a line; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Three references in one home: `images` by pixels:8, `vectors` by embeddings, `texts` by lexical."""
+    base = tmp_path_factory.mktemp("world")
+    home, data = base / "home", base / "data"
+    rng = np.random.default_rng(1)
+    n = N_REFERENCE
+    sources = {
+        "images": ("pixels:8", write_images(data / "real", real_images(n, rng)),
+                   write_images(data / "fake", fake_images(n, rng))),
+        "texts": ("lexical", write_jsonl(data / "real.jsonl", texts("real", n, rng)),
+                  write_jsonl(data / "fake.jsonl", texts("fake", n, rng))),
+    }  # fmt: skip
+    np.save(data / "real.npy", real_vectors(n, rng))
+    np.save(data / "fake.npy", fake_vectors(n, rng))
+    sources["vectors"] = ("embeddings", data / "real.npy", data / "fake.npy")
+    for name, (encoder, real, fake) in sources.items():
+        built = run_command(
+            "reference", "build", name, "--real", real, "--synthetic", f"gen={fake}", "--encoder", encoder,
+            "--home", home, "--quiet", "--device", "cpu",
+        )  # fmt: skip
+        assert built.code == 0, built.err
+    return World(home, data)
+
+
+@pytest.fixture(scope="session")
+def make() -> SimpleNamespace:
+    """The makers of data above, for test modules, which cannot import from this file."""
+    return SimpleNamespace(
+        real_images=real_images, fake_images=fake_images, png=png, write_images=write_images, write_tar=write_tar,
+        real_vectors=real_vectors, fake_vectors=fake_vectors, texts=texts, write_jsonl=write_jsonl,
+        comparable=comparable, run=run_command,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def madaudit(world: World) -> Command:
+    """`madaudit …` in this process with the world's home, on the CPU and without progress."""
+
+    def run(command: str, *arguments: object) -> Outcome:
+        on_cpu = ("--device", "cpu", "--quiet") if command in ("audit", "reference build") else ()
+        if command == "audit" and "--workers" not in arguments:
+            on_cpu += ("--workers", "1")  # starting processes takes seconds
+        at_home = () if command in ("report", "demo") else ("--home", world.home)
+        return run_command(*command.split(), *arguments, *at_home, *on_cpu)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def references(world: World) -> dict[str, Reference]:
+    """The world's references, loaded."""
+    return {name: load_reference(world.home / "references" / name) for name in ("images", "texts", "vectors")}
+
+
+def comparable(result: dict[str, Any]) -> str:
+    """A result as text, without the fields that differ between runs of the same audit."""
+    return json.dumps({k: v for k, v in result.items() if k not in ("run", "timing")}, sort_keys=True)

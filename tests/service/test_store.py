@@ -1,0 +1,106 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import service.store
+from indexes.errors import ResourceError
+from service.store import Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "home" / "madaudit.duckdb")
+
+
+def a_result(**changes: Any) -> dict[str, Any]:
+    return {
+        "verdict": "pass",
+        "n_items": 3,
+        "reference": {"name": "r"},
+        "synthetic_fraction": {"low": 0.0, "estimate": None, "high": 0.5},
+        "diversity": {"loss": {"estimate": 0.1}},
+        **changes,
+    }
+
+
+def test_a_new_ledger_is_empty(ledger: Ledger) -> None:
+    assert (ledger.references(), ledger.audits()) == ([], [])
+
+
+def test_references_are_listed_by_name_with_their_summary(ledger: Ledger) -> None:
+    ledger.record_reference("b", "1", {"items": {"real": 5}})
+    ledger.record_reference("a", "2", {"items": {"real": 6}})
+    assert [(r["name"], r["items"]["real"]) for r in ledger.references()] == [("a", 6), ("b", 5)]
+
+
+def test_a_reference_recorded_again_replaces_its_entry(ledger: Ledger) -> None:
+    ledger.record_reference("a", "1", {"items": {"real": 5}})
+    ledger.record_reference("a", "2", {"items": {"real": 6}})
+    assert [r["items"]["real"] for r in ledger.references()] == [6]
+
+
+def test_a_forgotten_reference_is_gone_and_forgetting_twice_is_harmless(ledger: Ledger) -> None:
+    ledger.record_reference("a", "1", {})
+    ledger.forget_reference("a")
+    ledger.forget_reference("a")
+    assert ledger.references() == []
+
+
+def test_audits_are_listed_newest_first_one_a_folder(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.record_audit(tmp_path / "x", a_result())
+    ledger.record_audit(tmp_path / "y", a_result(verdict="warn"))
+    ledger.record_audit(tmp_path / "x", a_result(verdict="fail"))
+    assert [(Path(a["folder"]).name, a["verdict"]) for a in ledger.audits()] == [("x", "fail"), ("y", "warn")]
+
+
+def test_a_number_that_could_not_be_had_is_null(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.record_audit(tmp_path, a_result())
+    assert ledger.audits()[0]["synthetic_estimate"] is None
+    assert ledger.audits()[0]["synthetic_high"] == 0.5
+
+
+def _hold(path: Path, seconds: float) -> "subprocess.Popen[str]":
+    code = f"import duckdb, time; c = duckdb.connect({str(path)!r}); print('held', flush=True); time.sleep({seconds})"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_file_held_by_another_process_is_waited_for(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.record_reference("a", "1", {})
+    with _hold(tmp_path / "home" / "madaudit.duckdb", 0.7) as holder:
+        assert [r["name"] for r in ledger.references()] == ["a"]
+        assert holder.wait() == 0
+
+
+def test_a_file_held_for_too_long_is_a_resource_error_that_names_it(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.store, "_PATIENCE_S", 0.2)
+    ledger.references()
+    with _hold(tmp_path / "home" / "madaudit.duckdb", 60) as holder:
+        with pytest.raises(ResourceError, match=r"madaudit\.duckdb cannot be opened"):
+            ledger.references()
+        holder.kill()
+
+
+@pytest.mark.parametrize("folder", ["home", "blocked"])  # the second name holds the word that tells of a lock
+def test_a_damaged_file_is_refused_at_once(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / folder / "madaudit.duckdb"
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database" * 1000)
+    began = time.monotonic()
+    with pytest.raises(ResourceError, match="cannot be opened"):
+        Ledger(path).references()
+    assert time.monotonic() - began < 5
+
+
+def test_a_home_that_cannot_be_made_is_a_resource_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="use another --home"):
+        Ledger(tmp_path / "file" / "madaudit.duckdb").references()

@@ -1,0 +1,108 @@
+"""The order of the packages, and the homes of the heavy libraries, the environment and print."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("indexes", "auditor", "loops", "service")  # each may import itself and what stands before it
+MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+HOMES = {
+    "torch": ("indexes/encoders/", "indexes/search.py", "indexes/device.py", "loops/models/"),
+    "torchvision": ("indexes/encoders/", "loops/models/"),
+    "open_clip": ("indexes/encoders/",),
+    "faiss": ("indexes/search.py",),
+    "duckdb": ("service/store.py",),
+    "fastapi": ("service/",),
+    "typer": ("service/cli.py",),
+    "matplotlib": ("service/figures.py",),
+}
+PRINTERS = ("service/cli.py", "service/progress.py")
+
+
+def tree(module: Path) -> ast.Module:
+    return ast.parse((ROOT / module).read_text(encoding="utf-8"), str(module))
+
+
+def imported(module: Path) -> Iterator[str]:
+    """Every module named in an import statement, also within functions."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            yield node.module or ""
+
+
+def names(module: Path) -> Iterator[str]:
+    """Plain and dotted names used: `print`, `os.environ`."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_there_are_modules_of_every_package_to_look_at() -> None:
+    assert {module.parts[0] for module in MODULES} == set(PACKAGES)
+    assert len(MODULES) > 50
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_point_one_way(module: Path) -> None:
+    allowed = PACKAGES[: PACKAGES.index(module.parts[0]) + 1]
+    ours = {name.split(".")[0] for name in imported(module)} & {*PACKAGES, "tests", "benchmarks"}
+    assert ours <= set(allowed)
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_heavy_library_stays_in_its_home(library: str) -> None:
+    users = [module.as_posix() for module in MODULES if library in {n.split(".")[0] for n in imported(module)}]
+    assert [user for user in users if not user.startswith(HOMES[library])] == []
+
+
+def test_the_homes_exist() -> None:
+    for library in ("torch", "faiss", "duckdb", "typer", "matplotlib"):
+        assert any(library in {n.split(".")[0] for n in imported(module)} for module in MODULES), library
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    readers = {"os.environ", "os.getenv", "os.environb", "os.putenv"}
+    found = [module.as_posix() for module in MODULES if readers & set(names(module))]
+    assert found == ["service/settings.py"]
+
+
+def test_only_the_command_line_prints() -> None:
+    found = [module.as_posix() for module in MODULES if "print" in set(names(module))]
+    assert [module for module in found if module not in PRINTERS] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_nothing_runs_on_import_under_main(module: Path) -> None:
+    assert "__main__" not in (ROOT / module).read_text(encoding="utf-8")
+
+
+_LIGHT = (
+    "indexes.errors", "indexes.records", "indexes.hashing", "indexes.images", "indexes.encode", "indexes.sources",
+    "indexes.encoders", "indexes.encoders.forensic", "indexes.encoders.lexical", "indexes.encoders.pixels",
+    "indexes.encoders.embeddings", "indexes.encoders.concat", "indexes.encoders.onnx", "loops.models",
+    "service.settings", "service.store", "service.progress", "service.figures", "service.cli",
+)  # fmt: skip
+
+
+def test_what_needs_no_torch_does_not_load_it() -> None:
+    code = (
+        "import importlib, sys\n"
+        f"for name in {_LIGHT!r}:\n"
+        "    importlib.import_module(name)\n"
+        "    assert 'torch' not in sys.modules, name\n"
+        "assert not {'faiss', 'open_clip', 'torchvision'} & set(sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -1,0 +1,53 @@
+"""The README's commands are real: the tests run or parse what stands there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from service.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
+
+
+def marked(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n```sh\n(.*?)\n```\n<!-- end -->", README, re.S)
+    assert found, f"README.md marks no {name} command"
+    return found[1]
+
+
+@pytest.mark.parametrize("line", [c for c in COMMANDS if c.startswith("madaudit ")])
+def test_every_madaudit_command_in_the_readme_parses(line: str) -> None:
+    command, arguments = typer.main.get_command(app), shlex.split(line)[1:]
+    while hasattr(command, "commands"):
+        command = command.commands[arguments.pop(0)]
+    command.make_context("madaudit", list(arguments))
+
+
+@pytest.mark.parametrize("name", ["demo", "tests"])
+def test_both_commands_set_up_their_own_environment_under_the_constraints(name: str) -> None:
+    command = marked(name)
+    assert "\n" not in command
+    assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[cpu")
+
+
+def test_continuous_integration_runs_the_readme_s_test_command() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    read = next(line for line in script.splitlines() if line.startswith("command="))
+    printed = subprocess.run(["bash", "-c", f'{read}; echo "$command"'], cwd=ROOT, capture_output=True, text=True)
+    assert printed.stdout.strip() == marked("tests")
+
+
+def test_the_demo_command_s_job_runs_as_the_readme_says(tmp_path: Path) -> None:
+    assert marked("demo").endswith(".venv/bin/madaudit demo")
+    run = [sys.executable, "-c", "from service.cli import main; main()", "demo", "--out", str(tmp_path / "demo")]
+    finished = subprocess.run(run, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert len(finished.stdout.splitlines()) == 6
+    assert (tmp_path / "demo" / "audit-0.3" / "report.html").is_file()
