@@ -207,7 +207,7 @@ def reference_delete(name: str, home: Home = None, as_json: Json = False) -> Non
 
 @app.command()
 def audit(
-    source: str,
+    source: Annotated[str | None, typer.Argument(help="Path, pattern or URL of the set.")] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Name of a built reference.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the audit [madaudit-NAME].")] = None,
     policy: Annotated[Path | None, typer.Option("--policy", help="YAML with thresholds.")] = None,
@@ -243,9 +243,6 @@ def audit(
     from service.pipeline import find_reference, run_audit
     from service.progress import ShardProgress
 
-    settings = _settings(home)
-    if reference is None:
-        raise InputError("no reference was named: add --reference NAME (madaudit reference list shows them)")
     intended = {
         "name": workflow.value if workflow else None, "generations": generations, "real": real, "bias": bias,
     }  # fmt: skip
@@ -257,12 +254,17 @@ def audit(
         seed=seed,
     )
     options = AuditOptions(batch_size=batch_size, column=column, limit=limit, overwrite=overwrite)
-    out = out or Path(f"madaudit-{Path(source.rstrip('/')).name.split('.')[0] or 'audit'}")
-    if dry_run:
+    settings = _settings(home)
+    if reference is not None:
         find_reference(reference, settings)
-        plan = {"source": source, "reference": reference, "out": str(out), "workflow": dict(intent.workflow)}
+    if dry_run:
+        plan = {"source": source, "reference": reference, "workflow": dict(intent.workflow)}
         _print_json({**plan, "policy": intent.policy.as_json()})
         return
+    if source is None or reference is None:
+        missing = "source" if source is None else "reference"
+        raise InputError(f"no {missing} was named: write madaudit audit SOURCE --reference NAME")
+    out = out or Path(f"madaudit-{Path(source.rstrip('/')).name.split('.')[0] or 'audit'}")
     with ShardProgress("auditing", quiet=quiet) as progress:
         result = run_audit(
             source, reference, out, settings=settings, intent=intent, options=options, workers=workers,

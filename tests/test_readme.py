@@ -27,7 +27,7 @@ def test_every_madaudit_command_in_the_readme_parses(line: str) -> None:
     command, arguments = typer.main.get_command(app), shlex.split(line)[1:]
     while hasattr(command, "commands"):
         command = command.commands[arguments.pop(0)]
-    command.make_context("madaudit", list(arguments))
+    assert command.make_context("madaudit", list(arguments)).params
 
 
 @pytest.mark.parametrize("name", ["demo", "tests"])

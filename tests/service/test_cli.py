@@ -374,6 +374,10 @@ def test_a_dry_run_prints_the_policy_and_touches_nothing(madaudit: Command, mixe
     assert (outcome.code, (tmp_path / "o").exists()) == (0, False)
 
 
+def test_a_dry_run_alone_prints_the_policy(madaudit: Command) -> None:
+    assert madaudit("audit", "--dry-run").json["policy"]["synthetic_fraction"]["fail"] == 0.20
+
+
 def test_a_dry_run_of_an_unknown_reference_is_exit_code_2(madaudit: Command, mixed: Path) -> None:
     assert madaudit("audit", mixed, "--reference", "nowhere", "--dry-run").code == 2
 
