@@ -39,7 +39,7 @@ class Intent:
     policy: Policy = field(default_factory=Policy)
     workflow: Mapping[str, Any] = field(default_factory=dict)  # name, generations, real, bias as far as given
     level: float = 0.95
-    declared: frozenset[str] = frozenset()  # reference-complete
+    declared: frozenset[str] = frozenset()  # reference-complete, generators-complete
     seed: int = 0  # of the draws behind the test of fit and the generators' shares
     is_sample: bool = False  # the items are a random sample of the set; the audit knows
 
@@ -63,6 +63,7 @@ def finalise(
         level=intent.level,
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
+        assume_generators_complete="generators-complete" in intent.declared,
     )
     duplicates = write_items(shards, out / "items", reference, fraction)
     return result_of(state, fraction, duplicates, reference, intent, source)
@@ -124,7 +125,7 @@ def _fraction_fields(fraction: FractionEstimate) -> dict[str, Any]:
         "status": fraction.status,
         "method": fraction.method,
         "reason": fraction.reason,
-        "assumes": "every generator present resembles one of the reference's; the real items come from its sources",
+        "assumes": "no unseen generator looks more real than the known ones; real items come from the known sources",
         "by_generator": {label: _triple(m) for label, m in fraction.by_generator.items()},
         "if_reference_matches": _triple(conditional),
         "estimators": {name: _number(value) for name, value in fraction.estimators.items()},

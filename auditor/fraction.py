@@ -18,6 +18,7 @@ __all__ = [
     "histogram_mixture",
     "probabilistic_adjusted_count",
     "real_side_bound",
+    "unseen_guard",
 ]
 
 MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell real from synthetic
@@ -53,27 +54,34 @@ def estimate_fraction(
     level: float = 0.95,
     is_sample: bool = False,
     assume_reference_complete: bool = False,
+    assume_generators_complete: bool = False,
 ) -> FractionEstimate:
     """The fraction of synthetic items among the items counted in `observed`.
 
     The interval accounts for the incoming scores and for the reference's own. It concerns this set and no larger
-    population unless `is_sample`. It assumes that every generator present resembles one of the reference; scores
-    that are no mixture of the reference's components make the answer undetermined. Costs the same at any n.
+    population unless `is_sample`. Its upper end allows for an unseen generator, unless the generators are declared
+    complete; scores that are no mixture of the reference's components make the answer undetermined. Costs the same at
+    any n.
     """
     if len(calibration.components) == 1:
         return _no_generators(observed.n, level)
     weights, weight_draws = generator_weights(calibration, observed, rng=rng)
     known = _known_fit(calibration, observed, weights, weight_draws, level=level, is_sample=is_sample)
+    guarded = known
+    if not assume_generators_complete:
+        guarded = replace(
+            known, high=max(known.high, unseen_guard(calibration, observed, level=level, is_sample=is_sample))
+        )
     answer = FractionEstimate(
         estimate=known.value,
-        low=known.low,
-        high=known.high,
+        low=guarded.low,
+        high=guarded.high,
         level=level,
         status="determined",
         method="score-weighted-count",
         reason=None,
         by_generator=_by_generator(calibration.labels[1:], known, weights, weight_draws, level),
-        if_reference_matches=known,
+        if_reference_matches=guarded,
         estimators={
             "adjusted-count": probabilistic_adjusted_count(calibration, observed, weights),
             "histogram-mixture": histogram_mixture(calibration, observed, weights),
@@ -296,6 +304,30 @@ def _pearson(counts: np.ndarray, real: np.ndarray, synthetic: np.ndarray) -> np.
     n = counts.sum(1, keepdims=True)
     expected = n * ((1 - fractions) * real + fractions * synthetic)
     return ((counts - expected) ** 2 / (expected + 0.5)).sum(1)
+
+
+def unseen_guard(
+    calibration: Calibration, observed: ScoreCounts, *, level: float = 0.95, is_sample: bool = False
+) -> float:
+    """Upper bound of the fraction that also allows for an unseen generator too rare for the test of fit.
+
+    What is missing of the confidently real share, v(t) = 1 − F_U(t)/F_R(t), plus its error, divided by the share of
+    synthetic items that cannot hide there: at most as many as of the known generator that hides best. The tightest
+    of three thresholds. Holds if no unseen generator looks more real than the known ones.
+    """
+    z, bounds = stats.norm.ppf((1 + level) / 2), [1.0]  # half the error for each: the tightest of three is taken
+    below = np.cumsum(calibration.densities, axis=1)  # (K + 1, bins)
+    below_observed = np.cumsum(observed.histogram) / observed.n
+    for wanted in (0.5, 0.7, 0.85):
+        t = int(np.argmin(np.abs(below[0] - wanted)))
+        q, synthetic = below[0, t], below[1:, t].max()
+        if synthetic < q < 1:
+            u = below_observed[t]
+            missing, hidden = 1 - u / q, synthetic / q
+            within = u * (1 - u) / q**2 if is_sample else u * (1 - q) / q**2  # of this set: the real items' alone
+            variance = within / observed.n + (u / q) ** 2 * (1 - q) / q / calibration.components[0].n
+            bounds.append((missing + z * math.sqrt(variance)) / (1 - hidden))
+    return float(np.clip(min(bounds), 0, 1))
 
 
 def real_side_bound(calibration: Calibration, observed: ScoreCounts, *, level: float = 0.95) -> float:

@@ -57,6 +57,7 @@ class Declaration(StrEnum):
     """What the team asserts of its reference."""
 
     reference_complete = "reference-complete"
+    generators_complete = "generators-complete"
 
 
 class ReportForm(StrEnum):

@@ -16,6 +16,7 @@ from auditor.fraction import (
     histogram_mixture,
     probabilistic_adjusted_count,
     real_side_bound,
+    unseen_guard,
 )
 from auditor.moments import Moments
 
@@ -58,7 +59,8 @@ def simulated(reference_sizes, separation, n, shares, draws, rng):
     found = []
     for _ in range(draws):
         calibration = reference(reference_sizes, separation, rng)
-        found.append(estimate_fraction(calibration, incoming(calibration, sizes, separation, rng), rng=rng))
+        observed = incoming(calibration, sizes, separation, rng)
+        found.append(estimate_fraction(calibration, observed, rng=rng, assume_generators_complete=True))
     return found, sum(sizes[1:]) / n
 
 
@@ -235,6 +237,29 @@ def test_the_real_side_bound_finds_items_beyond_every_known_generator(rng):
     assert 0.44 < real_side_bound(calibration, observed) <= 0.5
 
 
+@pytest.mark.usefixtures("unrejected")
+@pytest.mark.parametrize("unseen", [6, 15, 30])
+def test_the_guard_holds_a_few_items_of_an_unseen_generator_that_the_known_fit_misses(unseen, rng):
+    guarded, plain = [], []
+    for _ in range(100):
+        calibration = reference((300, 300), 4, rng)
+        observed = incoming(calibration, [300 - unseen, 0], 4, rng, foreign=rng.normal(-1.5, 1, size=unseen))
+        guarded.append(estimate_fraction(calibration, observed, rng=rng))
+        plain.append(estimate_fraction(calibration, observed, rng=rng, assume_generators_complete=True))
+    assert coverage(guarded, unseen / 300) >= 0.90
+    assert coverage(plain, unseen / 300) < 0.5
+    assert all(g.high >= p.high and g.low == p.low for g, p in zip(guarded, plain, strict=True))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5])
+def test_the_guard_lies_above_the_truth_with_known_generators(fraction, rng):
+    found = []
+    for _ in range(200):
+        calibration = reference((300, 300), 3, rng)
+        found.append(unseen_guard(calibration, incoming(calibration, sizes_of((1 - fraction, fraction), 400), 3, rng)))
+    assert np.mean(np.array(found) >= fraction) >= 0.91  # the tightest of three one-sided 97.5 % bounds
+
+
 def test_scores_that_hardly_separate_are_undetermined(rng):
     calibration = reference((500, 500), 0.1, rng)
     found = estimate_fraction(calibration, incoming(calibration, (50, 50), 0.1, rng), rng=rng)
@@ -280,8 +305,9 @@ def test_a_hundred_million_items_are_answered_by_the_reference_alone(rng):
 def test_a_sample_has_the_wider_interval_of_the_set_it_stands_for(rng):
     calibration = reference((2000, 2000), 6.0, rng)
     observed = incoming(calibration, (140, 60), 6.0, rng)
-    of_set = estimate_fraction(calibration, observed, rng=rng)
-    of_sample = estimate_fraction(calibration, observed, rng=rng, is_sample=True)
+    complete = {"rng": rng, "assume_generators_complete": True}
+    of_set = estimate_fraction(calibration, observed, **complete)
+    of_sample = estimate_fraction(calibration, observed, is_sample=True, **complete)
     expected = 2 * stats.norm.ppf(0.975) * math.sqrt(0.3 * 0.7 / 200)
     assert of_sample.high - of_sample.low == pytest.approx(expected, rel=0.15)
     assert of_set.high - of_set.low < 0.3 * expected
