@@ -11,9 +11,10 @@ from indexes.errors import InputError
 from indexes.hashing import fold_of
 from indexes.search import knn
 
-__all__ = ["FOLDS", "Detector", "Evidence", "fit_detector"]
+__all__ = ["FEWEST", "FOLDS", "Detector", "Evidence", "fit_detector"]
 
 FOLDS = 5
+FEWEST = 10 * FOLDS  # items of a component
 _NEIGHBOURS = 3  # nearest exemplars per component whose mean distance is evidence
 
 
@@ -85,9 +86,9 @@ def fit_detector(
     few items for every fold's training part.
     """
     smallest = int(np.bincount(component).min())
-    if smallest < 10 * FOLDS:
+    if smallest < FEWEST:
         raise InputError(
-            f"the smallest part of the reference has {smallest} usable items, expected at least {10 * FOLDS}: "
+            f"the smallest part of the reference has {smallest} usable items, expected at least {FEWEST}: "
             "add items to it or leave it out"
         )
     folds = fold_of(digests, seed=seed, folds=FOLDS)

@@ -14,7 +14,7 @@ import numpy as np
 
 from auditor.calibration import Calibration, ScoreCounts, calibration_of
 from auditor.confounds import size_classes
-from auditor.detector import Detector, component_labels, fit_detector, standardise
+from auditor.detector import FEWEST, Detector, component_labels, fit_detector, standardise
 from auditor.moments import Moments
 from auditor.parts import Part
 from auditor.probe import Landmarks, Probe
@@ -94,6 +94,12 @@ def build_reference(
     if len(set(labels)) < len(labels):
         raise InputError(f"the labels {', '.join(labels)} repeat: give every generator its own")
     parts = _without_shared_items(parts)
+    for part in parts:
+        if len(part.ids) < FEWEST:
+            raise InputError(
+                f"the part {part.label!r} has {len(part.ids)} usable items, expected at least {FEWEST}: add items to it"
+                f" or leave it out (skipped: {dict(part.skipped) or 'none'})"
+            )
     vectors = np.concatenate([part.vectors[0] for part in parts])
     digests = np.concatenate([part.digests for part in parts])
     component = component_labels([len(part.ids) for part in parts])
@@ -173,8 +179,9 @@ def save_reference(folder: Path, reference: Reference) -> None:
     )
 
 
-def load_reference(folder: Path, *, device: str = "cpu") -> Reference:
+def load_reference(folder: str | Path, *, device: str = "cpu") -> Reference:
     """Read a reference; large arrays stay memory-mapped. Raises ArtifactError where it is missing or damaged."""
+    folder = Path(folder)
     manifest = read_manifest(folder, _SCHEMA)
     try:
         return _stored_reference(folder, manifest, device)

@@ -186,7 +186,8 @@ def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
     from auditor.reference import load_reference
     from service.pipeline import describe, find_reference
 
-    description = describe(load_reference(find_reference(name, _settings(home))))
+    folder = find_reference(name, _settings(home))
+    description = {**describe(load_reference(folder)), "folder": str(folder)}
     if as_json:
         _print_json(description)
         return
@@ -375,11 +376,17 @@ def _print_reference(description: dict[str, Any]) -> None:
     items = ", ".join(f"{label} {count}" for label, count in description["items"].items())
     semantic = description["semantic_encoder"] or "none: diversity is not measured"
     typer.echo(f"{description['name']}: {items}; encoder {description['encoder']}, semantic encoder {semantic}")
+    for label, reasons in description["skipped"].items():
+        typer.echo(f"  skipped of {label}: {', '.join(f'{count} × {reason}' for reason, count in reasons.items())}")
+    typer.echo(f"  separation of real and synthetic scores: {description['separation']:.2f} (an answer needs 0.25)")
 
 
 def _print_summary(result: dict[str, Any], out: Path) -> None:
     fraction, loss = result["synthetic_fraction"], result["diversity"]["loss"]
     typer.echo(f"{result['verdict'].upper()}: {result['n_items']} items, {sum(result['skipped'].values())} skipped")
+    for check in result["checks"]:
+        if check["name"] in result["policy"]["required"] and check["status"] in ("warn", "fail"):
+            typer.echo(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
     typer.echo(f"  synthetic fraction  {_interval(fraction)}")
     typer.echo(f"  diversity loss      {_interval(loss)}")
     typer.echo(f"  MAD risk            {result['mad_risk']['reason']}")

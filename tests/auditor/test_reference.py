@@ -61,6 +61,20 @@ def test_an_item_in_two_parts_is_left_out_of_both_and_counted(parts: tuple[Part,
     assert reference.summary()["skipped"] == {"real": {reason: 5}, "gen": {reason: 5}}
 
 
+@pytest.mark.parametrize("shared", [40, 80])
+def test_a_part_that_sharing_leaves_too_small_is_refused_with_the_reason(shared: int, make: SimpleNamespace) -> None:
+    rng = np.random.default_rng(0)
+    real, fake = make.real_vectors(200, rng), make.fake_vectors(80, rng)
+    fake[:shared] = real[:shared]
+    with pytest.raises(InputError, match=rf"'gen' has {80 - shared} usable items.*stands in another part"):
+        a_reference(a_part("real", real), a_part("gen", fake))
+
+
+def test_a_folder_may_be_named_by_a_string(reference: Reference, tmp_path: Path) -> None:
+    save_reference(tmp_path, reference)
+    assert load_reference(str(tmp_path)).identity == reference.identity
+
+
 def test_nearest_distances_are_sorted_and_leave_the_item_itself_out(reference: Reference) -> None:
     assert (np.diff(reference.nearest) >= 0).all()
     assert reference.nearest[0] > 0

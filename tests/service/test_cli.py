@@ -426,7 +426,9 @@ def test_a_reference_is_listed_shown_and_deleted(madaudit: Command, world: World
     built = madaudit("reference build", "passing", *arguments, "--json").json
     assert built["items"] == {"real": 120, "model-x": 120}
     assert "passing" in [r["name"] for r in madaudit("reference list", "--json").json]
-    assert madaudit("reference show", "passing", "--json").json == built
+    shown = madaudit("reference show", "passing", "--json").json
+    assert Path(shown.pop("folder")).is_dir()
+    assert shown == built
     assert madaudit("reference delete", "passing", "--json").json == {"deleted": "passing"}
     assert "passing" not in [r["name"] for r in madaudit("reference list", "--json").json]
     assert madaudit("reference show", "passing").code == 2
