@@ -91,6 +91,17 @@ def estimate_fraction(
         separation=calibration.separation,
         n=observed.n,
     )
+    return _withheld_where_unsure(answer, known, calibration, observed, assume_reference_complete)
+
+
+def _withheld_where_unsure(
+    answer: FractionEstimate,
+    known: Measure,
+    calibration: Calibration,
+    observed: ScoreCounts,
+    assume_reference_complete: bool,
+) -> FractionEstimate:
+    """The answer, unless the scores do not separate, the generators score as real, or the fit is rejected."""
     if calibration.separation < MINIMUM_SEPARATION:
         reason = (
             f"the encoder's scores hardly separate the reference's real items from its synthetic ones (total "
@@ -104,7 +115,7 @@ def estimate_fraction(
             f"the scores are no mixture of the reference's components (p = {answer.fit_p_value:.3g}): an unseen "
             "generator or another real source is present, and without labels the two cannot be told apart"
         )
-        bound = real_side_bound(calibration, observed, level=level)
+        bound = real_side_bound(calibration, observed, level=answer.level)
         conditional = Measure(math.nan, bound, 1.0, observed.n, reason="known generators do not explain these scores")
         withheld = _withheld(answer, reason, conditional)
         if not assume_reference_complete:
