@@ -13,7 +13,8 @@ from auditor.audit import AuditOptions
 from auditor.finalise import Intent
 from indexes.errors import InputError
 from indexes.store import write_atomic
-from loops.models import fit_gaussian_mixture
+from loops.models.gaussian_mixture import GaussianMixture
+from loops.records import Samples, Space
 from service.pipeline import LabelledSource, make_reference, run_audit
 from service.settings import Settings
 
@@ -34,10 +35,11 @@ def run_demo(out: Path, *, seed: int = 0, say: Callable[[str], None] = lambda li
     rng = np.random.default_rng(seed)
     trusted, fitted_to, audited = _split_digits(rng)
     say("fitting a Gaussian mixture to one part of the digits")
-    generator = fit_gaussian_mixture(fitted_to, components=12, regularisation=0.02, rng=rng)
+    family = GaussianMixture(components=12, regularisation=0.001)
+    generator = family.fit(Samples(fitted_to), space=Space(64), weights=None, rng=rng)
     data = out / "data"
     _write_digits(data / "reference-real", trusted)
-    _write_digits(data / "reference-synthetic", _on_grid(generator.sample(_PARTS[0], rng=rng)))
+    _write_digits(data / "reference-synthetic", _on_grid(generator.sample(_PARTS[0], rng=rng).values))
     settings = Settings(out / "home")
     say("building the reference")
     make_reference(
@@ -53,7 +55,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Callable[[str], None] = lambda li
     rows = []
     for fraction in FRACTIONS:
         folder = data / f"mixture-{fraction:.1f}"
-        synthetic = _on_grid(generator.sample(round(_SIZE * fraction), rng=rng))
+        synthetic = _on_grid(generator.sample(round(_SIZE * fraction), rng=rng).values)
         real = rng.permutation(audited)[: _SIZE - len(synthetic)]
         _write_digits(folder, rng.permutation(np.concatenate([real, synthetic])))
         say(f"auditing {_SIZE} digits of which {len(synthetic)} are synthetic")

@@ -1,5 +1,5 @@
-"""Generative models with one protocol: fit(data, rng) gives a model, sample(n, bias, rng) gives data."""
+"""Families of generative models behind one protocol: fit(data, rng) gives a model, sample(n, bias, rng) gives data."""
 
-from loops.models.gaussian_mixture import GaussianMixtureModel, fit_gaussian_mixture
+from loops.models.catalogue import FAMILIES, make_family
 
-__all__ = ["GaussianMixtureModel", "fit_gaussian_mixture"]
+__all__ = ["FAMILIES", "make_family"]

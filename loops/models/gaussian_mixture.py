@@ -1,13 +1,18 @@
 """A mixture of Gaussians fitted by expectation maximisation."""
 
+import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-from sklearn.mixture import GaussianMixture
+from sklearn import mixture
+from sklearn.exceptions import ConvergenceWarning
 
 from indexes.errors import InputError
+from loops.bias import check_bias
+from loops.records import Samples, Space
 
-__all__ = ["GaussianMixtureModel", "fit_gaussian_mixture"]
+__all__ = ["GaussianMixture", "GaussianMixtureModel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +23,56 @@ class GaussianMixtureModel:
     means: np.ndarray  # (k, d)
     factors: np.ndarray  # (k, d, d), lower Cholesky factors of the covariances
 
-    def sample(self, n: int, *, bias: float = 1.0, rng: np.random.Generator) -> np.ndarray:
-        """n samples (n, d); the sampling bias λ in (0, 1] multiplies the covariances (Alemohammad et al. 2024)."""
-        if not 0 < bias <= 1:
-            raise InputError(f"the sampling bias is {bias}, expected a number in (0, 1]")
+    def sample(self, n: int, *, bias: float = 1.0, rng: np.random.Generator) -> Samples:
+        """n samples; λ multiplies the components' covariances."""
+        check_bias(bias)
         component = rng.choice(len(self.weights), size=n, p=self.weights)
-        noise = rng.standard_normal((n, self.means.shape[1]))
-        moved = np.einsum("nij,nj->ni", self.factors[component], noise)
-        return self.means[component] + np.sqrt(bias) * moved
+        values = rng.standard_normal((n, self.means.shape[1]))
+        for k in range(len(self.weights)):
+            rows = component == k
+            values[rows] = self.means[k] + np.sqrt(bias) * values[rows] @ self.factors[k].T
+        return Samples(values)
 
 
-def fit_gaussian_mixture(
-    data: np.ndarray, *, components: int = 10, regularisation: float = 1e-3, rng: np.random.Generator
-) -> GaussianMixtureModel:
-    """A mixture of full-covariance Gaussians fitted to (n, d); `regularisation` is added to every variance."""
-    if data.ndim != 2 or len(data) <= components:
-        raise InputError(f"got data of shape {data.shape}, expected more than {components} rows to fit the mixture")
-    seed = int(rng.integers(2**31))
-    fitted = GaussianMixture(components, reg_covar=regularisation, random_state=seed).fit(data)
-    return GaussianMixtureModel(fitted.weights_, fitted.means_, np.linalg.cholesky(fitted.covariances_))
+@dataclass(frozen=True)
+class GaussianMixture:
+    """A mixture of full-covariance Gaussians by expectation maximisation."""
+
+    reads: ClassVar[str] = "vectors"
+    vectorised: ClassVar[bool] = False
+    conditional: ClassVar[bool] = False
+    bias_means: ClassVar[str] = "the components' covariances are multiplied by λ"
+    components: int = 10
+    regularisation: float = 1e-3  # added to every variance, as a share of the data's mean variance
+    iterations: int = 100
+
+    def fit(
+        self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
+    ) -> GaussianMixtureModel:
+        """Starts from k-means; raises InputError with no more items than components."""
+        rows = np.asarray(data.values, dtype=np.float64)
+        if rows.ndim != 2 or len(rows) <= self.components:
+            raise InputError(
+                f"got data of shape {rows.shape}, expected more than {self.components} rows to fit the mixture"
+            )
+        added = max(self.regularisation * float(rows.var(0).mean()), 1e-12)
+        fitted = _Weighted(
+            self.components, reg_covar=added, max_iter=self.iterations, random_state=int(rng.integers(2**31))
+        )
+        fitted.item_weights = None if weights is None else weights * len(rows) / weights.sum()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the last iterate is as good a model as any
+            fitted.fit(rows)
+        return GaussianMixtureModel(fitted.weights_, fitted.means_, np.linalg.cholesky(fitted.covariances_))
+
+
+class _Weighted(mixture.GaussianMixture):
+    """scikit-learn's mixture with a weight for each item, which multiplies its responsibilities."""
+
+    item_weights: np.ndarray | None = None
+
+    def _m_step(self, X: np.ndarray, log_resp: np.ndarray, **array_namespace: object) -> None:
+        if self.item_weights is not None:
+            with np.errstate(divide="ignore"):
+                log_resp = log_resp + np.log(self.item_weights)[:, None]
+        super()._m_step(X, log_resp, **array_namespace)

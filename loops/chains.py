@@ -1,0 +1,76 @@
+"""Independent chains, side by side for families that can and one after the other for all others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from loops.models.protocol import Family, Model, VectorisedModel
+from loops.records import Samples, Space, Truth, concatenate
+from loops.streams import Purpose, Streams
+
+__all__ = ["Chains", "fit_chains", "streams_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """The models of one generation: a single vectorised one, or one a chain."""
+
+    models: tuple[Model, ...]
+    count: int
+
+    def sample(self, n: int, *, bias: float, rngs: list[np.random.Generator]) -> Samples:
+        """n items of every chain, values (chains, n, width)."""
+        if self.vectorised is not None:
+            return self.vectorised.sample(n, bias=bias, rng=rngs[0])
+        drawn = [model.sample(n, bias=bias, rng=rng) for model, rng in zip(self.models, rngs, strict=True)]
+        return concatenate(
+            [Samples(d.values[None], None if d.labels is None else d.labels[None]) for d in drawn], axis=0
+        )
+
+    def first(self, count: int) -> "Chains":
+        """The first chains."""
+        if self.vectorised is not None:
+            return Chains((self.vectorised.first(count),), count)
+        return Chains(self.models[:count], count)
+
+    def exact(self, truth: Truth) -> dict[str, np.ndarray]:
+        """Measures (chains,) that need no samples; none for most families."""
+        return {} if self.vectorised is None else self.vectorised.exact(truth)
+
+    @property
+    def vectorised(self) -> VectorisedModel | None:
+        """The one model of all chains, if there is one."""
+        found = self.models[0]
+        return found if isinstance(found, VectorisedModel) else None
+
+
+def streams_of(
+    streams: Streams, purpose: Purpose, generation: int, *, family: Family, chains: int
+) -> list[np.random.Generator]:
+    """One stream for all chains of a vectorised family, else one a chain."""
+    if family.vectorised:
+        return [streams.rng(purpose, generation)]
+    return [streams.rng(purpose, generation, chain) for chain in range(chains)]
+
+
+def fit_chains(
+    family: Family,
+    data: Samples,
+    *,
+    space: Space,
+    weights: np.ndarray | None,
+    rngs: list[np.random.Generator],
+    report: Callable[[int], None] = lambda done: None,
+) -> Chains:
+    """Models trained from scratch on data (chains, n, width); `report` is told how many chains are done."""
+    count = len(data.values)
+    if family.vectorised:
+        model = family.fit(data, space=space, weights=weights, rng=rngs[0])
+        report(count)
+        return Chains((model,), count)
+    models = []
+    for chain, rng in enumerate(rngs):
+        models.append(family.fit(data.chain(chain), space=space, weights=weights, rng=rng))
+        report(chain + 1)
+    return Chains(tuple(models), count)

@@ -1,0 +1,128 @@
+"""What a loop is told: family, workflow, data, sizes, sampling bias, seed."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from indexes.errors import InputError
+from loops.bias import check_bias
+from loops.workflows import workflow_named
+
+__all__ = ["LoopConfig", "config_from"]
+
+_DEFAULT_ITEMS = 1000
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """The settings of one loop; None means a default that `resolved` fills in and the output shows."""
+
+    family: str = "gaussian"
+    workflow: str = "replace"
+    data: str | None = None  # a formula such as normal:2, digits, or a source; by default what suits the family
+    generations: int = 10
+    n_real: int | None = None  # real items of generations 2 and later, where the workflow has any
+    n_synthetic: int | None = None  # synthetic items that a generation adds
+    n_initial: int | None = None  # real items of generation 1
+    bias: float = 1.0  # sampling bias λ
+    memory: int = 1  # K: the synthetic items come in equal parts from the last K generations (fresh, replace, augment)
+    chains: int | None = None  # independent repetitions
+    contamination: float = 0.0  # share of contaminants in every draw called real
+    contaminant: str | None = None  # a source, a formula or a family, which is then fitted to clean data
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1  # sums depend on their number: the same number, the same figures
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the family
+    mixing: str = "fixed"  # or "binomial": every item of generation 2 on is synthetic with the chance n_s/(n_r + n_s)
+    real_weight: float = 0.5  # weighted: the share of the real part in the loss
+    candidates: int = 4  # curated: K, of which the best is kept
+    verifier_error: float = 0.1  # verified: the chance that the verifier takes good for bad, or bad for good
+    budget: int | None = None  # accumulate-subsample: items of a training set
+    n_measure: int | None = None  # samples a chain is measured on
+    measured_chains: int = 8  # chains on which precision, recall and the like are measured; exact ones are on all
+    encoder: str | None = None  # vectors in which data from a source live; by default pixels, text as it is
+    column: str | None = None  # of a table
+    limit: int | None = None  # use only so many items of a source, drawn at random
+
+    def __post_init__(self) -> None:
+        """Raises InputError for values that no loop can have."""
+        workflow_named(self.workflow)
+        check_bias(self.bias)
+        counts = (
+            "generations",
+            "memory",
+            "chains",
+            "threads",
+            "candidates",
+            "n_measure",
+            "measured_chains",
+            "budget",
+            "limit",
+        )
+        for name in counts:
+            _check_whole(name, getattr(self, name), least=1)
+        for name in ("n_real", "n_synthetic"):
+            _check_whole(name, getattr(self, name), least=0)
+        _check_whole("n_initial", self.n_initial, least=1)
+        _check_whole("seed", self.seed, least=0)
+        for name in ("contamination", "real_weight"):
+            _check_share(name, getattr(self, name), top=1.0)
+        _check_share("verifier_error", self.verifier_error, top=0.5)
+        if self.mixing not in ("fixed", "binomial"):
+            raise InputError(f"mixing is {self.mixing!r}, expected fixed or binomial")
+        if self.mixing == "binomial" and self.workflow != "fresh":
+            raise InputError(f"binomial mixing was asked of the workflow {self.workflow}, only fresh has it")
+        if self.contamination > 0 and self.contaminant is None:
+            raise InputError("a contamination was given and nothing to contaminate with: name a --contaminant")
+        if not isinstance(self.settings, Mapping):
+            raise InputError(f"settings are {self.settings!r}, expected a mapping of a family's settings to values")
+
+    def resolved(self, *, size: int | None, width: int, vectorised: bool) -> "LoopConfig":
+        """The same with all counts filled in, for data of `size` items (None: a formula) and such a family.
+
+        A vectorised family runs 100 chains, fewer beyond 64 columns; any other one.
+        """
+        plain = self.n_initial or self.n_real or self.n_synthetic or _least(size, _DEFAULT_ITEMS)
+        real = workflow_named(self.workflow).real
+        selects = workflow_named(self.workflow).selection != "none"
+        n_real = 0 if real == "none" or (selects and self.n_real is None) else self.n_real
+        return dataclasses.replace(
+            self,
+            n_initial=plain,
+            n_real=plain if real == "initial" else plain if n_real is None else n_real,
+            n_synthetic=plain if self.n_synthetic is None else self.n_synthetic,
+            budget=self.budget or plain,
+            chains=self.chains or (max(1, min(100, 6400 // width)) if vectorised else 1),
+            n_measure=self.n_measure or _least(size, _DEFAULT_ITEMS),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields in plain types."""
+        return {**dataclasses.asdict(self), "settings": dict(self.settings)}
+
+
+def config_from(fields: Mapping[str, Any]) -> LoopConfig:
+    """A configuration from the fields of a file or command line, `n-real` as good as `n_real`; None is not given."""
+    named = {str(key).replace("-", "_"): value for key, value in fields.items() if value is not None}
+    known = {f.name for f in dataclasses.fields(LoopConfig)}
+    if unknown := sorted(set(named) - known):
+        raise InputError(f"a loop has no field {', '.join(unknown)}, expected some of {', '.join(sorted(known))}")
+    for key in ("bias", "contamination", "real_weight", "verifier_error"):
+        if isinstance(named.get(key), int) and not isinstance(named[key], bool):
+            named[key] = float(named[key])
+    return LoopConfig(**named)
+
+
+def _least(size: int | None, otherwise: int) -> int:
+    return otherwise if size is None else min(size, otherwise)
+
+
+def _check_whole(name: str, value: Any, *, least: int) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        raise InputError(f"{name.replace('_', ' ')} is {value!r}, expected a whole number of at least {least}")
+
+
+def _check_share(name: str, value: Any, *, top: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= top:
+        raise InputError(f"{name.replace('_', ' ')} is {value!r}, expected a number in [0, {top:g}]")

@@ -1,0 +1,211 @@
+"""The data of a loop: a formula, scikit-learn's digits, or any source, as a family reads them."""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from indexes.encode import Batch, encode_shard
+from indexes.encoders import load_encoder
+from indexes.errors import InputError
+from indexes.records import Kind, Skip
+from indexes.sources import open_source
+from loops.config import LoopConfig
+from loops.distributions import distribution_named
+from loops.models import FAMILIES, make_family
+from loops.models.protocol import Family
+from loops.population import Empirical, Population, Supply
+from loops.records import Space
+from loops.streams import Purpose, Streams
+from loops.supply import Contaminated, clustered, sampled
+from loops.tokens import GridCodec, TextCodec
+
+__all__ = ["World", "default_data", "digits", "open_data", "open_world"]
+
+_DEFAULTS = {
+    "gaussian": "normal:1", "categorical": "tokens:10", "linear-regression": "linear:10", "gmm": "grid:5",
+    "kde": "normal:2", "flow": "rosenbrock",
+}  # fmt: skip
+_LEVELS = 17  # tokens for the values of a numeric column
+_LENGTH = 64  # tokens of a text
+_SIDE = 32  # pixels of an image, at most
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where real items are drawn from, perhaps contaminated and with labels made up, and the clean distribution."""
+
+    drawn: Supply
+    clean: Population
+
+
+def default_data(family: str) -> str:
+    """The data a family runs on if none are named."""
+    return _DEFAULTS.get(family, "digits")
+
+
+def open_world(config: LoopConfig, family: Family) -> World:
+    """The data of a loop as its family reads them; raises InputError for data that it cannot read."""
+    clean = open_data(config.data or default_data(config.family), config, reads=family.reads)
+    drawn: Supply = clean
+    if config.contamination and config.contaminant is not None:
+        drawn = Contaminated(clean, _contaminant(config.contaminant, config, family, clean), config.contamination)
+    if family.conditional:
+        drawn = clustered(drawn, clean, rng=Streams(config.seed).rng(Purpose.labels, 0))
+    return World(drawn, clean)
+
+
+def open_data(spec: str, config: LoopConfig, *, reads: str) -> Population:
+    """A formula, `digits`, or a source, as vectors or as tokens."""
+    formula = distribution_named(spec)
+    if formula is not None:
+        if (reads == "tokens") != bool(formula.space.vocabulary):
+            kind = "tokens" if formula.space.vocabulary else "vectors"
+            raise InputError(
+                f"{spec} is made of {kind}, and the family {config.family} reads {reads}: choose other --data"
+            )
+        return formula
+    if spec == "digits":
+        found = digits()
+    else:
+        texts, found = _read_source(spec, config)
+        if reads == "tokens" and texts:
+            return _text_population(spec, texts, config)
+    return _quantised(found) if reads == "tokens" else found
+
+
+def digits() -> Empirical:
+    """scikit-learn's 1,797 handwritten digits, 8 × 8 in grey levels 0 … 16, with their labels."""
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    values = loaded.data.astype(np.float32)
+    space = Space(64, image=(1, 8, 8), bounds=(0.0, 16.0), classes=10)
+    return Empirical("digits", space, values, loaded.target.astype(np.int64), digest=_digest(values))
+
+
+def _read_source(spec: str, config: LoopConfig) -> tuple[list[str], Empirical]:
+    """Texts, if that is what the source holds, and the vectors an encoder makes of its items."""
+    problems = []
+    for kind, encoder in _attempts(spec, config):
+        try:
+            batches, skipped = _encode(spec, kind, encoder, config)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if sum(len(batch.ids) for batch in batches) < 2:
+            problems.append(f"{spec} holds fewer than 2 usable items as {kind}s ({skipped} skipped)")
+            continue
+        return _population(spec, kind, encoder, batches, config)
+    raise InputError(problems[0])
+
+
+def _attempts(spec: str, config: LoopConfig) -> list[tuple[Kind, str]]:
+    """Kinds a source may hold, the likeliest first, each with the encoder that reads it."""
+    if config.encoder is not None:
+        return [(load_encoder(config.encoder).kind, config.encoder)]
+    vectors: tuple[Kind, str] = ("vector", "embeddings")
+    images: tuple[Kind, str] = ("image", f"pixels:{_SIDE}")
+    texts: tuple[Kind, str] = ("text", "lexical")
+    suffixes = "".join(PurePosixPath(spec).suffixes).lower()
+    if suffixes.endswith((".npy", ".npz")):
+        return [vectors]
+    if any(ending in suffixes for ending in (".jsonl", ".txt")):
+        return [texts, images]
+    return [images, texts, vectors]
+
+
+def _encode(spec: str, kind: Kind, encoder_spec: str, config: LoopConfig) -> tuple[list[Batch], int]:
+    encoder = load_encoder(_fitting(spec, kind, encoder_spec, config), device=config.device)
+    batches, skipped = [], 0
+    for shard in open_source(spec, kind=kind, column=config.column).shards:
+        for entry in encode_shard(shard, [encoder]):
+            if isinstance(entry, Skip):
+                skipped += 1
+            else:
+                batches.append(entry)
+    return batches, skipped
+
+
+def _fitting(spec: str, kind: Kind, encoder_spec: str, config: LoopConfig) -> str:
+    """Small images keep their own size: `pixels` at the shorter side of the first one, 32 at most."""
+    if kind != "image" or config.encoder is not None:
+        return encoder_spec
+    probe = load_encoder("pixels:1")
+    for shard in open_source(spec, kind=kind, column=config.column).shards:
+        for entry in encode_shard(shard, [probe], batch_size=1, threads=1):
+            if not isinstance(entry, Skip):
+                return f"pixels:{min(_SIDE, int(entry.shapes.min()))}"
+    return encoder_spec
+
+
+def _population(
+    spec: str, kind: Kind, encoder: str, batches: list[Batch], config: LoopConfig
+) -> tuple[list[str], Empirical]:
+    vectors = np.concatenate([batch.vectors[0] for batch in batches])
+    ids = [name for batch in batches for name in batch.ids]
+    texts = [text for batch in batches for text in batch.data] if kind == "text" else []
+    if config.limit is not None and config.limit < len(vectors):
+        rows = np.sort(Streams(config.seed).rng(Purpose.limit, 0).permutation(len(vectors))[: config.limit])
+        vectors, ids = vectors[rows], [ids[i] for i in rows]
+        texts = [texts[i] for i in rows] if texts else []
+    labels, names = _labels_of(ids)
+    space = Space(vectors.shape[1], classes=len(names))
+    if kind == "image" and encoder.startswith("pixels"):
+        vectors, image = _channels_first(vectors)
+        space = Space(vectors.shape[1], image=image, bounds=(0.0, 1.0), classes=len(names))
+    return texts, Empirical(spec, space, vectors, labels, digest=_digest(vectors), label_names=names)
+
+
+def _channels_first(vectors: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Rows of (height, width, 3) as (channels, height, width), with one channel if all three are equal."""
+    side = round((vectors.shape[1] / 3) ** 0.5)
+    images = vectors.reshape(-1, side, side, 3).transpose(0, 3, 1, 2)
+    if (images == images[:, :1]).all():
+        images = images[:, :1]
+    return np.ascontiguousarray(images).reshape(len(images), -1), (images.shape[1], side, side)
+
+
+def _labels_of(ids: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Labels by the folder an item lies in, if there are at least two and each has at least two items."""
+    folders = [str(PurePosixPath(name).parent) for name in ids]
+    names, labels, counts = np.unique(folders, return_inverse=True, return_counts=True)
+    if len(names) < 2 or counts.min() < 2 or len(names) > len(ids) // 5:
+        return None, ()
+    return labels.astype(np.int64), tuple(str(name) for name in names)
+
+
+def _text_population(spec: str, texts: list[str], config: LoopConfig) -> Empirical:
+    codec = TextCodec.of(texts, length=_LENGTH)
+    encoder = load_encoder("lexical")
+    values = codec.encode(texts)
+
+    def embed(tokens: np.ndarray) -> np.ndarray:
+        return encoder([text or " " for text in codec.decode(tokens)])
+
+    space = Space(values.shape[1], vocabulary=codec.size)
+    return Empirical(spec, space, values, embedding=embed, spelling=codec.decode, digest=_digest(values))
+
+
+def _quantised(found: Empirical) -> Empirical:
+    """Each column of vectors as one of 17 tokens; measured in the units of the data."""
+    codec = GridCodec.of(found.values, levels=_LEVELS, bounds=found.space.bounds)
+    tokens = codec.encode(found.values)
+    space = dataclasses.replace(found.space, vocabulary=codec.levels)
+    return dataclasses.replace(found, space=space, values=tokens, embedding=codec.decode, digest=_digest(tokens))
+
+
+def _contaminant(name: str, config: LoopConfig, family: Family, clean: Population) -> Supply:
+    """A family, which is fitted to clean data, or a formula or source."""
+    if name not in FAMILIES and ".py:" not in name:
+        return open_data(name, config, reads=family.reads)
+    other = make_family(name, device=config.device)
+    if other.reads != family.reads:
+        raise InputError(f"the contaminant {name} reads {other.reads}, the family {config.family} {family.reads}")
+    return sampled(other, clean, rng=Streams(config.seed).rng(Purpose.contaminant, 0))
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(values), digest_size=16).hexdigest()

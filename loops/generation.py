@@ -1,0 +1,49 @@
+"""The record of one generation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from auditor.intervals import Measure
+from loops.chains import Chains
+from loops.records import Samples
+from loops.training_set import TrainingSet
+
+__all__ = ["Generation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a generation was trained on, and how its model did."""
+
+    generation: int
+    n_real: int
+    n_synthetic: int
+    measures: dict[str, Measure]  # means over chains
+    chains: dict[str, np.ndarray]  # (chains,) of each measure, nan where a chain was not measured
+    origins: dict[int, float]  # items by origin: 0 real, −1 contaminant, g sampled by generation g
+    real_digest: str  # of the real part before any subsampling
+    sheet: Samples  # a few samples of the first chain
+    mode_shares: np.ndarray | None  # (modes,) mean over measured chains
+    texts: list[str] | None = None  # the samples of the sheet, if they are texts
+    training: TrainingSet | None = None  # None if the generation was read back from disk
+    models: Chains | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as `loop run --json` writes them; a number that cannot be had is null."""
+        return {
+            "generation": self.generation,
+            "n_real": self.n_real,
+            "n_synthetic": self.n_synthetic,
+            **{name: _estimate(measure) for name, measure in self.measures.items()},
+            "origins": {str(origin): count for origin, count in self.origins.items()},
+            "real_digest": self.real_digest,
+            "mode_shares": None if self.mode_shares is None else [float(share) for share in self.mode_shares],
+            "texts": self.texts,
+        }
+
+
+def _estimate(measure: Measure) -> dict[str, float | int | None]:
+    fields = measure.as_json()
+    return {"estimate": fields["value"], "low": fields["low"], "high": fields["high"], "n": fields["n"]}

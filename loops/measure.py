@@ -1,0 +1,152 @@
+"""What is measured of every generation, by the auditor's own functions, with intervals over chains."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from auditor.diversity import vendi
+from auditor.fidelity import frechet_of, neighbour_radii
+from auditor.intervals import Measure
+from auditor.moments import Moments, moments_of
+from indexes.errors import InputError
+from indexes.search import ball_counts, knn
+from loops.population import Population
+from loops.records import Truth
+
+__all__ = ["Gauge", "Modes", "gauge_for", "modes_of", "over_chains"]
+
+_SURVIVES = 0.1  # a mode is alive with at least this share of its real share
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """Which mode of the real distribution a vector belongs to."""
+
+    landmarks: np.ndarray  # (m, d) float32: centres, or labelled real items
+    labels: np.ndarray  # (m,)
+    shares: np.ndarray  # (modes,) real share of each mode
+
+    def assign(self, vectors: np.ndarray) -> np.ndarray:
+        """The mode (n,) of the nearest landmark."""
+        nearest = knn(np.ascontiguousarray(vectors, dtype=np.float32), self.landmarks, 1)[1][:, 0]
+        assigned: np.ndarray = self.labels[nearest]
+        return assigned
+
+
+def modes_of(population: Population, vectors: np.ndarray, labels: np.ndarray | None) -> Modes | None:
+    """By the centres of a formula, else by labelled real items; None where there are no labels."""
+    centres = population.centres
+    if centres is not None:
+        count = len(centres)
+        return Modes(centres.astype(np.float32), np.arange(count), np.full(count, 1 / count))
+    if labels is None or population.space.classes < 2:
+        return None
+    counts = np.bincount(labels, minlength=population.space.classes)
+    return Modes(np.ascontiguousarray(vectors, dtype=np.float32), labels, counts / counts.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A real sample and all that is worked out of it once."""
+
+    population: Population
+    real: np.ndarray  # (m, d) float32
+    radii: np.ndarray  # (m,) squared, to the k-th neighbour
+    truth: Moments  # of the whole real distribution, n = 0 for a formula
+    basis: np.ndarray  # (d, r), the span of the real covariance
+    modes: Modes | None
+    k: int
+
+    def measure(self, values: np.ndarray) -> dict[str, float]:
+        """Measures of items (n, width); compare only at equal n."""
+        vectors = np.asarray(self.population.embed(values), dtype=np.float64)
+        single = np.ascontiguousarray(vectors, dtype=np.float32)
+        moments = moments_of(vectors)
+        counts, covered = ball_counts(single, self.real, self.radii)
+        recalled, _ = ball_counts(self.real, single, neighbour_radii(single, self.k))
+        found = {
+            "frechet": frechet_of(self.truth, moments),
+            "precision": float((counts > 0).mean()),
+            "recall": float((recalled > 0).mean()),
+            "density": float(counts.mean() / self.k),
+            "coverage": float(covered.mean()),
+            "vendi": vendi(vectors).value,
+            "variance": float(np.trace(moments.covariance)) / len(moments.mean),
+            "log_det": self._log_determinant(moments.covariance),
+        }
+        return found if self.modes is None else {**found, **self._of_modes(vectors, self.modes)}
+
+    def mode_shares(self, values: np.ndarray) -> np.ndarray | None:
+        """Share (modes,) of the items in each mode."""
+        if self.modes is None:
+            return None
+        assigned = self.modes.assign(self.population.embed(values))
+        return np.bincount(assigned, minlength=len(self.modes.shares)) / len(assigned)
+
+    def _log_determinant(self, covariance: np.ndarray) -> float:
+        """Within the span of the real data; nan where a direction of it is lost."""
+        values = np.linalg.eigvalsh(self.basis.T @ covariance @ self.basis)
+        return float(np.log(values).sum()) if values[0] > 1e-12 * values[-1] else math.nan
+
+    def _of_modes(self, vectors: np.ndarray, modes: Modes) -> dict[str, float]:
+        assigned = modes.assign(vectors)
+        counts = np.bincount(assigned, minlength=len(modes.shares))
+        alive = counts >= _SURVIVES * modes.shares * len(assigned)
+        within = [vectors[assigned == mode].var(0).mean() for mode in np.flatnonzero(counts > 1)]
+        return {
+            "mode_survival": float(alive[modes.shares > 0].mean()),
+            "modal_variance": float(np.mean(within)) if within else math.nan,
+        }
+
+
+def gauge_for(
+    population: Population, *, n: int, k: int = 5, rng: np.random.Generator
+) -> tuple[Gauge, dict[str, Measure]]:
+    """A gauge with a real sample of n items, and what it reads of other real samples of n items.
+
+    From data these are drawn without replacement, and overlap where the data are fewer than 2 n.
+    """
+    if n <= k:
+        raise InputError(f"measuring on {n} samples was asked for, expected more than {k}")
+    size = population.size
+    repeats = 8
+    drawn = population.draw(n if size is None else min(size, 2 * n), chains=1, fresh=False, rng=rng).chain(0)
+    real = drawn.take(slice(n))
+    vectors = np.ascontiguousarray(population.embed(real.values), dtype=np.float32)
+    truth = population.truth
+    gauge = Gauge(
+        population, vectors, neighbour_radii(vectors, k), _as_moments(truth), _span(truth.covariance),
+        modes_of(population, vectors, real.labels), k,
+    )  # fmt: skip
+    other = [population.draw(n, chains=1, fresh=False, rng=rng).values[0] for _ in range(repeats)]
+    if size is not None and drawn.n == 2 * n:
+        other = [drawn.values[n:]]
+    readings = [gauge.measure(values) for values in other]
+    baseline = {name: over_chains(np.array([reading[name] for reading in readings])) for name in readings[0]}
+    return gauge, baseline
+
+
+def over_chains(values: np.ndarray, *, level: float = 0.95) -> Measure:
+    """Mean over the chains that have a value, with its t interval; no interval for a single one."""
+    found = values[~np.isnan(values)]
+    n = len(found)
+    if n == 0:
+        return Measure(math.nan, reason="no chain has a value")
+    mean = float(found.mean())
+    if n == 1 or not math.isfinite(mean):
+        return Measure(mean, n=n)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * found.std(ddof=1) / math.sqrt(n))
+    return Measure(mean, mean - half, mean + half, n)
+
+
+def _as_moments(truth: Truth) -> Moments:
+    """A mean and covariance in the form the auditor's functions take."""
+    n = 2
+    return Moments(n, n * truth.mean, (n - 1) * truth.covariance + n * np.outer(truth.mean, truth.mean))
+
+
+def _span(covariance: np.ndarray) -> np.ndarray:
+    values, directions = np.linalg.eigh(covariance)
+    return directions[:, values > 1e-10 * values[-1]]

@@ -1,0 +1,76 @@
+"""Families by name, imported when asked for; a new one is a file and a line here, or `FILE.py:CLASS` of your own."""
+
+import dataclasses
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from indexes.errors import InputError
+from loops.models.protocol import Family
+
+__all__ = ["FAMILIES", "family_class", "make_family"]
+
+FAMILIES = {
+    "gaussian": "loops.models.gaussian:Gaussian",
+    "categorical": "loops.models.categorical:Categorical",
+    "ngram": "loops.models.ngram:NGram",
+    "linear-regression": "loops.models.linear_regression:LinearRegression",
+    "kde": "loops.models.kernel_density:KernelDensity",
+    "gmm": "loops.models.gaussian_mixture:GaussianMixture",
+    "flow": "loops.models.flow:Flow",
+    "vae": "loops.models.variational_autoencoder:VariationalAutoencoder",
+    "gan": "loops.models.adversarial:Adversarial",
+    "diffusion": "loops.models.diffusion:Diffusion",
+    "unet-diffusion": "loops.models.unet_diffusion:UNetDiffusion",
+    "language-model": "loops.models.language_model:LanguageModel",
+}
+_ALSO = {
+    "regression": "linear-regression",
+    "kernel-density": "kde",
+    "gaussian-mixture": "gmm",
+    "unet": "unet-diffusion",
+    "lm": "language-model",
+}
+
+
+def family_class(name: str) -> Any:
+    """The class of a family, by its name here or as FILE.py:CLASS; InputError if there is none."""
+    place = FAMILIES.get(_ALSO.get(name, name), name)
+    module, colon, label = place.rpartition(":")
+    if not colon:
+        raise InputError(f"no family is called {name!r}, expected one of {', '.join(FAMILIES)}, or FILE.py:CLASS")
+    try:
+        loaded = _load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+        return getattr(loaded, label)
+    except (ImportError, OSError, AttributeError) as error:
+        raise InputError(f"cannot load the family {name}: {error}") from None
+
+
+def make_family(name: str, settings: Mapping[str, Any] | None = None, *, device: str = "cpu") -> Family:
+    """The family with its settings changed as given; raises InputError for a setting it does not have."""
+    kind = family_class(name)
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise InputError(f"the family {name} is no dataclass: see docs/loops.md on how to write one")
+    known = {field.name: field.default for field in dataclasses.fields(kind) if field.name != "device"}
+    changed = {key.replace("-", "_"): value for key, value in (settings or {}).items()}
+    if unknown := sorted(set(changed) - set(known)):
+        offered = ", ".join(f"{k}={v}" for k, v in known.items()) or "none"
+        raise InputError(f"the family {name} has no setting {', '.join(unknown)}, expected some of: {offered}")
+    for key, value in changed.items():
+        if isinstance(known[key], (int, float)) and not isinstance(value, (int, float)):
+            raise InputError(f"the setting {key} of {name} is {value!r}, expected a number such as {known[key]}")
+    has_device = any(field.name == "device" for field in dataclasses.fields(kind))
+    made: Any = kind(**changed, **({"device": device} if has_device else {}))
+    family: Family = made
+    return family
+
+
+def _load_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,71 @@
+"""Categorical distributions of a single token, one for each of many chains at once."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from indexes.errors import InputError
+from loops.bias import tempered
+from loops.records import Samples, Space, Truth
+
+__all__ = ["Categorical", "CategoricalModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoricalModel:
+    """Probabilities (chains, vocabulary)."""
+
+    probabilities: np.ndarray
+    width: int  # tokens of an item, drawn independently
+
+    def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
+        """Tokens (chains, n, width) at temperature λ."""
+        with np.errstate(divide="ignore"):
+            chances = self.probabilities if bias == 1 else tempered(np.log(self.probabilities), bias)
+        counts = rng.multinomial(n * self.width, chances / chances.sum(1, keepdims=True))  # (chains, vocabulary)
+        chains, vocabulary = counts.shape
+        tokens = np.repeat(np.tile(np.arange(vocabulary), chains), counts.ravel()).reshape(chains, n * self.width)
+        if self.width > 1 or chains == 1:
+            rng.permuted(tokens, axis=1, out=tokens)  # single tokens of a chain have no order that matters
+        return Samples(tokens.reshape(chains, n, self.width))
+
+    def exact(self, truth: Truth) -> dict[str, np.ndarray]:
+        """Σp², support, and against the real p₀: lost mass Σ p₀[p = 0], total variation and Σ(p − p₀)²."""
+        if truth.probabilities is None:
+            return {}
+        p, real = self.probabilities, truth.probabilities
+        return {
+            "collision": (p**2).sum(1),
+            "support": (p > 0).sum(1).astype(float),
+            "lost_mass": np.where(p > 0, 0.0, real).sum(1),
+            "total_variation": np.abs(p - real).sum(1) / 2,
+            "squared_error": ((p - real) ** 2).sum(1),
+        }
+
+    def first(self, chains: int) -> "CategoricalModel":
+        """The models of the first chains."""
+        return CategoricalModel(self.probabilities[:chains], self.width)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Frequencies of single tokens (maximum likelihood)."""
+
+    reads: ClassVar[str] = "tokens"
+    vectorised: ClassVar[bool] = True
+    conditional: ClassVar[bool] = False
+    bias_means: ClassVar[str] = "temperature λ: probabilities in proportion to p^(1/λ)"
+
+    def fit(
+        self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
+    ) -> CategoricalModel:
+        """Weighted counts; InputError for a token outside the vocabulary."""
+        values = data.values  # (chains, n, width)
+        if values.size == 0 or values.min() < 0 or values.max() >= space.vocabulary:
+            raise InputError(f"expected at least one token, all of 0 … {space.vocabulary - 1}")
+        chains, _, width = values.shape
+        codes = (values + space.vocabulary * np.arange(chains)[:, None, None]).ravel()
+        shares = None if weights is None else np.tile(np.repeat(weights, width), chains)
+        counts = np.bincount(codes, shares, minlength=chains * space.vocabulary).reshape(chains, space.vocabulary)
+        return CategoricalModel(counts / counts.sum(1, keepdims=True), width)

@@ -1,0 +1,71 @@
+"""Linear regression on a fixed design, for many chains at once: the last column is the response."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from indexes.errors import InputError
+from loops.bias import check_bias
+from loops.records import Samples, Space, Truth
+
+__all__ = ["LinearRegression", "LinearRegressionModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearRegressionModel:
+    """Coefficients (chains, d), and the training inputs that label new responses again."""
+
+    coefficients: np.ndarray
+    inputs: np.ndarray  # (chains, n, d)
+    noise: float
+
+    def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
+        """New responses to the first n training inputs (taken again from the start if there are fewer)."""
+        rows = np.arange(n) % self.inputs.shape[1]
+        inputs = self.inputs[:, rows]
+        noise = np.sqrt(check_bias(bias)) * self.noise * rng.standard_normal((len(inputs), n, 1))
+        response = inputs @ self.coefficients[:, :, None] + noise
+        return Samples(np.concatenate([inputs, response], axis=2))
+
+    def exact(self, truth: Truth) -> dict[str, np.ndarray]:
+        """Excess test error |ŵ − w|², for inputs of unit covariance."""
+        if truth.coefficients is None:
+            return {}
+        return {"test_error": ((self.coefficients - truth.coefficients) ** 2).sum(1)}
+
+    def first(self, chains: int) -> "LinearRegressionModel":
+        """The models of the first chains."""
+        return LinearRegressionModel(self.coefficients[:chains], self.inputs[:chains], self.noise)
+
+
+@dataclass(frozen=True)
+class LinearRegression:
+    """Least squares without an intercept; synthetic data are new responses to the same inputs.
+
+    The setting of Gerstgrasser et al. (2024): the label noise is known, and the design is the one of generation 1.
+    """
+
+    reads: ClassVar[str] = "vectors"
+    vectorised: ClassVar[bool] = True
+    conditional: ClassVar[bool] = False
+    bias_means: ClassVar[str] = "the variance of the label noise is multiplied by λ"
+    noise: float = 1.0  # standard deviation of the label noise
+
+    def fit(
+        self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
+    ) -> LinearRegressionModel:
+        """(Weighted) least squares; InputError with fewer items than inputs."""
+        inputs, response = data.values[..., :-1], data.values[..., -1:]
+        if inputs.shape[2] == 0 or inputs.shape[1] < inputs.shape[2]:
+            raise InputError(
+                f"got {inputs.shape[1]} items of {inputs.shape[2]} inputs and a response, expected at least one input "
+                "and as many items as inputs"
+            )
+        weighted = inputs if weights is None else inputs * weights[:, None]
+        gram = weighted.transpose(0, 2, 1) @ inputs
+        try:
+            found = np.linalg.solve(gram, weighted.transpose(0, 2, 1) @ response)
+        except np.linalg.LinAlgError:
+            raise InputError("the inputs of a linear regression are linearly dependent") from None
+        return LinearRegressionModel(found[:, :, 0], inputs, self.noise)

@@ -1,0 +1,131 @@
+"""What the deep families share: seeding without touching the caller's streams, scaling, and the training loop."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from indexes.errors import InputError
+from loops.records import Samples, Space
+
+__all__ = ["Scaling", "decoded", "minibatches", "optimise", "perceptron", "scaling_of", "seeded", "tensor"]
+
+_CHUNK = 4096  # items decoded at a time
+
+
+@contextmanager
+def seeded(rng: np.random.Generator, device: str) -> Iterator[None]:
+    """torch's global generators seeded from `rng` inside the block, and as they were after it."""
+    devices = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(rng.integers(2**63)))
+        yield
+
+
+def tensor(array: np.ndarray, device: str) -> torch.Tensor:
+    """A copy on the device: float32, or int64 for whole numbers."""
+    kind = torch.int64 if np.issubdtype(array.dtype, np.integer) else torch.float32
+    return torch.tensor(np.ascontiguousarray(array), dtype=kind, device=device)
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Affine map of values to those a network trains on: to [−1, 1] between known bounds, else standardised."""
+
+    centre: np.ndarray  # (width,) or ()
+    scale: np.ndarray  # (width,) or ()
+    bounds: tuple[float, float] | None
+
+    def forward(self, values: np.ndarray) -> np.ndarray:
+        """Values (n, width) as the network sees them, float32."""
+        return ((values - self.centre) / self.scale).astype(np.float32)
+
+    def backward(self, values: np.ndarray) -> np.ndarray:
+        """What the network made, (n, width), in the units of the data; cut to the bounds, which real data keep."""
+        found = values.astype(np.float64) * self.scale + self.centre
+        return (found if self.bounds is None else np.clip(found, *self.bounds)).astype(np.float32)
+
+
+def scaling_of(values: np.ndarray, space: Space) -> Scaling:
+    """By the bounds of the space if it has any, else by each column's mean and standard deviation."""
+    if len(values) == 0:
+        raise InputError("got no items to train on")
+    if space.bounds is not None:
+        low, high = space.bounds
+        return Scaling(np.array((low + high) / 2), np.array((high - low) / 2), space.bounds)
+    spread = values.std(0, dtype=np.float64)
+    floor = max(1e-6 * float(spread.max()), 1e-12)  # a constant column, or a collapsed model's data
+    return Scaling(values.mean(0, dtype=np.float64), np.maximum(spread, floor), None)
+
+
+def perceptron(entering: int, hidden: Iterable[int], leaving: int, activation: torch.nn.Module) -> torch.nn.Sequential:
+    """Linear layers with the activation, which has no parameters, between them."""
+    sizes = [entering, *hidden]
+    layers: list[torch.nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [torch.nn.Linear(before, after), activation]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], leaving))
+
+
+def minibatches(n: int, size: int, steps: int, *, weights: np.ndarray | None, device: str) -> Iterator[torch.Tensor]:
+    """`steps` batches of row numbers: epochs in random order, or drawn in proportion to the weights if given."""
+    if n == 0:
+        raise InputError("got no items to train on")
+    if weights is not None:
+        chances = tensor(weights / weights.sum(), device)
+        for _ in range(steps):
+            yield torch.multinomial(chances, min(size, n), replacement=True)
+        return
+    order, at = torch.randperm(n, device=device), 0
+    for _ in range(steps):
+        if at + min(size, n) > n:
+            order, at = torch.randperm(n, device=device), 0
+        yield order[at : at + size]
+        at += size
+
+
+def optimise(
+    parameters: Iterable[torch.nn.Parameter],
+    loss: Callable[[torch.Tensor], torch.Tensor],
+    batches: Iterable[torch.Tensor],
+    *,
+    steps: int,
+    rate: float,
+    average: torch.optim.swa_utils.AveragedModel | None = None,
+    source: torch.nn.Module | None = None,
+) -> None:
+    """Adam with a cosine decay of the learning rate; `average` follows `source` after each step if given."""
+    kept = list(parameters)
+    optimiser = torch.optim.Adam(kept, lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(1, steps))
+    for rows in batches:
+        optimiser.zero_grad(set_to_none=True)
+        loss(rows).backward()
+        torch.nn.utils.clip_grad_norm_(kept, 1.0)
+        optimiser.step()
+        schedule.step()
+        if average is not None and source is not None:
+            average.update_parameters(source)
+
+
+@torch.no_grad()
+def decoded(
+    decode: Callable[[torch.Tensor], torch.Tensor],
+    scaling: Scaling,
+    n: int,
+    *,
+    width: int,
+    deviation: float,
+    rng: np.random.Generator,
+    device: str,
+) -> Samples:
+    """n items decoded from latents (n, width) of standard deviation `deviation`; InputError if any is not finite."""
+    with seeded(rng, device):
+        latents = deviation * torch.randn(n, width, device=device)
+        made = np.concatenate([decode(chunk).cpu().numpy() for chunk in latents.split(_CHUNK)])
+    if not np.isfinite(made).all():
+        raise InputError("the model makes values that are not finite: its training diverged, lower its learning rate")
+    return Samples(scaling.backward(made))

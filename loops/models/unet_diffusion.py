@@ -1,0 +1,97 @@
+"""Conditional diffusion on images, by a U-Net (Ronneberger et al. 2015; Ho et al. 2020)."""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from indexes.encoders.open_clip import import_open_clip
+from indexes.errors import InputError
+from loops.models.denoising import DenoisingModel, fit_denoising
+from loops.records import Samples, Space
+
+__all__ = ["UNetDiffusion"]
+
+_GROUP = 4  # least channels normalised together; at most 32 groups
+
+
+@dataclass(frozen=True)
+class UNetDiffusion:
+    """A U-Net that denoises images under a label, sampled with classifier-free guidance."""
+
+    reads: ClassVar[str] = "vectors"
+    vectorised: ClassVar[bool] = False
+    conditional: ClassVar[bool] = True
+    bias_means: ClassVar[str] = "classifier-free guidance of weight w, λ = 1/(1 + w)"
+    channels: str = "16,32"  # of the U-Net's levels, from full resolution on, each of half the size of the one before
+    layers: int = 1  # residual blocks of a level
+    steps: int = 1200  # of Adam
+    batch: int = 64  # images a step
+    rate: float = 2e-3  # learning rate at the start; it falls to 0 along a cosine
+    levels: int = 500  # noise levels in training
+    sampling_steps: int = 25  # of those levels, a divisor of their number
+    device: str = "cpu"
+
+    def fit(
+        self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
+    ) -> DenoisingModel:
+        """A network trained from scratch to denoise the images given their labels; InputError if there are none."""
+        if space.image is None:
+            raise InputError("the items are no images, which unet-diffusion needs: use the family diffusion")
+        return fit_denoising(
+            partial(_Network, space.image, space.classes, _widths(self.channels), self.layers),
+            data,
+            space=space,
+            weights=weights,
+            rng=rng,
+            steps=self.steps,
+            batch=self.batch,
+            rate=self.rate,
+            levels=self.levels,
+            sampling_steps=self.sampling_steps,
+            device=self.device,
+        )
+
+
+def _widths(channels: str) -> tuple[int, ...]:
+    """Channels of each level; InputError unless they are multiples of the group's."""
+    found = tuple(int(width) for width in channels.split(",")) if re.fullmatch(r"\d+(,\d+)*", channels) else ()
+    if not found or any(width < _GROUP or width % _GROUP for width in found):
+        raise InputError(f"the channels of the U-Net are {channels!r}, expected multiples of {_GROUP} such as 16,32")
+    return found
+
+
+class _Network(nn.Module):
+    """The U-Net between flat rows, on images padded to a size that can be halved from level to level."""
+
+    def __init__(self, image: tuple[int, int, int], classes: int, widths: tuple[int, ...], layers: int) -> None:
+        super().__init__()
+        import_open_clip()  # mends a torchvision built for another torch, which the next line imports
+        from diffusers.models.unets.unet_2d import UNet2DModel
+
+        self.image = image
+        self.multiple = 2 ** (len(widths) - 1)
+        self.unet = UNet2DModel(
+            in_channels=image[0],
+            out_channels=image[0],
+            block_out_channels=widths,
+            down_block_types=("DownBlock2D",) * len(widths),
+            up_block_types=("UpBlock2D",) * len(widths),
+            layers_per_block=layers,
+            norm_num_groups=_GROUP,
+            attention_head_dim=_GROUP,
+            num_class_embeds=classes + 1,  # the last one: hidden
+        ).to(memory_format=torch.channels_last)
+
+    def forward(self, rows: torch.Tensor, times: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        _, height, width = self.image
+        images = rows.reshape(-1, *self.image)
+        images = nn.functional.pad(images, (0, -width % self.multiple, 0, -height % self.multiple))
+        with torch.autocast(rows.device.type, torch.bfloat16, enabled=rows.is_cuda):
+            images = images.contiguous(memory_format=torch.channels_last)
+            found: torch.Tensor = self.unet(images, times, class_labels=labels).sample
+        return found[:, :, :height, :width].reshape(rows.shape).float()

@@ -1,0 +1,135 @@
+"""The real distribution a loop starts from, and what a loop may ask of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from auditor.moments import moments_of
+from indexes.errors import InputError
+from indexes.search import knn
+from loops.records import Samples, Space, Truth
+
+__all__ = ["Empirical", "Population", "Supply"]
+
+_REFERENCE = 2000  # items against which typicality is judged
+_NEIGHBOUR = 5
+
+
+class Supply(Protocol):
+    """Where items that are called real come from."""
+
+    @property
+    def space(self) -> Space:
+        """What the items are."""
+
+    def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
+        """n items for each chain; from data `fresh` ones with replacement, others without."""
+
+
+class Population(Supply, Protocol):
+    """A supply of clean items, and what is known of them."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+
+    @property
+    def digest(self) -> str:
+        """Of the data, so that a loop is not continued on others; empty for a formula, whose name says all."""
+
+    @property
+    def size(self) -> int | None:
+        """Number of distinct items; None for a formula, which never runs out."""
+
+    @property
+    def truth(self) -> Truth:
+        """Moments and parameters of the real distribution."""
+
+    @property
+    def centres(self) -> np.ndarray | None:
+        """Centres (modes, d) of the modes of a formula, if it has any."""
+
+    def embed(self, values: np.ndarray) -> np.ndarray:
+        """Items (n, width) as the vectors (n, d) in which they are measured."""
+
+    def spell(self, values: np.ndarray) -> list[str] | None:
+        """Items (n, width) as texts, if that is what they are."""
+
+    def typicality(self, values: np.ndarray) -> np.ndarray:
+        """How typical of the real data each item of (n, width) is: higher is more, on a scale without a unit."""
+
+    def typical_floor(self, share: float, *, rng: np.random.Generator) -> float:
+        """The typicality under which a share of the real items lies."""
+
+
+@dataclass(frozen=True)
+class Empirical:
+    """A set of items as the real distribution."""
+
+    name: str
+    space: Space
+    values: np.ndarray  # (size, width)
+    labels: np.ndarray | None = None  # (size,)
+    embedding: Callable[[np.ndarray], np.ndarray] | None = None  # (n, width) → (n, d), for items that are no vectors
+    spelling: Callable[[np.ndarray], list[str]] | None = None  # for items that are texts
+    digest: str = ""  # of the data, so that a loop is not continued on others
+    seed: int = 0  # of the sample against which typicality is judged
+    label_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or len(self.values) < 2 or self.values.shape[1] != self.space.width:
+            raise InputError(f"got data of shape {self.values.shape}, expected at least 2 rows of {self.space.width}")
+
+    @property
+    def size(self) -> int:
+        return len(self.values)
+
+    @property
+    def centres(self) -> None:
+        return None
+
+    @cached_property
+    def truth(self) -> Truth:
+        moments = moments_of(self.embed(self.values))
+        probabilities = None
+        if self.space.vocabulary:
+            counts = np.bincount(self.values.ravel(), minlength=self.space.vocabulary)
+            probabilities = counts / counts.sum()
+        return Truth(moments.mean, moments.covariance, probabilities)
+
+    def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
+        if not fresh and n > self.size:
+            raise InputError(f"{self.name} holds {self.size} items, too few for {n} that are drawn without replacement")
+        if fresh:
+            rows = rng.integers(self.size, size=(chains, n))
+        else:
+            rows = np.stack([rng.choice(self.size, n, replace=False) for _ in range(chains)])
+        return Samples(self.values[rows], None if self.labels is None else self.labels[rows])
+
+    def embed(self, values: np.ndarray) -> np.ndarray:
+        return values if self.embedding is None else self.embedding(values)
+
+    def spell(self, values: np.ndarray) -> list[str] | None:
+        return None if self.spelling is None else self.spelling(values)
+
+    def typicality(self, values: np.ndarray) -> np.ndarray:
+        """Minus the squared distance to the fifth nearest of up to 2,000 real items."""
+        distances, _ = knn(_single(self.embed(values)), self._judges, min(_NEIGHBOUR, len(self._judges)))
+        return -distances[:, -1].astype(np.float64)
+
+    def typical_floor(self, share: float, *, rng: np.random.Generator) -> float:
+        k = min(_NEIGHBOUR + 1, len(self._judges))  # the nearest is the item itself
+        return float(np.quantile(-knn(self._judges, self._judges, k)[0][:, -1].astype(np.float64), share))
+
+    @cached_property
+    def _judges(self) -> np.ndarray:
+        rng = np.random.default_rng(self.seed)
+        rows = rng.choice(self.size, min(self.size, _REFERENCE), replace=False)
+        return _single(self.embed(self.values[rows]))
+
+
+def _single(vectors: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(vectors, dtype=np.float32)

@@ -1,0 +1,175 @@
+"""A loop, generation by generation: read this first."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.intervals import Measure
+from indexes.device import compute_threads
+from loops.chains import Chains, fit_chains, streams_of
+from loops.config import LoopConfig
+from loops.data import World, open_world
+from loops.folder import LoopFolder
+from loops.generation import Generation
+from loops.measure import Gauge, gauge_for, over_chains
+from loops.models import make_family
+from loops.models.protocol import Family
+from loops.selection import draw_selected
+from loops.streams import Purpose, Streams
+from loops.training_set import Batch, TrainingSet, batch_sizes, initial_set, later_set, real_set
+from loops.workflows import workflow_named
+
+__all__ = ["Loop", "prepare_loop", "run_loop"]
+
+_SHEET = 64  # samples kept of every generation to look at
+
+
+class Loop:
+    """All that stays the same from generation to generation."""
+
+    def __init__(self, config: LoopConfig, family: Family, world: World) -> None:
+        """`config` may still have defaults to fill in; the filled-in one is `self.config`."""
+        clean = world.clean
+        self.config = config.resolved(size=clean.size, width=clean.space.width, vectorised=family.vectorised)
+        self.family, self.world, self.streams = family, world, Streams(config.seed)
+        self.fixed = real_set(world.drawn, self.config, self.streams)
+        n_measure = self.config.n_measure
+        assert n_measure is not None
+        self.gauge: Gauge
+        self.real: dict[str, Measure]  # what real samples of the same size measure
+        self.gauge, self.real = gauge_for(world.clean, n=n_measure, rng=self.streams.rng(Purpose.measuring, 0))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must agree for generations on disk to be this loop's."""
+        real = {name: measure.as_json() for name, measure in self.real.items()}
+        return {
+            "schema": "madaudit/loop/1",
+            "config": self.config.as_json(),
+            "data": {"name": self.world.clean.name, "digest": self.world.clean.digest},
+            "real": real,
+        }
+
+    def training_set(self, generation: int, batches: list[Batch]) -> TrainingSet:
+        """What generation `generation` is trained on, given all that earlier ones sampled for it."""
+        if generation == 1:
+            return initial_set(self.fixed, self.config)
+        return later_set(
+            generation, self.fixed, batches, supply=self.world.drawn, config=self.config, streams=self.streams
+        )
+
+    def fit(self, training: TrainingSet, generation: int, report: Callable[[int], None]) -> Chains:
+        """Models of every chain, trained from scratch."""
+        return fit_chains(
+            self.family,
+            training.samples,
+            space=self.world.drawn.space,
+            weights=training.weights,
+            rngs=self._rngs(Purpose.training, generation),
+            report=report,
+        )
+
+    def sample(self, models: Chains, generation: int) -> list[Batch]:
+        """What the models of a generation sample for later ones, each batch for itself."""
+        sizes = batch_sizes(generation, self.config)
+        if not sum(sizes.values()):
+            return []
+        drawn = draw_selected(
+            models,
+            sum(sizes.values()),
+            config=self.config,
+            clean=self.world.clean,
+            rngs=self._rngs(Purpose.synthetic, generation),
+            selecting=self.streams.rng(Purpose.selection, -generation % 2**32),
+        )
+        ends = np.cumsum([0, *sizes.values()])
+        return [
+            Batch(generation, use, drawn.take(slice(start, end)))
+            for use, start, end in zip(sizes, ends[:-1], ends[1:], strict=True)
+        ]
+
+    def measure(self, models: Chains, training: TrainingSet, generation: int) -> Generation:
+        """The record of a generation: sampled measures on the first chains, exact ones on all."""
+        count, n = min(self.config.measured_chains, models.count), self.config.n_measure
+        assert n is not None
+        rngs = self._rngs(Purpose.measuring, generation)
+        measured = models.first(count).sample(n, bias=self.config.bias, rngs=rngs[:count])
+        readings = [self.gauge.measure(values) for values in measured.values]
+        chains = {name: _padded([r[name] for r in readings], models.count) for name in readings[0]}
+        chains |= models.exact(self.world.clean.truth)
+        shares = [self.gauge.mode_shares(values) for values in measured.values]
+        sheet = measured.chain(0).take(slice(_SHEET))
+        n_real = round(sum(count for origin, count in training.counts.items() if origin <= 0))
+        return Generation(
+            generation=generation,
+            n_real=n_real,
+            n_synthetic=training.samples.n - n_real,
+            measures={name: over_chains(values) for name, values in chains.items()},
+            chains=chains,
+            origins=training.counts,
+            real_digest=training.real_digest,
+            sheet=sheet,
+            texts=self.world.clean.spell(sheet.values),
+            mode_shares=None if shares[0] is None else np.mean([s for s in shares if s is not None], axis=0),
+            training=training,
+            models=models,
+        )
+
+    def _rngs(self, purpose: Purpose, generation: int) -> list[np.random.Generator]:
+        chains = self.config.chains
+        assert chains is not None
+        return streams_of(self.streams, purpose, generation, family=self.family, chains=chains)
+
+
+def prepare_loop(config: LoopConfig) -> Loop:
+    """A loop ready to run: its family made, its data opened, its real items drawn."""
+    with compute_threads(config.threads):
+        family = make_family(config.family, config.settings, device=config.device)
+        return Loop(config, family, open_world(config, family))
+
+
+def run_loop(
+    config: LoopConfig | Loop,
+    *,
+    folder: Path | None = None,
+    overwrite: bool = False,
+    report: Callable[[int, int], None] = lambda generation, chains: None,
+) -> Iterator[Generation]:
+    """The generations of a loop, one after the other.
+
+    With a folder, finished generations are kept there, and a loop that was killed goes on after the last of them, with
+    the same numbers as one that was not; those read back have no `training` and no `models`. `report` is told the
+    generation in work and how many of its chains are trained. Raises InputError for a folder of another loop.
+    """
+    loop = config if isinstance(config, Loop) else prepare_loop(config)
+    store = None if folder is None else LoopFolder(folder)
+    done: list[Generation] = []
+    batches: list[Batch] = []
+    if store is not None:
+        store.claim(loop.identity, overwrite=overwrite)
+        done = store.finished()
+        batches = store.batches(len(done), needed_from=len(done) + 1)
+    yield from done
+    keeps_real = workflow_named(loop.config.workflow).real in ("initial", "fixed")
+    kept_digest = done[1].real_digest if len(done) > 1 else None
+    for generation in range(len(done) + 1, loop.config.generations + 1):
+        with compute_threads(loop.config.threads):
+            training = loop.training_set(generation, batches)
+            models = loop.fit(training, generation, partial(report, generation))
+            record = loop.measure(models, training, generation)
+            new = loop.sample(models, generation)
+        if keeps_real and generation > 1:
+            kept_digest = kept_digest or training.real_digest
+            if training.real_digest != kept_digest:
+                raise AssertionError(f"the real items of generation {generation} changed: they must stay fixed")
+        batches = [batch for batch in batches if batch.use is None or batch.use > generation] + new
+        if store is not None:
+            store.save(record, new)
+        yield record
+
+
+def _padded(values: list[float], count: int) -> np.ndarray:
+    return np.concatenate([values, np.full(count - len(values), np.nan)])

@@ -1,0 +1,94 @@
+"""What is kept of the samples: all, the best of every K, or what an erring verifier lets pass."""
+
+import numpy as np
+
+from indexes.errors import InputError
+from loops.chains import Chains
+from loops.config import LoopConfig
+from loops.population import Population
+from loops.records import Samples
+from loops.workflows import workflow_named
+
+__all__ = ["best_of", "draw_selected", "verified"]
+
+_TYPICAL = 0.1  # a sample is good if it is at least as typical as all but this share of the real items
+_ROUNDS = 100  # of n samples each, after which a verifier that passes too little is given up
+
+
+def draw_selected(
+    models: Chains,
+    n: int,
+    *,
+    config: LoopConfig,
+    clean: Population,
+    rngs: list[np.random.Generator],
+    selecting: np.random.Generator,
+) -> Samples:
+    """n synthetic items of every chain, selected as the workflow says."""
+    selection = workflow_named(config.workflow).selection
+    if selection == "best":
+        candidates = models.sample(n * config.candidates, bias=config.bias, rngs=rngs)
+        return best_of(candidates, _typicality(candidates.values, clean), group=config.candidates)
+    if selection == "verified":
+        return verified(models, n, config=config, clean=clean, rngs=rngs, selecting=selecting)
+    return models.sample(n, bias=config.bias, rngs=rngs)
+
+
+def best_of(candidates: Samples, reward: np.ndarray, *, group: int) -> Samples:
+    """Of every `group` consecutive candidates the one of highest reward (chains, n·group)."""
+    chains, total = reward.shape
+    winner = reward.reshape(chains, -1, group).argmax(2) + group * np.arange(total // group)
+    return _rows(candidates, winner)
+
+
+def verified(
+    models: Chains,
+    n: int,
+    *,
+    config: LoopConfig,
+    clean: Population,
+    rngs: list[np.random.Generator],
+    selecting: np.random.Generator,
+) -> Samples:
+    """The first n samples of every chain that the verifier lets pass.
+
+    Good samples, as typical of the real data as all but a tenth of them, pass with probability 1 − e, bad ones with
+    probability e (after Feng et al. 2024). Raises InputError if the verifier passes less than 1 % of a chain's samples.
+    """
+    floor = clean.typical_floor(_TYPICAL, rng=selecting)
+    kept: list[list[Samples]] = [[] for _ in range(models.count)]
+    missing = np.full(models.count, n)
+    for _ in range(_ROUNDS):
+        drawn = models.sample(n, bias=config.bias, rngs=rngs)
+        good = _typicality(drawn.values, clean) >= floor
+        passed = good ^ (selecting.random(good.shape) < config.verifier_error)
+        for chain in np.flatnonzero(missing).tolist():
+            rows = np.flatnonzero(passed[chain])[: missing[chain]]
+            kept[chain].append(drawn.chain(chain).take(rows))
+            missing[chain] -= len(rows)
+        if not missing.any():
+            return _stack(kept)
+    raise InputError(
+        f"the verifier let fewer than 1 in {_ROUNDS} samples of {np.count_nonzero(missing)} chains pass: the model has "
+        "left the real data; give it more real data (--n-real) or a larger verifier_error"
+    )
+
+
+def _typicality(values: np.ndarray, clean: Population) -> np.ndarray:
+    chains, n, width = values.shape
+    return clean.typicality(values.reshape(chains * n, width)).reshape(chains, n)
+
+
+def _rows(samples: Samples, rows: np.ndarray) -> Samples:
+    """Other rows for every chain, (chains, n)."""
+    labels = None if samples.labels is None else np.take_along_axis(samples.labels, rows, axis=1)
+    return Samples(np.take_along_axis(samples.values, rows[:, :, None], axis=1), labels)
+
+
+def _stack(kept: list[list[Samples]]) -> Samples:
+    values = np.stack([np.concatenate([part.values for part in parts]) for parts in kept])
+    if kept[0][0].labels is None:
+        return Samples(values)
+    return Samples(
+        values, np.stack([np.concatenate([p.labels for p in parts if p.labels is not None]) for parts in kept])
+    )

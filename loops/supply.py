@@ -1,0 +1,110 @@
+"""Supplies that change what is drawn: contaminated ones, a model's samples, labels made up by clustering."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from indexes.errors import InputError
+from indexes.search import knn
+from loops.models.protocol import Family, Model
+from loops.population import Population, Supply
+from loops.records import Samples, Space, concatenate
+
+__all__ = ["Clustered", "Contaminated", "Sampled", "clustered", "is_contaminant", "sampled"]
+
+_FITTED_TO = 2000  # clean items, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Contaminated:
+    """A supply of which a share of every draw comes from another one."""
+
+    clean: Supply
+    contaminant: Supply
+    share: float
+
+    def __post_init__(self) -> None:
+        found, expected = self.contaminant.space, self.clean.space
+        if (found.width, found.vocabulary) != (expected.width, expected.vocabulary):
+            raise InputError(f"the contaminant's items have width {found.width}, the real ones {expected.width}")
+
+    @property
+    def space(self) -> Space:
+        return self.clean.space
+
+    def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
+        """Contaminants stand where `is_contaminant` says, evenly, so that every part of a draw holds its share."""
+        which = is_contaminant(n, self.share)
+        foreign = int(which.sum())
+        parts = [
+            supply.draw(count, chains=chains, fresh=fresh, rng=rng)
+            for supply, count in ((self.clean, n - foreign), (self.contaminant, foreign))
+            if count
+        ]
+        order = np.empty(n, dtype=np.int64)
+        order[~which], order[which] = np.arange(n - foreign), np.arange(n - foreign, n)
+        return concatenate(parts).take(order) if parts else self.clean.draw(0, chains=chains, fresh=fresh, rng=rng)
+
+
+def is_contaminant(n: int, share: float) -> np.ndarray:
+    """Which of n positions (n,) bool hold contaminants: floor(n·share) of every first n."""
+    steps = np.floor(np.arange(n + 1) * share + 1e-9)
+    return np.diff(steps) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The samples of a model."""
+
+    model: Model
+    space: Space
+    is_vectorised: bool
+
+    def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
+        """Independent samples, `fresh` or not."""
+        drawn = self.model.sample(n * chains, bias=1.0, rng=rng)
+        drawn = drawn.chain(0) if self.is_vectorised else drawn
+        labels = None if drawn.labels is None else drawn.labels.reshape(chains, n)
+        return Samples(drawn.values.reshape(chains, n, self.space.width), labels)
+
+
+def sampled(family: Family, clean: Population, *, rng: np.random.Generator) -> Sampled:
+    """A family fitted to clean data, 2,000 items at most."""
+    supply: Supply = clustered(clean, clean, rng=rng) if family.conditional else clean
+    drawn = supply.draw(min(clean.size or _FITTED_TO, _FITTED_TO), chains=1, fresh=False, rng=rng)
+    data = drawn if family.vectorised else drawn.chain(0)
+    return Sampled(family.fit(data, space=supply.space, weights=None, rng=rng), supply.space, family.vectorised)
+
+
+_CLUSTERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Clustered:
+    """A supply whose items are labelled by the nearest of some centres."""
+
+    supply: Supply
+    centres: np.ndarray  # (classes, width) float32
+
+    @property
+    def space(self) -> Space:
+        return replace(self.supply.space, classes=len(self.centres))
+
+    def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
+        """As the supply draws, with labels."""
+        values = self.supply.draw(n, chains=chains, fresh=fresh, rng=rng).values
+        flat = np.ascontiguousarray(values.reshape(chains * n, -1), dtype=np.float32)
+        return Samples(values, knn(flat, self.centres, 1)[1].reshape(chains, n))
+
+
+def clustered(supply: Supply, clean: Population, *, rng: np.random.Generator) -> Supply:
+    """The supply itself if its items have labels, else with those of ten k-means clusters of clean data."""
+    if supply.draw(2, chains=1, fresh=True, rng=rng).labels is not None:
+        return supply
+    from sklearn.cluster import KMeans
+
+    probe = clean.draw(min(clean.size or _FITTED_TO, _FITTED_TO), chains=1, fresh=False, rng=rng).values[0]
+    fitted = KMeans(min(_CLUSTERS, len(probe)), n_init=1, random_state=int(rng.integers(2**31))).fit(
+        probe.astype(np.float64)
+    )
+    return Clustered(supply, fitted.cluster_centers_.astype(np.float32))

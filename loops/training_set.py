@@ -1,0 +1,166 @@
+"""What a generation is trained on, with the origin of every item."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexes.errors import InputError
+from loops.config import LoopConfig
+from loops.population import Supply
+from loops.records import Samples, concatenate
+from loops.streams import Purpose, Streams
+from loops.supply import is_contaminant
+from loops.workflows import workflow_named
+
+__all__ = ["CONTAMINANT", "REAL", "Batch", "TrainingSet", "batch_sizes", "initial_set", "later_set", "real_set"]
+
+REAL, CONTAMINANT = 0, -1  # origins that are no generation
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Synthetic items with the generation that sampled them and the one they are for; None: every later one."""
+
+    origin: int
+    use: int | None
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Items (chains, n, width), the same number for every chain, and where they come from."""
+
+    samples: Samples
+    origins: np.ndarray  # (n,), or (chains, n) where chains differ: REAL, CONTAMINANT, or a generation
+    weights: np.ndarray | None  # (n,)
+    real_digest: str  # of the items called real; of "" if there are none
+
+    @property
+    def counts(self) -> dict[int, float]:
+        """Items by origin, their mean over chains."""
+        chains = 1 if self.origins.ndim == 1 else len(self.origins)
+        found, counts = np.unique(self.origins, return_counts=True)
+        return {int(o): float(c / chains) for o, c in zip(found, counts, strict=True)}
+
+
+def real_set(supply: Supply, config: LoopConfig, streams: Streams) -> Samples:
+    """The real items that stay fixed: drawn once, of generation 1 as well as of the workflows that keep real data."""
+    rng = streams.rng(Purpose.real, 0)
+    samples = supply.draw(
+        max(config.n_initial or 0, config.n_real or 0), chains=config.chains or 1, fresh=False, rng=rng
+    )
+    samples.values.setflags(write=False)
+    return samples
+
+
+def initial_set(fixed: Samples, config: LoopConfig) -> TrainingSet:
+    """Generation 1: real data alone."""
+    real = fixed.take(slice(config.n_initial))
+    return TrainingSet(real, _real_origins(real.n, config), None, _digest(real))
+
+
+def later_set(
+    generation: int,
+    fixed: Samples,
+    batches: list[Batch],
+    *,
+    supply: Supply,
+    config: LoopConfig,
+    streams: Streams,
+) -> TrainingSet:
+    """Generation 2 and later: the workflow's real part and the synthetic items meant for this generation."""
+    workflow = workflow_named(config.workflow)
+    real = _real_part(generation, fixed, supply=supply, config=config, streams=streams)
+    used = [batch for batch in batches if batch.use in (None, generation) and batch.samples.n]
+    origins = np.concatenate(
+        [_real_origins(0 if real is None else real.n, config), *(np.full(b.samples.n, b.origin) for b in used)]
+    )
+    parts = ([] if real is None else [real]) + [batch.samples for batch in used]
+    if not parts:
+        raise InputError(f"generation {generation} has nothing to train on: give n_real or n_synthetic")
+    samples, n_real = concatenate(parts), 0 if real is None else real.n
+    digest = _digest(real)
+    selecting = streams.rng(Purpose.selection, generation)
+    if workflow.subsampled:
+        rows = _subsets(samples, config.budget or n_real, selecting)
+        return TrainingSet(_rows(samples, rows), origins[rows], None, digest)
+    if config.mixing == "binomial" and real is not None:
+        rows = _binomial_rows(samples, n_real, config, selecting)
+        return TrainingSet(_rows(samples, rows), origins[rows], None, digest)
+    weights = _weights(n_real, samples.n, config.real_weight) if workflow.weighted else None
+    return TrainingSet(samples, origins, weights, digest)
+
+
+def batch_sizes(generation: int, config: LoopConfig) -> dict[int | None, int]:
+    """How many items the model of this generation samples for which later one.
+
+    With a memory of K, the n_s synthetic items of a generation come in equal parts from the last K models (as many as
+    there are), and every part is sampled for it alone.
+    """
+    n = config.n_synthetic or 0
+    if generation >= config.generations:
+        return {}
+    if workflow_named(config.workflow).synthetic == "pool":
+        return {None: n}
+    if config.mixing == "binomial":
+        n += config.n_real or 0  # every item may turn out synthetic
+    sizes: dict[int | None, int] = {}
+    for later in range(generation + 1, min(generation + config.memory, config.generations) + 1):
+        models, age = min(later - 1, config.memory), later - generation - 1
+        sizes[later] = n // models + (age < n % models)
+    return sizes
+
+
+def _real_part(
+    generation: int, fixed: Samples, *, supply: Supply, config: LoopConfig, streams: Streams
+) -> Samples | None:
+    kind = workflow_named(config.workflow).real
+    if kind == "none" or (kind != "initial" and not config.n_real):
+        return None
+    if kind == "initial":
+        return fixed.take(slice(config.n_initial))
+    if kind == "fixed":
+        return fixed.take(slice(config.n_real))
+    n = (config.n_real or 0) + (config.n_synthetic or 0) * (config.mixing == "binomial")
+    return supply.draw(n, chains=config.chains or 1, fresh=True, rng=streams.rng(Purpose.real, generation))
+
+
+def _real_origins(n: int, config: LoopConfig) -> np.ndarray:
+    return np.where(is_contaminant(n, config.contamination), CONTAMINANT, REAL)
+
+
+def _weights(n_real: int, n: int, real_weight: float) -> np.ndarray:
+    if not 0 < n_real < n:
+        raise InputError("a weighted loss needs real and synthetic items: give n_real and n_synthetic")
+    return np.concatenate(
+        [np.full(n_real, real_weight / n_real), np.full(n - n_real, (1 - real_weight) / (n - n_real))]
+    )
+
+
+def _subsets(samples: Samples, budget: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows (chains, budget) without replacement, or all of them while there are no more."""
+    chains, n = samples.values.shape[:2]
+    if n <= budget:
+        return np.tile(np.arange(n), (chains, 1))
+    return np.argpartition(rng.random((chains, n), dtype=np.float32), budget - 1, axis=1)[:, :budget]
+
+
+def _binomial_rows(samples: Samples, n_real: int, config: LoopConfig, rng: np.random.Generator) -> np.ndarray:
+    """Rows (chains, n_r + n_s): each is synthetic with the chance n_s/(n_r + n_s)."""
+    n = (config.n_real or 0) + (config.n_synthetic or 0)
+    chance = (config.n_synthetic or 0) / n
+    is_synthetic = rng.random((len(samples.values), n)) < chance
+    return np.where(is_synthetic, n_real + np.arange(n), np.arange(n))
+
+
+def _rows(samples: Samples, rows: np.ndarray) -> Samples:
+    labels = None if samples.labels is None else np.take_along_axis(samples.labels, rows, axis=1)
+    return Samples(np.take_along_axis(samples.values, rows[:, :, None], axis=1), labels)
+
+
+def _digest(samples: Samples | None) -> str:
+    made = hashlib.blake2b(digest_size=16)
+    if samples is not None:
+        made.update(np.ascontiguousarray(samples.values))
+    return made.hexdigest()
