@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loops.models.protocol import Family, Model, VectorisedModel
+from loops.models.protocol import Family, Likelihood, Model, VectorisedModel
 from loops.records import Samples, Space, Truth, concatenate
 from loops.streams import Purpose, Streams
 
@@ -33,6 +33,11 @@ class Chains:
         if self.vectorised is not None:
             return Chains((self.vectorised.first(count),), count)
         return Chains(self.models[:count], count)
+
+    def cross_entropy(self, values: np.ndarray) -> np.ndarray | None:
+        """Minus the mean log likelihood (chains,) of items (n, width), in nats an item, if the models know it."""
+        able = [model for model in self.models if isinstance(model, Likelihood)]
+        return np.array([-model.log_likelihood(values).mean() for model in able]) if able else None
 
     def exact(self, truth: Truth) -> dict[str, np.ndarray]:
         """Measures (chains,) that need no samples; none for most families."""

@@ -14,6 +14,7 @@ from indexes.records import Kind, Skip
 from indexes.sources import open_source
 from loops.config import LoopConfig
 from loops.distributions import distribution_named
+from loops.image_arrays import read_image_array
 from loops.models import FAMILIES, make_family
 from loops.models.protocol import Family
 from loops.population import Empirical, Population, Supply
@@ -67,8 +68,12 @@ def open_data(spec: str, config: LoopConfig, *, reads: str) -> Population:
                 f"{spec} is made of {kind}, and the family {config.family} reads {reads}: choose other --data"
             )
         return formula
+    arrays = read_image_array(spec) if config.encoder is None else None
     if spec == "digits":
         found = digits()
+    elif arrays is not None:
+        values, labels, space = arrays
+        found = Empirical(spec, space, *_some(values, labels, config), digest=_digest(values))
     else:
         texts, found = _read_source(spec, config)
         if reads == "tokens" and texts:
@@ -147,10 +152,9 @@ def _population(
     vectors = np.concatenate([batch.vectors[0] for batch in batches])
     ids = [name for batch in batches for name in batch.ids]
     texts = [text for batch in batches for text in batch.data] if kind == "text" else []
-    if config.limit is not None and config.limit < len(vectors):
-        rows = np.sort(Streams(config.seed).rng(Purpose.limit, 0).permutation(len(vectors))[: config.limit])
-        vectors, ids = vectors[rows], [ids[i] for i in rows]
-        texts = [texts[i] for i in rows] if texts else []
+    rows = _kept(len(vectors), config)
+    vectors, ids = vectors[rows], [ids[i] for i in rows]
+    texts = [texts[i] for i in rows] if texts else []
     labels, names = _labels_of(ids)
     space = Space(vectors.shape[1], classes=len(names))
     if kind == "image" and encoder.startswith("pixels"):
@@ -209,3 +213,15 @@ def _contaminant(name: str, config: LoopConfig, family: Family, clean: Populatio
 
 def _digest(values: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(values), digest_size=16).hexdigest()
+
+
+def _kept(n: int, config: LoopConfig) -> np.ndarray:
+    """The rows of a random sample of `limit` items, in order; all rows if there are no more."""
+    if config.limit is None or config.limit >= n:
+        return np.arange(n)
+    return np.sort(Streams(config.seed).rng(Purpose.limit, 0).permutation(n)[: config.limit])
+
+
+def _some(values: np.ndarray, labels: np.ndarray | None, config: LoopConfig) -> tuple[np.ndarray, np.ndarray | None]:
+    rows = _kept(len(values), config)
+    return values[rows], None if labels is None else labels[rows]

@@ -52,7 +52,8 @@ class Gauge:
     """A real sample and all that is worked out of it once."""
 
     population: Population
-    real: np.ndarray  # (m, d) float32
+    items: np.ndarray  # (m, width), real ones
+    real: np.ndarray  # (m, d) float32, the same as vectors
     radii: np.ndarray  # (m,) squared, to the k-th neighbour
     truth: Moments  # of the whole real distribution, n = 0 for a formula
     basis: np.ndarray  # (d, r), the span of the real covariance
@@ -117,7 +118,7 @@ def gauge_for(
     vectors = np.ascontiguousarray(population.embed(real.values), dtype=np.float32)
     truth = population.truth
     gauge = Gauge(
-        population, vectors, neighbour_radii(vectors, k), _as_moments(truth), _span(truth.covariance),
+        population, real.values, vectors, neighbour_radii(vectors, k), _as_moments(truth), _span(truth.covariance),
         modes_of(population, vectors, real.labels), k,
     )  # fmt: skip
     other = [population.draw(n, chains=1, fresh=False, rng=rng).values[0] for _ in range(repeats)]

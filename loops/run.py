@@ -46,10 +46,18 @@ class Loop:
     def identity(self) -> dict[str, Any]:
         """What must agree for generations on disk to be this loop's."""
         real = {name: measure.as_json() for name, measure in self.real.items()}
+        space = self.world.clean.space
         return {
             "schema": "madaudit/loop/1",
             "config": self.config.as_json(),
             "data": {"name": self.world.clean.name, "digest": self.world.clean.digest},
+            "space": {
+                "width": space.width,
+                "image": space.image and list(space.image),
+                "bounds": space.bounds and list(space.bounds),
+                "vocabulary": space.vocabulary,
+                "classes": space.classes,
+            },
             "real": real,
         }
 
@@ -100,6 +108,8 @@ class Loop:
         readings = [self.gauge.measure(values) for values in measured.values]
         chains = {name: _padded([r[name] for r in readings], models.count) for name in readings[0]}
         chains |= models.exact(self.world.clean.truth)
+        if (entropy := models.first(count).cross_entropy(self.gauge.items)) is not None:
+            chains["cross_entropy"] = _padded(entropy.tolist(), models.count)
         shares = [self.gauge.mode_shares(values) for values in measured.values]
         sheet = measured.chain(0).take(slice(_SHEET))
         n_real = round(sum(count for origin, count in training.counts.items() if origin <= 0))

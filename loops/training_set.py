@@ -133,9 +133,8 @@ def _real_origins(n: int, config: LoopConfig) -> np.ndarray:
 def _weights(n_real: int, n: int, real_weight: float) -> np.ndarray:
     if not 0 < n_real < n:
         raise InputError("a weighted loss needs real and synthetic items: give n_real and n_synthetic")
-    return np.concatenate(
-        [np.full(n_real, real_weight / n_real), np.full(n - n_real, (1 - real_weight) / (n - n_real))]
-    )
+    shares = [np.full(n_real, real_weight / n_real), np.full(n - n_real, (1 - real_weight) / (n - n_real))]
+    return n * np.concatenate(shares)  # of mean 1, so that a family may take them for numbers of copies
 
 
 def _subsets(samples: Samples, budget: int, rng: np.random.Generator) -> np.ndarray:

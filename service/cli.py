@@ -14,6 +14,7 @@ import typer
 import yaml
 
 from indexes.errors import AuditError, InputError
+from service.loop_commands import loop_app
 
 __all__ = ["app", "main"]
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 references = typer.Typer(no_args_is_help=True, help="Build and look after trusted references.")
 app.add_typer(references, name="reference")
+app.add_typer(loop_app, name="loop")
 
 
 class FailOn(StrEnum):

@@ -18,10 +18,12 @@ HOMES = {
     "faiss": ("indexes/search.py",),
     "duckdb": ("service/store.py",),
     "fastapi": ("service/",),
-    "typer": ("service/cli.py",),
-    "matplotlib": ("service/figures.py",),
+    "diffusers": ("loops/models/",),
+    "zuko": ("loops/models/",),
+    "typer": ("service/cli.py", "service/loop_commands.py"),
+    "matplotlib": ("service/figures.py", "loops/plots.py", "loops/sheets.py"),
 }
-PRINTERS = ("service/cli.py", "service/progress.py")
+PRINTERS = ("service/cli.py", "service/loop_commands.py", "service/progress.py")
 
 
 def tree(module: Path) -> ast.Module:

@@ -56,7 +56,7 @@ class Adversarial:
     batch: int = 128  # items a step
     rate: float = 2e-3  # generator's learning rate at the start; it falls to 0 along a cosine
     critic_rate: float = 4e-3  # likewise (Heusel et al. 2017)
-    penalty: float = 10.0  # weight of the critic's squared distance from a gradient of length 1
+    penalty: float = 10.0  # weight of (length of the critic's gradient − 1)²; two or three columns need about 0.1
     device: str = "cpu"
 
     def fit(

@@ -6,7 +6,7 @@ import numpy as np
 
 from loops.records import Samples, Space, Truth
 
-__all__ = ["Family", "Model", "VectorisedModel"]
+__all__ = ["Family", "Likelihood", "Model", "VectorisedModel"]
 
 
 class Model(Protocol):
@@ -35,8 +35,16 @@ class Family(Protocol):
     def fit(self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator) -> Model:
         """A model trained from scratch on `data`, never changing it.
 
-        `weights` (n,), if any, say how much each item counts in the loss, the same for every chain.
+        `weights` (n,) of mean 1, if any, say how much each item counts in the loss, the same for every chain.
         """
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """A model of one chain that can say how likely items are."""
+
+    def log_likelihood(self, values: np.ndarray) -> np.ndarray:
+        """Natural logarithm (n,) of the probability, or density, of items (n, width)."""
 
 
 @runtime_checkable

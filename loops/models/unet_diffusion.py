@@ -1,6 +1,5 @@
 """Conditional diffusion on images, by a U-Net (Ronneberger et al. 2015; Ho et al. 2020)."""
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -16,7 +15,7 @@ from loops.records import Samples, Space
 
 __all__ = ["UNetDiffusion"]
 
-_GROUP = 4  # least channels normalised together; at most 32 groups
+_GROUPS = 4  # of channels, normalised apart
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,11 @@ class UNetDiffusion:
     vectorised: ClassVar[bool] = False
     conditional: ClassVar[bool] = True
     bias_means: ClassVar[str] = "classifier-free guidance of weight w, λ = 1/(1 + w)"
-    channels: str = "16,32"  # of the U-Net's levels, from full resolution on, each of half the size of the one before
-    layers: int = 1  # residual blocks of a level
-    steps: int = 1200  # of Adam
-    batch: int = 64  # images a step
+    channels: int = 16  # at full resolution, a multiple of 4; twice as many at each halving of the size
+    halvings: int = 1  # of height and width
+    layers: int = 1  # residual blocks at each size, going down; one more going up
+    steps: int = 1000  # of Adam
+    batch: int = 32  # images a step
     rate: float = 2e-3  # learning rate at the start; it falls to 0 along a cosine
     levels: int = 500  # noise levels in training
     sampling_steps: int = 25  # of those levels, a divisor of their number
@@ -42,8 +42,14 @@ class UNetDiffusion:
         """A network trained from scratch to denoise the images given their labels; InputError if there are none."""
         if space.image is None:
             raise InputError("the items are no images, which unet-diffusion needs: use the family diffusion")
+        if self.channels < 1 or self.channels % _GROUPS or self.halvings < 0:
+            raise InputError(
+                f"got {self.channels} channels and {self.halvings} halvings, "
+                f"expected a multiple of {_GROUPS} and a number from 0"
+            )
+        widths = tuple(self.channels * 2**halving for halving in range(self.halvings + 1))
         return fit_denoising(
-            partial(_Network, space.image, space.classes, _widths(self.channels), self.layers),
+            partial(_Network, space.image, space.classes, widths, self.layers),
             data,
             space=space,
             weights=weights,
@@ -57,16 +63,8 @@ class UNetDiffusion:
         )
 
 
-def _widths(channels: str) -> tuple[int, ...]:
-    """Channels of each level; InputError unless they are multiples of the group's."""
-    found = tuple(int(width) for width in channels.split(",")) if re.fullmatch(r"\d+(,\d+)*", channels) else ()
-    if not found or any(width < _GROUP or width % _GROUP for width in found):
-        raise InputError(f"the channels of the U-Net are {channels!r}, expected multiples of {_GROUP} such as 16,32")
-    return found
-
-
 class _Network(nn.Module):
-    """The U-Net between flat rows, on images padded to a size that can be halved from level to level."""
+    """The U-Net between flat rows, on images padded with zeros to a size that can be halved as often as needed."""
 
     def __init__(self, image: tuple[int, int, int], classes: int, widths: tuple[int, ...], layers: int) -> None:
         super().__init__()
@@ -82,8 +80,8 @@ class _Network(nn.Module):
             down_block_types=("DownBlock2D",) * len(widths),
             up_block_types=("UpBlock2D",) * len(widths),
             layers_per_block=layers,
-            norm_num_groups=_GROUP,
-            attention_head_dim=_GROUP,
+            norm_num_groups=_GROUPS,
+            add_attention=False,  # its gradient on CUDA differs from run to run
             num_class_embeds=classes + 1,  # the last one: hidden
         ).to(memory_format=torch.channels_last)
 

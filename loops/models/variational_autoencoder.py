@@ -42,7 +42,7 @@ class VariationalAutoencoderModel:
 
 @dataclass(frozen=True)
 class VariationalAutoencoder:
-    """A Gaussian decoder of one variance, at its most likely value (Rybkin et al. 2021), and a standard normal latent."""
+    """A decoder of one Gaussian variance at its most likely value (Rybkin et al. 2021) and a standard normal latent."""
 
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = False

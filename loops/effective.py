@@ -1,0 +1,62 @@
+"""Effective sample size: how many real items alone would bring a model as close as a loop got."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+
+from auditor.intervals import Measure
+from loops.config import LoopConfig
+from loops.generation import Generation
+from loops.run import prepare_loop, run_loop
+
+__all__ = ["RealOnly", "effective_ratio", "real_only_curve"]
+
+_FACTORS = (0.125, 0.25, 0.5, 1, 2, 4, 8)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RealOnly:
+    """Distances of models trained on real items alone, by the number of items."""
+
+    sizes: np.ndarray  # (m,) increasing
+    distances: np.ndarray  # (m,)
+
+
+def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOnly:
+    """Generation 1 of the same loop at ⅛ … 8 times the resolved config's n_real, as far as the data reach.
+
+    With a folder each of these models is kept there and not trained again.
+    """
+    around = config.n_real or config.n_initial or 1
+    largest = prepare_loop(config).world.clean.size or math.inf
+    sizes = sorted({round(around * f) for f in _FACTORS if 2 <= round(around * f) <= largest})
+    distances = []
+    for size in sizes:
+        alone = dataclasses.replace(config, n_initial=size, n_real=0, n_synthetic=0, generations=1, workflow="replace",
+                                    mixing="fixed", budget=None)  # fmt: skip
+        record = next(iter(run_loop(alone, folder=None if folder is None else folder / str(size))))
+        distances.append(record.measures["frechet"].value)
+    return RealOnly(np.array(sizes), np.array(distances))
+
+
+def effective_ratio(record: Generation, curve: RealOnly, n_real: int) -> Measure:
+    """n_e / n_r with the interval that follows from the distance's own; not determined outside the curve.
+
+    n_e is read off the curve, made to fall (Alemohammad et al. 2024: synthetic items are admissible if n_e ≥ n_r).
+    """
+    frechet = record.measures["frechet"]
+    falling = np.minimum.accumulate(curve.distances)
+    value, high, low = (_read_off(d, curve.sizes, falling) / n_real for d in (frechet.value, frechet.low, frechet.high))
+    if math.isnan(value):
+        return Measure(math.nan, reason=f"the distance {frechet.value:.4g} lies outside what real items alone gave")
+    return Measure(value, low, high, frechet.n)
+
+
+def _read_off(distance: float, sizes: np.ndarray, falling: np.ndarray) -> float:
+    """Log–log interpolation; nan outside."""
+    if not falling[-1] <= distance <= falling[0] or distance <= 0:
+        return math.nan
+    keep = np.append(True, np.diff(falling) < 0)
+    return float(np.exp(np.interp(-np.log(distance), -np.log(falling[keep]), np.log(sizes[keep]))))

@@ -1,0 +1,41 @@
+"""Image arrays in `.npz`: `images` (or `arr_0`), n × height × width, perhaps with a last axis of channels, and `labels`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from indexes.errors import InputError
+from loops.records import Space
+
+__all__ = ["read_image_array"]
+
+
+def read_image_array(path: str) -> tuple[np.ndarray, np.ndarray | None, Space] | None:
+    """Values (n, channels·height·width) float32, labels (n,) or None, and the space; None if it holds no images.
+
+    Whole numbers lie between 0 and the largest of their type, others between their extremes. Pickled objects are never
+    loaded. Raises InputError for labels that do not match the images.
+    """
+    if not path.endswith(".npz") or not Path(path).is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            name = next((key for key in ("images", "arr_0") if key in stored.files), None)
+            images = None if name is None else stored[name]
+            labels = stored["labels"] if "labels" in stored.files else None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): expected arrays saved by numpy.savez") from None
+    if images is None or images.ndim not in (3, 4):
+        return None
+    if not (np.issubdtype(images.dtype, np.integer) or np.issubdtype(images.dtype, np.floating)):
+        raise InputError(f"{path} holds images of type {images.dtype}, expected numbers")
+    images = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images[:, None]
+    whole = np.issubdtype(images.dtype, np.integer)
+    bounds = (0.0, float(np.iinfo(images.dtype).max)) if whole else (float(images.min()), float(images.max()))
+    values = np.ascontiguousarray(images.reshape(len(images), -1), dtype=np.float32)
+    classes = 0
+    if labels is not None:
+        if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+            raise InputError(f"{path} holds labels of shape {labels.shape}, expected {len(images)} integers ≥ 0")
+        labels, classes = labels.astype(np.int64), int(labels.max()) + 1
+    return values, labels, Space(values.shape[1], image=images.shape[1:], bounds=bounds, classes=classes)

@@ -1,0 +1,123 @@
+"""A grid of loops, each in a folder of its own named by its configuration, and one table of all their generations."""
+
+import hashlib
+import itertools
+import json
+import multiprocessing
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indexes.errors import AuditError, InputError
+from indexes.store import write_atomic
+from loops.config import LoopConfig, config_from
+from loops.folder import generation_rows, read_generations, read_loop, write_table
+from loops.models import make_family
+from loops.run import run_loop
+
+__all__ = ["Planned", "plan_sweep", "run_sweep"]
+
+_KEYS = ("base", "grid", "runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One loop of a sweep."""
+
+    key: str  # the digest of its configuration, and its folder's name
+    config: LoopConfig
+
+
+def plan_sweep(document: Any) -> list[Planned]:
+    """The loops that a YAML document asks for, in order and each once.
+
+    `base` holds fields of a loop, `grid` lists of values of which every combination is run, the last field changing
+    fastest, and `runs` a list of further changes, each of which is run with the whole grid. A field `settings.NAME` is
+    a setting of the family. Raises InputError for anything that no loop can be, before anything is run.
+    """
+    if not isinstance(document, Mapping) or set(document) - set(_KEYS):
+        found = sorted(map(str, document)) if isinstance(document, Mapping) else type(document).__name__
+        raise InputError(f"a sweep holds {found}, expected the keys {', '.join(_KEYS)}")
+    base, grid, runs = document.get("base") or {}, document.get("grid") or {}, document.get("runs") or [{}]
+    if not isinstance(base, Mapping) or not isinstance(runs, list) or not all(isinstance(r, Mapping) for r in runs):
+        raise InputError("a sweep's base is expected to be a mapping and its runs a list of mappings")
+    if not isinstance(grid, Mapping) or not all(isinstance(v, list) and v for v in grid.values()):
+        raise InputError("a sweep's grid is expected to map fields to lists of values")
+    planned: dict[str, Planned] = {}
+    for changes in runs:
+        for values in itertools.product(*grid.values()):
+            config = _config({**base, **changes, **dict(zip(grid, values, strict=True))})
+            make_family(config.family, config.settings)  # an unknown setting is an error before anything is run
+            key = hashlib.blake2b(json.dumps(config.as_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
+            planned.setdefault(key, Planned(key, config))
+    return list(planned.values())
+
+
+def run_sweep(
+    planned: list[Planned],
+    out: Path,
+    *,
+    workers: int = 1,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, str]:
+    """Run what is not finished, write `sweep.parquet`, and return what went wrong by key: nothing, if all went well.
+
+    The table has one row a generation, loops in the order of the plan, and is the same however often the sweep was
+    killed and whatever the number of workers. A loop that fails does not stop the others, and has no rows.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    listing = [{"key": p.key, **p.config.as_json()} for p in planned]
+    write_atomic(out / "sweep.json", json.dumps(listing, indent=1).encode())
+    failed: dict[str, str] = {}
+    for done, (key, problem) in enumerate(_outcomes(planned, out, workers), start=1):
+        if problem:
+            failed[key] = problem
+        report(f"{done}/{len(planned)} loops, {key}{': ' + problem if problem else ''}")
+    rows = []
+    for entry in planned:
+        folder = out / "runs" / entry.key
+        if entry.key not in failed:
+            rows += [
+                {"key": entry.key, **row}
+                for row in generation_rows(read_loop(folder)["config"], read_generations(folder))
+            ]
+    write_table(out / "sweep.parquet", rows)
+    return failed
+
+
+def _outcomes(planned: list[Planned], out: Path, workers: int) -> Any:
+    if workers == 1:
+        for entry in planned:
+            yield _run_one(entry, out)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+        waiting: list[Future[tuple[str, str]]] = [pool.submit(_run_one, entry, out) for entry in planned]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_one(entry: Planned, out: Path) -> tuple[str, str]:
+    """The key and the error, if any: only an error of the input or of stored files, a bug is not caught."""
+    try:
+        for _ in run_loop(entry.config, folder=out / "runs" / entry.key):
+            pass
+    except AuditError as error:
+        return entry.key, " ".join(str(error).split())
+    return entry.key, ""
+
+
+def _config(fields: Mapping[str, Any]) -> LoopConfig:
+    settings = {**(fields.get("settings") or {})}
+    plain = {}
+    for name, value in fields.items():
+        if str(name).startswith("settings."):
+            settings[str(name).removeprefix("settings.")] = value
+        elif name != "settings":
+            plain[name] = value
+    return config_from({**plain, "settings": settings})

@@ -1,0 +1,297 @@
+"""Closed forms: what a loop does in expectation, where mathematics can say; the real variance is 1."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, special
+
+from loops.config import LoopConfig
+from loops.data import default_data
+from loops.distributions import Distribution, distribution_named
+
+__all__ = [
+    "accumulate_variance", "admissible_synthetic", "alpha", "augment_error_ratio", "best_real_weight", "collision",
+    "contraction", "effective_size", "effective_size_ratio", "fresh_mean_error", "fresh_probability_variance",
+    "fresh_variance", "predicted", "regression_accumulate", "regression_replace", "replace_log_det",
+    "replace_log_det_variance", "replace_mean_error", "replace_standard_deviation", "replace_variance",
+    "replace_wasserstein", "subsample_ratio", "weighted_error_ratio", "zipf_test_error",
+]  # fmt: skip
+
+
+def alpha(n: ArrayLike) -> np.ndarray:
+    """E of the standard deviation (ddof 1) of n standard normal items, n > 1: ≈ 1 − 1/(4n)."""
+    k = np.asarray(n, dtype=np.float64) - 1
+    exact = np.sqrt(2 / k) * np.exp(special.gammaln((k + 1) / 2) - special.gammaln(k / 2))
+    series = 1 - 1 / (4 * k) + 1 / (32 * k**2) + 5 / (128 * k**3) - 21 / (2048 * k**4)  # gammaln loses digits
+    return np.asarray(np.where(k < 300, exact, series))
+
+
+def replace_variance(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
+    """E Σ_t of a Gaussian loop on n synthetic items: λ^(t−1), with ddof = 0 times (1 − 1/n)ᵗ (Kazdan et al. 2024)."""
+    t = np.asarray(t, dtype=np.float64)
+    return bias ** (t - 1) * (1 - 1 / n) ** (t * (1 - ddof))
+
+
+def replace_standard_deviation(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
+    """E √Σ_t of the same one-dimensional loop: λ^((t−1)/2) α(n)ᵗ (Alemohammad et al. 2024)."""
+    return np.sqrt(replace_variance(n, t, bias, ddof=ddof)) * alpha(n) ** np.asarray(t, dtype=np.float64)
+
+
+def replace_log_det(n: int, d: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
+    """E log det Σ_t in d < n dimensions (Alemohammad et al. 2024).
+
+    A refit multiplies det Σ by λᵈ Π χ²(n − i)/(n − ddof), i = 1 … d (Bartlett's decomposition of a Wishart matrix).
+    """
+    t = np.asarray(t, dtype=np.float64)
+    step = special.digamma((n - np.arange(1, d + 1)) / 2).sum() + d * math.log(2 / (n - ddof))
+    return t * step + d * special.xlogy(t - 1, bias)
+
+
+def replace_log_det_variance(n: int, d: int, t: ArrayLike) -> np.ndarray:
+    """Variance of log det Σ_t, whatever λ and ddof: t Σ ψ₁((n − i)/2), i = 1 … d (Alemohammad et al. 2024)."""
+    return np.asarray(t, dtype=np.float64) * special.polygamma(1, (n - np.arange(1, d + 1)) / 2).sum()
+
+
+def replace_mean_error(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
+    """E μ_t² of one dimension: (1 − λᵗ)/(n(1 − λ)); ddof = 0 makes λ smaller (Alemohammad et al. 2024)."""
+    t, bias = np.asarray(t, dtype=np.float64), bias * (1 - 1 / n) ** (1 - ddof)
+    return t / n if bias == 1 else (1 - bias**t) / (n * (1 - bias))
+
+
+def replace_wasserstein(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
+    """E W₂², squared, to the real N(0, 1) of the one-dimensional loop (Alemohammad et al. 2024); ≈ 1.5 t/n early on."""
+    spread = 1 + replace_variance(n, t, bias, ddof=ddof) - 2 * replace_standard_deviation(n, t, bias, ddof=ddof)
+    return replace_mean_error(n, t, bias, ddof=ddof) + spread
+
+
+def fresh_variance(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
+    """The limit of E Σ_t of a fresh data loop, unbiased covariance; about r/(1 − λs).
+
+    Derived: the sums of squares about 0 and of the pooled mean make (E Σ_t, E μ_t²) linear in those of t − 1; this is
+    the fixed point. Here and below r = n_r/n and s = n_s/n are the shares of real and synthetic items, n = n_r + n_s.
+    """
+    n, r, s = _shares(n_real, n_synthetic)
+    return (n_real - r / (1 + s)) / (n - 1 - bias * (n_synthetic - s / (1 + s)))
+
+
+def fresh_mean_error(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
+    """The limit of its E μ_t², in each dimension (derived alike); an error of the mean shrinks by s a generation."""
+    n, r, s = _shares(n_real, n_synthetic)
+    return (r + s * bias * fresh_variance(n_real, n_synthetic, bias)) / (n * r * (1 + s))
+
+
+def effective_size_ratio(n_real: int, n_synthetic: int, memory: int = 1) -> float:
+    """n_e/n_r of a fresh data loop at λ = 1 for large n_r and n_s: 1 + ρK/(K + ρ), ρ = n_s/n_r; at K = 1 it is 1 + s.
+
+    Derived: errors are an AR(K) process with coefficients s/K and noise 1/n, all of whose first K autocorrelations
+    are equal, so the Yule–Walker equations give its variance in closed form.
+    """
+    ratio = n_synthetic / n_real
+    return 1 + ratio * memory / (memory + ratio)
+
+
+def effective_size(distance: float, *, variance: float = 1.0) -> float:
+    """n_e, how many real items alone give a one-dimensional Gaussian of E W₂² = `distance`; nan if none of 2 … 10¹² do.
+
+    That distance is variance · (1/n + 2(1 − α(n))): the definition of Alemohammad et al. 2024, for unbiased variances.
+    """
+    ends = np.array([2.0, 1e12])
+    low, high = 1 / ends[::-1] + 2 * (1 - alpha(ends[::-1]))
+    if not low <= distance / variance <= high:
+        return math.nan
+    return float(optimize.brentq(lambda n: 1 / n + 2 * (1 - alpha(n)) - distance / variance, *ends, maxiter=500))
+
+
+def admissible_synthetic(bias: float, d: int = 1) -> float:
+    """The most synthetic items a fresh data loop can take without being worse than its real ones, as n_r → ∞.
+
+    Derived: at this n_s the terms of E W₂² in 1/n_r² cancel, which are less noise of mean and covariance, the squared
+    shrinkage s²(1 − λ)²/4, and the product of shrinkage and noise in the third order.
+    """
+    if bias == 1:
+        return math.inf
+    return (4 * (2 - bias) + (d + 1) * (2 * bias - bias**2 + (1 - bias) / 2)) / (1 - bias) ** 2
+
+
+def augment_error_ratio(n_real: int, n_synthetic: int) -> float:
+    """The limit of E W₂² beside a fixed real set over that of the real set alone, λ = 1, large n: (1 + 2s)/(1 + s).
+
+    So a Gaussian loop with fixed real data does not go MAD. Derived: what departs from the real set's estimate is an
+    AR(1) process with coefficient s and noise s/n.
+    """
+    s = _shares(n_real, n_synthetic)[2]
+    return (1 + 2 * s) / (1 + s)
+
+
+def regression_replace(t: ArrayLike, n: int, d: int, *, noise_variance: float = 1.0) -> np.ndarray:
+    """E |ŵ_t − w|² of least squares on n > d + 1 standard normal inputs labelled anew (Gerstgrasser et al. 2024)."""
+    return np.asarray(t, dtype=np.float64) * noise_variance * d / (n - d - 1)
+
+
+def regression_accumulate(t: ArrayLike, n: int, d: int, *, noise_variance: float = 1.0) -> np.ndarray:
+    """The same where all labels are kept: Σ 1/i² over i ≤ t, never beyond π²/6 (Gerstgrasser et al. 2024)."""
+    return (math.pi**2 / 6 - special.zeta(2, np.asarray(t, dtype=np.float64) + 1)) * noise_variance * d / (n - d - 1)
+
+
+def subsample_ratio(t: ArrayLike) -> np.ndarray:
+    """Error of generation t over that of generation 1 if n of the t·n items there are train it; → π²/2 − 2, large n.
+
+    Derived: drawing without replacement adds (1 − 1/t)/n to the error of the whole pool, and the pool's grows by
+    (1 + 1 − 1/(t − 1))/(n t²), what generation t − 1 adds in noise of its labels and of its own draw.
+    """
+    t = np.asarray(t, dtype=np.float64)
+    i = np.arange(2, int(t.max()) + 1)
+    pool = 1 + np.concatenate([[0.0], np.cumsum((2 - 1 / (i - 1)) / i**2)])
+    return pool[t.astype(int) - 1] + 1 - 1 / t
+
+
+def accumulate_variance(n: int, t: ArrayLike, *, ddof: int = 0) -> np.ndarray:
+    """E Σ_t if every generation adds n items to all before, λ = 1: Π (1 − 1/(n i²)), i ≤ t (Kazdan et al. 2024).
+
+    It tends to sin(π/√n)/(π/√n). With ddof = 1 (derived alike) the factors are 1 − 1/(i(n i − 1)) from i = 2 on.
+    """
+    t = np.asarray(t, dtype=np.float64)
+    i = np.arange(1, int(t.max()) + 1)
+    factors = 1 - 1 / (n * i**2) if ddof == 0 else 1 - (i > 1) / (i * (n * i - 1))
+    return np.cumprod(factors)[t.astype(int) - 1]
+
+
+def collision(n: int, t: ArrayLike, p0: np.ndarray) -> np.ndarray:
+    """E Σp² of frequencies estimated again and again from n draws, p₀ the real probabilities (Seddik et al. 2024)."""
+    return 1 - (1 - 1 / n) ** np.asarray(t, dtype=np.float64) * (1 - (p0**2).sum())
+
+
+def fresh_probability_variance(n_real: int, n_synthetic: int, p: float, *, mixing: str = "fixed") -> float:
+    """The limit of Var p_t of a token in a fresh data loop (Seddik et al. 2024; derived: law of total variance)."""
+    noise, kept = _probability_step(n_real, n_synthetic, mixing)
+    return p * (1 - p) * noise / (1 - kept)
+
+
+def contraction(synthetic_to_real: float) -> float:
+    """Factor by which the first error of a well-specified model shrinks a generation beside fixed real data.
+
+    λ_B/(1 + λ_B), where λ_B, the ratio of synthetic to real items, is no sampling bias. A model of error ε stays near
+    the real data if λ_B(1 + Lε/α) < 1/2; a condition that suffices and is not needed (Bertrand et al. 2024).
+    """
+    return synthetic_to_real / (1 + synthetic_to_real)
+
+
+def weighted_error_ratio(real_weight: ArrayLike) -> np.ndarray:
+    """Limit of E W₂² over that of real data alone, n_r = n_s large, w the loss's share of fresh real data.
+
+    (w² + (1 − w)²)/(1 − (1 − w)²), the fixed point of E μ_t² = w²/n + (1 − w)²(E μ_(t−1)² + 1/n) (He et al. 2025).
+    """
+    w = np.asarray(real_weight, dtype=np.float64)
+    return (w**2 + (1 - w) ** 2) / (w * (2 - w))
+
+
+def best_real_weight() -> float:
+    """The weight at which `weighted_error_ratio` is least, (√5 − 1)/2, and so is its value (He et al. 2025)."""
+    return (math.sqrt(5) - 1) / 2
+
+
+def zipf_test_error(n: ArrayLike, exponent: float) -> np.ndarray:
+    """Mass of the tokens that n draws miss, tokens with probabilities in proportion to rank^−β, for large n.
+
+    C^(1/β) Γ(1 − 1/β)/β · n^−(1 − 1/β), C = 1/ζ(β): the integral for the sum of p(1 − p)ⁿ (Dohmatob et al. 2024).
+    """
+    decay = 1 - 1 / exponent
+    scale = special.zeta(exponent) ** (-1 / exponent) * special.gamma(decay) / exponent
+    return scale * np.asarray(n, dtype=np.float64) ** -decay
+
+
+def predicted(config: LoopConfig, *, width: int) -> dict[str, np.ndarray]:
+    """Curves (generations,) of the measures whose expectation is known exactly for this loop; empty if none is.
+
+    `config` has its counts filled in, `width` is that of the data's items. Limits and large-n forms are left out.
+    """
+    families = {"gaussian": _gaussian, "categorical": _categorical,
+                "linear-regression": _regression, "regression": _regression}  # fmt: skip
+    data = distribution_named(config.data or default_data(config.family))
+    remembers = config.memory > 1 and config.workflow != "accumulate"
+    if data is None or data.space.width != width or config.family not in families or config.contamination or remembers:
+        return {}
+    return families[config.family](config, data)
+
+
+def _gaussian(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]:
+    ddof, d, n, bias = config.settings.get("ddof", 1), data.space.width, config.n_initial or 0, config.bias
+    if data.name.partition(":")[0] != "normal" or ddof not in (0, 1) or n < 2:
+        return {}
+    t = np.arange(1, config.generations + 1)
+    if config.workflow == "replace" and n == config.n_synthetic:
+        known = {"variance": replace_variance} | ({"frechet": replace_wasserstein} if d == 1 else {})
+        known |= {"standard_deviation": replace_standard_deviation} if d == 1 else {}
+        curves = {name: formula(n, t, bias, ddof=ddof) for name, formula in known.items()}
+        curves["mean_error"] = d * replace_mean_error(n, t, bias, ddof=ddof)
+        return curves | ({"log_det": replace_log_det(n, d, t, bias, ddof=ddof)} if n > d else {})
+    if config.workflow == "accumulate" and n == config.n_synthetic and bias == 1:
+        variance = accumulate_variance(n, t, ddof=ddof)
+        before = np.append(1.0, variance[:-1])
+        return {"variance": variance, "mean_error": d * np.cumsum(before / (n * t**2))}
+    if config.workflow in ("fresh", "augment") and config.n_real and config.mixing == "fixed":
+        variance, mean_error = _beside_real(config, ddof)
+        return {"variance": variance, "mean_error": d * mean_error}
+    return {}
+
+
+def _beside_real(config: LoopConfig, ddof: int) -> tuple[np.ndarray, np.ndarray]:
+    """E Σ_t and E μ_t² of a dimension beside fresh or fixed real items.
+
+    Exact: the sum of squares about the mean is that within the real items, that within the synthetic ones, and n_r s
+    times the squared gap between their means, whose expectations are linear in those of the generation before.
+    """
+    first, n_real, n_synthetic = config.n_initial or 0, config.n_real or 0, config.n_synthetic or 0
+    n, r, s = _shares(n_real, n_synthetic)
+    fixed, redrawn = (1 / n_real, 0.0) if config.workflow == "augment" else (0.0, 1 / n_real)  # of the real mean
+    # of the model's mean: its squared distance from the fixed real one, or from 0, and their product
+    distance, product = abs(1 / first - fixed), min(1 / first - fixed, 0.0)
+    variances, errors = [(first - 1) / (first - ddof)], [1 / first]
+    for _ in range(1, config.generations):
+        sampled = config.bias * variances[-1]
+        drawn = distance + (sampled / n_synthetic if n_synthetic else 0.0)  # of the synthetic items' mean
+        within = n_real - 1 + max(n_synthetic - 1, 0) * sampled
+        variances.append((within + n_real * s * (drawn + redrawn)) / (n - ddof))
+        distance, product = s**2 * drawn + r**2 * redrawn, s * product
+        errors.append(fixed + distance + 2 * product)
+    return np.array(variances), np.array(errors)
+
+
+def _categorical(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]:
+    """1 − Σp² shrinks by a factor a generation towards its limit; E p stays, so E Σ(p − p₀)² = E Σp² − Σp₀²."""
+    n, p0 = config.n_initial or 0, data.truth.probabilities
+    t = np.arange(1, config.generations + 1)
+    if p0 is None or config.bias != 1:
+        return {}
+    spread = 1 - (p0**2).sum()
+    if config.workflow == "replace" and n == config.n_synthetic:
+        found = collision(n, t, p0)
+    elif config.workflow == "accumulate" and n == config.n_synthetic:
+        found = 1 - spread * accumulate_variance(n, t)
+    elif config.workflow == "fresh" and config.n_real:
+        noise, kept = _probability_step(config.n_real, config.n_synthetic or 0, config.mixing)
+        found = 1 - spread + spread * (kept ** (t - 1) / n + noise * (1 - kept ** (t - 1)) / (1 - kept))
+    else:
+        return {}
+    return {"collision": found, "squared_error": found - (1 - spread)}
+
+
+def _regression(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]:
+    n, d = config.n_initial or 0, data.space.width - 1
+    curves = {"replace": regression_replace, "accumulate": regression_accumulate}
+    is_plain = config.bias == 1 and config.settings.get("noise", 1) == 1 and n == config.n_synthetic
+    if data.truth.coefficients is None or not is_plain or config.workflow not in curves or n <= d + 1:
+        return {}
+    return {"test_error": curves[config.workflow](np.arange(1, config.generations + 1), n, d)}
+
+
+def _probability_step(n_real: int, n_synthetic: int, mixing: str) -> tuple[float, float]:
+    """Var p_t = p(1 − p)·first + second·Var p_(t−1)."""
+    n, _, s = _shares(n_real, n_synthetic)
+    return 1 / n, s**2 - s / n if mixing == "fixed" else s**2 * (1 - 1 / n)
+
+
+def _shares(n_real: int, n_synthetic: int) -> tuple[int, float, float]:
+    n = n_real + n_synthetic
+    return n, n_real / n, n_synthetic / n

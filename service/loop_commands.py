@@ -1,0 +1,233 @@
+"""The commands of the loop simulator: run, sweep, families, workflows, plot."""
+
+import dataclasses
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from indexes.errors import InputError
+
+__all__ = ["loop_app"]
+
+loop_app = typer.Typer(no_args_is_help=True, help="Simulate what happens when models train on their own output.")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Whole = typer.Option(min=0)
+
+
+class Mixing(StrEnum):
+    """How real and synthetic items of a generation are counted."""
+
+    fixed = "fixed"
+    binomial = "binomial"
+
+
+@loop_app.command("run")
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML with any of these options; the command line wins.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", help="See madaudit loop families, or FILE.py:CLASS.")
+    ] = None,
+    workflow: Annotated[str | None, typer.Option("--workflow", help="See madaudit loop workflows.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="digits, a formula such as normal:2, or a source.")] = None,
+    generations: Annotated[int | None, typer.Option("--generations")] = None,
+    n_real: Annotated[int | None, typer.Option("--n-real", help="Real items of generation 2 and later.")] = None,
+    n_synthetic: Annotated[int | None, typer.Option("--n-synthetic", help="Synthetic items of a generation.")] = None,
+    n_initial: Annotated[int | None, typer.Option("--n-initial", help="Real items of generation 1.")] = None,
+    bias: Annotated[float | None, typer.Option("--bias", help="Sampling bias λ: 1 unbiased, 0 modes only.")] = None,
+    memory: Annotated[int | None, typer.Option("--memory", help="Generations that synthetic items come from.")] = None,
+    chains: Annotated[int | None, typer.Option("--chains", help="Independent repetitions.")] = None,
+    contamination: Annotated[float | None, typer.Option("--contamination", help="Share of contaminants.")] = None,
+    contaminant: Annotated[str | None, typer.Option("--contaminant", help="A source, formula or family.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, a setting of the family.")] = None,
+    real_weight: Annotated[float | None, typer.Option("--real-weight", help="weighted: share in the loss.")] = None,
+    candidates: Annotated[int | None, typer.Option("--candidates", help="curated: K, of which one is kept.")] = None,
+    verifier_error: Annotated[float | None, typer.Option("--verifier-error", help="verified: its error rate.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", help="accumulate-subsample: items trained on.")] = None,
+    mixing: Annotated[Mixing | None, typer.Option("--mixing", help="fresh: counts fixed or binomial.")] = None,
+    n_measure: Annotated[int | None, typer.Option("--n-measure", help="Samples a chain is measured on.")] = None,
+    measured_chains: Annotated[int | None, typer.Option("--measured-chains", help="Chains that are sampled.")] = None,
+    effective_size: Annotated[
+        bool, typer.Option("--effective-size", help="Also n_e/n_r, by models trained on real items alone.")
+    ] = False,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="Vectors of a source's items [pixels].")] = None,
+    column: Annotated[str | None, typer.Option("--column", help="Column of a table that holds the items.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Use a random sample of so many items.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="The same number, the same figures [1].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder that keeps finished generations.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another loop in --out.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run one self-consuming loop and print what is measured of every generation."""
+    from loops.config import config_from
+    from service.loop_runs import finish_run, run_and_keep
+
+    given = {
+        "family": family, "workflow": workflow, "data": data, "generations": generations, "n_real": n_real,
+        "n_synthetic": n_synthetic, "n_initial": n_initial, "bias": bias, "memory": memory, "chains": chains,
+        "contamination": contamination, "contaminant": contaminant, "real_weight": real_weight, "candidates": candidates,
+        "verifier_error": verifier_error, "budget": budget, "mixing": mixing and mixing.value, "n_measure": n_measure,
+        "measured_chains": measured_chains, "encoder": encoder, "column": column, "limit": limit, "seed": seed,
+        "device": device, "threads": threads,
+    }  # fmt: skip
+    fields = _fields(config)
+    settings = {**(fields.get("settings") or {}), **_settings(setting or [])}
+    given = {key: value for key, value in given.items() if value is not None}
+    chosen = config_from({**fields, **given, "settings": settings})
+    show = _Lines(quiet=quiet, table=not as_json)
+    loop, generations_run = run_and_keep(
+        chosen, out=out, overwrite=overwrite, report=show.progress, each=show.generation
+    )
+    document = finish_run(loop, generations_run, out=out, effective_size=effective_size, say=show.say)
+    if as_json:
+        print(json.dumps(document, indent=1, allow_nan=False))
+    elif out is not None:
+        typer.echo(f"kept in {out}; madaudit loop plot {out} draws it")
+
+
+@loop_app.command("sweep")
+def sweep(
+    config: Annotated[Path, typer.Argument(help="YAML with base, grid and runs.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder; a sweep that was killed goes on in it.")],
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; the table is the same.")] = 1,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a grid of loops: sweep.parquet in --out has one row a generation."""
+    from loops.sweep import plan_sweep, run_sweep
+
+    planned = plan_sweep(_document(config))
+    failed = run_sweep(planned, out, workers=workers, report=lambda line: None if quiet else _say(f"sweep: {line}"))
+    table = out / "sweep.parquet"
+    if as_json:
+        print(json.dumps({"loops": len(planned), "failed": failed, "table": str(table)}, indent=1))
+    else:
+        typer.echo(f"{len(planned) - len(failed)} of {len(planned)} loops finished; table {table}")
+    for key, problem in failed.items():
+        _say(f"madaudit: loop {key} failed: {problem}")
+    raise typer.Exit(3 if failed else 0)
+
+
+@loop_app.command("families")
+def families(as_json: Json = False) -> None:
+    """List the families of models, what the sampling bias does in each, and their settings."""
+    from loops.models.catalogue import FAMILIES, family_class
+
+    rows = []
+    for name in FAMILIES:
+        kind = family_class(name)
+        fields = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "device"}
+        summary = (kind.__doc__ or "").strip().split("\n")[0]
+        rows.append({"name": name, "reads": kind.reads, "summary": summary, "bias": kind.bias_means,
+                     "conditional": kind.conditional, "vectorised": kind.vectorised, "settings": fields})  # fmt: skip
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        typer.echo(f"{row['name']:<18} {row['summary']}")
+        typer.echo(f"{'':<18} reads {row['reads']}; λ: {row['bias']}")
+        if row["settings"]:
+            typer.echo(f"{'':<18} settings: {', '.join(f'{k}={v}' for k, v in row['settings'].items())}")
+
+
+@loop_app.command("workflows")
+def workflows(as_json: Json = False) -> None:
+    """List the workflows: of what each generation's training set is made."""
+    from loops.workflows import WORKFLOWS
+
+    if as_json:
+        print(json.dumps([{"name": n, **dataclasses.asdict(w)} for n, w in WORKFLOWS.items()], indent=1))
+        return
+    for name, workflow in WORKFLOWS.items():
+        typer.echo(f"{name:<22} {workflow.summary}")
+
+
+@loop_app.command("plot")
+def plot(
+    folder: Path,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the images [DIR/plots].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a loop, a sweep, or all loops below a folder."""
+    from loops.plots import draw_plots
+
+    drawn = [str(path) for path in draw_plots(folder, out=out)]
+    if as_json:
+        print(json.dumps(drawn, indent=1))
+        return
+    for path in drawn:
+        typer.echo(path)
+
+
+class _Lines:
+    """Progress on standard error and, unless JSON was asked for, a table on standard output."""
+
+    _COLUMNS = ("frechet", "precision", "recall", "vendi")
+
+    def __init__(self, *, quiet: bool, table: bool) -> None:
+        self._quiet, self._table, self._headed = quiet, table, False
+
+    def say(self, line: str) -> None:
+        if not self._quiet:
+            _say(line)
+
+    def progress(self, generation: int, chains: int, total: int) -> None:
+        if total > 1 and chains < total:
+            self.say(f"generation {generation}: {chains}/{total} chains trained")
+
+    def generation(self, record: Any, last: int) -> None:
+        if not self._table:
+            self.say(f"generation {record.generation}/{last} done")
+            return
+        if not self._headed:
+            self._headed = True
+            typer.echo(f"{'generation':>10} {'real':>7} {'synthetic':>9}" + "".join(f"{c:>24}" for c in self._COLUMNS))
+        cells = (_cell(record.measures[name]) for name in self._COLUMNS)
+        typer.echo(
+            f"{record.generation:>10} {record.n_real:>7} {record.n_synthetic:>9}" + "".join(f"{c:>24}" for c in cells)
+        )
+
+
+def _cell(measure: Any) -> str:
+    if measure.low != measure.low:  # nan: a single chain has no interval
+        return f"{measure.value:.4g}"
+    return f"{measure.value:.3g} [{measure.low:.3g}, {measure.high:.3g}]"
+
+
+def _document(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read the configuration {path}: {error}") from None
+
+
+def _fields(path: Path | None) -> dict[str, Any]:
+    found = {} if path is None else _document(path) or {}
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds {found!r}, expected fields of a loop such as family: gaussian")
+    return found
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    settings = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"got --set {pair}, expected KEY=VALUE such as --set steps=500")
+        settings[key] = yaml.safe_load(value)
+    return settings
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

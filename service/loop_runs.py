@@ -1,0 +1,74 @@
+"""What `loop run` does: run a loop, keep it, and put its results into one document."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from indexes.device import resolve_device
+from indexes.store import write_atomic
+from loops.config import LoopConfig
+from loops.effective import effective_ratio, real_only_curve
+from loops.folder import generation_rows, write_table
+from loops.generation import Generation
+from loops.run import Loop, prepare_loop, run_loop
+from loops.theory import predicted
+
+__all__ = ["finish_run", "run_and_keep"]
+
+
+def run_and_keep(
+    config: LoopConfig,
+    *,
+    out: Path | None,
+    overwrite: bool = False,
+    report: Callable[[int, int, int], None] = lambda generation, chains, total: None,
+    each: Callable[[Generation, int], None] = lambda record, last: None,
+) -> tuple[Loop, list[Generation]]:
+    """The loop and its generations, each shown to `each` as it is done and then kept without its training data."""
+    loop = prepare_loop(dataclasses.replace(config, device=resolve_device(config.device)))
+    total, found = loop.config.chains or 1, []
+    for record in run_loop(loop, folder=out, overwrite=overwrite, report=lambda t, chains: report(t, chains, total)):
+        each(record, loop.config.generations)
+        found.append(dataclasses.replace(record, training=None, models=None))
+    return loop, found
+
+
+def finish_run(
+    loop: Loop,
+    generations: list[Generation],
+    *,
+    out: Path | None,
+    effective_size: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """The document of a finished loop; with a folder, `result.json`, `generations.parquet` and `chains.parquet` too."""
+    document = {**loop.identity}
+    if effective_size:
+        say("training models on real items alone, for the effective sample size")
+        curve = real_only_curve(loop.config, folder=None if out is None else out / "real-only")
+        n_real = loop.config.n_real or loop.config.n_initial or 1
+        document["real_only"] = {"sizes": curve.sizes.tolist(), "frechet": curve.distances.tolist()}
+        generations = [
+            dataclasses.replace(g, measures={**g.measures, "effective_ratio": effective_ratio(g, curve, n_real)})
+            for g in generations
+        ]
+    theory = predicted(loop.config, width=loop.world.clean.space.width)
+    document["theory"] = {name: [float(value) for value in curve] for name, curve in theory.items()}
+    document["generations"] = [record.as_json() for record in generations]
+    if out is not None:
+        write_table(out / "generations.parquet", generation_rows(loop.config.as_json(), generations))
+        write_table(out / "chains.parquet", _chain_rows(generations))
+        write_atomic(out / "result.json", json.dumps(document, indent=1, allow_nan=False).encode())
+    return document
+
+
+def _chain_rows(generations: list[Generation]) -> list[dict[str, Any]]:
+    """One row a generation and chain."""
+    rows = []
+    for record in generations:
+        names = list(record.chains)
+        for chain, values in enumerate(zip(*(record.chains[name].tolist() for name in names), strict=True)):
+            rows.append({"generation": record.generation, "chain": chain, **dict(zip(names, values, strict=True))})
+    return rows
