@@ -1,12 +1,12 @@
 """What a loop is told: family, workflow, data, sizes, sampling bias, seed."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from indexes.errors import InputError
-from loops.bias import check_bias
 from loops.workflows import workflow_named
 
 __all__ = ["LoopConfig", "config_from"]
@@ -47,8 +47,10 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         """Raises InputError for values that no loop can have."""
+        for name in ("family", "workflow", "data", "contaminant", "device", "encoder", "column"):
+            _check_name(name, getattr(self, name), may_miss=name not in ("family", "workflow", "device"))
         workflow_named(self.workflow)
-        check_bias(self.bias)
+        _check_share("bias", self.bias, top=1.0)
         counts = (
             "generations",
             "memory",
@@ -75,8 +77,7 @@ class LoopConfig:
             raise InputError(f"binomial mixing was asked of the workflow {self.workflow}, only fresh has it")
         if self.contamination > 0 and self.contaminant is None:
             raise InputError("a contamination was given and nothing to contaminate with: name a --contaminant")
-        if not isinstance(self.settings, Mapping):
-            raise InputError(f"settings are {self.settings!r}, expected a mapping of a family's settings to values")
+        _check_settings(self.settings)
 
     def resolved(self, *, size: int | None, width: int, vectorised: bool) -> "LoopConfig":
         """The same with all counts filled in, for data of `size` items (None: a formula) and such a family.
@@ -116,6 +117,20 @@ def config_from(fields: Mapping[str, Any]) -> LoopConfig:
 
 def _least(size: int | None, otherwise: int) -> int:
     return otherwise if size is None else min(size, otherwise)
+
+
+def _check_settings(settings: Any) -> None:
+    if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
+        raise InputError(f"settings are {settings!r}, expected a mapping of a family's settings to values")
+    try:
+        json.dumps(dict(settings))
+    except (TypeError, ValueError):
+        raise InputError(f"settings are {settings!r}, expected numbers, texts, or lists of them") from None
+
+
+def _check_name(name: str, value: Any, *, may_miss: bool) -> None:
+    if not isinstance(value, str) and not (value is None and may_miss):
+        raise InputError(f"{name} is {value!r}, expected a text")
 
 
 def _check_whole(name: str, value: Any, *, least: int) -> None:

@@ -16,6 +16,7 @@ from loops.config import LoopConfig
 from loops.distributions import distribution_named
 from loops.image_arrays import read_image_array
 from loops.models import FAMILIES, make_family
+from loops.models.catalogue import plain_name
 from loops.models.protocol import Family
 from loops.population import Empirical, Population, Supply
 from loops.records import Space
@@ -31,6 +32,7 @@ _DEFAULTS = {
 }  # fmt: skip
 _LEVELS = 17  # tokens for the values of a numeric column
 _LENGTH = 64  # tokens of a text
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 _SIDE = 32  # pixels of an image, at most
 
 
@@ -44,7 +46,7 @@ class World:
 
 def default_data(family: str) -> str:
     """The data a family runs on if none are named."""
-    return _DEFAULTS.get(family, "digits")
+    return _DEFAULTS.get(plain_name(family), "digits")
 
 
 def open_world(config: LoopConfig, family: Family) -> World:
@@ -71,6 +73,8 @@ def open_data(spec: str, config: LoopConfig, *, reads: str) -> Population:
     arrays = read_image_array(spec) if config.encoder is None else None
     if spec == "digits":
         found = digits()
+        values, labels = _some(found.values, found.labels, config)
+        found = dataclasses.replace(found, values=values, labels=labels)
     elif arrays is not None:
         values, labels, space = arrays
         found = Empirical(spec, space, *_some(values, labels, config), digest=_digest(values))
@@ -173,8 +177,12 @@ def _channels_first(vectors: np.ndarray) -> tuple[np.ndarray, tuple[int, int, in
 
 
 def _labels_of(ids: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels by the folder an item lies in, if there are at least two and each has at least two items."""
-    folders = [str(PurePosixPath(name).parent) for name in ids]
+    """Labels by the folder an item lies in, if there are at least two and each has at least two items.
+
+    An archive is no folder: the same folder in several shards is one label.
+    """
+    parents = [PurePosixPath(name).parent.parts for name in ids]
+    folders = ["/".join(part for part in parent if not part.lower().endswith(_ARCHIVES)) for parent in parents]
     names, labels, counts = np.unique(folders, return_inverse=True, return_counts=True)
     if len(names) < 2 or counts.min() < 2 or len(names) > len(ids) // 5:
         return None, ()
@@ -203,7 +211,7 @@ def _quantised(found: Empirical) -> Empirical:
 
 def _contaminant(name: str, config: LoopConfig, family: Family, clean: Population) -> Supply:
     """A family, which is fitted to clean data, or a formula or source."""
-    if name not in FAMILIES and ".py:" not in name:
+    if plain_name(name) not in FAMILIES and ".py:" not in name:
         return open_data(name, config, reads=family.reads)
     other = make_family(name, device=config.device)
     if other.reads != family.reads:

@@ -56,6 +56,8 @@ def distribution_named(spec: str) -> Distribution | None:
     make, default, _ = FORMULAS[name]
     try:
         number = float(argument) if colon else default
+        if not math.isfinite(number):
+            raise ValueError
     except ValueError:
         raise InputError(f"got {spec}, expected a number after the colon, such as {name}:{default:g}") from None
     return make(spec, number)

@@ -36,7 +36,7 @@ def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOn
     for size in sizes:
         alone = dataclasses.replace(config, n_initial=size, n_real=0, n_synthetic=0, generations=1, workflow="replace",
                                     mixing="fixed", budget=None)  # fmt: skip
-        record = next(iter(run_loop(alone, folder=None if folder is None else folder / str(size))))
+        record = next(iter(run_loop(alone, folder=None if folder is None else folder / str(size), overwrite=True)))
         distances.append(record.measures["frechet"].value)
     return RealOnly(np.array(sizes), np.array(distances))
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-import math
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from auditor.intervals import Measure
 from indexes.errors import ArtifactError, InputError
 from indexes.store import write_atomic
 from loops.generation import Generation
+from loops.measure import over_chains
 from loops.records import Samples
 from loops.training_set import Batch
 
@@ -32,26 +32,30 @@ class LoopFolder:
         """Make the folder this loop's; raises InputError if it holds another loop's generations."""
         mark = self.path / "loop.json"
         if mark.exists():
-            found = _read_json(mark)
-            if found == identity:
+            found, expected = _read_json(mark), json.loads(json.dumps(identity))
+            if found == expected:
                 return
             if not overwrite:
-                changed = sorted(key for key in {*found, *identity} if found.get(key) != identity.get(key))
+                changed = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
                 raise InputError(
                     f"{self.path} holds another loop (it differs in {', '.join(changed)}): choose another --out, or "
                     "--overwrite to discard it"
                 )
             self._clear()
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(not file.name.startswith(_UNFINISHED) for file in self.path.iterdir()):
             raise InputError(f"{self.path} holds other files: choose another --out")
-        (self.path / "generations").mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         write_atomic(mark, json.dumps(identity, indent=1).encode())
 
     def finished(self) -> list[Generation]:
         """The finished generations from the first on, without their models."""
         found: list[Generation] = []
         while (mark := self._file(len(found) + 1, "json")).exists():
-            found.append(_load_generation(_read_json(mark), _load_arrays(self._file(len(found) + 1, "npz"))))
+            arrays = _load_arrays(self._file(len(found) + 1, "npz"))
+            try:
+                found.append(_load_generation(_read_json(mark), arrays))
+            except (KeyError, TypeError, AttributeError, InputError) as error:
+                raise _damaged(mark, error) from None
         return found
 
     def batches(self, done: int, *, needed_from: int) -> list[Batch]:
@@ -66,6 +70,7 @@ class LoopFolder:
 
     def save(self, record: Generation, batches: list[Batch]) -> None:
         """Keep a finished generation and what its model sampled for later ones; drop batches nobody needs any more."""
+        (self.path / "generations").mkdir(exist_ok=True)
         write_atomic(self._file(record.generation, "batches.npz"), _pack(_batch_arrays(batches)))
         write_atomic(self._file(record.generation, "npz"), _pack(_record_arrays(record)))
         write_atomic(self._file(record.generation, "json"), json.dumps(record.as_json(), indent=1).encode())
@@ -75,15 +80,14 @@ class LoopFolder:
                 file.unlink()
 
     def _is_needed(self, file: Path, generation: int) -> bool:
-        with np.load(file, allow_pickle=False) as stored:
-            uses = stored["uses"]
+        uses = _load_arrays(file, "uses")["uses"]
         return bool(((uses == _EVERY) | (uses >= generation)).any())
 
     def _file(self, generation: int, suffix: str) -> Path:
         return self.path / "generations" / f"{generation:04d}.{suffix}"
 
     def _clear(self) -> None:
-        (self.path / "loop.json").unlink()
+        """All but `loop.json`, which is replaced last: a folder that was half cleared can be cleared again."""
         for file in [*(self.path / "generations").glob("[0-9]*.json"), *(self.path / "generations").glob("[0-9]*.npz")]:
             file.unlink()
 
@@ -129,6 +133,7 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+_UNFINISHED = ".loop.json."  # begins what a kill leaves of an unfinished loop.json
 _EVERY = -1  # stands for a batch that every later generation uses
 
 
@@ -159,14 +164,14 @@ def _record_arrays(record: Generation) -> dict[str, np.ndarray]:
 
 
 def _load_generation(fields: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Generation:
-    fixed = ("generation", "n_real", "n_synthetic", "origins", "real_digest", "mode_shares", "texts")
+    chains = {name.removeprefix("chains_"): values for name, values in arrays.items() if name.startswith("chains_")}
     shares = fields["mode_shares"]
     return Generation(
         generation=fields["generation"],
         n_real=fields["n_real"],
         n_synthetic=fields["n_synthetic"],
-        measures={name: _measure(value) for name, value in fields.items() if name not in fixed},
-        chains={name.removeprefix("chains_"): values for name, values in arrays.items() if name.startswith("chains_")},
+        measures={name: over_chains(values) for name, values in chains.items()},  # JSON does not tell ∞ from nan
+        chains=chains,
         origins={int(origin): count for origin, count in fields["origins"].items()},
         real_digest=fields["real_digest"],
         sheet=Samples(arrays["sheet"], arrays.get("sheet_labels")),
@@ -175,32 +180,30 @@ def _load_generation(fields: dict[str, Any], arrays: Mapping[str, np.ndarray]) -
     )
 
 
-def _measure(fields: Mapping[str, Any]) -> Measure:
-    value, low, high = (math.nan if fields[key] is None else fields[key] for key in ("estimate", "low", "high"))
-    return Measure(value, low, high, fields["n"])
-
-
 def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
-def _load_arrays(file: Path) -> dict[str, np.ndarray]:
+def _load_arrays(file: Path, *names: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtifactError(
-            f"{file} cannot be read ({error}): delete it and all later generations, then run again"
-        ) from None
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names or stored.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise _damaged(file, error) from None
 
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{file} cannot be read ({error}): delete it, then run again") from None
+        raise _damaged(file, error) from None
     if not isinstance(found, dict):
-        raise ArtifactError(f"{file} holds no JSON object: delete it, then run again")
+        raise _damaged(file, "no JSON object")
     return found
+
+
+def _damaged(file: Path, problem: object) -> ArtifactError:
+    folder = file.parent.parent if file.parent.name == "generations" else file.parent
+    return ArtifactError(f"{file} cannot be read ({problem}): delete the folder {folder}, then run again")

@@ -1,5 +1,6 @@
 """Image arrays in `.npz`: `images` (or `arr_0`), n × height × width, perhaps with a last axis of channels, and `labels`."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,16 @@ def read_image_array(path: str) -> tuple[np.ndarray, np.ndarray | None, Space] |
     if not path.endswith(".npz") or not Path(path).is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             name = next((key for key in ("images", "arr_0") if key in stored.files), None)
             images = None if name is None else stored[name]
             labels = stored["labels"] if "labels" in stored.files else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read ({error}): expected arrays saved by numpy.savez") from None
     if images is None or images.ndim not in (3, 4):
         return None
+    if images.size == 0 or (np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all()):
+        raise InputError(f"{path} holds images of shape {images.shape}, expected some, and finite values alone")
     if not (np.issubdtype(images.dtype, np.integer) or np.issubdtype(images.dtype, np.floating)):
         raise InputError(f"{path} holds images of type {images.dtype}, expected numbers")
     images = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images[:, None]

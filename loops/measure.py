@@ -55,7 +55,7 @@ class Gauge:
     items: np.ndarray  # (m, width), real ones
     real: np.ndarray  # (m, d) float32, the same as vectors
     radii: np.ndarray  # (m,) squared, to the k-th neighbour
-    truth: Moments  # of the whole real distribution, n = 0 for a formula
+    truth: Moments  # of the whole real distribution; its n means nothing
     basis: np.ndarray  # (d, r), the span of the real covariance
     modes: Modes | None
     k: int
@@ -88,6 +88,8 @@ class Gauge:
 
     def _log_determinant(self, covariance: np.ndarray) -> float:
         """Within the span of the real data; nan where a direction of it is lost."""
+        if self.basis.shape[1] == 0:
+            return math.nan
         values = np.linalg.eigvalsh(self.basis.T @ covariance @ self.basis)
         return float(np.log(values).sum()) if values[0] > 1e-12 * values[-1] else math.nan
 

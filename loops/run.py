@@ -1,5 +1,6 @@
 """A loop, generation by generation: read this first."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 
 from auditor.intervals import Measure
 from indexes.device import compute_threads
+from indexes.errors import ArtifactError
 from loops.chains import Chains, fit_chains, streams_of
 from loops.config import LoopConfig
 from loops.data import World, open_world
@@ -33,7 +35,8 @@ class Loop:
     def __init__(self, config: LoopConfig, family: Family, world: World) -> None:
         """`config` may still have defaults to fill in; the filled-in one is `self.config`."""
         clean = world.clean
-        self.config = config.resolved(size=clean.size, width=clean.space.width, vectorised=family.vectorised)
+        named = dataclasses.replace(config, data=clean.name)
+        self.config = named.resolved(size=clean.size, width=clean.space.width, vectorised=family.vectorised)
         self.family, self.world, self.streams = family, world, Streams(config.seed)
         self.fixed = real_set(world.drawn, self.config, self.streams)
         n_measure = self.config.n_measure
@@ -161,7 +164,8 @@ def run_loop(
     if store is not None:
         store.claim(loop.identity, overwrite=overwrite)
         done = store.finished()
-        batches = store.batches(len(done), needed_from=len(done) + 1)
+        if len(done) < loop.config.generations:
+            batches = _complete(store.batches(len(done), needed_from=len(done) + 1), len(done), loop.config, store)
     yield from done
     keeps_real = workflow_named(loop.config.workflow).real in ("initial", "fixed")
     kept_digest = done[1].real_digest if len(done) > 1 else None
@@ -179,6 +183,21 @@ def run_loop(
         if store is not None:
             store.save(record, new)
         yield record
+
+
+def _complete(batches: list[Batch], done: int, config: LoopConfig, store: LoopFolder) -> list[Batch]:
+    """The batches, if they are all that the generations after `done` need of earlier ones."""
+    expected = {
+        (origin, use)
+        for origin in range(1, done + 1)
+        for use, n in batch_sizes(origin, config).items()
+        if n and (use is None or use > done)
+    }
+    if missing := sorted(origin for origin, _ in expected - {(batch.origin, batch.use) for batch in batches}):
+        raise ArtifactError(
+            f"{store.path} has lost what generation {missing[0]} sampled for later ones: delete it, then run again"
+        )
+    return batches
 
 
 def _padded(values: list[float], count: int) -> np.ndarray:

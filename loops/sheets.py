@@ -1,9 +1,8 @@
 """Pictures of a single loop: its samples and its modes, generation by generation."""
 
+import itertools
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,13 +11,12 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from loops.config import LoopConfig, config_from
 from loops.distributions import distribution_named
-from loops.folder import read_generations, read_loop
 from loops.generation import Generation
+from loops.groups import Run
 from loops.records import Space
 
-__all__ = ["Run", "generation_axis", "modes_figure", "read_run", "samples_figure", "samples_text"]
+__all__ = ["generation_axis", "modes_figure", "samples_figure", "samples_text"]
 
 _ROWS = 12  # generations on a sheet of images
 _COLUMNS = 16  # images a generation
@@ -26,37 +24,6 @@ _PANELS = 8  # generations in scatter plots
 _TEXTS = 5  # texts a generation
 _LINES = 12  # modes that are drawn as lines; more become a heat map
 _SHADES = 2.0  # times its real share at which a mode has the darkest colour
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A loop read back from its folder."""
-
-    name: str  # among the loops drawn together
-    config: LoopConfig  # resolved
-    data: str  # its name
-    digest: str  # of the data, empty for a formula
-    space: Space
-    real: dict[str, float]  # what real samples of the same size measure; nan where that cannot be had
-    generations: list[Generation]
-
-
-def read_run(path: Path, *, name: str) -> Run:
-    """The loop in a folder; raises InputError if there is none and ArtifactError if it cannot be read."""
-    stored = read_loop(path)
-    generations = read_generations(path)
-    fields: dict[str, Any] = stored.get("space") or {}
-    width = fields.get("width", generations[0].sheet.values.shape[-1] if generations else 0)
-    space = Space(
-        width,
-        image=tuple(fields["image"]) if fields.get("image") else None,
-        bounds=tuple(fields["bounds"]) if fields.get("bounds") else None,
-        vocabulary=fields.get("vocabulary", 0),
-        classes=fields.get("classes", 0),
-    )
-    real = {key: math.nan if measure["value"] is None else measure["value"] for key, measure in stored["real"].items()}
-    data = stored["data"]
-    return Run(name, config_from(stored["config"]), data["name"], data["digest"], space, real, generations)
 
 
 def samples_figure(run: Run) -> Figure | None:
@@ -123,11 +90,13 @@ def _image_sheet(run: Run, shape: tuple[int, int, int]) -> Figure:
         for column, tile in enumerate(tiles.reshape(-1, channels, height, width)):
             top, left = row * tile_height, column * tile_width
             mosaic[top : top + height, left : left + width] = tile[:colours].transpose(1, 2, 0)
-    figure = Figure(figsize=(8, 0.7 + 7.2 * mosaic.shape[0] / mosaic.shape[1]), layout="constrained")
+    figure = Figure(figsize=(8, 0.4 + 7.6 * mosaic.shape[0] / mosaic.shape[1]), layout="constrained")
     axes = figure.subplots()
     picture = mosaic if colours == 3 else mosaic[..., 0]
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_yticks([row * tile_height + (height - 1) / 2 for row in range(len(shown))], [g.generation for g in shown])
+    axes.set_yticks(
+        [row * tile_height + (height - 1) / 2 for row in range(len(shown))], [str(g.generation) for g in shown]
+    )
     axes.set(xticks=[], ylabel="generation", title=_title(run))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -208,7 +177,7 @@ def _apart(heights: np.ndarray, *, gap: float) -> np.ndarray:
     """Heights moved up just enough that labels at them do not overlap."""
     placed = heights.astype(np.float64).copy()
     order = np.argsort(placed, kind="stable")
-    for before, after in zip(order[:-1], order[1:], strict=True):
+    for before, after in itertools.pairwise(order):
         placed[after] = max(placed[after], placed[before] + gap)
     return placed
 

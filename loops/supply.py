@@ -30,7 +30,9 @@ class Contaminated:
 
     @property
     def space(self) -> Space:
-        return self.clean.space
+        """That of the clean items; without labels unless both supplies have as many."""
+        same = self.clean.space.classes == self.contaminant.space.classes
+        return self.clean.space if same else replace(self.clean.space, classes=0)
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
         """Contaminants stand where `is_contaminant` says, evenly, so that every part of a draw holds its share."""
@@ -43,7 +45,8 @@ class Contaminated:
         ]
         order = np.empty(n, dtype=np.int64)
         order[~which], order[which] = np.arange(n - foreign), np.arange(n - foreign, n)
-        return concatenate(parts).take(order) if parts else self.clean.draw(0, chains=chains, fresh=fresh, rng=rng)
+        drawn = concatenate(parts).take(order) if parts else self.clean.draw(0, chains=chains, fresh=fresh, rng=rng)
+        return drawn if self.space.classes else Samples(drawn.values)
 
 
 def is_contaminant(n: int, share: float) -> np.ndarray:
@@ -73,7 +76,9 @@ def sampled(family: Family, clean: Population, *, rng: np.random.Generator) -> S
     supply: Supply = clustered(clean, clean, rng=rng) if family.conditional else clean
     drawn = supply.draw(min(clean.size or _FITTED_TO, _FITTED_TO), chains=1, fresh=False, rng=rng)
     data = drawn if family.vectorised else drawn.chain(0)
-    return Sampled(family.fit(data, space=supply.space, weights=None, rng=rng), supply.space, family.vectorised)
+    model = family.fit(data, space=supply.space, weights=None, rng=rng)
+    space = supply.space if family.conditional else replace(supply.space, classes=0)  # others return no labels
+    return Sampled(model, space, family.vectorised)
 
 
 _CLUSTERS = 10
@@ -99,7 +104,7 @@ class Clustered:
 
 def clustered(supply: Supply, clean: Population, *, rng: np.random.Generator) -> Supply:
     """The supply itself if its items have labels, else with those of ten k-means clusters of clean data."""
-    if supply.draw(2, chains=1, fresh=True, rng=rng).labels is not None:
+    if supply.space.classes:
         return supply
     from sklearn.cluster import KMeans
 

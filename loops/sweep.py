@@ -113,7 +113,10 @@ def _run_one(entry: Planned, out: Path) -> tuple[str, str]:
 
 
 def _config(fields: Mapping[str, Any]) -> LoopConfig:
-    settings = {**(fields.get("settings") or {})}
+    given = fields.get("settings") or {}
+    if not isinstance(given, Mapping):
+        raise InputError(f"settings are {given!r}, expected a mapping of a family's settings to values")
+    settings = dict(given)
     plain = {}
     for name, value in fields.items():
         if str(name).startswith("settings."):

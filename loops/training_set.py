@@ -46,10 +46,9 @@ class TrainingSet:
 
 def real_set(supply: Supply, config: LoopConfig, streams: Streams) -> Samples:
     """The real items that stay fixed: drawn once, of generation 1 as well as of the workflows that keep real data."""
-    rng = streams.rng(Purpose.real, 0)
-    samples = supply.draw(
-        max(config.n_initial or 0, config.n_real or 0), chains=config.chains or 1, fresh=False, rng=rng
-    )
+    kept = (config.n_real or 0) if workflow_named(config.workflow).real == "fixed" else 0
+    n = max(config.n_initial or 0, kept)
+    samples = supply.draw(n, chains=config.chains or 1, fresh=False, rng=streams.rng(Purpose.real, 0))
     samples.values.setflags(write=False)
     return samples
 

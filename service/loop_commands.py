@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,18 +17,11 @@ loop_app = typer.Typer(no_args_is_help=True, help="Simulate what happens when mo
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Whole = typer.Option(min=0)
-
-
-class Mixing(StrEnum):
-    """How real and synthetic items of a generation are counted."""
-
-    fixed = "fixed"
-    binomial = "binomial"
 
 
 @loop_app.command("run")
 def run(
+    context: typer.Context,
     config: Annotated[
         Path | None, typer.Argument(help="YAML with any of these options; the command line wins.")
     ] = None,
@@ -52,7 +44,7 @@ def run(
     candidates: Annotated[int | None, typer.Option("--candidates", help="curated: K, of which one is kept.")] = None,
     verifier_error: Annotated[float | None, typer.Option("--verifier-error", help="verified: its error rate.")] = None,
     budget: Annotated[int | None, typer.Option("--budget", help="accumulate-subsample: items trained on.")] = None,
-    mixing: Annotated[Mixing | None, typer.Option("--mixing", help="fresh: counts fixed or binomial.")] = None,
+    mixing: Annotated[str | None, typer.Option("--mixing", help="fresh: counts fixed or binomial.")] = None,
     n_measure: Annotated[int | None, typer.Option("--n-measure", help="Samples a chain is measured on.")] = None,
     measured_chains: Annotated[int | None, typer.Option("--measured-chains", help="Chains that are sampled.")] = None,
     effective_size: Annotated[
@@ -70,20 +62,13 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run one self-consuming loop and print what is measured of every generation."""
-    from loops.config import config_from
+    from loops.config import LoopConfig, config_from
     from service.loop_runs import finish_run, run_and_keep
 
-    given = {
-        "family": family, "workflow": workflow, "data": data, "generations": generations, "n_real": n_real,
-        "n_synthetic": n_synthetic, "n_initial": n_initial, "bias": bias, "memory": memory, "chains": chains,
-        "contamination": contamination, "contaminant": contaminant, "real_weight": real_weight, "candidates": candidates,
-        "verifier_error": verifier_error, "budget": budget, "mixing": mixing and mixing.value, "n_measure": n_measure,
-        "measured_chains": measured_chains, "encoder": encoder, "column": column, "limit": limit, "seed": seed,
-        "device": device, "threads": threads,
-    }  # fmt: skip
+    known = {field.name for field in dataclasses.fields(LoopConfig)}
+    given = {key: value for key, value in context.params.items() if key in known and value is not None}
     fields = _fields(config)
     settings = {**(fields.get("settings") or {}), **_settings(setting or [])}
-    given = {key: value for key, value in given.items() if value is not None}
     chosen = config_from({**fields, **given, "settings": settings})
     show = _Lines(quiet=quiet, table=not as_json)
     loop, generations_run = run_and_keep(

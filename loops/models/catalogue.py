@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from indexes.errors import InputError
 from loops.models.protocol import Family
 
-__all__ = ["FAMILIES", "family_class", "make_family"]
+__all__ = ["FAMILIES", "family_class", "make_family", "plain_name"]
 
 FAMILIES = {
     "gaussian": "loops.models.gaussian:Gaussian",
@@ -35,16 +36,21 @@ _ALSO = {
 }
 
 
+def plain_name(name: str) -> str:
+    """The name under which a family is listed; any other text as it is."""
+    return _ALSO.get(name, name)
+
+
 def family_class(name: str) -> Any:
     """The class of a family, by its name here or as FILE.py:CLASS; InputError if there is none."""
-    place = FAMILIES.get(_ALSO.get(name, name), name)
+    place = FAMILIES.get(plain_name(name), name)
     module, colon, label = place.rpartition(":")
     if not colon:
         raise InputError(f"no family is called {name!r}, expected one of {', '.join(FAMILIES)}, or FILE.py:CLASS")
     try:
         loaded = _load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
         return getattr(loaded, label)
-    except (ImportError, OSError, AttributeError) as error:
+    except (ImportError, OSError, AttributeError, SyntaxError) as error:
         raise InputError(f"cannot load the family {name}: {error}") from None
 
 
@@ -53,14 +59,19 @@ def make_family(name: str, settings: Mapping[str, Any] | None = None, *, device:
     kind = family_class(name)
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise InputError(f"the family {name} is no dataclass: see docs/loops.md on how to write one")
+    expected = ("reads", "vectorised", "conditional", "bias_means", "fit")
+    if missing := [part for part in expected if not hasattr(kind, part)]:
+        raise InputError(f"the family {name} has no {', '.join(missing)}: see docs/loops.md on how to write one")
     known = {field.name: field.default for field in dataclasses.fields(kind) if field.name != "device"}
     changed = {key.replace("-", "_"): value for key, value in (settings or {}).items()}
     if unknown := sorted(set(changed) - set(known)):
         offered = ", ".join(f"{k}={v}" for k, v in known.items()) or "none"
         raise InputError(f"the family {name} has no setting {', '.join(unknown)}, expected some of: {offered}")
     for key, value in changed.items():
-        if isinstance(known[key], (int, float)) and not isinstance(value, (int, float)):
-            raise InputError(f"the setting {key} of {name} is {value!r}, expected a number such as {known[key]}")
+        kinds = next((k for k in (bool, int, float) if isinstance(known[key], k)), object)
+        allowed = (int, float) if kinds is float else kinds
+        if not isinstance(value, allowed) or (kinds in (int, float) and isinstance(value, bool)):
+            raise InputError(f"the setting {key} of {name} is {value!r}, expected one such as {known[key]}")
     has_device = any(field.name == "device" for field in dataclasses.fields(kind))
     made: Any = kind(**changed, **({"device": device} if has_device else {}))
     family: Family = made
@@ -68,9 +79,10 @@ def make_family(name: str, settings: Mapping[str, Any] | None = None, *, device:
 
 
 def _load_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"madaudit_family_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look their annotations up
     spec.loader.exec_module(module)
     return module

@@ -26,8 +26,7 @@ class CategoricalModel:
         counts = rng.multinomial(n * self.width, chances / chances.sum(1, keepdims=True))  # (chains, vocabulary)
         chains, vocabulary = counts.shape
         tokens = np.repeat(np.tile(np.arange(vocabulary), chains), counts.ravel()).reshape(chains, n * self.width)
-        if self.width > 1 or chains == 1:
-            rng.permuted(tokens, axis=1, out=tokens)  # single tokens of a chain have no order that matters
+        rng.permuted(tokens, axis=1, out=tokens)  # parts of a draw serve for different generations
         return Samples(tokens.reshape(chains, n, self.width))
 
     def exact(self, truth: Truth) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from loops.records import Samples, Space
 __all__ = ["Diffusion"]
 
 _FREQUENCIES = 32  # sines and as many cosines that tell the network the time
+_OCTAVES, _NARROW = 4, 8  # frequencies a column, without which fine detail of up to so many columns blurs (Tancik 2020)
 _PERIOD = 10_000.0  # longest period among them, in noise levels times 2π (Vaswani et al. 2017)
 
 
@@ -59,7 +60,8 @@ class _Network(nn.Module):
 
     def __init__(self, space: Space, hidden: int, blocks: int) -> None:
         super().__init__()
-        self.enter = nn.Linear(space.width, hidden)
+        self.octaves = _OCTAVES if space.width <= _NARROW else 0
+        self.enter = nn.Linear(space.width * (1 + 2 * self.octaves), hidden)
         self.label = nn.Embedding(space.classes + 1, hidden)  # the last one: hidden
         self.time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.blocks = nn.ModuleList(_Block(hidden) for _ in range(blocks))
@@ -68,7 +70,7 @@ class _Network(nn.Module):
 
     def forward(self, rows: torch.Tensor, times: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         condition = nn.functional.silu(self.time(_waves(times)) + self.label(labels))
-        state = self.enter(rows)
+        state = self.enter(_octaves(rows, self.octaves))
         for block in self.blocks:
             state = block(state, condition)
         gain, shift = self.direct(condition).chunk(2, dim=-1)
@@ -89,6 +91,12 @@ class _Block(nn.Module):
         scale, shift = self.modulate(condition).chunk(2, dim=-1)
         changed: torch.Tensor = self.layers(self.norm(state) * (1 + scale) + shift)
         return state + changed
+
+
+def _octaves(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """The rows (n, d), and of each column sines and cosines at `count` frequencies, each twice the one before."""
+    angles = [rows * (math.pi / 2 * 2**octave) for octave in range(count)]
+    return torch.cat([rows, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], dim=1)
 
 
 def _waves(times: torch.Tensor) -> torch.Tensor:

@@ -96,5 +96,7 @@ def _log_determinants(covariances: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Within the span of the real covariance, outside which there is nothing; −∞ where a chain has lost a direction."""
     values, directions = np.linalg.eigh(real)
     basis = directions[:, values > 1e-10 * values[-1]]
+    found = np.linalg.eigvalsh(basis.T @ covariances @ basis)  # (chains, r)
+    floor = found[:, -1:] * found.shape[1] * 1e-15  # rounding
     with np.errstate(divide="ignore"):
-        return np.linalg.slogdet(basis.T @ covariances @ basis)[1]
+        return np.log(np.where(found > floor, found, 0.0)).sum(1)

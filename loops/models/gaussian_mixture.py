@@ -51,6 +51,8 @@ class GaussianMixture:
     ) -> GaussianMixtureModel:
         """Starts from k-means; raises InputError with no more items than components."""
         rows = np.asarray(data.values, dtype=np.float64)
+        if self.components < 1 or self.iterations < 1 or self.regularisation < 0:
+            raise InputError(f"got {self}, expected at least one component and iteration, and no negative number")
         if rows.ndim != 2 or len(rows) <= self.components:
             raise InputError(
                 f"got data of shape {rows.shape}, expected more than {self.components} rows to fit the mixture"

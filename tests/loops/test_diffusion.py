@@ -154,3 +154,14 @@ def test_data_without_labels_are_refused() -> None:
 def test_sampling_steps_that_do_not_divide_the_levels_are_refused() -> None:
     with pytest.raises(InputError, match="divisor"):
         fitted(Diffusion(levels=20, sampling_steps=3), two_classes(2.0))
+
+
+def test_narrow_modes_of_the_plane_stay_narrow() -> None:
+    rng = np.random.default_rng(8)
+    modes = rng.integers(9, size=2000)
+    centres = np.stack([modes // 3 - 1.0, modes % 3 - 1.0], axis=1)
+    data = Samples(centres + 0.05 * rng.standard_normal((2000, 2)), np.zeros(2000, dtype=np.int64))
+    model = SMALL.fit(data, space=Space(2, classes=1), weights=None, rng=rng)
+    values = drawn(model, 500).values
+    nearest = np.abs(values - np.clip(np.rint(values), -1, 1)).max(1)
+    assert (nearest < 0.25).mean() > 0.85  # a uniform draw on the square would give a quarter

@@ -1,0 +1,208 @@
+"""Loops read back from disk, and those that differ in their seed alone taken together."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.intervals import Measure
+from indexes.errors import InputError
+from loops.config import LoopConfig, config_from
+from loops.effective import RealOnly, effective_ratio
+from loops.folder import read_generations, read_loop
+from loops.generation import Generation
+from loops.measure import over_chains
+from loops.records import Space
+from loops.theory import effective_size
+from loops.workflows import WORKFLOWS
+
+__all__ = ["Group", "Run", "effective_share", "find_runs", "grouped", "read_run"]
+
+_MARKERS = 4  # more in a column and it is split by a further field
+_DEPTH = 3  # folders below which no loop is looked for
+_SHARED = ("seed", "generations", "threads", "device")  # fields in which the runs of a group may differ
+_FIRST = ("bias", "family", "data", "n_synthetic", "n_real", "n_initial", "memory")  # what a label would rather name
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A loop read back from its folder."""
+
+    name: str  # among the loops drawn together
+    config: LoopConfig  # resolved
+    data: str  # its name
+    digest: str  # of the data, empty for a formula
+    space: Space
+    real: dict[str, float]  # what real samples of the same size measure; nan where that cannot be had
+    generations: list[Generation]
+
+
+def read_run(path: Path, *, name: str) -> Run:
+    """The loop in a folder; raises InputError if there is none and ArtifactError if it cannot be read."""
+    stored = read_loop(path)
+    generations = read_generations(path)
+    fields: dict[str, Any] = stored.get("space") or {}
+    space = Space(
+        generations[0].sheet.values.shape[-1] if generations else 0,
+        image=tuple(fields["image"]) if fields.get("image") else None,
+        bounds=tuple(fields["bounds"]) if fields.get("bounds") else None,
+        vocabulary=fields.get("vocabulary", 0),
+        classes=fields.get("classes", 0),
+    )
+    real = {key: math.nan if measure["value"] is None else measure["value"] for key, measure in stored["real"].items()}
+    data = stored["data"]
+    return Run(name, config_from(stored["config"]), data["name"], data["digest"], space, real, generations)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs of one loop that differ in their seed alone, and how they are told from others."""
+
+    runs: tuple[Run, ...]
+    column: str  # label of the panels it is drawn in: its workflow, and a field if there would be too many markers
+    colour: str  # and of its colour
+    marker: str  # and of its marker
+
+    @property
+    def workflow(self) -> str:
+        return self.runs[0].config.workflow
+
+    @property
+    def longest(self) -> Run:
+        return max(self.runs, key=lambda run: len(run.generations))
+
+    @property
+    def generations(self) -> np.ndarray:
+        return np.array([record.generation for record in self.longest.generations])
+
+    def measure(self, name: str, generation: int) -> Measure:
+        """Mean over all chains of all runs, with its t interval."""
+        records = [run.generations[generation - 1] for run in self.runs if len(run.generations) >= generation]
+        if len(records) == 1:
+            return records[0].measures.get(name, Measure(math.nan))
+        found = [record.chains[name] for record in records if name in record.chains]
+        return over_chains(np.concatenate(found)) if found else Measure(math.nan)
+
+    def curve(self, name: str) -> np.ndarray:
+        """Value, low and high (3, generations); nan where that cannot be had."""
+        measures = [self.measure(name, int(generation)) for generation in self.generations]
+        values = np.array([[m.value, m.low, m.high] for m in measures]).T
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def real(self, name: str) -> float:
+        """What real samples measure, mean over the runs."""
+        return float(np.mean([run.real.get(name, math.nan) for run in self.runs]))
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """The loops that have a finished generation; what lies within a loop is its own business."""
+    paths, level = [], [folder]
+    for depth in range(_DEPTH + 1):
+        inner = [path for path in level if (path / "loop.json").is_file()]
+        paths += inner
+        if depth < _DEPTH:
+            level = [child for path in level if path not in inner and path.is_dir() for child in sorted(path.iterdir())]
+    if not paths:
+        raise InputError(f"{folder} holds no loop: expected loop.json, there or up to {_DEPTH} folders below")
+    short = [path.resolve().name for path in paths]
+    names = short if len(set(short)) == len(paths) else ["-".join(path.relative_to(folder).parts) for path in paths]
+    runs = sorted((read_run(path, name=name) for path, name in zip(paths, names, strict=True)), key=lambda r: r.name)
+    if not any(run.generations for run in runs):
+        raise InputError(f"{folder} holds no finished generation: let a loop run until it has one")
+    return [run for run in runs if run.generations]
+
+
+def grouped(runs: list[Run]) -> list[Group]:
+    """Groups in the order of workflow and fields; a run there twice, such as a copy, counts once, the longer one."""
+    distinct: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        seeds = distinct.setdefault(repr(_fields(run)), {})
+        other = seeds.get(run.config.seed)
+        if other is None or len(other.generations) < len(run.generations):
+            seeds[run.config.seed] = run
+    bundles = [tuple(seeds.values()) for seeds in distinct.values()]
+    varies_bias = len({bundle[0].config.bias for bundle in bundles}) > 1
+    groups = []
+    for workflow in sorted({b[0].config.workflow for b in bundles}, key=list(WORKFLOWS).index):
+        column = [bundle for bundle in bundles if bundle[0].config.workflow == workflow]
+        names = _telling([_fields(bundle[0]) for bundle in column])
+        if varies_bias and "bias" not in names:
+            names.insert(0, "bias")
+        column.sort(key=lambda bundle: [_sortable(name, _fields(bundle[0]).get(name)) for name in names])
+        labels = [[_label(name, _fields(bundle[0]).get(name)) for name in names] for bundle in column]
+        is_split = len({tuple(label[1:]) for label in labels}) > _MARKERS
+        for bundle, label in zip(column, labels, strict=True):
+            first, rest = (f"{workflow}\n{label[1]}", label[2:]) if is_split else (workflow, label[1:])
+            groups.append(Group(bundle, first, label[0] if label else "", ", ".join(rest)))
+    return groups
+
+
+def _fields(run: Run) -> dict[str, Any]:
+    """What makes a run this loop, in the order in which it would be named."""
+    fields = {key: value for key, value in run.config.as_json().items() if key not in (*_SHARED, "settings")}
+    fields |= dict(sorted(run.config.settings.items())) | {"data": run.data}
+    ordered = {name: fields.pop(name) for name in _FIRST}
+    return {**ordered, **fields, "digest": run.digest}
+
+
+def _telling(column: list[dict[str, Any]]) -> list[str]:
+    """As few names of fields, the first ones first, as tell the loops of a column apart."""
+    names: list[str] = []
+    parts = 1
+    for name in dict.fromkeys(key for fields in column for key in fields):
+        split = len({repr([fields.get(kept) for kept in (*names, name)]) for fields in column})
+        if split > parts:
+            names, parts = [*names, name], split
+    return names
+
+
+def _sortable(name: str, value: Any) -> tuple[bool, float, str]:
+    """Numbers in rising order, biases from λ = 1 down."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = float(value) if is_number else 0.0
+    return (not is_number, -number if name == "bias" else number, "" if is_number else str(value))
+
+
+def _label(name: str, value: Any) -> str:
+    if name == "bias":
+        return f"λ = {value:g}"
+    if name in ("family", "data"):
+        return Path(str(value)).name
+    if name.startswith("n_") and name != "n_measure":
+        return f"{value} {name.removeprefix('n_')}"
+    return f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
+
+
+def effective_share(group: Group, groups: list[Group]) -> float:
+    """n_e / n_r at the last generation: exact for a Gaussian on normal:1, else read off what real items alone gave."""
+    run = group.longest
+    last = run.generations[-1]
+    frechet, n_real = group.measure("frechet", last.generation), run.config.n_real or 0
+    if run.config.family == "gaussian" and run.data == "normal:1" and run.config.settings.get("ddof", 1) == 1:
+        return effective_size(frechet.value) / n_real
+    alone: dict[int, list[float]] = {}
+    for other in groups:
+        if _is_alike(other, group):
+            config = other.longest.config
+            alone.setdefault(config.n_initial or 0, []).append(other.measure("frechet", 1).value)
+            if config.workflow == "fresh" and config.n_synthetic == 0:
+                later = [other.measure("frechet", int(t)).value for t in other.generations[1:]]
+                alone.setdefault(config.n_real or 0, []).extend(later)
+    if len(alone) < 2:
+        return math.nan
+    sizes = np.array(sorted(alone))
+    curve = RealOnly(sizes, np.array([np.mean(alone[size]) for size in sizes]))
+    return effective_ratio(dataclasses.replace(last, measures={"frechet": frechet}), curve, n_real).value
+
+
+def _is_alike(one: Group, other: Group) -> bool:
+    """The same but for workflow and sizes, so that models of real items alone are comparable."""
+    free: dict[str, Any] = {
+        "workflow": "replace", "n_real": 0, "n_synthetic": 0, "n_initial": 1, "memory": 1, "mixing": "fixed",
+        "budget": 1, "generations": 1, "seed": 0, "chains": 1,
+    }  # fmt: skip
+    a, b = (dataclasses.replace(group.longest.config, **free) for group in (one, other))
+    return a == b and one.longest.digest == other.longest.digest
