@@ -84,11 +84,9 @@ def fresh_mean_error(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
 def effective_size_ratio(n_real: int, n_synthetic: int, memory: int = 1) -> float:
     """n_e/n_r of a fresh data loop at λ = 1 for large n_r and n_s: 1 + ρK/(K + ρ), ρ = n_s/n_r; at K = 1 it is 1 + s.
 
-    Derived: errors are an AR(K) process with coefficients s/K and noise 1/n, all of whose first K autocorrelations
-    are equal, so the Yule–Walker equations give its variance in closed form.
+    Derived: errors are an AR(K) process with coefficients s/K, whose Yule–Walker equations one autocorrelation solves.
     """
-    ratio = n_synthetic / n_real
-    return 1 + ratio * memory / (memory + ratio)
+    return 1 + n_synthetic * memory / (n_real * memory + n_synthetic)
 
 
 def effective_size(distance: float, *, variance: float = 1.0) -> float:
@@ -96,11 +94,10 @@ def effective_size(distance: float, *, variance: float = 1.0) -> float:
 
     That distance is variance · (1/n + 2(1 − α(n))): the definition of Alemohammad et al. 2024, for unbiased variances.
     """
-    ends = np.array([2.0, 1e12])
-    low, high = 1 / ends[::-1] + 2 * (1 - alpha(ends[::-1]))
+    low, high = (1 / n + 2 * (1 - alpha(n)) for n in (1e12, 2.0))
     if not low <= distance / variance <= high:
         return math.nan
-    return float(optimize.brentq(lambda n: 1 / n + 2 * (1 - alpha(n)) - distance / variance, *ends, maxiter=500))
+    return float(optimize.brentq(lambda n: 1 / n + 2 * (1 - alpha(n)) - distance / variance, 2.0, 1e12, maxiter=500))
 
 
 def admissible_synthetic(bias: float, d: int = 1) -> float:
@@ -109,9 +106,8 @@ def admissible_synthetic(bias: float, d: int = 1) -> float:
     Derived: at this n_s the terms of E W₂² in 1/n_r² cancel, which are less noise of mean and covariance, the squared
     shrinkage s²(1 − λ)²/4, and the product of shrinkage and noise in the third order.
     """
-    if bias == 1:
-        return math.inf
-    return (4 * (2 - bias) + (d + 1) * (2 * bias - bias**2 + (1 - bias) / 2)) / (1 - bias) ** 2
+    gained = 4 * (2 - bias) + (d + 1) * (2 * bias - bias**2 + (1 - bias) / 2)
+    return math.inf if bias == 1 else gained / (1 - bias) ** 2
 
 
 def augment_error_ratio(n_real: int, n_synthetic: int) -> float:
@@ -120,8 +116,7 @@ def augment_error_ratio(n_real: int, n_synthetic: int) -> float:
     So a Gaussian loop with fixed real data does not go MAD. Derived: what departs from the real set's estimate is an
     AR(1) process with coefficient s and noise s/n.
     """
-    s = _shares(n_real, n_synthetic)[2]
-    return (1 + 2 * s) / (1 + s)
+    return (n_real + 3 * n_synthetic) / (n_real + 2 * n_synthetic)
 
 
 def regression_replace(t: ArrayLike, n: int, d: int, *, noise_variance: float = 1.0) -> np.ndarray:
@@ -221,19 +216,26 @@ def _gaussian(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]:
         return {}
     t = np.arange(1, config.generations + 1)
     if config.workflow == "replace" and n == config.n_synthetic:
-        known = {"variance": replace_variance} | ({"frechet": replace_wasserstein} if d == 1 else {})
-        known |= {"standard_deviation": replace_standard_deviation} if d == 1 else {}
-        curves = {name: formula(n, t, bias, ddof=ddof) for name, formula in known.items()}
+        single = {"frechet": replace_wasserstein, "standard_deviation": replace_standard_deviation} if d == 1 else {}
+        curves = {name: f(n, t, bias, ddof=ddof) for name, f in {"variance": replace_variance, **single}.items()}
         curves["mean_error"] = d * replace_mean_error(n, t, bias, ddof=ddof)
-        return curves | ({"log_det": replace_log_det(n, d, t, bias, ddof=ddof)} if n > d else {})
+        return curves | ({"log_det": replace_log_det(n, d, t, bias, ddof=ddof)} if _has_rank(n, d, len(t)) else {})
     if config.workflow == "accumulate" and n == config.n_synthetic and bias == 1:
         variance = accumulate_variance(n, t, ddof=ddof)
-        before = np.append(1.0, variance[:-1])
-        return {"variance": variance, "mean_error": d * np.cumsum(before / (n * t**2))}
+        return {"variance": variance, "mean_error": d * np.cumsum(np.append(1.0, variance[:-1]) / (n * t**2))}
     if config.workflow in ("fresh", "augment") and config.n_real and config.mixing == "fixed":
         variance, mean_error = _beside_real(config, ddof)
         return {"variance": variance, "mean_error": d * mean_error}
     return {}
+
+
+def _has_rank(n: int, d: int, t: int) -> bool:
+    """Whether the largest variance outgrows the least by less than e³³, where rounding ends, in almost all chains."""
+    if d == 1 or n <= d:
+        return n > d
+    most, least = (n - 1) / 2, (n - d) / 2  # their logarithms drift by ψ of these a generation
+    drift = t * (special.digamma(most) - special.digamma(least))
+    return bool(drift + 5 * math.sqrt(2 * t * special.polygamma(1, least)) < 33)
 
 
 def _beside_real(config: LoopConfig, ddof: int) -> tuple[np.ndarray, np.ndarray]:

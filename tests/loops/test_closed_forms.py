@@ -247,7 +247,7 @@ class TestRegression:
                 generations=20, chains=1500,
             )  # fmt: skip
             ratio = chains[19]["test_error"] / float(regression_replace(1, n, d))
-            assert_mean(ratio, float(subsample_ratio(20)), remainder=4 * d / n)
+            assert_mean(ratio, float(subsample_ratio(20)), remainder=3 * d / n)
 
 
 class TestMaximumLikelihood:
@@ -372,6 +372,12 @@ class TestBugsThatPassACasualLook:
         real = [g.training.samples.values[:, :20] for g in made if g.training is not None]
         assert len(real) == 4
         assert all((values == real[0]).all() for values in real)
+
+    def test_a_subsample_takes_no_item_twice(self) -> None:
+        """With replacement the constant of item 8 would be π²/3 and not π²/2 − 2, too near for the test above."""
+        made = generations(workflow="accumulate-subsample", n_initial=20, generations=5, chains=10)
+        sets = [g.training.samples.values for g in made if g.training is not None]
+        assert [[len(np.unique(chain)) for chain in values] for values in sets] == [[20] * 10] * 5
 
     @pytest.mark.parametrize("workflow", ["fresh", "weighted"])
     def test_a_fresh_real_set_is_another_one_each_time(self, workflow: str) -> None:

@@ -310,6 +310,7 @@ def curves(config: LoopConfig, **changes: object) -> dict[str, np.ndarray]:
          {"frechet", "log_det", "mean_error", "standard_deviation", "variance"}),
         (GAUSSIAN, {"data": "normal:3"}, {"log_det", "mean_error", "variance"}),
         (GAUSSIAN, {"data": "normal:30"}, {"mean_error", "variance"}),  # fewer items than dimensions
+        (GAUSSIAN, {"data": "normal:3", "n_initial": 4}, {"mean_error", "variance"}),  # rank lost by rounding
         (GAUSSIAN, {"workflow": "accumulate", "settings": MLE}, {"mean_error", "variance"}),
         (GAUSSIAN, {"workflow": "fresh", "n_real": 5}, {"mean_error", "variance"}),
         (GAUSSIAN, {"workflow": "augment", "n_real": 5}, {"mean_error", "variance"}),
