@@ -70,6 +70,7 @@ def test_public_functions_and_classes_are_documented(module: str) -> None:
         ("auditor.fidelity", "prdc", ["real", "candidate", "k"]),
         ("auditor.diversity", "vendi", ["vectors", "order"]),
         ("auditor", "audit", []),
+        ("loops", "run_loop", ["config"]),
     ],
 )
 def test_the_contracts_entry_points_take_what_it_says(module: str, name: str, parameters: list[str]) -> None:

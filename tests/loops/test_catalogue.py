@@ -69,7 +69,7 @@ def test_a_family_answers_to_its_other_names(other: str, name: str) -> None:
 
 
 def test_an_unknown_family_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="no family is called 'vampire', expected one of gaussian, .*FILE.py:CLASS"):
+    with pytest.raises(InputError, match=r"no family is called 'vampire', expected one of gaussian, .*FILE.py:CLASS"):
         make_family("vampire")
 
 
@@ -110,7 +110,8 @@ def test_hyphens_in_settings_are_underscores() -> None:
 @pytest.mark.parametrize(
     ("family", "setting"),
     [("gmm", {"components": 2.5}), ("gmm", {"components": "3"}), ("gmm", {"components": True}),
-     ("kde", {"bandwidth": "wide"}), ("kde", {"bandwidth": False}), ("ngram", {"smoothing": 1}), ("gmm", {"components": None})],
+     ("kde", {"bandwidth": "wide"}), ("kde", {"bandwidth": False}), ("ngram", {"smoothing": 1}),
+     ("gmm", {"components": None})],
 )  # fmt: skip
 def test_a_setting_of_another_kind_is_refused(family: str, setting: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"the setting \w+ of \w+ is .*, expected one such as"):

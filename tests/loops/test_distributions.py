@@ -18,7 +18,7 @@ def drawn(spec: str, rng: np.random.Generator) -> np.ndarray:
     return named(spec).draw(N, chains=1, fresh=True, rng=rng).values[0]
 
 
-ALL = ["normal:3", "grid:5", "rosenbrock", "rosenbrock:0.8", "tokens:7", "bernoulli:0.2", "zipf:2", "linear:4"]
+ALL = ["normal:3", "grid:5", "rosenbrock", "rosenbrock:3", "tokens:7", "bernoulli:0.2", "zipf:2", "linear:4"]
 
 
 @pytest.mark.parametrize("spec", ALL)

@@ -60,7 +60,7 @@ def test_the_curve_is_the_distance_of_a_gaussian_fitted_to_n_items() -> None:
     alpha = np.array([math.sqrt(2 / (n - 1)) * math.exp(math.lgamma(n / 2) - math.lgamma((n - 1) / 2))
                       for n in curve.sizes])  # fmt: skip
     np.testing.assert_array_equal(curve.sizes, [5, 10, 20, 40, 80, 160, 320])
-    np.testing.assert_allclose(curve.distances, 1 / curve.sizes + 2 * (1 - alpha), rtol=0.25)  # sd of a distance ≈ itself
+    np.testing.assert_allclose(curve.distances, 1 / curve.sizes + 2 * (1 - alpha), rtol=0.25)
 
 
 def test_the_curve_goes_no_further_than_the_data(tmp_path: Path) -> None:

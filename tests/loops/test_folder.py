@@ -68,7 +68,8 @@ def test_batches_are_kept_with_labels_origin_and_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["loop.json", "generations/0001.json", "generations/0002.json",
-                                  "generations/0001.npz", "generations/0002.npz", "generations/0002.batches.npz"])  # fmt: skip
+                                  "generations/0001.npz", "generations/0002.npz",
+                                  "generations/0002.batches.npz"])  # fmt: skip
 @pytest.mark.parametrize("damage", [
     lambda data: b"", lambda data: b"junk", lambda data: data[: len(data) // 2], lambda data: b"[1]",
     lambda data: data.replace(b"n", b"\xff"),
@@ -91,7 +92,7 @@ def test_a_lost_file_is_an_artifact_error(name: str, kept: tuple[Path, list[Gene
 
 def test_json_without_the_expected_fields_is_an_artifact_error(kept: tuple[Path, list[Generation]]) -> None:
     (kept[0] / "generations" / "0001.json").write_text("{}")
-    with pytest.raises(ArtifactError, match="0001.json cannot be read"):
+    with pytest.raises(ArtifactError, match=r"0001\.json cannot be read"):
         read_generations(kept[0])
 
 
@@ -128,7 +129,7 @@ def test_tuples_in_a_configuration_do_not_make_another_loop(tmp_path: Path) -> N
 
 
 def test_a_folder_without_a_loop_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no loop: expected loop.json"):
+    with pytest.raises(InputError, match=r"holds no loop: expected loop\.json"):
         read_loop(tmp_path)
 
 

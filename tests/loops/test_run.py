@@ -9,6 +9,7 @@ from indexes.errors import ArtifactError, InputError
 from loops import LoopConfig, config_from, run_loop
 from loops.generation import Generation
 from loops.run import prepare_loop
+from loops.streams import Purpose, Streams
 from loops.workflows import WORKFLOWS
 
 SMALL = {"generations": 4, "n_initial": 24, "chains": 2, "n_measure": 20, "measured_chains": 1, "data": "normal:2"}
@@ -53,6 +54,20 @@ def test_using_numpys_global_generator_changes_nothing() -> None:
                                     {"n_synthetic": 9}])  # fmt: skip
 def test_loops_of_one_seed_begin_with_the_same_real_data(fields: dict[str, Any]) -> None:
     np.testing.assert_array_equal(trained(next(run_loop(config(**fields)))), trained(next(run_loop(config()))))
+
+
+@pytest.mark.parametrize("family", ["gaussian", "kde"])
+def test_what_is_sampled_comes_from_the_stream_for_it(family: str) -> None:
+    first, second = itertools.islice(run_loop(config(family=family, bias=0.5)), 2)
+    assert first.models is not None
+    rngs = [Streams(0).rng(Purpose.synthetic, 1, chain) for chain in ((None,) if family == "gaussian" else (0, 1))]
+    np.testing.assert_array_equal(trained(second), first.models.sample(24, bias=0.5, rngs=rngs).values)
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_models_are_measured_with_the_bias_they_are_sampled_with(generation: int) -> None:
+    record = run(bias=0.0)[generation - 1]
+    assert len(np.unique(record.sheet.values, axis=0)) == 1
 
 
 def test_the_fresh_real_data_do_not_depend_on_what_is_sampled() -> None:
@@ -105,7 +120,7 @@ def test_memory_mixes_equal_parts_of_the_last_generations(family: str) -> None:
 
 def test_the_parts_of_a_remembered_draw_of_tokens_are_alike() -> None:
     """Sorted tokens cut in two would give generation 3 nothing but high tokens from generation 1."""
-    second, third = itertools.islice(run_loop(config(family="categorical", data="tokens:4", memory=2,
+    _, third = itertools.islice(run_loop(config(family="categorical", data="tokens:4", memory=2,
                                                      n_initial=4000, n_synthetic=4000)), 1, 3)  # fmt: skip
     assert third.training is not None
     heard = trained(third)[:, third.training.origins == 1]
@@ -172,7 +187,7 @@ def test_finished_generations_are_not_trained_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fields", [{"seed": 1}, {"bias": 0.5}, {"data": "normal:3"}, {"generations": 5}])
 def test_a_folder_of_another_loop_is_refused_in_one_line(fields: dict[str, Any], tmp_path: Path) -> None:
     next(run_loop(config(), folder=tmp_path / "loop"))
-    with pytest.raises(InputError, match="holds another loop .*--overwrite") as raised:
+    with pytest.raises(InputError, match=r"holds another loop .*--overwrite") as raised:
         next(run_loop(config(**fields), folder=tmp_path / "loop"))
     assert "\n" not in str(raised.value)
 

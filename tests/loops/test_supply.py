@@ -20,11 +20,11 @@ def formula(spec: str) -> Population:
     return found
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1 / 3, 0.7, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.29, 1 / 3, 0.7, 1.0])
 def test_every_beginning_of_a_draw_holds_its_share_of_contaminants(share: float) -> None:
     which = is_contaminant(3000, share)
     np.testing.assert_allclose(np.cumsum(which), np.arange(1, 3001) * share, atol=1)
-    assert which.sum() == int(3000 * share + 1e-6)
+    assert which[:100].sum() == int(100 * share + 1e-6)
 
 
 @pytest.mark.parametrize("fresh", [True, False])

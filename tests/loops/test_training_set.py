@@ -76,9 +76,7 @@ def test_replace_holds_what_the_last_generation_sampled_alone() -> None:
 def test_augment_holds_the_same_real_items_every_generation() -> None:
     loop, supply = config("augment", n_real=4), Counting()
     fixed = real_set(supply, loop, STREAMS)
-    sets = [
-        later_set(t, fixed, [batch(t - 1, t)], supply=supply, config=loop, streams=STREAMS) for t in (2, 3)
-    ]
+    sets = [later_set(t, fixed, [batch(t - 1, t)], supply=supply, config=loop, streams=STREAMS) for t in (2, 3)]
     np.testing.assert_array_equal(sets[0].samples.values[:, :4], fixed.values[:, :4])
     assert sets[0].real_digest == sets[1].real_digest
     assert origins(sets[1]) == [0] * 4 + [2] * 5
@@ -87,9 +85,7 @@ def test_augment_holds_the_same_real_items_every_generation() -> None:
 def test_fresh_holds_other_real_items_every_generation() -> None:
     loop, supply = config("fresh", n_real=4), Counting()
     fixed = real_set(supply, loop, STREAMS)
-    sets = [
-        later_set(t, fixed, [batch(t - 1, t)], supply=supply, config=loop, streams=STREAMS) for t in (2, 3)
-    ]
+    sets = [later_set(t, fixed, [batch(t - 1, t)], supply=supply, config=loop, streams=STREAMS) for t in (2, 3)]
     real = [fixed.values, *(s.samples.values[:, :4] for s in sets)]
     assert len(np.unique(np.concatenate([r.ravel() for r in real]))) == sum(r.size for r in real)
     assert sets[0].real_digest != sets[1].real_digest

@@ -12,7 +12,7 @@ def test_the_workflows_of_the_contract_are_there() -> None:
 
 
 def test_an_unknown_workflow_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'recycle'.*replace, augment"):
+    with pytest.raises(InputError, match=r"'recycle'.*replace, augment"):
         workflow_named("recycle")
 
 
