@@ -12,6 +12,9 @@ from loops.workflows import workflow_named
 __all__ = ["LoopConfig", "config_from"]
 
 _DEFAULT_ITEMS = 1000
+_POSITIVE = (
+    "generations", "memory", "chains", "threads", "candidates", "n_measure", "measured_chains", "budget", "limit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,7 @@ class LoopConfig:
             _check_name(name, getattr(self, name), may_miss=name not in ("family", "workflow", "device"))
         workflow_named(self.workflow)
         _check_share("bias", self.bias, top=1.0)
-        counts = (
-            "generations",
-            "memory",
-            "chains",
-            "threads",
-            "candidates",
-            "n_measure",
-            "measured_chains",
-            "budget",
-            "limit",
-        )
-        for name in counts:
+        for name in _POSITIVE:
             _check_whole(name, getattr(self, name), least=1)
         for name in ("n_real", "n_synthetic"):
             _check_whole(name, getattr(self, name), least=0)
@@ -75,6 +67,10 @@ class LoopConfig:
             raise InputError(f"mixing is {self.mixing!r}, expected fixed or binomial")
         if self.mixing == "binomial" and self.workflow != "fresh":
             raise InputError(f"binomial mixing was asked of the workflow {self.workflow}, only fresh has it")
+        if self.memory > 1 and workflow_named(self.workflow).synthetic == "pool":
+            raise InputError(
+                f"a memory of {self.memory} was asked of the workflow {self.workflow}, which forgets nothing"
+            )
         if self.contamination > 0 and self.contaminant is None:
             raise InputError("a contamination was given and nothing to contaminate with: name a --contaminant")
         _check_settings(self.settings)
@@ -88,6 +84,8 @@ class LoopConfig:
         real = workflow_named(self.workflow).real
         selects = workflow_named(self.workflow).selection != "none"
         n_real = 0 if real == "none" or (selects and self.n_real is None) else self.n_real
+        if self.generations > 1 and n_real == 0 and self.n_synthetic == 0:
+            raise InputError(f"{self.workflow} without any items has nothing to train on: give n_real or n_synthetic")
         return dataclasses.replace(
             self,
             n_initial=plain,

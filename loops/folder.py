@@ -88,8 +88,10 @@ class LoopFolder:
 
     def _clear(self) -> None:
         """All but `loop.json`, which is replaced last: a folder that was half cleared can be cleared again."""
-        for file in [*(self.path / "generations").glob("[0-9]*.json"), *(self.path / "generations").glob("[0-9]*.npz")]:
-            file.unlink()
+        derived = [self.path / name for name in ("result.json", "generations.parquet", "chains.parquet")]
+        kept = self.path / "generations"
+        for file in [*derived, *kept.glob("[0-9]*.json"), *kept.glob("[0-9]*.npz")]:
+            file.unlink(missing_ok=True)
 
 
 def read_loop(path: Path) -> dict[str, Any]:

@@ -46,4 +46,5 @@ class Generation:
 
 def _estimate(measure: Measure) -> dict[str, float | int | None]:
     fields = measure.as_json()
-    return {"estimate": fields["value"], "low": fields["low"], "high": fields["high"], "n": fields["n"]}
+    reason = {} if "reason" not in fields else {"reason": fields["reason"]}
+    return {"estimate": fields["value"], "low": fields["low"], "high": fields["high"], "n": fields["n"], **reason}

@@ -1,4 +1,4 @@
-"""Image arrays in `.npz`: `images` (or `arr_0`), n × height × width, perhaps with a last axis of channels, and `labels`."""
+"""Image arrays in `.npz`: `images` (or `arr_0`), n × height × width, perhaps × channels, and `labels`."""
 
 import zipfile
 from pathlib import Path

@@ -136,9 +136,11 @@ def over_chains(values: np.ndarray, *, level: float = 0.95) -> Measure:
     found = values[~np.isnan(values)]
     n = len(found)
     if n == 0:
-        return Measure(math.nan, reason="no chain has a value")
+        return Measure(math.nan, reason="it cannot be had in any chain")
     mean = float(found.mean())
-    if n == 1 or not math.isfinite(mean):
+    if not math.isfinite(mean):
+        return Measure(mean, n=n, reason="it is infinite in some chains")
+    if n == 1:
         return Measure(mean, n=n)
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * found.std(ddof=1) / math.sqrt(n))
     return Measure(mean, mean - half, mean + half, n)

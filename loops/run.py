@@ -10,7 +10,7 @@ import numpy as np
 
 from auditor.intervals import Measure
 from indexes.device import compute_threads
-from indexes.errors import ArtifactError
+from indexes.errors import ArtifactError, InputError
 from loops.chains import Chains, fit_chains, streams_of
 from loops.config import LoopConfig
 from loops.data import World, open_world
@@ -19,6 +19,7 @@ from loops.generation import Generation
 from loops.measure import Gauge, gauge_for, over_chains
 from loops.models import make_family
 from loops.models.protocol import Family
+from loops.records import Samples
 from loops.selection import draw_selected
 from loops.streams import Purpose, Streams
 from loops.training_set import Batch, TrainingSet, batch_sizes, initial_set, later_set, real_set
@@ -42,8 +43,9 @@ class Loop:
         n_measure = self.config.n_measure
         assert n_measure is not None
         self.gauge: Gauge
-        self.real: dict[str, Measure]  # what real samples of the same size measure
-        self.gauge, self.real = gauge_for(world.clean, n=n_measure, rng=self.streams.rng(Purpose.measuring, 0))
+        self.real: dict[str, Measure]  # what real samples of the same size measure, where models are sampled too
+        self.gauge, readings = gauge_for(world.clean, n=n_measure, rng=self.streams.rng(Purpose.measuring, 0))
+        self.real = {name: reading for name, reading in readings.items() if name not in self._exact_names()}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -108,6 +110,8 @@ class Loop:
         assert n is not None
         rngs = self._rngs(Purpose.measuring, generation)
         measured = models.first(count).sample(n, bias=self.config.bias, rngs=rngs[:count])
+        if not np.isfinite(measured.values).all():
+            raise InputError(f"what the models of generation {generation} sample is not finite: they have diverged")
         readings = [self.gauge.measure(values) for values in measured.values]
         chains = {name: _padded([r[name] for r in readings], models.count) for name in readings[0]}
         chains |= models.exact(self.world.clean.truth)
@@ -130,6 +134,14 @@ class Loop:
             training=training,
             models=models,
         )
+
+    def _exact_names(self) -> set[str]:
+        """Measures that need no samples: nothing that is read of real samples compares with them."""
+        if not self.family.vectorised:
+            return set()
+        first = Samples(self.fixed.values[:1, : self.config.n_initial])
+        models = self.fit(TrainingSet(first, np.zeros(first.n), None, ""), 1, lambda done: None)
+        return set(models.exact(self.world.clean.truth))
 
     def _rngs(self, purpose: Purpose, generation: int) -> list[np.random.Generator]:
         chains = self.config.chains

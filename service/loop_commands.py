@@ -68,7 +68,8 @@ def run(
     known = {field.name for field in dataclasses.fields(LoopConfig)}
     given = {key: value for key, value in context.params.items() if key in known and value is not None}
     fields = _fields(config)
-    settings = {**(fields.get("settings") or {}), **_settings(setting or [])}
+    written = fields.get("settings") or {}
+    settings = {**written, **_settings(setting or [])} if isinstance(written, dict) else written
     chosen = config_from({**fields, **given, "settings": settings})
     show = _Lines(quiet=quiet, table=not as_json)
     loop, generations_run = run_and_keep(

@@ -119,3 +119,9 @@ def test_the_plain_fields_survive_json() -> None:
 
 def test_every_field_is_in_the_plain_fields() -> None:
     assert set(LoopConfig().as_json()) == {field.name for field in dataclasses.fields(LoopConfig)}
+
+
+@pytest.mark.parametrize("workflow", ["accumulate", "augment-accumulate", "accumulate-subsample"])
+def test_a_memory_is_refused_where_nothing_is_forgotten(workflow: str) -> None:
+    with pytest.raises(InputError, match="forgets nothing"):
+        LoopConfig(workflow=workflow, memory=2)

@@ -157,4 +157,4 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 def test_loop_json_names_the_data_and_the_real_measures(kept: tuple[Path, list[Generation]]) -> None:
     found = json.loads((kept[0] / "loop.json").read_text())
     assert (found["data"]["name"], found["config"]["data"]) == ("grid:2", "grid:2")
-    assert found["real"]["frechet"]["value"] is not None
+    assert found["real"]["precision"]["value"] is not None

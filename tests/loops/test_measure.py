@@ -154,4 +154,4 @@ def test_a_single_chain_has_no_interval() -> None:
 
 
 def test_no_chain_at_all_is_a_stated_reason() -> None:
-    assert over_chains(np.array([np.nan])).reason == "no chain has a value"
+    assert over_chains(np.array([np.nan])).reason == "it cannot be had in any chain"
