@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -81,7 +82,7 @@ def open_data(spec: str, config: LoopConfig, *, reads: str) -> Population:
     else:
         texts, found = _read_source(spec, config)
         if reads == "tokens" and texts:
-            return _text_population(spec, texts, config)
+            return dataclasses.replace(_text_population(spec, texts, config), skipped=found.skipped)
     return _quantised(found) if reads == "tokens" else found
 
 
@@ -105,9 +106,10 @@ def _read_source(spec: str, config: LoopConfig) -> tuple[list[str], Empirical]:
             problems.append(str(error))
             continue
         if sum(len(batch.ids) for batch in batches) < 2:
-            problems.append(f"{spec} holds fewer than 2 usable items as {kind}s ({skipped} skipped)")
+            problems.append(f"{spec} holds fewer than 2 usable items as {kind}s ({skipped.total()} skipped)")
             continue
-        return _population(spec, kind, encoder, batches, config)
+        texts, found = _population(spec, kind, encoder, batches, config)
+        return texts, dataclasses.replace(found, skipped=dict(skipped))
     raise InputError(problems[0])
 
 
@@ -126,13 +128,13 @@ def _attempts(spec: str, config: LoopConfig) -> list[tuple[Kind, str]]:
     return [images, texts, vectors]
 
 
-def _encode(spec: str, kind: Kind, encoder_spec: str, config: LoopConfig) -> tuple[list[Batch], int]:
+def _encode(spec: str, kind: Kind, encoder_spec: str, config: LoopConfig) -> tuple[list[Batch], Counter[str]]:
     encoder = load_encoder(_fitting(spec, kind, encoder_spec, config), device=config.device)
-    batches, skipped = [], 0
+    batches, skipped = [], Counter[str]()
     for shard in open_source(spec, kind=kind, column=config.column).shards:
         for entry in encode_shard(shard, [encoder]):
             if isinstance(entry, Skip):
-                skipped += 1
+                skipped[entry.reason] += 1
             else:
                 batches.append(entry)
     return batches, skipped

@@ -36,6 +36,11 @@ class Distribution:
             return values
         return np.eye(len(self.truth.mean), dtype=np.float32)[np.minimum(values[:, 0], len(self.truth.mean) - 1)]
 
+    @property
+    def skipped(self) -> dict[str, int]:
+        """A formula has no items that could not be used."""
+        return {}
+
     def spell(self, values: np.ndarray) -> None:
         """No formula makes texts."""
 

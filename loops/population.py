@@ -1,7 +1,7 @@
 """The real distribution a loop starts from, and what a loop may ask of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -35,6 +35,10 @@ class Population(Supply, Protocol):
     @property
     def name(self) -> str:
         """What the user called it."""
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Items of its source that could not be used, by reason."""
 
     @property
     def digest(self) -> str:
@@ -78,6 +82,7 @@ class Empirical:
     digest: str = ""  # of the data, so that a loop is not continued on others
     seed: int = 0  # of the sample against which typicality is judged
     label_names: tuple[str, ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)  # items of the source that could not be used, by reason
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or len(self.values) < 2 or self.values.shape[1] != self.space.width:

@@ -51,11 +51,11 @@ class Loop:
     def identity(self) -> dict[str, Any]:
         """What must agree for generations on disk to be this loop's."""
         real = {name: measure.as_json() for name, measure in self.real.items()}
-        space = self.world.clean.space
+        clean, space = self.world.clean, self.world.clean.space
         return {
             "schema": "madaudit/loop/1",
             "config": self.config.as_json(),
-            "data": {"name": self.world.clean.name, "digest": self.world.clean.digest},
+            "data": {"name": clean.name, "digest": clean.digest, "skipped": dict(clean.skipped)},
             "space": {
                 "width": space.width,
                 "image": space.image and list(space.image),

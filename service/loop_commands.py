@@ -73,7 +73,7 @@ def run(
     chosen = config_from({**fields, **given, "settings": settings})
     show = _Lines(quiet=quiet, table=not as_json)
     loop, generations_run = run_and_keep(
-        chosen, out=out, overwrite=overwrite, report=show.progress, each=show.generation
+        chosen, out=out, overwrite=overwrite, report=show.progress, each=show.generation, say=show.say
     )
     document = finish_run(loop, generations_run, out=out, effective_size=effective_size, say=show.say)
     if as_json:

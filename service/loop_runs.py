@@ -25,9 +25,12 @@ def run_and_keep(
     overwrite: bool = False,
     report: Callable[[int, int, int], None] = lambda generation, chains, total: None,
     each: Callable[[Generation, int], None] = lambda record, last: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Loop, list[Generation]]:
     """The loop and its generations, each shown to `each` as it is done and then kept without its training data."""
     loop = prepare_loop(dataclasses.replace(config, device=resolve_device(config.device)))
+    if skipped := loop.world.clean.skipped:
+        say(f"skipped of {loop.config.data}: {', '.join(f'{count} × {reason}' for reason, count in skipped.items())}")
     total, found = loop.config.chains or 1, []
     for record in run_loop(loop, folder=out, overwrite=overwrite, report=lambda t, chains: report(t, chains, total)):
         each(record, loop.config.generations)

@@ -219,3 +219,13 @@ def test_a_loop_over_texts_shows_texts(tmp_path: Path, make: SimpleNamespace) ->
     texts = next(run_loop(config)).texts
     assert texts is not None
     assert len(texts) == 20
+
+
+def test_items_that_cannot_be_used_are_counted_by_reason(tmp_path: Path, make: SimpleNamespace) -> None:
+    rng = np.random.default_rng(0)
+    make.write_images(tmp_path / "images", make.real_images(12, rng))
+    (tmp_path / "images" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    (tmp_path / "images" / "empty.png").write_bytes(b"")
+    found = open_data(str(tmp_path / "images"), LoopConfig(), reads="vectors")
+    assert found.size == 12
+    assert sum(found.skipped.values()) == 2
