@@ -47,7 +47,7 @@ def main() -> None:
         print(f"{'killed after':>12} {'generations done':>17} {'table':>10}")
         good, killed = 0, 0
         for number in range(options.instants):
-            out, instant_s = folder / f"out{number}", chance.uniform(0.1 * whole_s, whole_s)
+            out, instant_s = folder / f"out{number}", chance.uniform(0.2 * whole_s, 0.9 * whole_s)
             process = _sweep(config, out, options.workers)
             time.sleep(instant_s)
             process.kill()

@@ -84,6 +84,10 @@ class LoopConfig:
         real = workflow_named(self.workflow).real
         selects = workflow_named(self.workflow).selection != "none"
         n_real = 0 if real == "none" or (selects and self.n_real is None) else self.n_real
+        if self.contamination and plain * self.contamination < 1:
+            raise InputError(f"a contamination of {self.contamination} puts no item into {plain}: give more items")
+        if self.workflow == "weighted" and (n_real == 0 or self.n_synthetic == 0):
+            raise InputError("a weighted loss needs real and synthetic items: give n_real and n_synthetic")
         if self.generations > 1 and n_real == 0 and self.n_synthetic == 0:
             raise InputError(f"{self.workflow} without any items has nothing to train on: give n_real or n_synthetic")
         return dataclasses.replace(
@@ -93,7 +97,7 @@ class LoopConfig:
             n_synthetic=plain if self.n_synthetic is None else self.n_synthetic,
             budget=self.budget or plain,
             chains=self.chains or (max(1, min(100, 6400 // width)) if vectorised else 1),
-            n_measure=self.n_measure or _least(size, _DEFAULT_ITEMS),
+            n_measure=self.n_measure or (_DEFAULT_ITEMS if size is None else max(1, min(size // 2, _DEFAULT_ITEMS))),
         )
 
     def as_json(self) -> dict[str, Any]:

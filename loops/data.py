@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -17,12 +18,12 @@ from loops.config import LoopConfig
 from loops.distributions import distribution_named
 from loops.image_arrays import read_image_array
 from loops.models import FAMILIES, make_family
-from loops.models.catalogue import plain_name
+from loops.models.catalogue import file_digest, plain_name
 from loops.models.protocol import Family
 from loops.population import Empirical, Population, Supply
 from loops.records import Space
 from loops.streams import Purpose, Streams
-from loops.supply import Contaminated, clustered, sampled
+from loops.supply import Contaminated, Sampled, clustered, sampled
 from loops.tokens import GridCodec, TextCodec
 
 __all__ = ["World", "default_data", "digits", "open_data", "open_world"]
@@ -43,6 +44,7 @@ class World:
 
     drawn: Supply
     clean: Population
+    digests: Mapping[str, str]  # of what else the loop depends on: a contaminant's items, a family's file
 
 
 def default_data(family: str) -> str:
@@ -54,15 +56,18 @@ def open_world(config: LoopConfig, family: Family) -> World:
     """The data of a loop as its family reads them; raises InputError for data that it cannot read."""
     clean = open_data(config.data or default_data(config.family), config, reads=family.reads)
     drawn: Supply = clean
+    digests = {"family": file_digest(config.family)}
     if config.contamination and config.contaminant is not None:
-        drawn = Contaminated(clean, _contaminant(config.contaminant, config, family, clean), config.contamination)
+        contaminant = _contaminant(config.contaminant, config, family, clean)
+        digests["contaminant"] = contaminant.digest
+        drawn = Contaminated(clean, contaminant, config.contamination)
     if family.conditional:
         drawn = clustered(drawn, clean, rng=Streams(config.seed).rng(Purpose.labels, 0))
-    return World(drawn, clean)
+    return World(drawn, clean, {name: digest for name, digest in digests.items() if digest})
 
 
-def open_data(spec: str, config: LoopConfig, *, reads: str) -> Population:
-    """A formula, `digits`, or a source, as vectors or as tokens."""
+def open_data(spec: str, config: LoopConfig, *, reads: str, like: Population | None = None) -> Population:
+    """A formula, `digits`, or a source, as vectors or as tokens, in the same code as those of `like` if given."""
     formula = distribution_named(spec)
     if formula is not None:
         if (reads == "tokens") != bool(formula.space.vocabulary):
@@ -78,12 +83,18 @@ def open_data(spec: str, config: LoopConfig, *, reads: str) -> Population:
         found = dataclasses.replace(found, values=values, labels=labels)
     elif arrays is not None:
         values, labels, space = arrays
-        found = Empirical(spec, space, *_some(values, labels, config), digest=_digest(values))
+        found = Empirical(spec, space, *_some(values, labels, config), digest=_digest(values, labels))
     else:
         texts, found = _read_source(spec, config)
         if reads == "tokens" and texts:
-            return dataclasses.replace(_text_population(spec, texts, config), skipped=found.skipped)
-    return _quantised(found) if reads == "tokens" else found
+            return dataclasses.replace(_text_population(spec, texts, like), skipped=found.skipped)
+    return _quantised(found, like) if reads == "tokens" else found
+
+
+def _check_alike(like: Population | None, *, texts: bool) -> None:
+    codec = like.codec if isinstance(like, Empirical) else None
+    if codec is not None and isinstance(codec, TextCodec) != texts:
+        raise InputError("the data and their contaminant are of two kinds, expected two sets of texts or of numbers")
 
 
 def digits() -> Empirical:
@@ -166,7 +177,7 @@ def _population(
     if kind == "image" and encoder.startswith("pixels"):
         vectors, image = _channels_first(vectors)
         space = Space(vectors.shape[1], image=image, bounds=(0.0, 1.0), classes=len(names))
-    return texts, Empirical(spec, space, vectors, labels, digest=_digest(vectors), label_names=names)
+    return texts, Empirical(spec, space, vectors, labels, digest=_digest(vectors, labels), label_names=names)
 
 
 def _channels_first(vectors: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
@@ -191,8 +202,11 @@ def _labels_of(ids: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     return labels.astype(np.int64), tuple(str(name) for name in names)
 
 
-def _text_population(spec: str, texts: list[str], config: LoopConfig) -> Empirical:
-    codec = TextCodec.of(texts, length=_LENGTH)
+def _text_population(spec: str, texts: list[str], like: Population | None) -> Empirical:
+    """Characters as tokens, in the code of `like` if there is one; measured through `lexical`."""
+    _check_alike(like, texts=True)
+    known = like.codec if isinstance(like, Empirical) else None
+    codec = known if isinstance(known, TextCodec) else TextCodec.of(texts, length=_LENGTH)
     encoder = load_encoder("lexical")
     values = codec.encode(texts)
 
@@ -200,29 +214,39 @@ def _text_population(spec: str, texts: list[str], config: LoopConfig) -> Empiric
         return encoder([text or " " for text in codec.decode(tokens)])
 
     space = Space(values.shape[1], vocabulary=codec.size)
-    return Empirical(spec, space, values, embedding=embed, spelling=codec.decode, digest=_digest(values))
+    return Empirical(spec, space, values, None, embed, codec.decode, digest=_digest(values), codec=codec)
 
 
-def _quantised(found: Empirical) -> Empirical:
-    """Each column of vectors as one of 17 tokens; measured in the units of the data."""
-    codec = GridCodec.of(found.values, levels=_LEVELS, bounds=found.space.bounds)
+def _quantised(found: Empirical, like: Population | None) -> Empirical:
+    """Each column of vectors as one of 17 tokens, in the code of `like` if there is one; measured in its own units."""
+    _check_alike(like, texts=False)
+    known = like.codec if isinstance(like, Empirical) else None
+    codec = (
+        known if isinstance(known, GridCodec) else GridCodec.of(found.values, levels=_LEVELS, bounds=found.space.bounds)
+    )
     tokens = codec.encode(found.values)
     space = dataclasses.replace(found.space, vocabulary=codec.levels)
-    return dataclasses.replace(found, space=space, values=tokens, embedding=codec.decode, digest=_digest(tokens))
+    digest = _digest(tokens, found.labels)
+    return dataclasses.replace(found, space=space, values=tokens, embedding=codec.decode, digest=digest, codec=codec)
 
 
-def _contaminant(name: str, config: LoopConfig, family: Family, clean: Population) -> Supply:
+def _contaminant(name: str, config: LoopConfig, family: Family, clean: Population) -> Population | Sampled:
     """A family, which is fitted to clean data, or a formula or source."""
     if plain_name(name) not in FAMILIES and ".py:" not in name:
-        return open_data(name, config, reads=family.reads)
+        coded = family.reads == "tokens" and clean.size is not None
+        return open_data(name, config, reads=family.reads, like=clean if coded else None)
     other = make_family(name, device=config.device)
     if other.reads != family.reads:
         raise InputError(f"the contaminant {name} reads {other.reads}, the family {config.family} {family.reads}")
-    return sampled(other, clean, rng=Streams(config.seed).rng(Purpose.contaminant, 0))
+    made = sampled(other, clean, rng=Streams(config.seed).rng(Purpose.contaminant, 0))
+    return dataclasses.replace(made, digest=file_digest(name))
 
 
-def _digest(values: np.ndarray) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(values), digest_size=16).hexdigest()
+def _digest(values: np.ndarray, labels: np.ndarray | None = None) -> str:
+    made = hashlib.blake2b(np.ascontiguousarray(values), digest_size=16)
+    if labels is not None:
+        made.update(np.ascontiguousarray(labels))
+    return made.hexdigest()
 
 
 def _kept(n: int, config: LoopConfig) -> np.ndarray:

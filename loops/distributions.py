@@ -179,8 +179,11 @@ def _linear(name: str, number: float) -> Distribution:
     )
 
 
+_MOST = 1_000_000
+
+
 def _count(name: str, number: float) -> int:
-    if number < 1 or number != int(number):
+    if not 1 <= number <= _MOST or number != int(number):
         raise InputError(f"got {name}, expected a positive whole number after the colon")
     return int(number)
 

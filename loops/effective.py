@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from sklearn.isotonic import IsotonicRegression
 
 from auditor.intervals import Measure
 from loops.config import LoopConfig
@@ -34,7 +35,7 @@ def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOn
     sizes = sorted({round(around * f) for f in _FACTORS if 2 <= round(around * f) <= largest})
     distances = []
     for size in sizes:
-        alone = dataclasses.replace(config, n_initial=size, n_real=0, n_synthetic=0, generations=1, workflow="replace",
+        alone = dataclasses.replace(config, n_initial=size, n_real=0, n_synthetic=0, generations=1, workflow="fresh",
                                     mixing="fixed", budget=None)  # fmt: skip
         record = next(iter(run_loop(alone, folder=None if folder is None else folder / str(size), overwrite=True)))
         distances.append(record.measures["frechet"].value)
@@ -44,10 +45,12 @@ def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOn
 def effective_ratio(record: Generation, curve: RealOnly, n_real: int) -> Measure:
     """n_e / n_r with the interval that follows from the distance's own; not determined outside the curve.
 
-    n_e is read off the curve, made to fall (Alemohammad et al. 2024: synthetic items are admissible if n_e ≥ n_r).
+    n_e is read off the curve, made to fall by isotonic regression; the curve's own error is not in the interval
+    (Alemohammad et al. 2024: synthetic items are admissible if n_e ≥ n_r).
     """
     frechet = record.measures["frechet"]
-    falling = np.minimum.accumulate(curve.distances)
+    logs = IsotonicRegression(increasing=False).fit_transform(np.log(curve.sizes), np.log(curve.distances))
+    falling = np.exp(logs)
     value, high, low = (_read_off(d, curve.sizes, falling) / n_real for d in (frechet.value, frechet.low, frechet.high))
     if math.isnan(value):
         return Measure(math.nan, reason=f"the distance {frechet.value:.4g} lies outside what real items alone gave")
@@ -56,7 +59,8 @@ def effective_ratio(record: Generation, curve: RealOnly, n_real: int) -> Measure
 
 def _read_off(distance: float, sizes: np.ndarray, falling: np.ndarray) -> float:
     """Log–log interpolation; nan outside."""
-    if not falling[-1] <= distance <= falling[0] or distance <= 0:
+    rounding = 1e-9
+    if not falling[-1] * (1 - rounding) <= distance <= falling[0] * (1 + rounding) or distance <= 0:
         return math.nan
     keep = np.append(True, np.diff(falling) < 0)
     return float(np.exp(np.interp(-np.log(distance), -np.log(falling[keep]), np.log(sizes[keep]))))

@@ -33,13 +33,13 @@ class LoopFolder:
         mark = self.path / "loop.json"
         if mark.exists():
             found, expected = _read_json(mark), json.loads(json.dumps(identity))
-            if found == expected:
+            if all(found.get(key) == expected[key] for key in expected if key != "real"):  # figures, which may round
                 return
             if not overwrite:
                 changed = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
                 raise InputError(
                     f"{self.path} holds another loop (it differs in {', '.join(changed)}): choose another --out, or "
-                    "--overwrite to discard it"
+                    "discard it (--overwrite of loop run, or delete the folder)"
                 )
             self._clear()
         elif self.path.exists() and any(not file.name.startswith(_UNFINISHED) for file in self.path.iterdir()):

@@ -1,6 +1,7 @@
 """Loops read back from disk, and those that differ in their seed alone taken together."""
 
 import dataclasses
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,9 @@ def find_runs(folder: Path) -> list[Run]:
         paths += inner
         if depth < _DEPTH:
             level = [child for path in level if path not in inner and path.is_dir() for child in sorted(path.iterdir())]
+    if (folder / "sweep.json").is_file():
+        planned = {entry["key"] for entry in json.loads((folder / "sweep.json").read_text(encoding="utf-8"))}
+        paths = [path for path in paths if path.name in planned]  # other sweeps may have left theirs
     if not paths:
         raise InputError(f"{folder} holds no loop: expected loop.json, there or up to {_DEPTH} folders below")
     short = [path.resolve().name for path in paths]
@@ -187,7 +191,8 @@ def effective_share(group: Group, groups: list[Group]) -> float:
     for other in groups:
         if _is_alike(other, group):
             config = other.longest.config
-            alone.setdefault(config.n_initial or 0, []).append(other.measure("frechet", 1).value)
+            if config.workflow == "fresh" or not run.digest:  # from data, others draw without replacement
+                alone.setdefault(config.n_initial or 0, []).append(other.measure("frechet", 1).value)
             if config.workflow == "fresh" and config.n_synthetic == 0:
                 later = [other.measure("frechet", int(t)).value for t in other.generations[1:]]
                 alone.setdefault(config.n_real or 0, []).extend(later)

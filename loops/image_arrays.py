@@ -33,12 +33,15 @@ def read_image_array(path: str) -> tuple[np.ndarray, np.ndarray | None, Space] |
     if not (np.issubdtype(images.dtype, np.integer) or np.issubdtype(images.dtype, np.floating)):
         raise InputError(f"{path} holds images of type {images.dtype}, expected numbers")
     images = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images[:, None]
-    whole = np.issubdtype(images.dtype, np.integer)
-    bounds = (0.0, float(np.iinfo(images.dtype).max)) if whole else (float(images.min()), float(images.max()))
+    depth = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(images.dtype)
+    bounds = (float(images.min()), float(images.max())) if depth is None else (0.0, depth)
+    if bounds[0] == bounds[1]:
+        raise InputError(f"{path} holds images of one value, {bounds[0]:g}: expected pictures of something")
     values = np.ascontiguousarray(images.reshape(len(images), -1), dtype=np.float32)
     classes = 0
     if labels is not None:
         if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
             raise InputError(f"{path} holds labels of shape {labels.shape}, expected {len(images)} integers ≥ 0")
-        labels, classes = labels.astype(np.int64), int(labels.max()) + 1
+        names, labels = np.unique(labels, return_inverse=True)
+        labels, classes = labels.astype(np.int64), len(names)
     return values, labels, Space(values.shape[1], image=images.shape[1:], bounds=bounds, classes=classes)

@@ -87,11 +87,11 @@ class Gauge:
         return np.bincount(assigned, minlength=len(self.modes.shares)) / len(assigned)
 
     def _log_determinant(self, covariance: np.ndarray) -> float:
-        """Within the span of the real data; nan where a direction of it is lost."""
+        """Within the span of the real data; −∞ where a direction of it is lost."""
         if self.basis.shape[1] == 0:
             return math.nan
         values = np.linalg.eigvalsh(self.basis.T @ covariance @ self.basis)
-        return float(np.log(values).sum()) if values[0] > 1e-12 * values[-1] else math.nan
+        return float(np.log(values).sum()) if values[0] > 1e-12 * values[-1] else -math.inf
 
     def _of_modes(self, vectors: np.ndarray, modes: Modes) -> dict[str, float]:
         assigned = modes.assign(vectors)
@@ -109,12 +109,13 @@ def gauge_for(
 ) -> tuple[Gauge, dict[str, Measure]]:
     """A gauge with a real sample of n items, and what it reads of other real samples of n items.
 
-    From data these are drawn without replacement, and overlap where the data are fewer than 2 n.
+    Of a formula these are eight; data hold one that shares no item with the gauge's own, if they hold 2 n items.
     """
     if n <= k:
         raise InputError(f"measuring on {n} samples was asked for, expected more than {k}")
-    size = population.size
-    repeats = 8
+    size, formulas = population.size, 8
+    if size is not None and size < n:
+        raise InputError(f"{population.name} holds {size} items, too few for {n} to measure with")
     drawn = population.draw(n if size is None else min(size, 2 * n), chains=1, fresh=False, rng=rng).chain(0)
     real = drawn.take(slice(n))
     vectors = np.ascontiguousarray(population.embed(real.values), dtype=np.float32)
@@ -123,12 +124,15 @@ def gauge_for(
         population, real.values, vectors, neighbour_radii(vectors, k), _as_moments(truth), _span(truth.covariance),
         modes_of(population, vectors, real.labels), k,
     )  # fmt: skip
-    other = [population.draw(n, chains=1, fresh=False, rng=rng).values[0] for _ in range(repeats)]
-    if size is not None and drawn.n == 2 * n:
-        other = [drawn.values[n:]]
-    readings = [gauge.measure(values) for values in other]
-    baseline = {name: over_chains(np.array([reading[name] for reading in readings])) for name in readings[0]}
-    return gauge, baseline
+    if size is None:
+        others = [population.draw(n, chains=1, fresh=True, rng=rng).values[0] for _ in range(formulas)]
+    else:
+        others = [drawn.values[n:] if drawn.n == 2 * n else real.values]
+    readings = [gauge.measure(values) for values in others]
+    if drawn.n < 2 * n and size is not None:
+        reason = f"the data hold {size} items, fewer than two samples of {n}"
+        return gauge, {name: Measure(math.nan, reason=reason) for name in readings[0]}
+    return gauge, {name: over_chains(np.array([reading[name] for reading in readings])) for name in readings[0]}
 
 
 def over_chains(values: np.ndarray, *, level: float = 0.95) -> Measure:

@@ -11,6 +11,7 @@ from auditor.moments import moments_of
 from indexes.errors import InputError
 from indexes.search import knn
 from loops.records import Samples, Space, Truth
+from loops.tokens import GridCodec, TextCodec
 
 __all__ = ["Empirical", "Population", "Supply"]
 
@@ -81,6 +82,7 @@ class Empirical:
     spelling: Callable[[np.ndarray], list[str]] | None = None  # for items that are texts
     digest: str = ""  # of the data, so that a loop is not continued on others
     seed: int = 0  # of the sample against which typicality is judged
+    codec: TextCodec | GridCodec | None = None  # that made tokens of the items
     label_names: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)  # items of the source that could not be used, by reason
 

@@ -57,6 +57,11 @@ class Samples:
         """The items at `rows`, the same in every chain."""
         return Samples(self.values[..., rows, :], None if self.labels is None else self.labels[..., rows])
 
+    def pick(self, rows: np.ndarray) -> "Samples":
+        """Other items for every chain, at rows (chains, m)."""
+        labels = None if self.labels is None else np.take_along_axis(self.labels, rows, axis=1)
+        return Samples(np.take_along_axis(self.values, rows[:, :, None], axis=1), labels)
+
     def chain(self, index: int) -> "Samples":
         """One chain of many."""
         return Samples(self.values[index], None if self.labels is None else self.labels[index])

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from loops.workflows import workflow_named
 
 __all__ = ["Loop", "prepare_loop", "run_loop"]
 
+_TYPICAL = 0.1  # a sample is good if it is at least as typical as all but this share of the real items
 _SHEET = 64  # samples kept of every generation to look at
 
 
@@ -56,6 +57,7 @@ class Loop:
             "schema": "madaudit/loop/1",
             "config": self.config.as_json(),
             "data": {"name": clean.name, "digest": clean.digest, "skipped": dict(clean.skipped)},
+            "sources": dict(self.world.digests),
             "space": {
                 "width": space.width,
                 "image": space.image and list(space.image),
@@ -96,7 +98,8 @@ class Loop:
             config=self.config,
             clean=self.world.clean,
             rngs=self._rngs(Purpose.synthetic, generation),
-            selecting=self.streams.rng(Purpose.selection, -generation % 2**32),
+            floor=self._floor,
+            selecting=self.streams.rng(Purpose.verifying, generation),
         )
         ends = np.cumsum([0, *sizes.values()])
         return [
@@ -134,6 +137,11 @@ class Loop:
             training=training,
             models=models,
         )
+
+    @cached_property
+    def _floor(self) -> float:
+        """The typicality at and above which a verifier should let a sample pass."""
+        return self.world.clean.typical_floor(_TYPICAL, rng=self.streams.rng(Purpose.verifying, 0))
 
     def _exact_names(self) -> set[str]:
         """Measures that need no samples: nothing that is read of real samples compares with them."""
@@ -190,11 +198,12 @@ def run_loop(
         if keeps_real and generation > 1:
             kept_digest = kept_digest or training.real_digest
             if training.real_digest != kept_digest:
-                raise AssertionError(f"the real items of generation {generation} changed: they must stay fixed")
+                raise ArtifactError(f"the real items of generation {generation} are not those of the one before")
         batches = [batch for batch in batches if batch.use is None or batch.use > generation] + new
         if store is not None:
             store.save(record, new)
         yield record
+        del training, models, record  # before the next training set is made
 
 
 def _complete(batches: list[Batch], done: int, config: LoopConfig, store: LoopFolder) -> list[Batch]:

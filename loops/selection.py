@@ -11,7 +11,6 @@ from loops.workflows import workflow_named
 
 __all__ = ["best_of", "draw_selected", "verified"]
 
-_TYPICAL = 0.1  # a sample is good if it is at least as typical as all but this share of the real items
 _ROUNDS = 100  # of n samples each, after which a verifier that passes too little is given up
 
 
@@ -22,6 +21,7 @@ def draw_selected(
     config: LoopConfig,
     clean: Population,
     rngs: list[np.random.Generator],
+    floor: float,
     selecting: np.random.Generator,
 ) -> Samples:
     """n synthetic items of every chain, selected as the workflow says."""
@@ -30,7 +30,7 @@ def draw_selected(
         candidates = models.sample(n * config.candidates, bias=config.bias, rngs=rngs)
         return best_of(candidates, _typicality(candidates.values, clean), group=config.candidates)
     if selection == "verified":
-        return verified(models, n, config=config, clean=clean, rngs=rngs, selecting=selecting)
+        return verified(models, n, config=config, clean=clean, rngs=rngs, floor=floor, selecting=selecting)
     return models.sample(n, bias=config.bias, rngs=rngs)
 
 
@@ -38,7 +38,7 @@ def best_of(candidates: Samples, reward: np.ndarray, *, group: int) -> Samples:
     """Of every `group` consecutive candidates the one of highest reward (chains, n·group)."""
     chains, total = reward.shape
     winner = reward.reshape(chains, -1, group).argmax(2) + group * np.arange(total // group)
-    return _rows(candidates, winner)
+    return candidates.pick(winner)
 
 
 def verified(
@@ -48,14 +48,14 @@ def verified(
     config: LoopConfig,
     clean: Population,
     rngs: list[np.random.Generator],
+    floor: float,
     selecting: np.random.Generator,
 ) -> Samples:
     """The first n samples of every chain that the verifier lets pass.
 
-    Good samples, as typical of the real data as all but a tenth of them, pass with probability 1 − e, bad ones with
+    Good samples, at least as typical of the real data as `floor`, pass with probability 1 − e, bad ones with
     probability e (after Feng et al. 2024). Raises InputError if the verifier passes less than 1 % of a chain's samples.
     """
-    floor = clean.typical_floor(_TYPICAL, rng=selecting)
     kept: list[list[Samples]] = [[] for _ in range(models.count)]
     missing = np.full(models.count, n)
     for _ in range(_ROUNDS):
@@ -77,12 +77,6 @@ def verified(
 def _typicality(values: np.ndarray, clean: Population) -> np.ndarray:
     chains, n, width = values.shape
     return clean.typicality(values.reshape(chains * n, width)).reshape(chains, n)
-
-
-def _rows(samples: Samples, rows: np.ndarray) -> Samples:
-    """Other rows for every chain, (chains, n)."""
-    labels = None if samples.labels is None else np.take_along_axis(samples.labels, rows, axis=1)
-    return Samples(np.take_along_axis(samples.values, rows[:, :, None], axis=1), labels)
 
 
 def _stack(kept: list[list[Samples]]) -> Samples:

@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     contaminant = 5
     labels = 6
     limit = 7
+    verifying = 8
 
 
 @dataclass(frozen=True, slots=True)

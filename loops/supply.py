@@ -27,6 +27,8 @@ class Contaminated:
         found, expected = self.contaminant.space, self.clean.space
         if (found.width, found.vocabulary) != (expected.width, expected.vocabulary):
             raise InputError(f"the contaminant's items have width {found.width}, the real ones {expected.width}")
+        if found.bounds and expected.bounds and found.bounds != expected.bounds:
+            raise InputError(f"the contaminant's values lie in {found.bounds}, the real ones in {expected.bounds}")
 
     @property
     def space(self) -> Space:
@@ -62,6 +64,7 @@ class Sampled:
     model: Model
     space: Space
     is_vectorised: bool
+    digest: str = ""  # of the file that holds the family, if it is one of the user's own
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
         """Independent samples, `fresh` or not."""

@@ -1,5 +1,6 @@
 """A grid of loops, each in a folder of its own named by its configuration, and one table of all their generations."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -10,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from indexes.device import resolve_device
 from indexes.errors import AuditError, InputError
 from indexes.store import write_atomic
 from loops.config import LoopConfig, config_from
+from loops.data import default_data
 from loops.folder import generation_rows, read_generations, read_loop, write_table
 from loops.models import make_family
+from loops.models.catalogue import plain_name
 from loops.run import run_loop
 
 __all__ = ["Planned", "plan_sweep", "run_sweep"]
@@ -49,6 +53,12 @@ def plan_sweep(document: Any) -> list[Planned]:
     for changes in runs:
         for values in itertools.product(*grid.values()):
             config = _config({**base, **changes, **dict(zip(grid, values, strict=True))})
+            config = dataclasses.replace(
+                config,
+                family=plain_name(config.family),
+                data=config.data or default_data(config.family),
+                device=resolve_device(config.device),
+            )
             make_family(config.family, config.settings)  # an unknown setting is an error before anything is run
             key = hashlib.blake2b(json.dumps(config.as_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
             planned.setdefault(key, Planned(key, config))

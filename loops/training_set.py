@@ -45,10 +45,13 @@ class TrainingSet:
 
 
 def real_set(supply: Supply, config: LoopConfig, streams: Streams) -> Samples:
-    """The real items that stay fixed: drawn once, of generation 1 as well as of the workflows that keep real data."""
-    kept = (config.n_real or 0) if workflow_named(config.workflow).real == "fixed" else 0
-    n = max(config.n_initial or 0, kept)
-    samples = supply.draw(n, chains=config.chains or 1, fresh=False, rng=streams.rng(Purpose.real, 0))
+    """The real items that are drawn once: those of generation 1, and the fixed ones of the workflows that keep some.
+
+    A workflow that draws fresh data begins with a fresh draw too: real data alone must not seem to lose quality.
+    """
+    kind = workflow_named(config.workflow).real
+    n = max(config.n_initial or 0, (config.n_real or 0) if kind == "fixed" else 0)
+    samples = supply.draw(n, chains=config.chains or 1, fresh=kind == "fresh", rng=streams.rng(Purpose.real, 0))
     samples.values.setflags(write=False)
     return samples
 
@@ -83,10 +86,10 @@ def later_set(
     selecting = streams.rng(Purpose.selection, generation)
     if workflow.subsampled:
         rows = _subsets(samples, config.budget or n_real, selecting)
-        return TrainingSet(_rows(samples, rows), origins[rows], None, digest)
+        return TrainingSet(samples.pick(rows), origins[rows], None, digest)
     if config.mixing == "binomial" and real is not None:
         rows = _binomial_rows(samples, n_real, config, selecting)
-        return TrainingSet(_rows(samples, rows), origins[rows], None, digest)
+        return TrainingSet(samples.pick(rows), origins[rows], None, digest)
     weights = _weights(n_real, samples.n, config.real_weight) if workflow.weighted else None
     return TrainingSet(samples, origins, weights, digest)
 
@@ -152,13 +155,9 @@ def _binomial_rows(samples: Samples, n_real: int, config: LoopConfig, rng: np.ra
     return np.where(is_synthetic, n_real + np.arange(n), np.arange(n))
 
 
-def _rows(samples: Samples, rows: np.ndarray) -> Samples:
-    labels = None if samples.labels is None else np.take_along_axis(samples.labels, rows, axis=1)
-    return Samples(np.take_along_axis(samples.values, rows[:, :, None], axis=1), labels)
-
-
 def _digest(samples: Samples | None) -> str:
     made = hashlib.blake2b(digest_size=16)
-    if samples is not None:
-        made.update(np.ascontiguousarray(samples.values))
+    for array in () if samples is None else (samples.values, samples.labels):
+        if array is not None:
+            made.update(np.ascontiguousarray(array))
     return made.hexdigest()

@@ -211,7 +211,10 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise InputError(f"got --set {pair}, expected KEY=VALUE such as --set steps=500")
-        settings[key] = yaml.safe_load(value)
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"got --set {pair}, expected a value such as a number after the =") from None
     return settings
 
 

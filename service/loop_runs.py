@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ def finish_run(
             for g in generations
         ]
     theory = predicted(loop.config, width=loop.world.clean.space.width)
-    document["theory"] = {name: [float(value) for value in curve] for name, curve in theory.items()}
+    document["theory"] = {
+        name: [float(value) if math.isfinite(value) else None for value in curve] for name, curve in theory.items()
+    }
     document["generations"] = [record.as_json() for record in generations]
     if out is not None:
         write_table(out / "generations.parquet", generation_rows(loop.config.as_json(), generations))

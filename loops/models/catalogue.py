@@ -1,8 +1,10 @@
 """Families by name, imported when asked for; a new one is a file and a line here, or `FILE.py:CLASS` of your own."""
 
 import dataclasses
+import hashlib
 import importlib
 import importlib.util
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 from indexes.errors import InputError
 from loops.models.protocol import Family
 
-__all__ = ["FAMILIES", "family_class", "make_family", "plain_name"]
+__all__ = ["FAMILIES", "family_class", "file_digest", "make_family", "plain_name"]
 
 FAMILIES = {
     "gaussian": "loops.models.gaussian:Gaussian",
@@ -34,6 +36,9 @@ _ALSO = {
     "unet": "unet-diffusion",
     "lm": "language-model",
 }
+
+
+_MAY_BE_0 = ("ddof", "halvings")  # whole numbers; all others are counts
 
 
 def plain_name(name: str) -> str:
@@ -72,10 +77,21 @@ def make_family(name: str, settings: Mapping[str, Any] | None = None, *, device:
         allowed = (int, float) if kinds is float else kinds
         if not isinstance(value, allowed) or (kinds in (int, float) and isinstance(value, bool)):
             raise InputError(f"the setting {key} of {name} is {value!r}, expected one such as {known[key]}")
+        least = 0 if kinds is float or key in _MAY_BE_0 else 1
+        if isinstance(value, (int, float)) and kinds in (int, float) and not least <= value < math.inf:
+            raise InputError(f"the setting {key} of {name} is {value!r}, expected a finite number of at least {least}")
     has_device = any(field.name == "device" for field in dataclasses.fields(kind))
     made: Any = kind(**changed, **({"device": device} if has_device else {}))
     family: Family = made
     return family
+
+
+def file_digest(name: str) -> str:
+    """Of the file in which the family FILE.py:CLASS stands; empty for one that ships with madaudit."""
+    path = Path(name.rpartition(":")[0])
+    if plain_name(name) in FAMILIES or not path.is_file():
+        return ""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def _load_file(path: Path) -> Any:

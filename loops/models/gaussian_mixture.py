@@ -43,7 +43,7 @@ class GaussianMixture:
     conditional: ClassVar[bool] = False
     bias_means: ClassVar[str] = "the components' covariances are multiplied by λ"
     components: int = 10
-    regularisation: float = 1e-3  # added to every variance, as a share of the data's mean variance
+    regularisation: float = 1e-6  # added to every variance, as a share of the data's mean variance
     iterations: int = 100
 
     def fit(

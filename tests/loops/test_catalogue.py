@@ -129,3 +129,16 @@ def test_the_device_reaches_families_that_have_one() -> None:
 def test_the_device_is_no_setting() -> None:
     with pytest.raises(InputError, match="no setting device"):
         make_family("flow", {"device": "cuda"})
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "value"),
+    [
+        ("gan", "batch", 0), ("gan", "steps", -1), ("gan", "rate", -1.0), ("gan", "rate", float("nan")),
+        ("flow", "layers", 0), ("kde", "bandwidth", -1.0), ("gaussian", "ddof", -5),
+        ("linear-regression", "noise", float("inf")),
+    ],
+)  # fmt: skip
+def test_a_setting_that_no_model_can_have_is_refused(family: str, key: str, value: float) -> None:
+    with pytest.raises(InputError, match=key):
+        make_family(family, {key: value})

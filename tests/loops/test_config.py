@@ -93,7 +93,7 @@ def test_each_workflow_has_its_own_default_of_real_items(workflow: str, n_real: 
 
 def test_small_data_give_small_defaults() -> None:
     found = resolved(size=200)
-    assert (found.n_initial, found.n_synthetic, found.n_measure) == (200, 200, 200)
+    assert (found.n_initial, found.n_synthetic, found.n_measure) == (200, 200, 100)
 
 
 @pytest.mark.parametrize(("width", "vectorised", "chains"), [(1, True, 100), (100, True, 64), (9999, True, 1),

@@ -229,3 +229,25 @@ def test_items_that_cannot_be_used_are_counted_by_reason(tmp_path: Path, make: S
     found = open_data(str(tmp_path / "images"), LoopConfig(), reads="vectors")
     assert found.size == 12
     assert sum(found.skipped.values()) == 2
+
+
+def test_a_contaminant_is_written_in_the_code_of_the_data(tmp_path: Path) -> None:
+    np.save(tmp_path / "real.npy", np.random.default_rng(0).random((50, 3)))
+    np.save(tmp_path / "far.npy", np.full((50, 3), 100.0) + np.random.default_rng(1).random((50, 3)))
+    config = LoopConfig(
+        family="ngram", data=str(tmp_path / "real.npy"), contamination=0.5, contaminant=str(tmp_path / "far.npy")
+    )
+    world = open_world(config, make_family("ngram"))
+    drawn = world.drawn.draw(10, chains=1, fresh=True, rng=np.random.default_rng(2)).values[0]
+    top = drawn == world.clean.space.vocabulary - 1
+    assert sorted(top.all(1)) == [False] * 5 + [True] * 5
+
+
+def test_texts_do_not_contaminate_numbers(tmp_path: Path, make: SimpleNamespace) -> None:
+    np.save(tmp_path / "real.npy", np.random.default_rng(0).random((50, 64)))
+    make.write_jsonl(tmp_path / "texts.jsonl", ["some words"] * 20)
+    config = LoopConfig(
+        family="ngram", data=str(tmp_path / "real.npy"), contamination=0.5, contaminant=str(tmp_path / "texts.jsonl")
+    )
+    with pytest.raises(InputError, match="two kinds"):
+        open_world(config, make_family("ngram"))

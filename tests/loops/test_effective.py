@@ -45,8 +45,9 @@ def test_an_end_outside_the_curve_is_not_determined_either() -> None:
 
 def test_a_curve_that_rises_is_made_to_fall() -> None:
     bumpy = RealOnly(SIZES, np.array([0.3, 0.1, 0.2, 0.05]))
-    assert effective_ratio(record(0.1), bumpy, 20).value == pytest.approx(1.0)
-    assert effective_ratio(record(0.1 / math.sqrt(2)), bumpy, 20).value == pytest.approx(2.0)
+    level = math.sqrt(0.1 * 0.2)  # what rises is levelled at its geometric mean
+    assert effective_ratio(record(level), bumpy, 20).value == pytest.approx(1.0)
+    assert effective_ratio(record(0.05), bumpy, 20).value == pytest.approx(4.0)
 
 
 def config(**fields: object) -> LoopConfig:

@@ -43,6 +43,26 @@ def test_arrays_that_are_no_images_are_left_to_others(tmp_path: Path, arrays: di
     assert read_image_array(saved(tmp_path, **arrays)) is None
 
 
+def test_the_bounds_of_wide_integers_are_their_extremes(tmp_path: Path, rng: np.random.Generator) -> None:
+    images = rng.integers(-3, 17, (5, 4, 4))
+    found = read_image_array(saved(tmp_path, images=images))
+    assert found is not None
+    assert found[2].bounds == (images.min(), images.max())
+
+
+def test_images_of_one_value_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one value"):
+        read_image_array(saved(tmp_path, images=np.full((4, 3, 3), 2.5)))
+
+
+def test_labels_with_gaps_are_numbered_without(tmp_path: Path, rng: np.random.Generator) -> None:
+    labels = np.array([7, 20_000_000, 7])
+    found = read_image_array(saved(tmp_path, images=rng.random((3, 2, 2)), labels=labels))
+    assert found is not None
+    np.testing.assert_array_equal(found[1], [0, 1, 0])  # type: ignore[arg-type]
+    assert found[2].classes == 2
+
+
 @pytest.mark.parametrize("labels", [np.zeros(3, dtype=int), np.full(7, -1), np.zeros(7)])
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: np.ndarray) -> None:
     with pytest.raises(InputError, match="labels"):

@@ -61,10 +61,10 @@ def test_the_log_determinant_leaves_out_directions_that_real_data_lack() -> None
     assert found == pytest.approx(np.linalg.slogdet(np.cov(rows[:40].T))[1])
 
 
-def test_the_log_determinant_of_a_lost_direction_is_not_a_number() -> None:
+def test_the_log_determinant_of_a_lost_direction_is_minus_infinity() -> None:
     lost = CANDIDATE.copy()
     lost[:, 1] = 0
-    assert math.isnan(gauge_of(empirical(200)).measure(lost)["log_det"])
+    assert gauge_of(empirical(200)).measure(lost)["log_det"] == -math.inf
 
 
 def test_a_distribution_without_variance_can_be_measured() -> None:
@@ -155,3 +155,9 @@ def test_a_single_chain_has_no_interval() -> None:
 
 def test_no_chain_at_all_is_a_stated_reason() -> None:
     assert over_chains(np.array([np.nan])).reason == "it cannot be had in any chain"
+
+
+def test_too_few_data_for_two_samples_have_no_baseline_and_say_so() -> None:
+    _, baseline = gauge_for(empirical(50), n=30, rng=np.random.default_rng(0))
+    assert all(math.isnan(reading.value) for reading in baseline.values())
+    assert "fewer than two samples of 30" in str(baseline["precision"].reason)

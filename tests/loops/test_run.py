@@ -292,3 +292,36 @@ def test_a_conditional_family_always_gets_labels_it_knows(
     foreign = {"contamination": 0.2} if "contaminant" in fields else {}
     records = run(family=f"{tmp_path}/own.py:Conditional", workflow=workflow, **fields, **foreign)
     assert all(r.training is not None and r.training.samples.labels is not None for r in records)
+
+
+def test_fresh_data_alone_do_not_seem_to_lose_quality() -> None:
+    config = LoopConfig(
+        data="digits", workflow="fresh", n_real=600, n_synthetic=0, chains=40, generations=3, n_measure=20,
+        measured_chains=1, seed=5,
+    )  # fmt: skip
+    measures = [record.measures["frechet"] for record in run_loop(config)]
+    assert max(m.low for m in measures) < min(m.high for m in measures)
+    errors = [(m.high - m.low) / 4 for m in measures]
+    assert abs(measures[2].value - measures[0].value) < 4 * np.hypot(errors[0], errors[2])
+
+
+def test_modes_of_a_well_specified_mixture_do_not_widen_at_once() -> None:
+    config = LoopConfig(
+        family="gmm", data="grid:3", settings={"components": 9}, n_initial=900, generations=4, n_measure=900, seed=1
+    )
+    *_, last = run_loop(config)
+    assert last.measures["modal_variance"].value < 1.5 * 0.05**2
+
+
+def test_a_changed_contaminant_is_another_loop(tmp_path: Path) -> None:
+    def run(values: np.ndarray) -> None:
+        np.save(tmp_path / "other.npy", values)
+        config = LoopConfig(
+            data="normal:2", workflow="fresh", n_real=20, chains=2, generations=2, n_measure=20, contamination=0.2,
+            contaminant=str(tmp_path / "other.npy"),
+        )  # fmt: skip
+        list(run_loop(config, folder=tmp_path / "loop"))
+
+    run(np.zeros((30, 2)) + np.arange(30)[:, None])
+    with pytest.raises(InputError, match="sources"):
+        run(np.ones((30, 2)) + np.arange(30)[:, None])

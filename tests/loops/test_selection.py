@@ -23,6 +23,7 @@ def select(models: Chains, n: int, workflow: str, clean: Distribution | None = N
     return draw_selected(
         models, n, config=LoopConfig(workflow=workflow, **fields), clean=clean or normal(),
         rngs=[np.random.default_rng(0)], selecting=np.random.default_rng(1),
+        floor=(clean or normal()).typical_floor(0.1, rng=np.random.default_rng(2)),
     )  # fmt: skip
 
 
@@ -103,6 +104,6 @@ class Labelled:
 def test_labels_follow_the_selected_items(workflow: str) -> None:
     found = draw_selected(
         Chains((Labelled(), Labelled()), 2), 30, config=LoopConfig(workflow=workflow), clean=normal(),
-        rngs=[np.random.default_rng(c) for c in range(2)], selecting=np.random.default_rng(1),
+        rngs=[np.random.default_rng(c) for c in range(2)], selecting=np.random.default_rng(1), floor=-1.0,
     )  # fmt: skip
     np.testing.assert_array_equal(found.labels, found.values[:, :, 0])

@@ -99,6 +99,12 @@ def test_the_effective_size_of_a_loop_without_synthetic_items_is_its_real_size(l
     assert found["real_only"]["sizes"] == [5, 10, 20, 40, 80, 160, 320]
 
 
+def test_a_bias_of_zero_is_a_document_too(loop: Callable[..., Any]) -> None:
+    found = loop("run", *SMALL, "--bias", 0, "--json")
+    assert found.code == 0
+    assert found.json["theory"]["log_det"][2] is None
+
+
 def test_the_table_on_the_terminal_has_a_line_for_every_generation(loop: Callable[..., Any]) -> None:
     lines = loop("run", *SMALL).out.splitlines()
     assert lines[0].split() == ["generation", "real", "synthetic", "frechet", "precision", "recall", "vendi"]
@@ -113,6 +119,8 @@ def test_the_table_on_the_terminal_has_a_line_for_every_generation(loop: Callabl
         (("--bias", 1.5), "bias is 1.5"),
         (("--generations", 0), "at least 1"),
         (("--set", "ddof"), "KEY=VALUE"),
+        (("--set", "ddof=["), "--set"),
+        (("--data", "normal:1e30"), "whole number"),
         (("--set", "depth=3"), "no setting depth"),
         (("--contamination", 0.2), "--contaminant"),
         (("--data", "tokens:4"), "reads vectors"),
