@@ -19,7 +19,7 @@ from loops.measure import over_chains
 from loops.records import Samples
 from loops.training_set import Batch
 
-__all__ = ["LoopFolder", "generation_rows", "read_generations", "read_loop", "write_table"]
+__all__ = ["LoopFolder", "generation_rows", "read_generations", "read_loop", "write_columns", "write_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +128,14 @@ def generation_rows(config: Mapping[str, Any], generations: list[Generation]) ->
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     """Rows as Parquet, with every column that any of them has; the same rows give the same bytes."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = pa.table({name: [row.get(name) for row in rows] for name in columns})
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    write_columns(path, {name: [row.get(name) for row in rows] for name in names})
+
+
+def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
+    """Columns of one length as Parquet."""
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    pq.write_table(pa.table(dict(columns)), buffer)
     write_atomic(path, buffer.getvalue())
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from indexes.device import resolve_device
 from indexes.store import write_atomic
 from loops.config import LoopConfig
 from loops.effective import effective_ratio, real_only_curve
-from loops.folder import generation_rows, write_table
+from loops.folder import generation_rows, write_columns, write_table
 from loops.generation import Generation
 from loops.run import Loop, prepare_loop, run_loop
 from loops.theory import predicted
@@ -65,16 +67,18 @@ def finish_run(
     document["generations"] = [record.as_json() for record in generations]
     if out is not None:
         write_table(out / "generations.parquet", generation_rows(loop.config.as_json(), generations))
-        write_table(out / "chains.parquet", _chain_rows(generations))
+        write_columns(out / "chains.parquet", _by_chain(generations))
         write_atomic(out / "result.json", json.dumps(document, indent=1, allow_nan=False).encode())
     return document
 
 
-def _chain_rows(generations: list[Generation]) -> list[dict[str, Any]]:
-    """One row a generation and chain."""
-    rows = []
-    for record in generations:
-        names = list(record.chains)
-        for chain, values in enumerate(zip(*(record.chains[name].tolist() for name in names), strict=True)):
-            rows.append({"generation": record.generation, "chain": chain, **dict(zip(names, values, strict=True))})
-    return rows
+def _by_chain(generations: list[Generation]) -> dict[str, np.ndarray]:
+    """Columns of one row a generation and chain."""
+    sizes = [len(next(iter(record.chains.values()))) for record in generations]
+    names = list(dict.fromkeys(name for record in generations for name in record.chains))
+    missing = [np.full(size, np.nan) for size in sizes]
+    return {
+        "generation": np.repeat([record.generation for record in generations], sizes),
+        "chain": np.concatenate([np.arange(size) for size in sizes]),
+        **{n: np.concatenate([g.chains.get(n, m) for g, m in zip(generations, missing, strict=True)]) for n in names},
+    }
