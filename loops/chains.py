@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loops.models.own import blamed, checked
 from loops.models.protocol import Family, Likelihood, Model, VectorisedModel
 from loops.records import Samples, Space, Truth, concatenate
 from loops.streams import Purpose, Streams
@@ -18,12 +19,16 @@ class Chains:
 
     models: tuple[Model, ...]
     count: int
+    width: int  # of an item
 
     def sample(self, n: int, *, bias: float, rngs: list[np.random.Generator]) -> Samples:
         """n items of every chain, values (chains, n, width)."""
-        if self.vectorised is not None:
-            return self.vectorised.sample(n, bias=bias, rng=rngs[0])
-        drawn = [model.sample(n, bias=bias, rng=rng) for model, rng in zip(self.models, rngs, strict=True)]
+        with blamed(self.models[0]):
+            if self.vectorised is not None:
+                made = self.vectorised.sample(n, bias=bias, rng=rngs[0])
+                return checked(made, (self.count, n, self.width), self.vectorised)
+            pairs = zip(self.models, rngs, strict=True)
+            drawn = [checked(m.sample(n, bias=bias, rng=rng), (n, self.width), m) for m, rng in pairs]
         return concatenate(
             [Samples(d.values[None], None if d.labels is None else d.labels[None]) for d in drawn], axis=0
         )
@@ -31,8 +36,8 @@ class Chains:
     def first(self, count: int) -> "Chains":
         """The first chains."""
         if self.vectorised is not None:
-            return Chains((self.vectorised.first(count),), count)
-        return Chains(self.models[:count], count)
+            return Chains((self.vectorised.first(count),), count, self.width)
+        return Chains(self.models[:count], count, self.width)
 
     def cross_entropy(self, values: np.ndarray) -> np.ndarray | None:
         """Minus the mean log likelihood (chains,) of items (n, width), in nats an item, if the models know it."""
@@ -70,12 +75,13 @@ def fit_chains(
 ) -> Chains:
     """Models trained from scratch on data (chains, n, width); `report` is told how many chains are done."""
     count = len(data.values)
-    if family.vectorised:
-        model = family.fit(data, space=space, weights=weights, rng=rngs[0])
-        report(count)
-        return Chains((model,), count)
     models = []
-    for chain, rng in enumerate(rngs):
-        models.append(family.fit(data.chain(chain), space=space, weights=weights, rng=rng))
-        report(chain + 1)
-    return Chains(tuple(models), count)
+    with blamed(family):
+        if family.vectorised:
+            model = family.fit(data, space=space, weights=weights, rng=rngs[0])
+            report(count)
+            return Chains((model,), count, space.width)
+        for chain, rng in enumerate(rngs):
+            models.append(family.fit(data.chain(chain), space=space, weights=weights, rng=rng))
+            report(chain + 1)
+    return Chains(tuple(models), count, space.width)

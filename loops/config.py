@@ -84,8 +84,9 @@ class LoopConfig:
         real = workflow_named(self.workflow).real
         selects = workflow_named(self.workflow).selection != "none"
         n_real = 0 if real == "none" or (selects and self.n_real is None) else self.n_real
-        if self.contamination and plain * self.contamination < 1:
-            raise InputError(f"a contamination of {self.contamination} puts no item into {plain}: give more items")
+        for n in (plain, n_real) if self.contamination else ():
+            if n and n * self.contamination < 0.5:
+                raise InputError(f"a contamination of {self.contamination} puts no item into {n}: give more items")
         if self.workflow == "weighted" and (n_real == 0 or self.n_synthetic == 0):
             raise InputError("a weighted loss needs real and synthetic items: give n_real and n_synthetic")
         if self.generations > 1 and n_real == 0 and self.n_synthetic == 0:

@@ -194,6 +194,6 @@ FORMULAS: dict[str, tuple[Callable[[str, float], Distribution], float, str]] = {
     "rosenbrock": (_rosenbrock, 0.3, "the banana x ~ N(1, 1), y ~ N(x², s²), rosenbrock:s"),
     "tokens": (_uniform_tokens, 10, "one of K tokens, all as likely, tokens:K"),
     "bernoulli": (_bernoulli, 0.5, "token 1 with probability p, else 0, bernoulli:p"),
-    "zipf": (_zipf, 2, "tokens with probability in proportion to rank^−β, zipf:β"),
+    "zipf": (_zipf, 2, "200,000 tokens with probability in proportion to rank^−β, zipf:β"),
     "linear": (_linear, 10, "D standard normal inputs and a noisy linear response, linear:D"),
 }

@@ -11,6 +11,7 @@ from auditor.intervals import Measure
 from loops.config import LoopConfig
 from loops.generation import Generation
 from loops.run import prepare_loop, run_loop
+from loops.workflows import workflow_named
 
 __all__ = ["RealOnly", "effective_ratio", "real_only_curve"]
 
@@ -28,15 +29,17 @@ class RealOnly:
 def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOnly:
     """Generation 1 of the same loop at ⅛ … 8 times the resolved config's n_real, as far as the data reach.
 
-    With a folder each of these models is kept there and not trained again.
+    Real items are drawn as the loop draws them, with replacement or without. With a folder each of these models is
+    kept there and not trained again.
     """
+    workflow = "fresh" if workflow_named(config.workflow).real == "fresh" else "replace"
     around = config.n_real or config.n_initial or 1
     largest = prepare_loop(config).world.clean.size or math.inf
     sizes = sorted({round(around * f) for f in _FACTORS if 2 <= round(around * f) <= largest})
     distances = []
     for size in sizes:
-        alone = dataclasses.replace(config, n_initial=size, n_real=0, n_synthetic=0, generations=1, workflow="fresh",
-                                    mixing="fixed", budget=None)  # fmt: skip
+        alone = dataclasses.replace(config, n_initial=size, n_real=0, n_synthetic=0, generations=1, workflow=workflow,
+                                    mixing="fixed", memory=1, budget=None)  # fmt: skip
         record = next(iter(run_loop(alone, folder=None if folder is None else folder / str(size), overwrite=True)))
         distances.append(record.measures["frechet"].value)
     return RealOnly(np.array(sizes), np.array(distances))

@@ -19,7 +19,15 @@ from loops.measure import over_chains
 from loops.records import Samples
 from loops.training_set import Batch
 
-__all__ = ["LoopFolder", "generation_rows", "read_generations", "read_loop", "write_columns", "write_table"]
+__all__ = [
+    "LoopFolder",
+    "generation_rows",
+    "make_folder",
+    "read_generations",
+    "read_loop",
+    "write_columns",
+    "write_table",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +50,9 @@ class LoopFolder:
                     "discard it (--overwrite of loop run, or delete the folder)"
                 )
             self._clear()
-        elif self.path.exists() and any(not file.name.startswith(_UNFINISHED) for file in self.path.iterdir()):
+        elif self.path.is_dir() and any(not file.name.startswith(_UNFINISHED) for file in self.path.iterdir()):
             raise InputError(f"{self.path} holds other files: choose another --out")
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         write_atomic(mark, json.dumps(identity, indent=1).encode())
 
     def finished(self) -> list[Generation]:
@@ -92,6 +100,14 @@ class LoopFolder:
         kept = self.path / "generations"
         for file in [*derived, *kept.glob("[0-9]*.json"), *kept.glob("[0-9]*.npz")]:
             file.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder to write into; InputError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be made a folder ({error.strerror}): choose another --out") from None
 
 
 def read_loop(path: Path) -> dict[str, Any]:

@@ -80,12 +80,15 @@ class Group:
         return np.array([record.generation for record in self.longest.generations])
 
     def measure(self, name: str, generation: int) -> Measure:
-        """Mean over all chains of all runs, with its t interval."""
+        """Mean over the runs, with its t interval; over the chains of a single one.
+
+        The chains of a run share its real items and the sample it is measured against: they are not independent.
+        """
         records = [run.generations[generation - 1] for run in self.runs if len(run.generations) >= generation]
         if len(records) == 1:
             return records[0].measures.get(name, Measure(math.nan))
-        found = [record.chains[name] for record in records if name in record.chains]
-        return over_chains(np.concatenate(found)) if found else Measure(math.nan)
+        found = [record.measures[name].value for record in records if name in record.measures]
+        return over_chains(np.array(found)) if found else Measure(math.nan)
 
     def curve(self, name: str) -> np.ndarray:
         """Value, low and high (3, generations); nan where that cannot be had."""

@@ -17,6 +17,7 @@ from loops.records import Truth
 
 __all__ = ["Gauge", "Modes", "gauge_for", "modes_of", "over_chains"]
 
+_OTHERS = 8  # real samples whose measures a model's are compared with
 _SURVIVES = 0.1  # a mode is alive with at least this share of its real share
 
 
@@ -97,10 +98,12 @@ class Gauge:
         assigned = modes.assign(vectors)
         counts = np.bincount(assigned, minlength=len(modes.shares))
         alive = counts >= _SURVIVES * modes.shares * len(assigned)
-        within = [vectors[assigned == mode].var(0).mean() for mode in np.flatnonzero(counts > 1)]
+        living = [vectors[assigned == mode] for mode in np.flatnonzero(alive & (counts > 1))]
+        freedom = sum(len(rows) - 1 for rows in living)
+        squares = sum(float(((rows - rows.mean(0)) ** 2).sum()) for rows in living)
         return {
             "mode_survival": float(alive[modes.shares > 0].mean()),
-            "modal_variance": float(np.mean(within)) if within else math.nan,
+            "modal_variance": squares / freedom / vectors.shape[1] if freedom else math.nan,
         }
 
 
@@ -109,11 +112,15 @@ def gauge_for(
 ) -> tuple[Gauge, dict[str, Measure]]:
     """A gauge with a real sample of n items, and what it reads of other real samples of n items.
 
-    Of a formula these are eight; data hold one that shares no item with the gauge's own, if they hold 2 n items.
+    Of a formula these are eight; data hold one that shares no item with the gauge's own, if they hold 2 n items. What
+    is measured against the whole of the data, as a model's independent samples are, is read of eight draws with
+    replacement: a part of the data lies nearer to the whole than independent items do, by the share it leaves out.
     """
+    size = population.size
+    if n <= k and size is not None and size <= 2 * k + 1:
+        raise InputError(f"{population.name} holds {size} items, expected at least {2 * (k + 1)} to measure with")
     if n <= k:
         raise InputError(f"measuring on {n} samples was asked for, expected more than {k}")
-    size, formulas = population.size, 8
     if size is not None and size < n:
         raise InputError(f"{population.name} holds {size} items, too few for {n} to measure with")
     drawn = population.draw(n if size is None else min(size, 2 * n), chains=1, fresh=False, rng=rng).chain(0)
@@ -124,15 +131,18 @@ def gauge_for(
         population, real.values, vectors, neighbour_radii(vectors, k), _as_moments(truth), _span(truth.covariance),
         modes_of(population, vectors, real.labels), k,
     )  # fmt: skip
+    independent = [gauge.measure(v) for v in population.draw(n, chains=_OTHERS, fresh=True, rng=rng).values]
     if size is None:
-        others = [population.draw(n, chains=1, fresh=True, rng=rng).values[0] for _ in range(formulas)]
-    else:
-        others = [drawn.values[n:] if drawn.n == 2 * n else real.values]
-    readings = [gauge.measure(values) for values in others]
-    if drawn.n < 2 * n and size is not None:
+        return gauge, _means(independent)
+    readings = _means([gauge.measure(drawn.values[-n:])])
+    if drawn.n < 2 * n:
         reason = f"the data hold {size} items, fewer than two samples of {n}"
-        return gauge, {name: Measure(math.nan, reason=reason) for name in readings[0]}
-    return gauge, {name: over_chains(np.array([reading[name] for reading in readings])) for name in readings[0]}
+        readings = {name: Measure(math.nan, reason=reason) for name in readings}
+    return gauge, {**readings, "frechet": _means(independent)["frechet"]}
+
+
+def _means(readings: list[dict[str, float]]) -> dict[str, Measure]:
+    return {name: over_chains(np.array([reading[name] for reading in readings])) for name in readings[0]}
 
 
 def over_chains(values: np.ndarray, *, level: float = 0.95) -> Measure:

@@ -26,9 +26,13 @@ class Contaminated:
     def __post_init__(self) -> None:
         found, expected = self.contaminant.space, self.clean.space
         if (found.width, found.vocabulary) != (expected.width, expected.vocabulary):
-            raise InputError(f"the contaminant's items have width {found.width}, the real ones {expected.width}")
+            kinds = [
+                f"{s.width} columns" + (f" of {s.vocabulary} tokens" if s.vocabulary else "") for s in (found, expected)
+            ]
+            raise InputError(f"the contaminant's items have {kinds[0]}, the real ones {kinds[1]}: choose data alike")
         if found.bounds and expected.bounds and found.bounds != expected.bounds:
-            raise InputError(f"the contaminant's values lie in {found.bounds}, the real ones in {expected.bounds}")
+            ranges = f"the contaminant's values lie in {found.bounds}, the real ones in {expected.bounds}"
+            raise InputError(f"{ranges}: store both alike")
 
     @property
     def space(self) -> Space:
@@ -52,8 +56,8 @@ class Contaminated:
 
 
 def is_contaminant(n: int, share: float) -> np.ndarray:
-    """Which of n positions (n,) bool hold contaminants: floor(n·share) of every first n."""
-    steps = np.floor(np.arange(n + 1) * share + 1e-9)
+    """Which of n positions (n,) bool hold contaminants: n·share of every first n, rounded."""
+    steps = np.floor(np.arange(n + 1) * share + 0.5 + 1e-9)
     return np.diff(steps) > 0
 
 

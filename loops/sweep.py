@@ -16,7 +16,7 @@ from indexes.errors import AuditError, InputError
 from indexes.store import write_atomic
 from loops.config import LoopConfig, config_from
 from loops.data import default_data
-from loops.folder import generation_rows, read_generations, read_loop, write_table
+from loops.folder import generation_rows, make_folder, read_generations, read_loop, write_table
 from loops.models import make_family
 from loops.models.catalogue import plain_name
 from loops.run import run_loop
@@ -77,7 +77,7 @@ def run_sweep(
     The table has one row a generation, loops in the order of the plan, and is the same however often the sweep was
     killed and whatever the number of workers. A loop that fails does not stop the others, and has no rows.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    _claim(out)
     listing = [{"key": p.key, **p.config.as_json()} for p in planned]
     write_atomic(out / "sweep.json", json.dumps(listing, indent=1).encode())
     failed: dict[str, str] = {}
@@ -95,6 +95,15 @@ def run_sweep(
             ]
     write_table(out / "sweep.parquet", rows)
     return failed
+
+
+def _claim(out: Path) -> None:
+    """Make the folder; raises InputError if it holds anything that no sweep wrote."""
+    make_folder(out)
+    own = {"runs", "sweep.json", "sweep.parquet", "plots"}
+    strangers = [file.name for file in sorted(out.iterdir()) if file.name not in own and not file.name.startswith(".")]
+    if strangers and not (out / "sweep.json").exists():
+        raise InputError(f"{out} holds {strangers[0]}, which is no sweep's: choose another --out")
 
 
 def _outcomes(planned: list[Planned], out: Path, workers: int) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 def run(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Argument(help="YAML with any of these options; the command line wins.")
+        Path | None, typer.Argument(help="YAML with fields of a loop, such as n_real: 100; the command line wins.")
     ] = None,
     family: Annotated[
         str | None, typer.Option("--family", help="See madaudit loop families, or FILE.py:CLASS.")
@@ -50,12 +51,16 @@ def run(
     effective_size: Annotated[
         bool, typer.Option("--effective-size", help="Also n_e/n_r, by models trained on real items alone.")
     ] = False,
-    encoder: Annotated[str | None, typer.Option("--encoder", help="Vectors of a source's items [pixels].")] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Vectors of a source's items; pixels by default.")
+    ] = None,
     column: Annotated[str | None, typer.Option("--column", help="Column of a table that holds the items.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Use a random sample of so many items.")] = None,
     seed: Annotated[int | None, typer.Option("--seed")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
-    threads: Annotated[int | None, typer.Option("--threads", help="The same number, the same figures [1].")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="The same number, the same figures; 1 by default.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder that keeps finished generations.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another loop in --out.")] = False,
     as_json: Json = False,
@@ -70,7 +75,10 @@ def run(
     fields = _fields(config)
     written = fields.get("settings") or {}
     settings = {**written, **_settings(setting or [])} if isinstance(written, dict) else written
-    chosen = config_from({**fields, **given, "settings": settings})
+    asked = {**fields, **given, "settings": settings}
+    if "contaminant" in asked and "contamination" not in asked:
+        raise InputError(f"the contaminant {asked['contaminant']} has no share: give --contamination too")
+    chosen = config_from(asked)
     show = _Lines(quiet=quiet, table=not as_json)
     loop, generations_run = run_and_keep(
         chosen, out=out, overwrite=overwrite, report=show.progress, each=show.generation, say=show.say
@@ -78,7 +86,11 @@ def run(
     document = finish_run(loop, generations_run, out=out, effective_size=effective_size, say=show.say)
     if as_json:
         print(json.dumps(document, indent=1, allow_nan=False))
-    elif out is not None:
+        return
+    if effective_size:
+        worth = [record["effective_ratio"] for record in document["generations"]]
+        typer.echo("n_e/n_real by generation: " + ", ".join(_number(ratio["estimate"]) for ratio in worth))
+    if out is not None:
         typer.echo(f"kept in {out}; madaudit loop plot {out} draws it")
 
 
@@ -142,7 +154,7 @@ def workflows(as_json: Json = False) -> None:
 @loop_app.command("plot")
 def plot(
     folder: Path,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the images [DIR/plots].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the images; DIR/plots by default.")] = None,
     as_json: Json = False,
 ) -> None:
     """Draw a loop, a sweep, or all loops below a folder."""
@@ -178,11 +190,17 @@ class _Lines:
             return
         if not self._headed:
             self._headed = True
-            typer.echo(f"{'generation':>10} {'real':>7} {'synthetic':>9}" + "".join(f"{c:>24}" for c in self._COLUMNS))
+            typer.echo(
+                f"{'generation':>10} {'real':>7} {'synthetic':>9}" + "".join(f"  {c:>24}" for c in self._COLUMNS)
+            )
         cells = (_cell(record.measures[name]) for name in self._COLUMNS)
         typer.echo(
-            f"{record.generation:>10} {record.n_real:>7} {record.n_synthetic:>9}" + "".join(f"{c:>24}" for c in cells)
+            f"{record.generation:>10} {record.n_real:>7} {record.n_synthetic:>9}" + "".join(f"  {c:>24}" for c in cells)
         )
+
+
+def _number(value: float | None) -> str:
+    return "not determined" if value is None else f"{value:.3g}"
 
 
 def _cell(measure: Any) -> str:
@@ -191,15 +209,25 @@ def _cell(measure: Any) -> str:
     return f"{measure.value:.3g} [{measure.low:.3g}, {measure.high:.3g}]"
 
 
+class _Numbers(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as in YAML 1.2, and not a text."""
+
+
+_Numbers.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
+)
+
+
 def _document(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Numbers)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot read the configuration {path}: {error}") from None
 
 
 def _fields(path: Path | None) -> dict[str, Any]:
-    found = {} if path is None else _document(path) or {}
+    found = None if path is None else _document(path)
+    found = {} if found is None else found
     if not isinstance(found, dict):
         raise InputError(f"{path} holds {found!r}, expected fields of a loop such as family: gaussian")
     return found
@@ -212,7 +240,7 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise InputError(f"got --set {pair}, expected KEY=VALUE such as --set steps=500")
         try:
-            settings[key] = yaml.safe_load(value)
+            settings[key] = yaml.load(value, Loader=_Numbers)
         except yaml.YAMLError:
             raise InputError(f"got --set {pair}, expected a value such as a number after the =") from None
     return settings

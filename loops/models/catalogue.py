@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from indexes.errors import InputError
+from loops.models.own import OWN_MODULE
 from loops.models.protocol import Family
 
 __all__ = ["FAMILIES", "family_class", "file_digest", "make_family", "plain_name"]
@@ -95,7 +96,7 @@ def file_digest(name: str) -> str:
 
 
 def _load_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"madaudit_family_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{OWN_MODULE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)

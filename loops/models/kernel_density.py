@@ -35,7 +35,7 @@ class KernelDensity:
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
-    bias_means: ClassVar[str] = "the kernel's covariance is multiplied by λ"
+    bias_means: ClassVar[str] = "the kernel's covariance is multiplied by λ; 0 resamples the training data"
     bandwidth: float = 1.0  # factor on Scott's n^(−1/(d+4)) standard deviations
 
     def fit(

@@ -43,7 +43,8 @@ class LinearRegressionModel:
 class LinearRegression:
     """Least squares without an intercept; synthetic data are new responses to the same inputs.
 
-    The setting of Gerstgrasser et al. (2024): the label noise is known, and the design is the one of generation 1.
+    The setting of Gerstgrasser et al. (2024): the label noise is known, and new responses are drawn for the inputs
+    a model was trained on: in most workflows the design of generation 1, in accumulate-subsample a random part of it.
     """
 
     reads: ClassVar[str] = "vectors"

@@ -47,6 +47,8 @@ class UNetDiffusion:
                 f"got {self.channels} channels and {self.halvings} halvings, "
                 f"expected a multiple of {_GROUPS} and a number from 0"
             )
+        if 2**self.halvings > min(space.image[1:]):
+            raise InputError(f"got {self.halvings} halvings for images of {space.image[1:]} pixels, expected fewer")
         widths = tuple(self.channels * 2**halving for halving in range(self.halvings + 1))
         return fit_denoising(
             partial(_Network, space.image, space.classes, widths, self.layers),

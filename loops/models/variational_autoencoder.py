@@ -53,7 +53,7 @@ class VariationalAutoencoder:
     steps: int = 2500  # of Adam
     batch: int = 128  # items a step
     rate: float = 2e-3  # learning rate at the start; it falls to 0 along a cosine
-    noise: bool = False  # whether samples are drawn about the decoder's mean; the mean alone loses variance
+    noise: bool = True  # whether samples are drawn about the decoder's mean, as the model says; the mean loses variance
     device: str = "cpu"
 
     def fit(

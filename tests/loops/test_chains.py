@@ -51,7 +51,7 @@ def test_families_without_exact_measures_have_none() -> None:
 
 def test_the_first_of_vectorised_chains_are_cut_from_the_model() -> None:
     model = CategoricalModel(np.array([[0.1, 0.9], [0.4, 0.6], [1.0, 0.0]]), 1)
-    cut = Chains((model,), 3).first(2).vectorised
+    cut = Chains((model,), 3, 1).first(2).vectorised
     assert isinstance(cut, CategoricalModel)
     np.testing.assert_array_equal(cut.probabilities, model.probabilities[:2])
 
@@ -85,5 +85,5 @@ def test_labels_are_stacked_with_their_chains() -> None:
             return Samples(labels[:, None].astype(float), labels)
 
     rngs = [np.random.default_rng(c) for c in range(2)]
-    found = Chains((Labelled(), Labelled()), 2).sample(6, bias=1.0, rngs=rngs)
+    found = Chains((Labelled(), Labelled()), 2, 1).sample(6, bias=1.0, rngs=rngs)
     np.testing.assert_array_equal(found.labels, found.values[:, :, 0])

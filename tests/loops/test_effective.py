@@ -9,6 +9,7 @@ from loops.config import LoopConfig
 from loops.effective import RealOnly, effective_ratio, real_only_curve
 from loops.generation import Generation
 from loops.records import Samples
+from loops.run import prepare_loop, run_loop
 
 SIZES = np.array([10, 20, 40, 80])
 HYPERBOLA = RealOnly(SIZES, 3 / SIZES)  # the distance of n items is 3/n
@@ -83,3 +84,13 @@ def test_models_of_another_loop_are_trained_anew(tmp_path: Path) -> None:
     real_only_curve(config(chains=3), folder=tmp_path)
     found = real_only_curve(config(chains=3, seed=1), folder=tmp_path)
     np.testing.assert_array_equal(found.distances, real_only_curve(config(chains=3, seed=1)).distances)
+
+
+@pytest.mark.parametrize("workflow", ["augment", "fresh", "replace"])
+def test_the_first_generation_on_data_is_worth_its_own_items(workflow: str) -> None:
+    """Whether real items are drawn with replacement or without, real data alone have the ratio 1."""
+    sizes = {"data": "digits", "n_initial": 400, "n_synthetic": 400, "generations": 1, "chains": 4, "n_measure": 50}
+    asked = LoopConfig(workflow=workflow, measured_chains=1, **sizes)  # type: ignore[arg-type]
+    loop = prepare_loop(asked)
+    (first,) = run_loop(loop)
+    assert effective_ratio(first, real_only_curve(loop.config), 400).value == pytest.approx(1, abs=0.02)

@@ -29,7 +29,7 @@ def select(models: Chains, n: int, workflow: str, clean: Distribution | None = N
 
 def gaussians(chains: int = 2, mean: float = 0.0, variance: float = 1.0) -> Chains:
     model = GaussianModel(np.full((chains, 1), mean), np.full((chains, 1, 1), variance))
-    return Chains((model,), chains)
+    return Chains((model,), chains, 1)
 
 
 def test_the_best_of_every_group_is_kept_with_its_label(rng: np.random.Generator) -> None:
@@ -62,7 +62,7 @@ def test_a_curated_draw_of_tokens_is_of_random_candidates() -> None:
     clean = distribution_named("bernoulli:0.2")
     assert clean is not None
     model = CategoricalModel(np.tile([0.5, 0.5], (3, 1)), 1)
-    kept = select(Chains((model,), 3), 3000, "curated", clean, candidates=4).values
+    kept = select(Chains((model,), 3, 1), 3000, "curated", clean, candidates=4).values
     assert kept.mean() == pytest.approx(0.5**4, abs=5 * np.sqrt(0.0586 / 9000))
 
 
@@ -83,7 +83,7 @@ def test_a_verified_draw_of_tokens_is_not_sorted_before_it_is_cut() -> None:
     clean = distribution_named("tokens:3")
     assert clean is not None
     model = CategoricalModel(np.full((2, 3), 1 / 3), 1)
-    kept = select(Chains((model,), 2), 3000, "verified", clean, verifier_error=0.5).values
+    kept = select(Chains((model,), 2, 1), 3000, "verified", clean, verifier_error=0.5).values
     assert (np.abs(np.bincount(kept.ravel()) / 6000 - 1 / 3) < 5 * np.sqrt(2 / 9 / 6000)).all()
 
 
@@ -103,7 +103,7 @@ class Labelled:
 @pytest.mark.parametrize("workflow", ["curated", "verified"])
 def test_labels_follow_the_selected_items(workflow: str) -> None:
     found = draw_selected(
-        Chains((Labelled(), Labelled()), 2), 30, config=LoopConfig(workflow=workflow), clean=normal(),
+        Chains((Labelled(), Labelled()), 2, 1), 30, config=LoopConfig(workflow=workflow), clean=normal(),
         rngs=[np.random.default_rng(c) for c in range(2)], selecting=np.random.default_rng(1), floor=-1.0,
     )  # fmt: skip
     np.testing.assert_array_equal(found.labels, found.values[:, :, 0])

@@ -24,7 +24,7 @@ def formula(spec: str) -> Population:
 def test_every_beginning_of_a_draw_holds_its_share_of_contaminants(share: float) -> None:
     which = is_contaminant(3000, share)
     np.testing.assert_allclose(np.cumsum(which), np.arange(1, 3001) * share, atol=1)
-    assert which[:100].sum() == int(100 * share + 1e-6)
+    assert which[:100].sum() == round(100 * share)
 
 
 @pytest.mark.parametrize("fresh", [True, False])
@@ -44,7 +44,7 @@ def test_nothing_can_be_drawn(rng: np.random.Generator) -> None:
 
 
 def test_contaminants_of_another_width_are_refused() -> None:
-    with pytest.raises(InputError, match="width 3, the real ones 2"):
+    with pytest.raises(InputError, match="3 columns, the real ones 2 columns"):
         Contaminated(constant(0), formula("normal:3"), 0.1)
 
 

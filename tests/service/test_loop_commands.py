@@ -202,3 +202,30 @@ def test_a_folder_without_loops_cannot_be_drawn(loop: Callable[..., Any], tmp_pa
     found = loop("plot", tmp_path)
     assert found.code == 2
     assert found.err.count("\n") == 1
+
+
+def test_numbers_in_scientific_notation_are_numbers(loop: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "loop.yaml"
+    file.write_text("family: gmm\ndata: grid:2\nbias: 5e-1\nsettings: {components: 4, regularisation: 1e-6}\n")
+    config = loop("run", file, "--set", "regularisation=1e-3", *SMALL, "--json").json["config"]
+    assert config["bias"] == 0.5
+    assert config["settings"] == {"components": 4, "regularisation": 1e-3}
+
+
+def test_columns_of_the_table_never_touch(loop: Callable[..., Any]) -> None:
+    rows = loop("run", *SMALL).out.splitlines()[1:]
+    assert all(len(row.replace("[", " [").split("  ")) >= 7 for row in rows if row[:10].strip().isdigit())
+
+
+def test_the_effective_size_is_shown_on_the_terminal(loop: Callable[..., Any]) -> None:
+    arguments = ("--workflow", "fresh", *SMALL, "--effective-size")
+    assert "n_e/n_real by generation: " in loop("run", *arguments).out
+
+
+def test_a_sweep_does_not_touch_a_folder_of_other_files(loop: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "sweep.yaml"
+    config.write_text("base: {generations: 1, chains: 3, n_initial: 20, n_measure: 20}\n")
+    found = loop("sweep", config, "--out", tmp_path)
+    assert found.code == 2
+    assert "holds sweep.yaml, which is no sweep's: choose another --out" in found.err
+    assert [file.name for file in tmp_path.iterdir() if file.name != "home"] == ["sweep.yaml"]
