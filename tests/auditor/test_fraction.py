@@ -6,18 +6,13 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from auditor import fraction as fraction_module
+from auditor import goodness
+from auditor.anchor import real_side_bound, unseen_guard
 from auditor.calibration import ScoreCounts, calibration_of, count_scores
 from auditor.detector import Evidence
-from auditor.fraction import (
-    estimate_fraction,
-    fit_p_value,
-    generator_weights,
-    histogram_mixture,
-    probabilistic_adjusted_count,
-    real_side_bound,
-    unseen_guard,
-)
+from auditor.fraction import estimate_fraction
+from auditor.goodness import fit_p_value
+from auditor.known_fit import generator_weights, histogram_mixture, probabilistic_adjusted_count
 from auditor.moments import Moments
 
 ONE = np.ones(1)
@@ -67,7 +62,7 @@ def simulated(reference_sizes, separation, n, shares, draws, rng):
 @pytest.fixture
 def unrejected(monkeypatch):
     """With one draw the test of fit cannot reject: every interval is seen, and in a tenth of the time."""
-    monkeypatch.setattr(fraction_module, "_FIT_DRAWS", 1)
+    monkeypatch.setattr(goodness, "_FIT_DRAWS", 1)
 
 
 def coverage(found, truth):

@@ -1,0 +1,41 @@
+"""Whether the incoming scores are a mixture of the reference's components at all."""
+
+import numpy as np
+
+from auditor.calibration import Calibration, ScoreCounts
+from auditor.known_fit import histogram_mixture, mixture_fractions, smoothed
+
+__all__ = ["fit_p_value"]
+
+_FIT_DRAWS = 999
+
+
+def fit_p_value(
+    calibration: Calibration, observed: ScoreCounts, weights: np.ndarray, *, rng: np.random.Generator
+) -> float:
+    """P-value of the hypothesis that the incoming histogram is a mixture of the reference's.
+
+    Pearson's statistic at the fitted π, its law from parametric draws of both sides (999 draws, refitted).
+    """
+    sizes = np.array([c.n for c in calibration.components])
+    real, synthetic = smoothed(calibration, weights)
+    fraction = histogram_mixture(calibration, observed, weights)
+    expected = (1 - fraction) * real + fraction * synthetic
+    effective = 1 / float(weights**2 @ (1 / sizes[1:]))  # items behind the weighted synthetic histogram
+    statistic = _pearson(observed.histogram[None], real[None], synthetic[None])[0]
+    drawn = rng.multinomial(observed.n, expected / expected.sum(), size=_FIT_DRAWS)
+    drawn_real = _redraw(real, sizes[0], rng)
+    drawn_synthetic = _redraw(synthetic, round(effective), rng)
+    return float((1 + (_pearson(drawn, drawn_real, drawn_synthetic) >= statistic).sum()) / (_FIT_DRAWS + 1))
+
+
+def _redraw(density: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    counts = rng.multinomial(n, density / density.sum(), size=_FIT_DRAWS) + 0.5 / len(density)
+    return counts / counts.sum(1, keepdims=True)
+
+
+def _pearson(counts: np.ndarray, real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
+    fractions = mixture_fractions(counts, real, synthetic)[:, None]
+    n = counts.sum(1, keepdims=True)
+    expected = n * ((1 - fractions) * real + fractions * synthetic)
+    return ((counts - expected) ** 2 / (expected + 0.5)).sum(1)
