@@ -302,6 +302,76 @@ def report(
 
 
 @app.command()
+def review(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished audit.")],
+    n: Annotated[int, typer.Option("--n", min=20, help="Items of the set to label.")] = 50,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="CSV with the labels: answers the audit again.")
+    ] = None,
+    known_real: Annotated[
+        list[str] | None, typer.Option("--known-real", help="SRC of real items to mix in; repeat for more.")
+    ] = None,
+    known_synthetic: Annotated[
+        list[str] | None, typer.Option("--known-synthetic", help="SRC of synthetic items to mix in; repeat for more.")
+    ] = None,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit code 1 from this status on.")] = FailOn.fail,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another review, with its labels.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Draw items of an audit for a person to label, and take the labels: files in DIR/review, then a new answer."""
+    from service.review import finish_review, start_review
+
+    if labels is None:
+        drawn = start_review(
+            folder, n=n, seed=seed, known_real=known_real or (), known_synthetic=known_synthetic or (),
+            overwrite=overwrite,
+        )  # fmt: skip
+        if as_json:
+            _print_json(drawn.as_json())
+            return
+        if not (drawn.kind == "text" and sys.stdin.isatty()):
+            _print_next(drawn.as_json(), folder)
+            return
+        labels = _ask(drawn)
+    result = finish_review(folder, labels, settings=_settings(home))
+    if as_json:
+        _print_json(result)
+    else:
+        _print_summary(result, folder)
+    raise typer.Exit(exit_code(result["verdict"], fail_on.value))
+
+
+def _print_next(drawn: dict[str, Any], folder: Path) -> None:
+    typer.echo(f"review {drawn['review']}: {drawn['items']} items to label")
+    typer.echo(f"  open {drawn['page']} or fill in the column label of {drawn['table']}: real, synthetic or unsure")
+    typer.echo(f"  then run madaudit review {folder} --labels FILE.csv")
+
+
+def _ask(drawn: Any) -> Path:
+    """The file of labels given on the terminal, text by text: it has each at once, and those of an earlier time."""
+    from service.review_sheet import read_labels, write_labels
+
+    words = {"r": "real", "s": "synthetic", "u": "unsure"}
+    path: Path = drawn.folder / "labels.csv"
+    answers = read_labels(path, drawn.name, [item.number for item in drawn.items]) if path.exists() else {}
+    for item in drawn.items:
+        if answers.get(item.number):
+            continue
+        typer.echo(f"\n--- {item.number} of {len(drawn.items)} ---\n{item.content.decode()}\n")
+        answer = ""
+        while answer not in (*words, "q"):
+            answer = typer.prompt("real, synthetic, unsure or quit [r/s/u/q]").strip().lower()[:1]
+        if answer == "q":
+            break
+        answers[item.number] = words[answer]
+        write_labels(path, drawn.name, drawn.items, answers)
+    write_labels(path, drawn.name, drawn.items, answers)
+    return path
+
+
+@app.command()
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="Folders of audits against one reference.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the merged audit.")],

@@ -1,0 +1,147 @@
+"""What a labeller sees and hands back: content files, a table, a page, and the labels read from a table."""
+
+import base64
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from indexes.errors import InputError
+from indexes.images import decode, shrink
+from indexes.records import Kind
+from indexes.sources.files import printable
+from indexes.store import write_atomic
+
+__all__ = ["ANSWERS", "Shown", "read_labels", "shown", "write_labels", "write_sheet"]
+
+COLUMNS = ("review", "number", "item", "excerpt", "label")
+ANSWERS = {
+    "real": "real", "0": "real", "synthetic": "synthetic", "1": "synthetic", "unsure": "unsure", "": "",
+}  # fmt: skip
+_SIDE, _QUALITY = 1024, 92  # of images, which are all stored alike so that the format tells nothing
+_EXCERPT = 160  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One item as the labeller sees it, under a neutral name."""
+
+    number: int
+    item: str  # "images/007.jpg", "texts/007.txt"; of vectors the id
+    content: bytes  # JPEG or UTF-8; of vectors empty
+    excerpt: str
+
+
+def shown(number: int, identifier: str, data: Any, kind: Kind) -> Shown:
+    """An item under its number; raises Unusable for an image that cannot be decoded."""
+    if kind == "image":
+        return Shown(number, f"images/{number:03d}.jpg", _jpeg(data), "")
+    if kind == "text":
+        text = printable(data)
+        return Shown(number, f"texts/{number:03d}.txt", text.encode(), " ".join(text.split())[:_EXCERPT])
+    return Shown(number, printable(identifier), b"", "")
+
+
+def _jpeg(data: bytes) -> bytes:
+    pixels: np.ndarray = shrink(decode(data).pixels, _SIDE)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def write_sheet(folder: Path, review: str, items: Sequence[Shown]) -> None:
+    """Write the content files, items.csv and index.html; nothing in them tells which items are known answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for item in items:
+        if item.content:
+            (folder / item.item).parent.mkdir(exist_ok=True)
+            write_atomic(folder / item.item, item.content)
+    write_labels(folder / "items.csv", review, items, {})
+    write_atomic(folder / "index.html", _page(review, items).encode())
+
+
+def write_labels(path: Path, review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> None:
+    """Write the table of items with the labels there are."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for item in items:
+        fields = (_inert(item.item), _inert(item.excerpt), labels.get(item.number, ""))
+        writer.writerow((review, item.number, *fields))
+    write_atomic(path, buffer.getvalue().encode())
+
+
+def _inert(cell: str) -> str:
+    """The cell as a spreadsheet will not compute it."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def _page(review: str, items: Sequence[Shown]) -> str:
+    environment = Environment(
+        loader=PackageLoader("service"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rows = [
+        {
+            "number": item.number,
+            "item": item.item,
+            "jpeg": base64.b64encode(item.content).decode() if item.item.startswith("images/") else "",
+            "text": "" if item.item.startswith("images/") else item.content.decode() or item.item,
+        }
+        for item in items
+    ]
+    return environment.get_template("review.html").render(review=review, items=rows)
+
+
+def read_labels(path: Path, review: str, numbers: Sequence[int]) -> dict[int, str]:
+    """The answer for each number of a review: real, synthetic, unsure, or empty; raises InputError for any fault."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the labels {path} ({error}): expected a CSV file in UTF-8") from None
+    header = text.partition("\n")[0]
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if ";" in header else ",")
+    names = [name.strip().lower() for name in rows.fieldnames or ()]
+    if missing := [name for name in ("review", "number", "label") if name not in names]:
+        raise InputError(
+            f"{path} has the columns {', '.join(names) or 'none'} and no {', '.join(missing)}: fill in the column "
+            "label of review/items.csv"
+        )
+    rows.fieldnames = names
+    known, labels = set(numbers), dict.fromkeys(numbers, "")
+    seen: set[int] = set()
+    for line, row in enumerate(rows, start=2):
+        number = _number(path, line, row, review, known)
+        if number in seen:
+            raise InputError(f"{path}, line {line}: number {number} stands there twice, expected once: keep one")
+        seen.add(number)
+        labels[number] = _label(path, line, row)
+    return labels
+
+
+def _number(path: Path, line: int, row: Mapping[str, str | None], review: str, known: set[int]) -> int:
+    if (found := (row["review"] or "").strip()) != review:
+        raise InputError(
+            f"{path}, line {line}: labels of review {found or 'without a name'!r}, expected {review}: name the file "
+            "made for this audit"
+        )
+    text = (row["number"] or "").strip()
+    if not text.isdecimal() or int(text) not in known:
+        raise InputError(f"{path}, line {line}: no item has the number {text!r}, expected 1 to {max(known)}")
+    return int(text)
+
+
+def _label(path: Path, line: int, row: Mapping[str, str | None]) -> str:
+    text = (row["label"] or "").strip().lower()
+    if text not in ANSWERS:
+        raise InputError(f"{path}, line {line}: label {text!r}, expected real, synthetic, unsure, 0, 1 or nothing")
+    return ANSWERS[text]
