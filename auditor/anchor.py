@@ -1,54 +1,158 @@
-"""Bounds from the real side: what is missing of the share that looks confidently real cannot be real."""
+"""The real side as an anchor: what is missing of the share that looks confidently real cannot be real."""
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from auditor.calibration import Calibration, ScoreCounts
+from auditor.contrast import Contrast
 
-__all__ = ["real_side_bound", "unseen_guard"]
+__all__ = [
+    "Anchor",
+    "anchors_of_contrast",
+    "anchors_of_counts",
+    "real_side_bound",
+    "real_side_estimate",
+    "real_side_limit",
+    "unseen_guard",
+]
+
+_SHARES = (0.5, 0.7, 0.85, 0.95)  # of the real items below the thresholds
+_DENSE = (0.5, 0.7, 0.85)  # those at which synthetic items that look real are still told from them
+_BOUNDS = 4  # of which the best is taken
+_HIDDEN = 0.01  # share of an unseen generator's items that may look confidently real at any threshold
 
 
-def unseen_guard(
-    calibration: Calibration, observed: ScoreCounts, *, level: float = 0.95, is_sample: bool = False
-) -> float:
-    """Upper bound of the fraction that also allows for an unseen generator too rare for the test of fit.
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """At a threshold under which the share q of the real items lies: v = 1 − F_U/q.
 
-    What is missing of the confidently real share, v(t) = 1 − F_U(t)/F_R(t), plus its error, divided by the share of
-    synthetic items that cannot hide there: at most as many as of the known generator that hides best. The tightest
-    of three thresholds. Holds if no unseen generator looks more real than the known ones.
+    F_U is the share of the incoming items under it. If all real items come from the reference's sources the expectation
+    of v is π(1 − ρ), where ρ q is the share of the synthetic items that hides there: never more than π.
     """
-    z, bounds = stats.norm.ppf((1 + level) / 2), [1.0]  # half the error for each: the tightest of three is taken
-    below = np.cumsum(calibration.densities, axis=1)  # (K + 1, bins)
-    below_observed = np.cumsum(observed.histogram) / observed.n
-    for wanted in (0.5, 0.7, 0.85):
+
+    share: float  # q
+    left: float  # F_U/q
+    hidden: tuple[float, ...]  # ρ of each known generator, with a standard error added
+    mean_hidden: float  # mean ρ
+    n: int  # incoming items
+    n_real: int
+    composition: float  # weight of the sampling of real and synthetic items
+
+    @property
+    def missing(self) -> float:
+        """v."""
+        return 1 - self.left
+
+    @property
+    def error(self) -> float:
+        """Standard error of v; where no item is left, one has still been possible."""
+        return math.sqrt(self._variance(max(self.left, 1 / self.n)))
+
+    def _variance(self, left: float) -> float:
+        """Binomial errors of both sides' counts, the threshold being the real side's quantile."""
+        odds = (1 - self.share) / self.share
+        composed = self.composition * left * max(0.0, 1 - left) / self.n
+        return odds * (left / self.n + left**2 / self.n_real) + composed
+
+    def lower(self, z: float) -> float:
+        """The least v that is z standard errors from what was seen, with the error that it would have itself."""
+        return 1 - self._end(self.left, z, largest=True)
+
+    def upper(self, z: float) -> float:
+        """Upper bound of π if no generator hides better than the known ones; 1 where these hide altogether."""
+        most = max(self.hidden, default=0.0)
+        return min(1.0, (1 - self._end(min(self.left, 1.0), z, largest=False)) / (1 - most)) if most < 1 else 1.0
+
+    def _end(self, left: float, z: float, *, largest: bool) -> float:
+        """Root of (x − left)² = z² variance(x), an interval by inversion as Wilson's."""
+        odds = (1 - self.share) / self.share
+        linear = z**2 * (odds + self.composition) / self.n
+        square = z**2 * (odds / self.n_real - self.composition / self.n)
+        a, b, c = 1 - square, -2 * left - linear, left**2
+        root = math.sqrt(max(0.0, b * b - 4 * a * c))
+        return (-b + root) / (2 * a) if largest else (-b - root) / (2 * a)
+
+
+def anchors_of_contrast(contrast: Contrast, *, composition: float) -> dict[float, Anchor]:
+    """Anchors by share of the real items, from a classifier trained for this set.
+
+    `composition` is the weight of the sampling of real and synthetic items in the variance: 0 where the incoming items
+    are the whole set, 1 where they are a small sample of what the answer is about.
+    """
+    anchors = {}
+    for wanted in _SHARES:
+        threshold = np.quantile(contrast.real, wanted)
+        share = float((contrast.real <= threshold).mean())
+        below = float((contrast.incoming <= threshold).mean())
+        known = [(float((scores <= threshold).mean()), len(scores)) for scores in contrast.known]
+        anchors[wanted] = _anchor(share, below, known, contrast.n, len(contrast.real), composition)
+    return anchors
+
+
+def anchors_of_counts(calibration: Calibration, observed: ScoreCounts, *, composition: float) -> dict[float, Anchor]:
+    """The same from the histograms of the reference's own detector, at the nearest edges of their bins."""
+    below, below_observed = np.cumsum(calibration.densities, axis=1), np.cumsum(observed.histogram) / observed.n
+    anchors = {}
+    for wanted in _SHARES:
         t = int(np.argmin(np.abs(below[0] - wanted)))
-        q, synthetic = below[0, t], below[1:, t].max()
-        if synthetic < q < 1:
-            u = below_observed[t]
-            missing, hidden = 1 - u / q, synthetic / q
-            within = u * (1 - u) / q**2 if is_sample else u * (1 - q) / q**2  # of this set: the real items' alone
-            variance = within / observed.n + (u / q) ** 2 * (1 - q) / q / calibration.components[0].n
-            bounds.append((missing + z * math.sqrt(variance)) / (1 - hidden))
-    return float(np.clip(min(bounds), 0, 1))
+        share = min(max(float(below[0, t]), 1e-9), 1 - 1e-9)
+        sizes = [component.n for component in calibration.components]
+        known = list(zip(below[1:, t].tolist(), sizes[1:], strict=True))
+        anchors[wanted] = _anchor(share, float(below_observed[t]), known, observed.n, sizes[0], composition)
+    return anchors
 
 
-def real_side_bound(calibration: Calibration, observed: ScoreCounts, *, level: float = 0.95) -> float:
-    """Lower bound of the fraction, given only that every real item comes from the reference's sources.
+def _anchor(
+    share: float, below: float, known: Sequence[tuple[float, int]], n: int, n_real: int, composition: float
+) -> Anchor:
+    """`known` holds of each generator the share of its items under the threshold, and their number."""
+    hidden = tuple((k + math.sqrt(k * (1 - k) / size)) / share for k, size in known)
+    mean = float(np.mean([k for k, _ in known])) / share if known else 0.0
+    return Anchor(share, below / share, hidden, mean, n, n_real, composition)
 
-    At every threshold t, F_U(t) ≥ (1 − π)·F_R(t): what is missing of the confidently real share cannot be real.
-    The best of four thresholds, each at a quarter of the error probability.
+
+def unseen_guard(anchors: Mapping[float, Anchor], *, level: float) -> float:
+    """Upper bound of π that allows for an unseen generator too rare to be noticed: the tightest of three.
+
+    Holds if no unseen generator looks more real than the known ones.
     """
-    z = stats.norm.ppf(1 - (1 - level) / 2 / 4)
-    below_real, below = np.cumsum(calibration.densities[0]), np.cumsum(observed.histogram) / observed.n
-    n_real, bounds = calibration.components[0].n, [0.0]
-    for wanted in (0.5, 0.7, 0.85, 0.95):
-        t = int(np.argmin(np.abs(below_real - wanted)))
-        q, u = below_real[t], below[t]
-        if not 0 < q < 1:
-            continue
-        share = u / q
-        variance = u * (1 - u) / observed.n / q**2 + share**2 * (1 - q) / q / n_real
-        bounds.append(1 - share - z * math.sqrt(variance))
-    return float(np.clip(max(bounds), 0, 1))
+    z = float(stats.norm.ppf(level))
+    return min(anchors[q].upper(z) for q in _DENSE)
+
+
+def real_side_bound(anchors: Mapping[float, Anchor], *, level: float) -> float:
+    """Lower bound of π, whatever the generator, if all real items come from the reference's sources."""
+    z = float(stats.norm.ppf(1 - (1 - level) / 2 / _BOUNDS))
+    return max(0.0, *(anchor.lower(z) for anchor in anchors.values()))
+
+
+def real_side_estimate(anchors: Mapping[float, Anchor]) -> float:
+    """π with what hides: the mean of two corrections, by the known generators and by the trend over thresholds."""
+    return (_as_known(anchors) + _by_trend(anchors)) / 2 if anchors[0.5].hidden else _by_trend(anchors)
+
+
+def real_side_limit(anchors: Mapping[float, Anchor], *, level: float) -> float:
+    """Upper bound of π, the larger of one that takes unseen generators to hide as the known, and one by the trend."""
+    z = float(stats.norm.ppf((1 + level) / 2))
+    by_trend = _by_trend(anchors) + z * anchors[0.5].error + _HIDDEN
+    as_known = (anchors[0.5].upper(z) + anchors[0.7].upper(z)) / 2
+    return min(1.0, max(by_trend, as_known))
+
+
+def _as_known(anchors: Mapping[float, Anchor]) -> float:
+    """v/(1 − ρ) with the known generators' mean ρ, at two thresholds, weighted by precision."""
+    seen = [max(1 - anchors[q].mean_hidden, 0.1) for q in (0.5, 0.7)]
+    weights = [(s / anchors[q].error) ** 2 for s, q in zip(seen, (0.5, 0.7), strict=True)]
+    values = [anchors[q].missing / s for s, q in zip(seen, (0.5, 0.7), strict=True)]
+    return float(np.clip(np.average(values, weights=weights), 0, 1))
+
+
+def _by_trend(anchors: Mapping[float, Anchor]) -> float:
+    """v extrapolated to where nothing hides: it rises towards lower thresholds by as much as hides between them."""
+    at_half, at_most, top = (anchors[q].missing for q in (0.5, 0.7, 0.85))
+    estimates = [at_half + max(0.0, at_half - top) / 2, at_most + max(0.0, at_most - top)]
+    return float(np.clip(np.mean(estimates), 0, 1))

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from auditor.confounds import confounds_between
+from auditor.contrast import Contrast, contrast_with
+from auditor.detector import FEWEST
 from auditor.fraction import FractionEstimate, estimate_fraction
 from auditor.intervals import Measure, wilson_interval
 from auditor.items import DuplicateCounts, write_items
@@ -60,6 +63,7 @@ def finalise(
         reference.calibration,
         state.scores,
         rng=np.random.default_rng(intent.seed),
+        contrast=partial(contrast_to, reference, state.sample.evidence, seed=intent.seed),
         level=intent.level,
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
@@ -67,6 +71,15 @@ def finalise(
     )
     duplicates = write_items(shards, out / "items", reference, fraction)
     return result_of(state, fraction, duplicates, reference, intent, source)
+
+
+def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *, seed: int) -> Contrast | None:
+    """The contrast of a sample of the incoming vectors to the reference; None for too few of them."""
+    if len(vectors) < FEWEST:
+        return None
+    rows, component = reference.embeddings.vectors, reference.detector.component
+    components = [rows[component == k] for k in range(len(reference.labels))]
+    return contrast_with(components, vectors, shares, seed=seed)
 
 
 def result_of(
@@ -130,6 +143,7 @@ def _fraction_fields(fraction: FractionEstimate) -> dict[str, Any]:
         "if_reference_matches": _triple(conditional),
         "estimators": {name: _number(value) for name, value in fraction.estimators.items()},
         "fit_p_value": _number(fraction.fit_p_value),
+        "departure": _number(fraction.departure),
         "separation": fraction.separation,
         "n": fraction.n,
     }

@@ -1,20 +1,41 @@
-"""The synthetic fraction of a set: corrected counts, a histogram mixture, and an interval from both sides' counts."""
+"""The synthetic fraction of a set: what known generators explain, whether anything else is there, and the answer."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
-from auditor.anchor import real_side_bound, unseen_guard
+from auditor.anchor import (
+    Anchor,
+    anchors_of_contrast,
+    anchors_of_counts,
+    real_side_bound,
+    real_side_estimate,
+    real_side_limit,
+    unseen_guard,
+)
 from auditor.calibration import Calibration, ScoreCounts
+from auditor.contrast import Contrast
 from auditor.goodness import fit_p_value
 from auditor.intervals import Measure
 from auditor.known_fit import generator_weights, histogram_mixture, known_fit, probabilistic_adjusted_count
 
 __all__ = ["FractionEstimate", "estimate_fraction"]
 
+Contraster = Callable[[np.ndarray], Contrast | None]
+
 MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell real from synthetic
 FIT_LEVEL = 0.005  # p-value under which the incoming scores are no mixture of the reference's components
+DEPARTURE = (
+    2.8  # standard errors of the classifier test above which something else is there; by chance 1.3 times as many
+)
+MILD_LEVEL, MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
+SUSPICIOUS = 2.5  # departure from which the upper end also heeds this set's classifier
+PLAIN_DEPARTURE = 5.0
+_HELD_BACK = 0.05  # by which the lower end may follow the real side
+_NO_GENERATORS = "the reference holds no synthetic examples: rebuild it with --synthetic LABEL=SRC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +53,7 @@ class FractionEstimate:
     if_reference_matches: Measure  # given that every real item comes from the reference's sources
     estimators: dict[str, float]  # point estimates of each method
     fit_p_value: float
+    departure: float  # of this set's classifier test, in standard errors; nan where none could be trained
     separation: float
     n: int
 
@@ -41,6 +63,7 @@ def estimate_fraction(
     observed: ScoreCounts,
     *,
     rng: np.random.Generator,
+    contrast: Contraster | None = None,
     level: float = 0.95,
     is_sample: bool = False,
     assume_reference_complete: bool = False,
@@ -48,21 +71,104 @@ def estimate_fraction(
 ) -> FractionEstimate:
     """The fraction of synthetic items among the items counted in `observed`.
 
-    The interval accounts for the incoming scores and for the reference's own. It concerns this set and no larger
-    population unless `is_sample`. Its upper end allows for an unseen generator, unless the generators are declared
-    complete; scores that are no mixture of the reference's components make the answer undetermined. Costs the same at
-    any n.
+    First the known generators are fitted. `contrast` trains a classifier for this very set, given the fitted mixture's
+    shares (K + 1,); it and a test of the scores say whether anything else is there. If not, the answer is that fit, its
+    interval widened by what could go unnoticed. If so, it is bounds: between 0 and what the real side leaves; should
+    all real items come from the reference's sources, an interval that no generator's score enters. Intervals account
+    for the incoming scores and the reference's own; they concern this set and no larger one unless `is_sample`.
     """
-    if len(calibration.components) == 1:
-        return _no_generators(observed.n, level)
-    weights, weight_draws = generator_weights(calibration, observed, rng=rng)
-    known = known_fit(calibration, observed, weights, weight_draws, level=level, is_sample=is_sample)
-    guarded = known
-    if not assume_generators_complete:
-        guarded = replace(
-            known, high=max(known.high, unseen_guard(calibration, observed, level=level, is_sample=is_sample))
-        )
-    answer = FractionEstimate(
+    doubts = _doubts(calibration, observed, contrast, rng=rng, level=level, is_sample=is_sample)
+    answer = _answer(doubts, calibration, observed, level)
+    if doubts.outside:
+        bounds = _bounded(answer, doubts, level)
+        if assume_reference_complete:
+            return _declared_complete(bounds)
+        return bounds if len(doubts.weights) else _undetermined(bounds, _NO_GENERATORS, bounds.if_reference_matches)
+    if doubts.problem is not None:
+        return _undetermined(answer, doubts.problem, Measure(math.nan, 0.0, 1.0, observed.n, reason=doubts.problem))
+    if assume_generators_complete:
+        return replace(answer, low=doubts.known.low, high=doubts.known.high, if_reference_matches=doubts.known)
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubts:
+    """The fit of the known generators, and all that speaks against it."""
+
+    known: Measure
+    weights: np.ndarray  # (K,)
+    weight_draws: np.ndarray  # (draws, K)
+    fit_p_value: float
+    departure: float  # nan where no classifier could be trained
+    by_score: Mapping[float, Anchor]  # of the reference's own detector
+    anchors: Mapping[float, Anchor]  # of this set's classifier; else the same
+    problem: str | None  # why the known fit tells nothing
+
+    @property
+    def outside(self) -> bool:
+        """Whether something in the set is neither like the real items nor like the known generators."""
+        jointly = self.fit_p_value < MILD_LEVEL and self.departure > MILD_DEPARTURE
+        return jointly or self.fit_p_value < FIT_LEVEL or self.departure > DEPARTURE
+
+    @property
+    def plainly(self) -> bool:
+        """Whether that is beyond the doubt in which the known fit deserves a hearing."""
+        return self.problem is not None or self.fit_p_value < FIT_LEVEL or self.departure > PLAIN_DEPARTURE
+
+
+def _doubts(
+    calibration: Calibration,
+    observed: ScoreCounts,
+    contraster: Contraster | None,
+    *,
+    rng: np.random.Generator,
+    level: float,
+    is_sample: bool,
+) -> _Doubts:
+    has_known = len(calibration.components) > 1
+    weights, weight_draws = np.ones(0), np.ones((0, 0))
+    known, p_value = Measure(math.nan, 0.0, 1.0, observed.n), 1.0
+    problem: str | None = _NO_GENERATORS
+    if has_known:
+        weights, weight_draws = generator_weights(calibration, observed, rng=rng)
+        known = known_fit(calibration, observed, weights, weight_draws, level=level, is_sample=is_sample)
+        p_value = fit_p_value(calibration, observed, weights, rng=rng)
+        problem = known.reason or _hardly_separates(calibration)
+    fraction = 0.0 if math.isnan(known.value) else known.value
+    contrast = None if contraster is None else contraster(np.append(1 - fraction, fraction * weights))
+    by_score = anchors_of_counts(calibration, observed, composition=float(is_sample)) if has_known else {}
+    anchors = by_score
+    if contrast is not None:
+        left_out = 1 - contrast.n / observed.n
+        anchors = anchors_of_contrast(contrast, composition=1.0 if is_sample else left_out)
+    departure = math.nan if contrast is None else contrast.departure
+    return _Doubts(known, weights, weight_draws, p_value, departure, by_score, anchors, problem)
+
+
+def _hardly_separates(calibration: Calibration) -> str | None:
+    if calibration.separation >= MINIMUM_SEPARATION:
+        return None
+    return (
+        f"the encoder's scores hardly separate the reference's real items from its synthetic ones (total variation "
+        f"{calibration.separation:.2f}, expected {MINIMUM_SEPARATION} or more): try another encoder"
+    )
+
+
+def _answer(doubts: _Doubts, calibration: Calibration, observed: ScoreCounts, level: float) -> FractionEstimate:
+    """The answer if the known generators are all there is, with an interval for what could go unnoticed."""
+    known, weights = doubts.known, doubts.weights
+    estimators, by_generator = {}, {}
+    if len(weights):
+        by_generator = _by_generator(calibration.labels[1:], known, weights, doubts.weight_draws, level)
+        estimators = {
+            "adjusted-count": probabilistic_adjusted_count(calibration, observed, weights),
+            "histogram-mixture": histogram_mixture(calibration, observed, weights),
+            "score-weighted-count": known.value,
+        }
+    if doubts.anchors:
+        estimators["real-side"] = real_side_estimate(doubts.anchors)
+    guarded = _guarded(doubts, level)
+    return FractionEstimate(
         estimate=known.value,
         low=guarded.low,
         high=guarded.high,
@@ -70,60 +176,79 @@ def estimate_fraction(
         status="determined",
         method="score-weighted-count",
         reason=None,
-        by_generator=_by_generator(calibration.labels[1:], known, weights, weight_draws, level),
+        by_generator=by_generator,
         if_reference_matches=guarded,
-        estimators={
-            "adjusted-count": probabilistic_adjusted_count(calibration, observed, weights),
-            "histogram-mixture": histogram_mixture(calibration, observed, weights),
-            "score-weighted-count": known.value,
-        },
-        fit_p_value=fit_p_value(calibration, observed, weights, rng=rng),
+        estimators=estimators,
+        fit_p_value=doubts.fit_p_value,
+        departure=doubts.departure,
         separation=calibration.separation,
         n=observed.n,
     )
-    return _withheld_where_unsure(answer, known, calibration, observed, assume_reference_complete)
 
 
-def _withheld_where_unsure(
-    answer: FractionEstimate,
-    known: Measure,
-    calibration: Calibration,
-    observed: ScoreCounts,
-    assume_reference_complete: bool,
-) -> FractionEstimate:
-    """The answer, unless the scores do not separate, the generators score as real, or the fit is rejected."""
-    if calibration.separation < MINIMUM_SEPARATION:
-        reason = (
-            f"the encoder's scores hardly separate the reference's real items from its synthetic ones (total "
-            f"variation {calibration.separation:.2f}, expected {MINIMUM_SEPARATION} or more): try another encoder"
-        )
-        return _withheld(answer, reason, Measure(math.nan, 0.0, 1.0, observed.n, reason=reason))
-    if known.reason is not None:
-        return _withheld(answer, known.reason, known)
-    if answer.fit_p_value < FIT_LEVEL:
-        reason = (
-            f"the scores are no mixture of the reference's components (p = {answer.fit_p_value:.3g}): an unseen "
-            "generator or another real source is present, and without labels the two cannot be told apart"
-        )
-        bound = real_side_bound(calibration, observed, level=answer.level)
-        conditional = Measure(math.nan, bound, 1.0, observed.n, reason="known generators do not explain these scores")
-        withheld = _withheld(answer, reason, conditional)
-        if not assume_reference_complete:
-            return withheld
-        return replace(withheld, low=bound, status="bounds", method="real-side-bound")
-    return answer
+def _guarded(doubts: _Doubts, level: float) -> Measure:
+    """The known fit, its upper end no lower than the guard for unseen generators and its lower end held back.
+
+    An unseen generator that scores as more synthetic than the known ones, or a few foreign real items, raise the
+    estimate: where the real side alone proves less, the lower end follows it by up to `_HELD_BACK`.
+    """
+    known = doubts.known
+    if not doubts.by_score or math.isnan(known.value):
+        return known
+    guard = unseen_guard(doubts.by_score, level=level)
+    if doubts.departure > SUSPICIOUS:
+        guard = max(guard, unseen_guard(doubts.anchors, level=level))
+    z = float(stats.norm.ppf((1 + level) / 2))
+    proven = max(doubts.by_score[q].lower(z) for q in (0.85, 0.95))
+    low = max(0.0, known.low - _HELD_BACK, min(known.low, proven))
+    return replace(known, low=low, high=max(known.high, guard))
 
 
-def _no_generators(n: int, level: float) -> FractionEstimate:
-    reason = "the reference holds no synthetic examples: rebuild it with --synthetic LABEL=SRC"
-    nothing = Measure(math.nan, 0.0, 1.0, n, reason=reason)
-    return FractionEstimate(
-        math.nan, 0.0, 1.0, level, "undetermined", "none", reason, {}, nothing, {}, math.nan, 0.0, n
-    )  # fmt: skip
+def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> FractionEstimate:
+    """Bounds by the real side; while the evidence against the known fit is mild, its interval stays inside them."""
+    value, low = real_side_estimate(doubts.anchors), real_side_bound(doubts.anchors, level=level)
+    high = real_side_limit(doubts.anchors, level=level) if len(doubts.weights) else 1.0
+    if not doubts.plainly:
+        value = (value + real_side_estimate(doubts.by_score)) / 2
+        low = min(low, answer.low, real_side_bound(doubts.by_score, level=level))
+        high = max(high, answer.high)
+    value = float(np.clip(value, 0, 1))
+    low, high = min(low, value), max(high, value)
+    known = "neither real items nor known generators" if len(doubts.weights) else "none of the real items"
+    reason = (
+        f"part of the set is like {known} of the reference (test of fit p = {doubts.fit_p_value:.2g}, departure "
+        f"{doubts.departure:.1f}): an unseen generator or another real source is present, which cannot be told apart "
+        f"without labels (madaudit review). If all real items come from the reference's sources, {low:.3f} to "
+        f"{high:.3f} of the set are synthetic"
+    )
+    return replace(
+        answer,
+        estimate=math.nan,
+        low=0.0,
+        high=high,
+        status="bounds",
+        method="real-side",
+        reason=reason,
+        by_generator={},
+        if_reference_matches=Measure(value, low, high, answer.n),
+    )
 
 
-def _withheld(answer: FractionEstimate, reason: str, conditional: Measure) -> FractionEstimate:
-    """The answer with nothing told but the reason and what holds if the reference matches."""
+def _declared_complete(answer: FractionEstimate) -> FractionEstimate:
+    """What holds if all real items come from the reference's sources, as the user declares."""
+    conditional = answer.if_reference_matches
+    return replace(
+        answer,
+        estimate=conditional.value,
+        low=conditional.low,
+        high=conditional.high,
+        status="determined",
+        reason="an unseen generator is present; all real items are declared to come from the reference's sources",
+    )
+
+
+def _undetermined(answer: FractionEstimate, reason: str, conditional: Measure) -> FractionEstimate:
+    """No estimate, beyond what holds if all real items come from the reference's sources."""
     return replace(
         answer,
         estimate=math.nan,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["fold_of", "sample_keys"]
+__all__ = ["content_keys", "fold_of", "sample_keys"]
 
 
 def _hash64(data: bytes, seed: int, purpose: bytes) -> int:
@@ -25,3 +25,8 @@ def fold_of(digests: np.ndarray, *, seed: int, folds: int) -> np.ndarray:
 def sample_keys(ids: Sequence[str], *, seed: int) -> np.ndarray:
     """Uniform keys (n,) uint64 from item ids: the smallest k of them are a mergeable simple random sample."""
     return np.array([_hash64(i.encode("utf-8", "surrogateescape"), seed, b"sample") for i in ids], dtype=np.uint64)
+
+
+def content_keys(rows: np.ndarray, *, seed: int) -> np.ndarray:
+    """Uniform keys (n,) uint64 from what the rows hold: an order that no file's or item's name changes."""
+    return np.array([_hash64(row.tobytes(), seed, b"content") for row in rows], dtype=np.uint64)

@@ -66,7 +66,8 @@ def run_demo(out: Path, *, seed: int = 0, say: Callable[[str], None] = lambda li
 
 def _audit(folder: Path, out: Path, truth: float, settings: Settings) -> dict[str, Any]:
     options = AuditOptions(overwrite=True)
-    result = run_audit(str(folder), "digits", out, settings=settings, intent=Intent(), options=options, workers=1)
+    intent = Intent(declared=frozenset({"generators-complete"}))  # here the one generator is known
+    result = run_audit(str(folder), "digits", out, settings=settings, intent=intent, options=options, workers=1)
     fraction = result["synthetic_fraction"]
     return {
         "true": truth,

@@ -1,0 +1,105 @@
+"""A classifier trained for one audit: what of the incoming set is unlike the reference, whatever made it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import Ridge
+
+from indexes.hashing import content_keys, fold_of
+
+__all__ = ["Contrast", "contrast_with"]
+
+FOLDS = 5
+_MOST = 1500  # items of the real part, of all generators together, and of the incoming set
+_STRENGTH = 4.0  # ridge penalty over the mean squared length of the centred rows
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Out-of-fold scores: the higher, the less an item is like the reference's real ones.
+
+    The classifier knows the incoming items of the other folds as a class of their own. So it also separates from the
+    real part what no known generator resembles; and an incoming real item has the law of the reference's.
+    """
+
+    real: np.ndarray  # (n₀,) ascending
+    known: tuple[np.ndarray, ...]  # of each generator
+    incoming: np.ndarray  # (n,) ascending
+    departure: float  # by how many standard errors the incoming items leave the fitted mixture
+
+    @property
+    def n(self) -> int:
+        return len(self.incoming)
+
+
+def contrast_with(components: Sequence[np.ndarray], incoming: np.ndarray, shares: np.ndarray, *, seed: int) -> Contrast:
+    """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real one first.
+
+    `shares` (K + 1,) is the mixture of the components that was fitted to the incoming set. An item's fold is a hash of
+    its vector, so that copies stay together. A bounded number of items of each side is used, drawn at random.
+    """
+    each, rng = math.ceil(_MOST / max(1, len(components) - 1)), np.random.default_rng(seed)
+    known = [_some(part, each, rng) for part in components[1:]]
+    order = np.argsort(content_keys(incoming, seed=seed), kind="stable")
+    parts = [_some(components[0], _MOST, rng), *known, incoming[order[:_MOST]]]
+    component = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    rows = _standardised(np.concatenate(parts))
+    folds = fold_of(np.concatenate(parts), seed=seed, folds=FOLDS)
+    even = 1 / np.bincount(component)[component]
+    unlike_real = -_out_of_fold(rows, folds, component == 0, even)
+    of_component = [unlike_real[component == k] for k in range(len(parts))]
+    return Contrast(
+        np.sort(of_component[0]),
+        tuple(of_component[1:-1]),
+        np.sort(of_component[-1]),
+        _departure(rows, folds, component, shares),
+    )
+
+
+def _departure(rows: np.ndarray, folds: np.ndarray, component: np.ndarray, shares: np.ndarray) -> float:
+    """A classifier two-sample test (Lopez-Paz & Oquab 2017) of the incoming items against the fitted mixture.
+
+    Mean score of the incoming items less that of the mixture, over its standard error. The folds depend on each other,
+    so the standard deviation under the hypothesis is about 1.3 and not 1.
+    """
+    last = len(shares)
+    weights = np.append(shares, 1.0)[component] / np.bincount(component)[component]
+    scores = _out_of_fold(rows, folds, component == last, weights)
+    parts = [scores[component == k] for k in range(last + 1)]
+    incoming, mixture = parts[-1], parts[:-1]
+    expected = float(shares @ [part.mean() for part in mixture])
+    spread = np.array([part.var() for part in mixture])
+    variance = shares @ spread / len(incoming) + shares**2 @ (spread / [len(part) for part in mixture])
+    return float((incoming.mean() - expected) / math.sqrt(variance)) if variance > 0 else 0.0
+
+
+def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Ridge regression on the target (Fisher's discriminant, regularised), each fold scored by a fit to the others."""
+    scores = np.empty(len(rows))
+    for fold in np.unique(folds):
+        inside, train = folds == fold, (folds != fold) & (weights > 0)
+        if not train.any():  # copies of one item: there is nothing to learn from
+            scores[inside] = 0.0
+            continue
+        weight = weights[train] / weights[train].mean()
+        centre = np.average(rows[train], axis=0, weights=weight)
+        length = float(np.average(((rows[train] - centre) ** 2).sum(1), weights=weight))
+        model = Ridge(alpha=max(_STRENGTH * length, 1e-9), solver="cholesky")
+        model.fit(rows[train], target[train].astype(rows.dtype), sample_weight=weight)
+        scores[inside] = model.predict(rows[inside])
+    return scores
+
+
+def _some(vectors: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    if len(vectors) <= most:
+        return np.asarray(vectors)
+    return np.asarray(vectors[np.sort(rng.choice(len(vectors), most, replace=False))])
+
+
+def _standardised(vectors: np.ndarray) -> np.ndarray:
+    """Columns of mean 0 and variance 1, cut at ten standard deviations; a constant column carries nothing."""
+    mean, scale = vectors.mean(0, dtype=np.float64), vectors.std(0, dtype=np.float64)
+    scale = np.where(scale > 1e-6 * (np.abs(mean) + 1e-6), scale, np.inf)
+    return np.clip((vectors - mean) / scale, -10, 10)

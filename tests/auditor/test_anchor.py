@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from auditor.anchor import (
+    anchors_of_contrast,
+    anchors_of_counts,
+    real_side_bound,
+    real_side_estimate,
+    real_side_limit,
+    unseen_guard,
+)
+from auditor.calibration import Calibration, ScoreCounts
+from auditor.contrast import Contrast
+from auditor.moments import Moments
+
+
+def contrast(rng, *, fraction, synthetic, known=None, n=300, n_real=300):
+    """Scores of exactly that many synthetic items, of a law given by a sampler, among standard normal real ones."""
+    count = round(fraction * n)
+    incoming = np.concatenate([rng.normal(size=n - count), synthetic(count)])
+    scores = () if known is None else (known(n_real),)
+    return Contrast(np.sort(rng.normal(size=n_real)), scores, np.sort(incoming), 0.0)
+
+
+def far(rng):
+    return lambda count: rng.normal(9, 1, count)
+
+
+def near(rng):
+    return lambda count: rng.normal(1.5, 1, count)
+
+
+def anchors(found, composition=0.0):
+    return anchors_of_contrast(found, composition=composition)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("law", [far, near])
+def test_the_lower_bound_rarely_exceeds_the_truth_whatever_the_generator(law, fraction, rng):
+    draws = [contrast(rng, fraction=fraction, synthetic=law(rng)) for _ in range(400)]
+    found = [real_side_bound(anchors(draw), level=0.95) for draw in draws]
+    assert np.mean(np.array(found) <= fraction) >= 0.92  # .95 with 15 items above the last threshold; error .011
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("law", [far, near])
+def test_the_upper_bound_holds_for_generators_that_hide_as_the_known(law, fraction, rng):
+    draws = [contrast(rng, fraction=fraction, synthetic=law(rng), known=law(rng)) for _ in range(400)]
+    found = [real_side_limit(anchors(draw), level=0.95) for draw in draws]
+    assert np.mean(np.array(found) >= fraction) >= 0.89  # .93 where nothing is real and a quarter hides
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(("law", "bias"), [(far, 0.02), (near, 0.06)])
+def test_the_estimate_is_near_the_truth_on_average(law, bias, fraction, rng):
+    draws = [contrast(rng, fraction=fraction, synthetic=law(rng), known=law(rng)) for _ in range(400)]
+    found = [real_side_estimate(anchors(draw)) for draw in draws]
+    assert np.mean(found) == pytest.approx(fraction, abs=bias)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5])
+def test_the_guard_lies_above_the_truth_with_known_generators(fraction, rng):
+    draws = [contrast(rng, fraction=fraction, synthetic=near(rng), known=near(rng)) for _ in range(400)]
+    found = [unseen_guard(anchors(draw), level=0.95) for draw in draws]
+    assert np.mean(np.array(found) >= fraction) >= 0.90  # the tightest of three one-sided 95 % bounds
+
+
+def test_the_standard_error_is_that_of_repeated_draws(rng):
+    draws = [anchors(contrast(rng, fraction=0.4, synthetic=far(rng)))[0.7] for _ in range(3000)]
+    spread = np.std([draw.missing for draw in draws])
+    assert np.mean([draw.error for draw in draws]) == pytest.approx(spread, rel=0.06)
+
+
+def test_a_small_sample_of_a_larger_set_adds_its_composition(rng):
+    missing = []
+    for _ in range(3000):
+        fraction = rng.binomial(300, 0.4) / 300
+        missing.append(anchors(contrast(rng, fraction=fraction, synthetic=far(rng)), composition=1.0)[0.85])
+    spread = np.std([draw.missing for draw in missing])
+    assert np.mean([draw.error for draw in missing]) == pytest.approx(spread, rel=0.06)
+
+
+def test_histograms_and_scores_of_the_same_items_agree(rng):
+    sizes = (400, 400, 250)
+    scores = [rng.normal(shift, 1, size) for shift, size in zip((0, 3, 1), sizes, strict=True)]
+    edges = np.quantile(scores[0], [0.5, 0.7, 0.85, 0.95])
+
+    def counts(values):
+        moments = Moments(len(values), np.zeros(2), np.zeros((2, 2)))
+        histogram = np.bincount(np.searchsorted(edges, values, side="left"), minlength=5)
+        return ScoreCounts(histogram, moments)
+
+    calibration = Calibration(("real", "known"), edges, (counts(scores[0]), counts(scores[1])))
+    by_counts = anchors_of_counts(calibration, counts(scores[2]), composition=0.0)
+    by_score = anchors(Contrast(np.sort(scores[0]), (scores[1],), np.sort(scores[2]), 0.0))
+    for share in (0.5, 0.7, 0.85, 0.95):
+        a, b = by_counts[share], by_score[share]
+        np.testing.assert_allclose([a.missing, a.error, *a.hidden], [b.missing, b.error, *b.hidden], rtol=1e-12)
+
+
+def test_generators_that_hide_altogether_bound_nothing(rng):
+    def same(count):
+        return rng.normal(size=count)
+
+    found = anchors(contrast(rng, fraction=0.2, synthetic=same, known=same))
+    assert real_side_limit(found, level=0.95) == 1.0

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from auditor.contrast import contrast_with
+
+
+def rows(rng, n, mean=0.0, width=20):
+    found = rng.normal(size=(n, width))
+    found[:, 0] += mean
+    return found.astype(np.float32)
+
+
+def strange(rng, n, width=20):
+    """Items that depart from the real ones in a direction of their own."""
+    found = rng.normal(size=(n, width))
+    found[:, 5] += 4
+    return found.astype(np.float32)
+
+
+SHARES = np.array([0.7, 0.3])
+
+
+def mixture(rng, n=200):
+    return np.concatenate([rows(rng, round(0.7 * n)), rows(rng, round(0.3 * n), mean=4.0)])
+
+
+def test_a_mixture_of_the_components_departs_by_chance_alone(rng):
+    found = [
+        contrast_with([rows(rng, 300), rows(rng, 300, mean=4.0)], mixture(rng), SHARES, seed=0).departure
+        for _ in range(200)
+    ]
+    assert abs(np.mean(found)) < 0.6
+    assert 0.8 < np.std(found) < 1.6
+    assert np.mean(np.array(found) > 2.8) <= 0.03
+
+
+def test_an_unseen_kind_departs_clearly(rng):
+    incoming = np.concatenate([rows(rng, 140), strange(rng, 60)])
+    found = contrast_with([rows(rng, 300), rows(rng, 300, mean=4.0)], incoming, np.array([1.0, 0.0]), seed=0)
+    assert found.departure > 5
+
+
+def test_an_unseen_kind_is_told_from_real_items_that_the_known_generators_do_not_resemble(rng):
+    real, unseen = rows(rng, 140), strange(rng, 60)
+    found = contrast_with([rows(rng, 300), rows(rng, 300, mean=4.0)], np.concatenate([real, unseen]), SHARES, seed=0)
+    assert np.mean(found.incoming > np.quantile(found.real, 0.95)) > 0.1  # .05 if they were like the real ones
+
+
+def test_real_items_have_the_law_of_the_reference(rng):
+    """Below any threshold lies the same share of incoming real items as of the reference's, on average."""
+    below = []
+    for _ in range(100):
+        components = [rows(rng, 300), rows(rng, 300, mean=4.0)]
+        found = contrast_with(components, rows(rng, 200), np.array([1.0, 0.0]), seed=0)
+        below.append((found.incoming <= np.median(found.real)).mean())
+    assert np.mean(below) == pytest.approx(0.5, abs=4 * np.std(below) / 10)
+
+
+def test_the_order_of_the_incoming_items_does_not_matter(rng):
+    components, incoming = [rows(rng, 100), rows(rng, 100, mean=4.0)], mixture(rng)
+    first = contrast_with(components, incoming, SHARES, seed=3)
+    second = contrast_with(components, incoming[::-1], SHARES, seed=3)
+    np.testing.assert_array_equal(first.incoming, second.incoming)
+    assert first.departure == second.departure
+
+
+def test_a_component_without_share_does_not_count_in_the_mixture(rng):
+    real, odd = rows(rng, 200), rows(rng, 200, mean=30.0)
+    found = contrast_with([real, odd], rows(rng, 200), np.array([1.0, 0.0]), seed=0)
+    assert abs(found.departure) < 4
+
+
+def test_copies_of_one_item_depart_by_nothing_that_is_not_finite():
+    same = np.ones((60, 3), dtype=np.float32)
+    found = contrast_with([same, same], same, np.array([0.5, 0.5]), seed=0)
+    assert found.departure == 0.0
+
+
+def test_no_more_than_a_bounded_number_of_items_is_used(rng):
+    components = [rows(rng, 2000, width=3), rows(rng, 1800, width=3), rows(rng, 1800, width=3)]
+    found = contrast_with(components, rows(rng, 1900, width=3), np.array([1.0, 0.0, 0.0]), seed=0)
+    assert (len(found.real), found.n, [len(k) for k in found.known]) == (1500, 1500, [750, 750])
