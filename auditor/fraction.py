@@ -218,8 +218,7 @@ def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> Fractio
     reason = (
         f"part of the set is like {known} of the reference (test of fit p = {doubts.fit_p_value:.2g}, departure "
         f"{doubts.departure:.1f}): an unseen generator or another real source is present, which cannot be told apart "
-        f"without labels (madaudit review). If all real items come from the reference's sources, {low:.3f} to "
-        f"{high:.3f} of the set are synthetic"
+        "without labels (madaudit review)"
     )
     return replace(
         answer,

@@ -460,6 +460,8 @@ def _print_summary(result: dict[str, Any], out: Path) -> None:
         if check["name"] in result["policy"]["required"] and check["status"] in ("warn", "fail"):
             typer.echo(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
     typer.echo(f"  synthetic fraction  {_interval(fraction)}")
+    if fraction["estimate"] is None and fraction["if_reference_matches"]["estimate"] is not None:
+        typer.echo(f"  if reference holds  {_interval(fraction['if_reference_matches'])}")
     typer.echo(f"  diversity loss      {_interval(loss)}")
     typer.echo(f"  MAD risk            {result['mad_risk']['reason']}")
     typer.echo(f"  report              {out / 'report.html'}")
