@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 from indexes.hashing import content_keys, fold_of
 
-__all__ = ["Contrast", "contrast_with"]
+__all__ = ["Contrast", "contrast_with", "rows_of_components"]
 
 FOLDS = 5
 _MOST = 1500  # items of the real part, of all generators together, and of the incoming set
@@ -34,16 +34,25 @@ class Contrast:
         return len(self.incoming)
 
 
+def rows_of_components(component: np.ndarray, *, seed: int) -> list[np.ndarray]:
+    """Row numbers of each component, 0 the real one: a random sample of bounded size, so that the cost is."""
+    rng, count = np.random.default_rng(seed), int(component.max()) + 1
+    most = [_MOST] + [math.ceil(_MOST / max(1, count - 1))] * (count - 1)
+    members = [np.flatnonzero(component == k) for k in range(count)]
+    return [
+        rows if len(rows) <= size else np.sort(rng.choice(rows, size, replace=False))
+        for rows, size in zip(members, most, strict=True)
+    ]
+
+
 def contrast_with(components: Sequence[np.ndarray], incoming: np.ndarray, shares: np.ndarray, *, seed: int) -> Contrast:
     """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real one first.
 
     `shares` (K + 1,) is the mixture of the components that was fitted to the incoming set. An item's fold is a hash of
-    its vector, so that copies stay together. A bounded number of items of each side is used, drawn at random.
+    its vector, so that copies stay together. The time grows with the items given; of the incoming at most 1,500 count.
     """
-    each, rng = math.ceil(_MOST / max(1, len(components) - 1)), np.random.default_rng(seed)
-    known = [_some(part, each, rng) for part in components[1:]]
     order = np.argsort(content_keys(incoming, seed=seed), kind="stable")
-    parts = [_some(components[0], _MOST, rng), *known, incoming[order[:_MOST]]]
+    parts = [*components, incoming[order[:_MOST]]]
     component = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     rows = _standardised(np.concatenate(parts))
     folds = fold_of(np.concatenate(parts), seed=seed, folds=FOLDS)
@@ -90,12 +99,6 @@ def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weight
         model.fit(rows[train], target[train].astype(rows.dtype), sample_weight=weight)
         scores[inside] = model.predict(rows[inside])
     return scores
-
-
-def _some(vectors: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    if len(vectors) <= most:
-        return np.asarray(vectors)
-    return np.asarray(vectors[np.sort(rng.choice(len(vectors), most, replace=False))])
 
 
 def _standardised(vectors: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from auditor.confounds import confounds_between
-from auditor.contrast import Contrast, contrast_with
+from auditor.contrast import Contrast, contrast_with, rows_of_components
 from auditor.detector import FEWEST
 from auditor.fraction import FractionEstimate, estimate_fraction
 from auditor.intervals import Measure, wilson_interval
@@ -77,8 +77,8 @@ def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *
     """The contrast of a sample of the incoming vectors to the reference; None for too few of them."""
     if len(vectors) < FEWEST:
         return None
-    rows, component = reference.embeddings.vectors, reference.detector.component
-    components = [rows[component == k] for k in range(len(reference.labels))]
+    chosen = rows_of_components(reference.detector.component, seed=seed)
+    components = [np.asarray(reference.embeddings.vectors[rows]) for rows in chosen]
     return contrast_with(components, vectors, shares, seed=seed)
 
 

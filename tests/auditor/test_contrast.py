@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from auditor.contrast import contrast_with
+from auditor.contrast import contrast_with, rows_of_components
 
 
 def rows(rng, n, mean=0.0, width=20):
@@ -77,6 +77,11 @@ def test_copies_of_one_item_depart_by_nothing_that_is_not_finite():
 
 
 def test_no_more_than_a_bounded_number_of_items_is_used(rng):
-    components = [rows(rng, 2000, width=3), rows(rng, 1800, width=3), rows(rng, 1800, width=3)]
-    found = contrast_with(components, rows(rng, 1900, width=3), np.array([1.0, 0.0, 0.0]), seed=0)
-    assert (len(found.real), found.n, [len(k) for k in found.known]) == (1500, 1500, [750, 750])
+    component = rng.permutation(np.repeat([0, 1, 2], [2000, 1800, 600]))
+    chosen = rows_of_components(component, seed=0)
+    assert [len(numbers) for numbers in chosen] == [1500, 750, 600]
+    for k, numbers in enumerate(chosen):
+        assert (component[numbers] == k).all()
+        assert len(set(numbers.tolist())) == len(numbers)
+    parts = [rows(rng, 60, width=3)] * 2
+    assert contrast_with(parts, rows(rng, 1900, width=3), np.array([1.0, 0.0]), seed=0).n == 1500
