@@ -28,7 +28,7 @@ def _lazily(name: str) -> Loader:
 
 
 ENCODERS: dict[str, Loader] = {
-    name: _lazily(name) for name in ("embeddings", "forensic", "lexical", "onnx", "open_clip", "pixels")
+    name: _lazily(name) for name in ("embeddings", "forensic", "lexical", "onnx", "open_clip", "pixels", "sentence")
 }
 
 

@@ -42,7 +42,7 @@ def test_the_package_imports_nothing_heavy() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="embeddings, forensic, lexical, onnx, open_clip, pixels"):
+    with pytest.raises(InputError, match="embeddings, forensic, lexical, onnx, open_clip, pixels, sentence"):
         load_encoder("clip")
 
 

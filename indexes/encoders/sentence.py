@@ -1,0 +1,110 @@
+"""`sentence:NAME-OR-PATH`: a sentence-transformers model, for texts in any language its training covered."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from indexes.encoders.open_clip import import_open_clip
+from indexes.encoders.protocol import Sees
+from indexes.errors import InputError, ResourceError
+from indexes.records import Kind, Unusable
+
+__all__ = ["Sentence", "load_sentence"]
+
+_HUB_TIMEOUT = 5.0  # seconds for the one request that asks whether the hub can be reached at all
+
+
+@final
+class Sentence:
+    """Sentence embeddings, not normalised; a text is cut at the model's longest input."""
+
+    kind: Kind = "text"
+    sees: Sees = "content"
+
+    def __init__(self, model: Any, *, spec: str) -> None:
+        self.spec = spec
+        self._model = model.eval()
+        self.fingerprint = f"sentence:{_digest(model)}"
+        self.dim = self(["a"]).shape[1]
+
+    def prepare(self, text: str) -> str:
+        """The text itself; a text without any visible character is unusable."""
+        if not text.strip():
+            raise Unusable("empty text")
+        return text
+
+    def __call__(self, batch: Sequence[str]) -> np.ndarray:
+        """Vectors (n, dim) float32."""
+        vectors: np.ndarray = self._model.encode(
+            list(batch), batch_size=len(batch), convert_to_numpy=True, show_progress_bar=False
+        )
+        return vectors.astype(np.float32, copy=False)
+
+
+def load_sentence(args: str, *, device: str) -> Sentence:
+    """The model in the folder PATH, or the published NAME from the Hugging Face cache or hub.
+
+    Raises InputError for a folder that holds none and without a name, and ResourceError if the library, the device or
+    the weights of NAME are not to be had.
+    """
+    if not args:
+        raise InputError("sentence needs a model: write sentence:/path/to/folder or sentence:NAME of a published one")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ResourceError(f"device {device!r} is not there: torch {torch.__version__} sees no GPU, use --device cpu")
+    import_open_clip()  # mends a torchvision built for another torch, which the next line imports
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise ResourceError("sentence-transformers is not installed: pip install 'madaudit[text]'") from None
+    folder = Path(args).expanduser()
+    if folder.is_dir():
+        return Sentence(_from_folder(SentenceTransformer, folder, device), spec=f"sentence:{args}")
+    if folder.is_absolute() or args.startswith((".", "~")):
+        raise InputError(f"there is no folder {args}: give the folder of a sentence-transformers model")
+    return Sentence(_published(SentenceTransformer, args, device), spec=f"sentence:{args}")
+
+
+def _from_folder(kind: Any, folder: Path, device: str) -> Any:
+    if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
+        raise InputError(f"{folder} holds no sentence-transformers model: expected modules.json or config.json in it")
+    try:
+        return kind(str(folder), device=device, local_files_only=True)
+    except Exception as error:  # whatever damaged weights and configurations may raise
+        raise InputError(f"cannot load {folder} as a sentence-transformers model: {_one_line(error)}") from error
+
+
+def _published(kind: Any, name: str, device: str) -> Any:
+    """From the cache, or downloaded if the hub answers at all: its client takes a minute of retries to find out."""
+    import huggingface_hub
+
+    try:
+        return kind(name, device=device, local_files_only=True)
+    except Exception:  # not in the cache: several libraries' errors say so
+        pass
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_HUB_TIMEOUT)
+        return kind(name, device=device)
+    except Exception as error:
+        raise ResourceError(
+            f"the model {name!r} cannot be had ({_one_line(error)}): give a local folder as sentence:/path/to/folder, "
+            "or fetch it into the Hugging Face cache from a machine with a network"
+        ) from error
+
+
+def _digest(model: Any) -> str:
+    """16 hex digits over the weights in key order, the modules and the longest input: any changes every vector."""
+    digest = hashlib.sha256()
+    state = model.state_dict()
+    for key in sorted(state):
+        digest.update(key.encode() + state[key].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest.update(repr([type(module).__name__ for module in model]).encode())
+    digest.update(str(model.max_seq_length).encode())
+    return digest.hexdigest()[:16]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
