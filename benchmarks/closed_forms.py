@@ -207,7 +207,7 @@ def main() -> None:
         measure_speed()
         return
     begin = time.perf_counter()
-    print("# Closed forms, by simulation\n\nMade by `python benchmarks/closed_forms.py`; seed 0, and 10 λ for items 1 and 2.\n")
+    print("# Closed forms, by simulation\n\nMade by `python benchmarks/closed_forms.py`; seed 0; 10 λ for 1 and 2.\n")
     print("| item | statement | theory | simulated | standard error | z, or remainder |\n|---|---|---|---|---|---|")
     rows = [
         row
