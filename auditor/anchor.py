@@ -38,7 +38,7 @@ class Anchor:
     left: float  # F_U/q
     hidden: tuple[float, ...]  # ρ of each known generator, with a standard error added
     mean_hidden: float  # mean ρ
-    n: int  # incoming items
+    n: float  # incoming items, copies counted as one
     n_real: int
     composition: float  # weight of the sampling of real and synthetic items
 
@@ -49,8 +49,9 @@ class Anchor:
 
     @property
     def error(self) -> float:
-        """Standard error of v; where no item is left, one has still been possible."""
-        return math.sqrt(self._variance(max(self.left, 1 / self.n)))
+        """Standard error of v, at least one item's worth; where no item is left, one has still been possible."""
+        step = 1 / (self.n * self.share)
+        return max(step, math.sqrt(self._variance(max(self.left, step))))
 
     def _variance(self, left: float) -> float:
         """Binomial errors of both sides' counts, the threshold being the real side's quantile."""
@@ -89,7 +90,7 @@ def anchors_of_contrast(contrast: Contrast, *, composition: float) -> dict[float
         share = float((contrast.real <= threshold).mean())
         below = float((contrast.incoming <= threshold).mean())
         known = [(float((scores <= threshold).mean()), len(scores)) for scores in contrast.known]
-        anchors[wanted] = _anchor(share, below, known, contrast.n, len(contrast.real), composition)
+        anchors[wanted] = _anchor(share, below, known, contrast.effective_n, len(contrast.real), composition)
     return anchors
 
 
@@ -98,8 +99,9 @@ def anchors_of_counts(calibration: Calibration, observed: ScoreCounts, *, compos
     below, below_observed = np.cumsum(calibration.densities, axis=1), np.cumsum(observed.histogram) / observed.n
     anchors = {}
     for wanted in _SHARES:
-        t = int(np.argmin(np.abs(below[0] - wanted)))
-        share = min(max(float(below[0, t]), 1e-9), 1 - 1e-9)
+        filled = np.flatnonzero(below[0] > 0)
+        t = int(filled[np.argmin(np.abs(below[0, filled] - wanted))])
+        share = float(below[0, t])
         sizes = [component.n for component in calibration.components]
         known = list(zip(below[1:, t].tolist(), sizes[1:], strict=True))
         anchors[wanted] = _anchor(share, float(below_observed[t]), known, observed.n, sizes[0], composition)
@@ -107,7 +109,7 @@ def anchors_of_counts(calibration: Calibration, observed: ScoreCounts, *, compos
 
 
 def _anchor(
-    share: float, below: float, known: Sequence[tuple[float, int]], n: int, n_real: int, composition: float
+    share: float, below: float, known: Sequence[tuple[float, int]], n: float, n_real: int, composition: float
 ) -> Anchor:
     """`known` holds of each generator the share of its items under the threshold, and their number."""
     hidden = tuple((k + math.sqrt(k * (1 - k) / size)) / share for k, size in known)

@@ -28,6 +28,15 @@ class ScoreCounts:
     def n(self) -> int:
         return self.posteriors.n
 
+    def thinned(self, factor: float) -> "ScoreCounts":
+        """Counts of as many items as would tell as much if copies raise variances by that factor; no whole numbers."""
+        if factor == 1:
+            return self
+        n = max(1, round(self.n / factor))
+        scale = n / self.n
+        moments = Moments(n, self.posteriors.total * scale, self.posteriors.outer * scale)
+        return ScoreCounts(self.histogram * scale, moments)
+
 
 @dataclass(frozen=True)
 class Calibration:

@@ -9,9 +9,9 @@ from sklearn.linear_model import Ridge
 
 from indexes.hashing import content_keys, fold_of
 
-__all__ = ["Contrast", "contrast_with", "rows_of_components"]
+__all__ = ["Contrast", "contrast_with", "design_effect", "rows_of_components"]
 
-FOLDS = 5
+_FOLDS = 5
 _MOST = 1500  # items of the real part, of all generators together, and of the incoming set
 _STRENGTH = 4.0  # ridge penalty over the mean squared length of the centred rows
 
@@ -28,10 +28,17 @@ class Contrast:
     known: tuple[np.ndarray, ...]  # of each generator
     incoming: np.ndarray  # (n,) ascending
     departure: float  # by how many standard errors the incoming items leave the fitted mixture
+    copies: float = 1.0  # design effect of copies among the incoming items
 
     @property
     def n(self) -> int:
+        """Incoming items."""
         return len(self.incoming)
+
+    @property
+    def effective_n(self) -> float:
+        """Distinct items that tell as much."""
+        return self.n / self.copies
 
 
 def rows_of_components(component: np.ndarray, *, seed: int) -> list[np.ndarray]:
@@ -49,25 +56,40 @@ def contrast_with(components: Sequence[np.ndarray], incoming: np.ndarray, shares
     """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real one first.
 
     `shares` (K + 1,) is the mixture of the components that was fitted to the incoming set. An item's fold is a hash of
-    its vector, so that copies stay together. The time grows with the items given; of the incoming at most 1,500 count.
+    its vector, so that copies stay together. The time grows with the items given; of the incoming 1,500 count.
     """
-    order = np.argsort(content_keys(incoming, seed=seed), kind="stable")
-    parts = [*components, incoming[order[:_MOST]]]
+    incoming = incoming[:_MOST]
+    parts = [*components, incoming[np.argsort(content_keys(incoming, seed=seed), kind="stable")]]
     component = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     rows = _standardised(np.concatenate(parts))
-    folds = fold_of(np.concatenate(parts), seed=seed, folds=FOLDS)
-    even = 1 / np.bincount(component)[component]
-    unlike_real = -_out_of_fold(rows, folds, component == 0, even)
+    folds = fold_of(np.concatenate(parts), seed=seed, folds=_FOLDS)
+    copies = design_effect(np.unique(incoming, axis=0, return_counts=True)[1])
+    unlike_real = -_out_of_fold(rows, folds, component == 0, _even_weights(component))
     of_component = [unlike_real[component == k] for k in range(len(parts))]
     return Contrast(
         np.sort(of_component[0]),
         tuple(of_component[1:-1]),
         np.sort(of_component[-1]),
-        _departure(rows, folds, component, shares),
+        _departure(rows, folds, component, shares, copies),
+        copies,
     )
 
 
-def _departure(rows: np.ndarray, folds: np.ndarray, component: np.ndarray, shares: np.ndarray) -> float:
+def design_effect(counts: np.ndarray) -> float:
+    """By how much copies raise the variance of a mean: Σm²/Σm of the numbers m of copies of each distinct item."""
+    return float((counts.astype(np.float64) ** 2).sum() / counts.sum())
+
+
+def _even_weights(component: np.ndarray) -> np.ndarray:
+    """The real part, all generators together, and the incoming set weigh the same, whatever their sizes and number."""
+    counts = np.bincount(component)
+    share = np.ones(len(counts))
+    share[1:-1] = 1 / max(1, len(counts) - 2)
+    weights: np.ndarray = (share / counts)[component]
+    return weights
+
+
+def _departure(rows: np.ndarray, folds: np.ndarray, component: np.ndarray, shares: np.ndarray, copies: float) -> float:
     """A classifier two-sample test (Lopez-Paz & Oquab 2017) of the incoming items against the fitted mixture.
 
     Mean score of the incoming items less that of the mixture, over its standard error. The folds depend on each other,
@@ -80,7 +102,7 @@ def _departure(rows: np.ndarray, folds: np.ndarray, component: np.ndarray, share
     incoming, mixture = parts[-1], parts[:-1]
     expected = float(shares @ [part.mean() for part in mixture])
     spread = np.array([part.var() for part in mixture])
-    variance = shares @ spread / len(incoming) + shares**2 @ (spread / [len(part) for part in mixture])
+    variance = copies * (shares @ spread) / len(incoming) + shares**2 @ (spread / [len(part) for part in mixture])
     return float((incoming.mean() - expected) / math.sqrt(variance)) if variance > 0 else 0.0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from auditor.confounds import confounds_between
-from auditor.contrast import Contrast, contrast_with, rows_of_components
+from auditor.contrast import Contrast, contrast_with, design_effect, rows_of_components
 from auditor.detector import FEWEST
 from auditor.fraction import FractionEstimate, estimate_fraction
 from auditor.intervals import Measure, wilson_interval
@@ -22,7 +23,7 @@ from auditor.novelty import unexplained
 from auditor.policy import Policy, check, verdict_of
 from auditor.reference import EncoderRole, Reference
 from auditor.semantic import diversity_measures, fidelity_measures, loss_of
-from auditor.shards import SKIPPED, ShardResult, read_gallery, read_state
+from auditor.shards import EVIDENCE, SKIPPED, ShardResult, read_gallery, read_state
 from auditor.state import AuditState, fold_states
 from indexes.errors import InputError
 from indexes.store import write_atomic
@@ -31,6 +32,12 @@ __all__ = ["SCHEMA", "Intent", "finalise", "most_suspicious", "write_result"]
 
 SCHEMA = "madaudit/result/1"
 _GALLERY_SHOWN = 24
+_ASSUMES = {
+    "determined": "no unseen generator looks more real than the known ones, and there are no more real items of other "
+    "sources than the tests would notice",
+    "bounds": "no unseen generator looks more real than the known ones",
+    "undetermined": "nothing",
+}
 _NO_RISK_MODEL = "no calibrated risk model ships with this version: nothing can be said about the risk yet"
 _TRACES_ONLY = "the encoder sees processing traces and not content: name a --semantic-encoder to measure this"
 
@@ -65,12 +72,23 @@ def finalise(
         rng=np.random.default_rng(intent.seed),
         contrast=partial(contrast_to, reference, state.sample.evidence, seed=intent.seed),
         level=intent.level,
+        copies=copies_in(shards),
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
         assume_generators_complete="generators-complete" in intent.declared,
     )
     duplicates = write_items(shards, out / "items", reference, fraction)
     return result_of(state, fraction, duplicates, reference, intent, source)
+
+
+def copies_in(shards: Sequence[ShardResult]) -> float:
+    """The design effect of items with the same content."""
+    digests = Counter(
+        digest
+        for shard in shards
+        for digest in pq.read_table(shard.folder / EVIDENCE, columns=["digest"])["digest"].to_pylist()
+    )
+    return design_effect(np.array(list(digests.values())))
 
 
 def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *, seed: int) -> Contrast | None:
@@ -138,7 +156,7 @@ def _fraction_fields(fraction: FractionEstimate) -> dict[str, Any]:
         "status": fraction.status,
         "method": fraction.method,
         "reason": fraction.reason,
-        "assumes": "no unseen generator looks more real than the known ones; real items come from the known sources",
+        "assumes": _ASSUMES[fraction.status],
         "by_generator": {label: _triple(m) for label, m in fraction.by_generator.items()},
         "if_reference_matches": _triple(conditional),
         "estimators": {name: _number(value) for name, value in fraction.estimators.items()},

@@ -22,18 +22,18 @@ from auditor.goodness import fit_p_value
 from auditor.intervals import Measure
 from auditor.known_fit import generator_weights, histogram_mixture, known_fit, probabilistic_adjusted_count
 
-__all__ = ["FractionEstimate", "estimate_fraction"]
+__all__ = ["REAL_SIDE", "FractionEstimate", "estimate_fraction"]
 
-Contraster = Callable[[np.ndarray], Contrast | None]
+REAL_SIDE = "real-side"  # the method of answers that rest on the real side alone
 
-MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell real from synthetic
-FIT_LEVEL = 0.005  # p-value under which the incoming scores are no mixture of the reference's components
-DEPARTURE = (
-    2.8  # standard errors of the classifier test above which something else is there; by chance 1.3 times as many
-)
-MILD_LEVEL, MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
-SUSPICIOUS = 2.5  # departure from which the upper end also heeds this set's classifier
-PLAIN_DEPARTURE = 5.0
+_Contraster = Callable[[np.ndarray], Contrast | None]
+
+_MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell real from synthetic
+_FIT_LEVEL = 0.005  # p-value under which the incoming scores are no mixture of the reference's components
+_DEPARTURE = 2.8  # of the classifier test, above which something else is there; by chance its deviation is about 1.3
+_MILD_LEVEL, _MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
+_SUSPICIOUS = 2.5  # departure from which the upper end also heeds this set's classifier
+_PLAIN_DEPARTURE = 5.0
 _HELD_BACK = 0.05  # by which the lower end may follow the real side
 _NO_GENERATORS = "the reference holds no synthetic examples: rebuild it with --synthetic LABEL=SRC"
 
@@ -63,8 +63,9 @@ def estimate_fraction(
     observed: ScoreCounts,
     *,
     rng: np.random.Generator,
-    contrast: Contraster | None = None,
+    contrast: _Contraster | None = None,
     level: float = 0.95,
+    copies: float = 1.0,
     is_sample: bool = False,
     assume_reference_complete: bool = False,
     assume_generators_complete: bool = False,
@@ -75,12 +76,16 @@ def estimate_fraction(
     shares (K + 1,); it and a test of the scores say whether anything else is there. If not, the answer is that fit, its
     interval widened by what could go unnoticed. If so, it is bounds: between 0 and what the real side leaves; should
     all real items come from the reference's sources, an interval that no generator's score enters. Intervals account
-    for the incoming scores and the reference's own; they concern this set and no larger one unless `is_sample`.
+    for the incoming scores and the reference's own; they concern this set and no larger one unless `is_sample`. Copies
+    of an item tell no more than one: `copies` is their design effect.
     """
+    n, observed = observed.n, observed.thinned(copies)
     doubts = _doubts(calibration, observed, contrast, rng=rng, level=level, is_sample=is_sample)
-    answer = _answer(doubts, calibration, observed, level)
+    answer = replace(_answer(doubts, calibration, observed, level), n=n)
     if doubts.outside:
         bounds = _bounded(answer, doubts, level)
+        if assume_reference_complete and assume_generators_complete:
+            return replace(bounds, reason=f"{bounds.reason}; both were declared to be absent")
         if assume_reference_complete:
             return _declared_complete(bounds)
         return bounds if len(doubts.weights) else _undetermined(bounds, _NO_GENERATORS, bounds.if_reference_matches)
@@ -107,19 +112,19 @@ class _Doubts:
     @property
     def outside(self) -> bool:
         """Whether something in the set is neither like the real items nor like the known generators."""
-        jointly = self.fit_p_value < MILD_LEVEL and self.departure > MILD_DEPARTURE
-        return jointly or self.fit_p_value < FIT_LEVEL or self.departure > DEPARTURE
+        jointly = self.fit_p_value < _MILD_LEVEL and self.departure > _MILD_DEPARTURE
+        return jointly or self.fit_p_value < _FIT_LEVEL or self.departure > _DEPARTURE
 
     @property
     def plainly(self) -> bool:
         """Whether that is beyond the doubt in which the known fit deserves a hearing."""
-        return self.problem is not None or self.fit_p_value < FIT_LEVEL or self.departure > PLAIN_DEPARTURE
+        return self.problem is not None or self.fit_p_value < _FIT_LEVEL or self.departure > _PLAIN_DEPARTURE
 
 
 def _doubts(
     calibration: Calibration,
     observed: ScoreCounts,
-    contraster: Contraster | None,
+    contraster: _Contraster | None,
     *,
     rng: np.random.Generator,
     level: float,
@@ -127,7 +132,7 @@ def _doubts(
 ) -> _Doubts:
     has_known = len(calibration.components) > 1
     weights, weight_draws = np.ones(0), np.ones((0, 0))
-    known, p_value = Measure(math.nan, 0.0, 1.0, observed.n), 1.0
+    known, p_value = Measure(math.nan, 0.0, 1.0, observed.n), math.nan
     problem: str | None = _NO_GENERATORS
     if has_known:
         weights, weight_draws = generator_weights(calibration, observed, rng=rng)
@@ -139,18 +144,18 @@ def _doubts(
     by_score = anchors_of_counts(calibration, observed, composition=float(is_sample)) if has_known else {}
     anchors = by_score
     if contrast is not None:
-        left_out = 1 - contrast.n / observed.n
+        left_out = max(0.0, 1 - contrast.effective_n / observed.n)
         anchors = anchors_of_contrast(contrast, composition=1.0 if is_sample else left_out)
     departure = math.nan if contrast is None else contrast.departure
     return _Doubts(known, weights, weight_draws, p_value, departure, by_score, anchors, problem)
 
 
 def _hardly_separates(calibration: Calibration) -> str | None:
-    if calibration.separation >= MINIMUM_SEPARATION:
+    if calibration.separation >= _MINIMUM_SEPARATION:
         return None
     return (
         f"the encoder's scores hardly separate the reference's real items from its synthetic ones (total variation "
-        f"{calibration.separation:.2f}, expected {MINIMUM_SEPARATION} or more): try another encoder"
+        f"{calibration.separation:.2f}, expected {_MINIMUM_SEPARATION} or more): try another encoder"
     )
 
 
@@ -196,7 +201,7 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
     if not doubts.by_score or math.isnan(known.value):
         return known
     guard = unseen_guard(doubts.by_score, level=level)
-    if doubts.departure > SUSPICIOUS:
+    if doubts.departure > _SUSPICIOUS:
         guard = max(guard, unseen_guard(doubts.anchors, level=level))
     z = float(stats.norm.ppf((1 + level) / 2))
     proven = max(doubts.by_score[q].lower(z) for q in (0.85, 0.95))
@@ -215,10 +220,11 @@ def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> Fractio
     value = float(np.clip(value, 0, 1))
     low, high = min(low, value), max(high, value)
     known = "neither real items nor known generators" if len(doubts.weights) else "none of the real items"
+    tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if len(doubts.weights) else []
+    tests += [] if math.isnan(doubts.departure) else [f"departure {doubts.departure:.1f}"]
     reason = (
-        f"part of the set is like {known} of the reference (test of fit p = {doubts.fit_p_value:.2g}, departure "
-        f"{doubts.departure:.1f}): an unseen generator or another real source is present, which cannot be told apart "
-        "without labels (madaudit review)"
+        f"part of the set is like {known} of the reference ({', '.join(tests)}): an unseen generator or another real "
+        "source is present, which cannot be told apart without labels (madaudit review)"
     )
     return replace(
         answer,
@@ -226,7 +232,7 @@ def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> Fractio
         low=0.0,
         high=high,
         status="bounds",
-        method="real-side",
+        method=REAL_SIDE,
         reason=reason,
         by_generator={},
         if_reference_matches=Measure(value, low, high, answer.n),

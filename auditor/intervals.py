@@ -49,11 +49,13 @@ def fieller(
     *,
     incoming: tuple[float, float],
     calibration: tuple[float, float],
+    composition: float = 0.0,
     level: float = 0.95,
 ) -> tuple[float, float]:
     """The set of π in [0, 1] with (m − (1−π)a − πb)² ≤ z²·V(π), as its smallest enclosing interval.
 
-    V(π) = (1−π)·incoming₀ + π·incoming₁ + (1−π)²·calibration₀ + π²·calibration₁, all of them variances of means.
+    V(π) = (1−π)·incoming₀ + π·incoming₁ + (1−π)²·calibration₀ + π²·calibration₁ + π(1−π)·composition, all of them
+    variances of means; the last is (b−a)²/n where the items are a sample of what the answer is about.
     Fieller (1954) for the ratio (m − a)/(b − a): it keeps its level where the ratio's own normal interval does not.
     Where no π fits, the score lies outside [a, b] by more than chance, and the nearer end is returned as a point.
     """
@@ -61,8 +63,8 @@ def fieller(
     (i0, i1), (c0, c1) = incoming, calibration
     # (p + q·π)² ≤ z²(v + w·π + u·π²)
     p, q = observed - a, a - b
-    quadratic = q * q - z2 * (c0 + c1)
-    linear = 2 * p * q - z2 * (i1 - i0 - 2 * c0)
+    quadratic = q * q - z2 * (c0 + c1 - composition)
+    linear = 2 * p * q - z2 * (i1 - i0 - 2 * c0 + composition)
     constant = p * p - z2 * (i0 + c0)
     grid = np.concatenate([[0.0, 1.0], _roots_in_unit(quadratic, linear, constant)])
     rounding = 1e-12 * max(abs(quadratic), abs(linear), abs(constant))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from scipy import special
 
 from auditor.diversity import duplicates
-from auditor.fraction import FractionEstimate
+from auditor.fraction import REAL_SIDE, FractionEstimate
 from auditor.reference import Reference
 from auditor.shards import EVIDENCE, ShardResult
 from indexes.sources.files import printable
@@ -135,9 +135,12 @@ def _duplicates_of(table: pa.Table, reference: Reference) -> tuple[list[str | No
 
 
 def _keep(log_odds: np.ndarray, fraction: FractionEstimate) -> np.ndarray:
-    """False for as many of the most suspicious items as the estimate says are synthetic; null without an estimate."""
+    """False for as many of the most suspicious items as the estimate says are synthetic.
+
+    Null without an estimate, and where that is the real side's, which the scores had no part in.
+    """
     keep = np.full(len(log_odds), None, dtype=object)
-    if not np.isnan(fraction.estimate):
+    if not np.isnan(fraction.estimate) and fraction.method != REAL_SIDE:
         keep[:] = True
         keep[np.argsort(-log_odds, kind="stable")[: round(fraction.estimate * len(log_odds))]] = False
     return keep

@@ -124,12 +124,12 @@ def known_fit(
         return Measure(math.nan, 0.0, 1.0, observed.n, reason="known generators score no higher than real items")
     from_weights = float((weight_draws @ means[1:]).var())
     value = float(np.clip((m - a) / (b - a), 0, 1))
-    composition = value * (1 - value) * (b - a) ** 2 if is_sample else 0.0
     low, high = fieller(
         m,
         (a, b),
-        incoming=((variances[0] + composition) / observed.n, (weights @ variances[1:] + composition) / observed.n),
+        incoming=(variances[0] / observed.n, weights @ variances[1:] / observed.n),
         calibration=(errors[0], float(weights**2 @ errors[1:]) + from_weights),
+        composition=(b - a) ** 2 / observed.n if is_sample else 0.0,
         level=level,
     )
     return Measure(value, min(low, value), max(high, value), observed.n)

@@ -113,7 +113,7 @@ def estimate_with_labels(
     value = float(_free(_observed(counts), _POINT_STEPS).shares[0] @ counts.weights)
 
     def rejects(fraction: float) -> np.ndarray:  # as too low, as too high
-        return np.array(tails(counts, fraction, rng=np.random.default_rng(key)))[::-1] <= tail
+        return np.array(tails(counts, fraction, rng=np.random.default_rng(key), is_sample=is_sample))[::-1] <= tail
 
     low = _end(lambda f: not rejects(f)[0], value, 0.0)
     high = _end(lambda f: not rejects(f)[1], value, 1.0)
@@ -123,11 +123,14 @@ def estimate_with_labels(
     return LabelledFraction(Measure(value, low, high, n), *errors)
 
 
-def tails(counts: LabelCounts, fraction: float, *, rng: np.random.Generator) -> tuple[float, float]:
+def tails(
+    counts: LabelCounts, fraction: float, *, rng: np.random.Generator, is_sample: bool = False
+) -> tuple[float, float]:
     """P(r ≤ observed) and P(r ≥ observed) at a fraction, r the signed root of the likelihood ratio.
 
     Its law is drawn with the strata's shares and the error rates that are most likely at that fraction (hybrid
-    resampling, Chuang & Lai 2000): which items were drawn, without replacement, and how the labeller errs. The known
+    resampling, Chuang & Lai 2000): which items were drawn, without replacement unless the set is itself a sample, and
+    how the labeller errs. The known
     answers leave open how rarely that is, so each tail is the larger of two, under nearly the rates seen and under
     rates drawn towards one half.
     """
@@ -137,7 +140,7 @@ def tails(counts: LabelCounts, fraction: float, *, rng: np.random.Generator) -> 
         return float(found > 0), float(found < 0)
     for imagined in _IMAGINED if counts.real.answered or counts.generated.answered else _IMAGINED[:1]:
         law = _held(observed, fraction, _PLUGIN_STEPS, imagined)
-        drawn = _signed_root(_redrawn(counts, law, rng), fraction)
+        drawn = _signed_root(_redrawn(counts, law, rng, is_sample), fraction)
         both.append(((drawn <= found + 1e-6).mean(), (drawn >= found - 1e-6).mean()))
     below, above = np.max(both, axis=0)
     return float(below), float(above)
@@ -173,12 +176,15 @@ def _observed(counts: LabelCounts) -> _Labels:
     return _Labels(counts, counts.synthetic[None].astype(np.float64), *known)
 
 
-def _redrawn(counts: LabelCounts, law: _Law, rng: np.random.Generator) -> _Labels:
-    """Labels drawn anew: items without replacement, then the labeller's errors."""
+def _redrawn(counts: LabelCounts, law: _Law, rng: np.random.Generator, is_sample: bool) -> _Labels:
+    """Labels drawn anew: items, without replacement unless the set is a sample, then the labeller's errors."""
     sizes, n = counts.sizes, counts.answered
     rounded = np.floor(law.shares * sizes + rng.random((_DRAWS, len(sizes))) + 1e-12).astype(np.int64)
     inside = np.minimum(rounded, sizes)  # synthetic items of each stratum, parts of one rounded at random
-    taken = _without_replacement(inside, sizes - inside, n, rng)
+    if is_sample:
+        taken = rng.binomial(n, np.clip(law.shares, 0, 1), size=inside.shape)
+    else:
+        taken = _without_replacement(inside, sizes - inside, n, rng)
     synthetic = rng.binomial(taken, 1 - law.error1) + rng.binomial(n - taken, law.error0)
     wrong0 = rng.binomial(counts.real.answered, law.error0, size=(_DRAWS, 1))
     wrong1 = rng.binomial(counts.generated.answered, law.error1, size=(_DRAWS, 1))

@@ -34,7 +34,8 @@ from service.store import Ledger
 __all__ = ["Review", "finish_review", "start_review"]
 
 _SCHEMA = "madaudit/review/1"
-_FOLDER, _KEY, _LABELS = "review", "key.json", "labels.csv"
+_FOLDER, _LABELS = "review", "labels.csv"
+_KEY = Path("state") / "review.json"  # not in the folder that goes to a labeller
 _SPARE = 2  # times as many known items are read as are wanted, since some may be unusable
 _ANSWER = ("estimate", "low", "high", "status", "method", "reason", "assumes", "by_generator")  # what a review replaces
 _ASSUMES = (
@@ -100,23 +101,32 @@ def start_review(
         order = shuffled([f"{e.known}\n{e.shard}\n{e.id}" for e in entries], seed=seed)
         entries = [entries[int(i)] for i in order]
         key = _key_of(out, entries, sizes, seed)
-        items = tuple(shown(i, e.id, e.data, kind) for i, e in enumerate(entries, start=1))
+        items = _shown(entries, kind)
         folder = out / _FOLDER
-        if not _is_there(folder, key["review"], overwrite=overwrite):
+        if not _is_there(out, key["review"], overwrite=overwrite):
             write_sheet(folder, key["review"], items)
-            write_atomic(folder / _KEY, json.dumps(key, indent=1).encode())
+            write_atomic(out / _KEY, json.dumps(key, indent=1).encode())
     return Review(folder, key["review"], kind, items)
 
 
-def _is_there(folder: Path, name: str, *, overwrite: bool) -> bool:
-    """Whether this very review lies in the folder already; another one is removed or refused."""
-    if not (folder / _KEY).is_file():
+def _shown(entries: Sequence[_Entry], kind: Kind) -> tuple[Shown, ...]:
+    try:
+        return tuple(shown(i, e.id, e.data, kind) for i, e in enumerate(entries, start=1))
+    except Unusable as error:
+        raise InputError(f"the source no longer holds what was audited ({error}): audit it again") from None
+
+
+def _is_there(out: Path, name: str, *, overwrite: bool) -> bool:
+    """Whether this very review lies there already; another one is removed or refused."""
+    if not (out / _KEY).is_file():
         return False
     if overwrite:
-        shutil.rmtree(folder)
+        shutil.rmtree(out / _FOLDER, ignore_errors=True)
         return False
-    if (found := _read_key(folder)["review"]) != name:
-        raise InputError(f"{folder} holds another review, {found}: give its labels with --labels, or use --overwrite")
+    if (found := _read_key(out)["review"]) != name:
+        raise InputError(
+            f"{out / _FOLDER} holds another review, {found}: give its labels with --labels, or use --overwrite"
+        )
     return True
 
 
@@ -232,8 +242,8 @@ def _identity(out: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_key(folder: Path) -> dict[str, Any]:
-    path = folder / _KEY
+def _read_key(out: Path) -> dict[str, Any]:
+    path = out / _KEY
     try:
         key: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -249,7 +259,7 @@ def finish_review(out: Path, labels: Path, *, settings: Settings) -> dict[str, A
     The audit's own answer stays under `before_review`, so the same labels give the same result again.
     """
     result, folder = read_result(out), out / _FOLDER
-    key = _read_key(folder)
+    key = _read_key(out)
     if key["audit"] != _identity(out):
         raise InputError(f"{out} now holds an audit of other items than its review: draw it anew with --overwrite")
     answers = read_labels(labels, key["review"], [item["number"] for item in key["items"]])

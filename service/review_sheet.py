@@ -3,7 +3,7 @@
 import base64
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,13 +119,20 @@ def read_labels(path: Path, review: str, numbers: Sequence[int]) -> dict[int, st
     rows.fieldnames = names
     known, labels = set(numbers), dict.fromkeys(numbers, "")
     seen: set[int] = set()
-    for line, row in enumerate(rows, start=2):
+    for line, row in enumerate(_rows(path, rows), start=2):
         number = _number(path, line, row, review, known)
         if number in seen:
             raise InputError(f"{path}, line {line}: number {number} stands there twice, expected once: keep one")
         seen.add(number)
         labels[number] = _label(path, line, row)
     return labels
+
+
+def _rows(path: Path, rows: Iterable[dict[str, str | None]]) -> Iterator[dict[str, str | None]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise InputError(f"cannot read the labels {path} ({error}): expected the table review/items.csv") from None
 
 
 def _number(path: Path, line: int, row: Mapping[str, str | None], review: str, known: set[int]) -> int:
@@ -135,7 +142,7 @@ def _number(path: Path, line: int, row: Mapping[str, str | None], review: str, k
             "made for this audit"
         )
     text = (row["number"] or "").strip()
-    if not text.isdecimal() or int(text) not in known:
+    if not text.isdecimal() or len(text) > 9 or int(text) not in known:
         raise InputError(f"{path}, line {line}: no item has the number {text!r}, expected 1 to {max(known)}")
     return int(text)
 

@@ -44,7 +44,7 @@ def known(tmp_path: Path, make: SimpleNamespace, rng: np.random.Generator) -> tu
 
 
 def key_of(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "review" / "key.json").read_bytes())
+    return json.loads((folder / "state" / "review.json").read_bytes())
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
