@@ -1,0 +1,121 @@
+"""The whole answer on simulated vectors: generators that the reference does not know, foreign real items, copies."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from auditor.calibration import calibration_of, count_scores
+from auditor.contrast import contrast_with, design_effect
+from auditor.detector import fit_detector
+from auditor.fraction import estimate_fraction
+
+WIDTH, REFERENCE, N, DRAWS = 24, 200, 200, 10
+
+
+def kind(axis, n, rng, distance=3.5):
+    """Items that depart from the real ones along one axis; axis None is real."""
+    rows = rng.normal(size=(n, WIDTH)).astype(np.float32)
+    if axis is not None:
+        rows[:, axis] += distance
+    return rows
+
+
+def digests_of(rows):
+    made = np.zeros((len(rows), 16), dtype=np.uint8)
+    made[:] = np.ascontiguousarray(rows[:, :4]).view(np.uint8)
+    return made
+
+
+def answer(parts, known, rng, seed=0, copies=1, **changes):
+    """The answer for a set of parts (axis, n), each item `copies` times, with generators along the `known` axes."""
+    components = [kind(None, REFERENCE, rng), *(kind(axis, REFERENCE, rng) for axis in known)]
+    incoming = np.repeat(np.concatenate([kind(axis, n // copies, rng) for axis, n in parts]), copies, axis=0)
+    vectors, component = np.concatenate(components), np.repeat(range(len(components)), REFERENCE)
+    detector, own = fit_detector(vectors, component, digests_of(vectors), seed=seed)
+    calibration = calibration_of(own, component, ("real", *(f"g{k}" for k in known)))
+    observed = count_scores(detector.evidence(incoming, digests_of(incoming)), calibration.edges)
+    contrast = partial(contrast_with, components, incoming, seed=seed)
+    effect = design_effect(np.unique(incoming, axis=0, return_counts=True)[1])
+    return estimate_fraction(
+        calibration, observed, rng=np.random.default_rng(seed), contrast=contrast, copies=effect, **changes
+    )
+
+
+def share(found, test):
+    return np.mean([test(answer) for answer in found])
+
+
+def holds(truth):
+    return lambda found: found.if_reference_matches.low - 1e-9 <= truth <= found.if_reference_matches.high + 1e-9
+
+
+@pytest.mark.parametrize("generators", [1, 6])
+def test_half_of_an_unseen_generator_gives_bounds_that_hold_it(generators, rng):
+    known = range(1, 1 + generators)
+    found = [answer([(None, 100), (20, 100)], known, rng) for _ in range(DRAWS)]
+    assert share(found, lambda f: f.status == "bounds") == 1
+    assert share(found, lambda f: f.low == 0 and f.high == f.if_reference_matches.high) == 1
+    assert share(found, holds(0.5)) >= 0.8
+    assert np.mean([f.if_reference_matches.value for f in found]) == pytest.approx(
+        0.5, abs=0.08 if generators == 1 else 0.13
+    )
+    assert np.mean([f.if_reference_matches.high - f.if_reference_matches.low for f in found]) < 0.45
+
+
+def test_known_generators_alone_are_determined(rng):
+    found = [answer([(None, 140), (1, 40), (2, 20)], (1, 2), rng) for _ in range(DRAWS)]
+    assert share(found, lambda f: f.status == "determined") >= 0.9
+    assert share(found, holds(0.3)) >= 0.8
+
+
+def test_a_set_of_another_real_source_is_never_determined(rng):
+    found = [answer([(15, 200)], (1,), rng) for _ in range(5)]
+    assert {f.status for f in found} == {"bounds"}
+
+
+def test_declaring_the_reference_complete_turns_bounds_into_an_answer(rng):
+    found = answer([(None, 100), (20, 100)], (1,), rng, assume_reference_complete=True)
+    conditional = found.if_reference_matches
+    assert (found.status, found.method) == ("determined", "real-side")
+    assert (found.estimate, found.low, found.high) == (conditional.value, conditional.low, conditional.high)
+
+
+def test_declarations_that_the_set_contradicts_are_not_believed(rng):
+    both = {"assume_reference_complete": True, "assume_generators_complete": True}
+    found = answer([(None, 100), (20, 100)], (1,), rng, **both)
+    assert found.status == "bounds"
+    assert "both were declared to be absent" in found.reason
+
+
+def test_declaring_the_generators_complete_narrows_the_answer(rng):
+    guarded = answer([(None, 190), (1, 10)], (1,), np.random.default_rng(5))
+    plain = answer([(None, 190), (1, 10)], (1,), np.random.default_rng(5), assume_generators_complete=True)
+    assert plain.high < guarded.high
+    assert guarded.low <= plain.low
+
+
+def test_a_reference_without_generators_tells_what_the_real_side_says(rng):
+    found = answer([(None, 50), (20, 150)], (), rng)
+    assert (found.status, found.low, found.high) == ("undetermined", 0, 1)
+    assert "--synthetic" in found.reason
+    assert found.if_reference_matches.low < 0.75 < found.if_reference_matches.high == 1
+    assert found.if_reference_matches.value == pytest.approx(0.75, abs=0.1)
+    assert np.isnan(found.fit_p_value)
+
+
+def test_copies_do_not_pass_for_evidence(rng):
+    found = [answer([(None, 170), (1, 30)], (1,), rng, copies=5) for _ in range(DRAWS)]
+    assert share(found, lambda f: f.status == "determined") >= 0.8
+    assert share(found, holds(0.15)) >= 0.8
+
+
+def test_a_set_of_one_item_many_times_is_answered_by_a_wide_interval(rng):
+    found = answer([(None, 200)], (1,), rng, copies=200)
+    assert found.high - found.low > 0.3 or found.status != "determined"
+
+
+def test_real_items_that_are_all_alike_do_not_break_the_answer(rng):
+    flat = np.zeros((REFERENCE, WIDTH), dtype=np.float32)
+    contrast = contrast_with([flat, kind(1, REFERENCE, rng)], flat.copy(), np.array([1.0, 0.0]), seed=0)
+    assert np.isfinite(contrast.departure)
