@@ -5,8 +5,7 @@
 The data are those of Liang et al. (2024), "Mapping the Increasing Use of LLMs in Scientific Papers": 15,000 human and
 15,000 machine sentences of computer-science abstracts, and mixtures of 30,000 sentences each. Theirs is maximum
 likelihood on word occurrences. The mixtures were drawn with replacement: `distinct` is how many different texts there
-are, and `effective` how many independent ones tell as much of a mean, (Σ c)²/Σ c² over the copies c of each text. An
-interval takes all items for independent: what the incoming items add to its width is too little by √(n/effective).
+are, and `effective` how many independent ones tell as much of a mean, (Σ c)²/Σ c² over the copies c of each text.
 """
 
 import argparse
@@ -18,10 +17,11 @@ from data import data_folder
 from threadpoolctl import threadpool_limits
 
 from auditor.calibration import Calibration, calibration_of, count_scores
-from auditor.contrast import contrast_with
+from auditor.contrast import contrast_with, design_effect, rows_of_components
 from auditor.detector import Detector, component_labels, fit_detector
 from auditor.fraction import FractionEstimate, estimate_fraction
 from auditor.parts import Part, encode_part
+from auditor.state import SAMPLE_SIZE
 from indexes.encoders import load_encoder
 from indexes.sources import open_source
 
@@ -50,13 +50,17 @@ def estimated(
     detector: Detector, calibration: Calibration, components: list[np.ndarray], mixture: Part, seed: int
 ) -> FractionEstimate:
     """The answer that an audit of the mixture gives."""
-    vectors = mixture.vectors[0]
+    vectors, rng = mixture.vectors[0], np.random.default_rng(seed)
     observed = count_scores(detector.evidence(vectors, mixture.digests), calibration.edges)
+    chosen = rows_of_components(detector.component, seed=seed)
+    known = [np.concatenate(components)[rows] for rows in chosen]
+    sample = rng.permutation(vectors)[:SAMPLE_SIZE]
     return estimate_fraction(
         calibration,
         observed,
-        rng=np.random.default_rng(seed),
-        contrast=lambda shares: contrast_with(components, vectors, shares, seed=seed),
+        rng=rng,
+        contrast=lambda shares: contrast_with(known, sample, shares, seed=seed),
+        copies=design_effect(np.unique(mixture.digests, axis=0, return_counts=True)[1]),
     )
 
 
