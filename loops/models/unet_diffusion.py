@@ -16,6 +16,7 @@ from loops.records import Samples, Space
 __all__ = ["UNetDiffusion"]
 
 _GROUPS = 4  # of channels, normalised apart
+_PADDED = 8  # times an image's larger side to which it may be padded at most
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class UNetDiffusion:
                 f"got {self.channels} channels and {self.halvings} halvings, "
                 f"expected a multiple of {_GROUPS} and a number from 0"
             )
-        if 2**self.halvings > min(space.image[1:]):
+        if 2**self.halvings > _PADDED * max(space.image[1:]):
             raise InputError(f"got {self.halvings} halvings for images of {space.image[1:]} pixels, expected fewer")
         widths = tuple(self.channels * 2**halving for halving in range(self.halvings + 1))
         return fit_denoising(

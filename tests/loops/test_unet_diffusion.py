@@ -104,3 +104,10 @@ def test_the_same_stream_gives_the_same_samples_on_a_gpu() -> None:
     family = UNetDiffusion(channels=8, steps=50, levels=100, sampling_steps=10, device="cuda")
     models = [family.fit(stripes(), space=STRIPES, weights=None, rng=np.random.default_rng(0)) for _ in range(2)]
     np.testing.assert_array_equal(drawn(models[0]).values, drawn(models[1]).values)
+
+
+def test_more_halvings_than_an_image_can_bear_are_refused_before_memory_runs_out() -> None:
+    space = Space(64, image=(1, 8, 8), bounds=(0.0, 1.0), classes=1)
+    data = Samples(np.zeros((4, 64), dtype=np.float32), np.zeros(4, dtype=np.int64))
+    with pytest.raises(InputError, match="9 halvings for images of"):
+        UNetDiffusion(halvings=9).fit(data, space=space, weights=None, rng=np.random.default_rng(0))
