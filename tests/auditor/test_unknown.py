@@ -60,7 +60,9 @@ def test_half_of_an_unseen_generator_gives_bounds_that_hold_it(generators, rng):
     assert np.mean([f.if_reference_matches.value for f in found]) == pytest.approx(
         0.5, abs=0.08 if generators == 1 else 0.13
     )
-    assert np.mean([f.if_reference_matches.high - f.if_reference_matches.low for f in found]) < 0.45
+    assert np.mean([f.if_reference_matches.high - f.if_reference_matches.low for f in found]) < (
+        0.45 if generators == 1 else 0.75
+    )
 
 
 def test_known_generators_alone_are_determined(rng):
