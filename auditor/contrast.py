@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import Ridge
 
+from auditor.detector import FOLDS, column_scale, standardise
 from indexes.hashing import content_keys, fold_of
 
 __all__ = ["Contrast", "contrast_with", "design_effect", "rows_of_components"]
 
-_FOLDS = 5
 _MOST = 1500  # items of the real part, of all generators together, and of the incoming set
 _STRENGTH = 4.0  # ridge penalty over the mean squared length of the centred rows
 
@@ -61,8 +61,9 @@ def contrast_with(components: Sequence[np.ndarray], incoming: np.ndarray, shares
     incoming = incoming[:_MOST]
     parts = [*components, incoming[np.argsort(content_keys(incoming, seed=seed), kind="stable")]]
     component = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    rows = _standardised(np.concatenate(parts))
-    folds = fold_of(np.concatenate(parts), seed=seed, folds=_FOLDS)
+    vectors = np.concatenate(parts)
+    rows = standardise(vectors, *column_scale(vectors)).astype(np.float64)
+    folds = fold_of(vectors, seed=seed, folds=FOLDS)
     copies = design_effect(np.unique(incoming, axis=0, return_counts=True)[1])
     unlike_real = -_out_of_fold(rows, folds, component == 0, _even_weights(component))
     of_component = [unlike_real[component == k] for k in range(len(parts))]
@@ -121,10 +122,3 @@ def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weight
         model.fit(rows[train], target[train].astype(rows.dtype), sample_weight=weight)
         scores[inside] = model.predict(rows[inside])
     return scores
-
-
-def _standardised(vectors: np.ndarray) -> np.ndarray:
-    """Columns of mean 0 and variance 1, cut at ten standard deviations; a constant column carries nothing."""
-    mean, scale = vectors.mean(0, dtype=np.float64), vectors.std(0, dtype=np.float64)
-    scale = np.where(scale > 1e-6 * (np.abs(mean) + 1e-6), scale, np.inf)
-    return np.clip((vectors - mean) / scale, -10, 10)

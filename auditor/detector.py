@@ -92,9 +92,7 @@ def fit_detector(
             "add items to it or leave it out"
         )
     folds = fold_of(digests, seed=seed, folds=FOLDS)
-    mean = vectors.mean(0, dtype=np.float64)
-    scale = vectors.std(0, dtype=np.float64)
-    scale = np.where(scale > 1e-6 * (np.abs(mean) + 1e-6), scale, np.inf)  # a constant feature carries nothing
+    mean, scale = column_scale(vectors)
     rows = standardise(vectors, mean, scale)
     parts = part_distances(rows, rows, component, folds, device=device, own=np.arange(len(rows)))
     width = rows.shape[1]
@@ -109,6 +107,12 @@ def fit_detector(
     inverse_temperature, bias = calibrate(logits, component) if probes else (1.0, np.zeros(1))
     detector = Detector(mean, scale, rows, component, folds, tuple(probes), inverse_temperature, bias, seed, device)
     return detector, detector._judge(logits, parts, width)
+
+
+def column_scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (d,) of each column; infinite for a constant one, which carries nothing."""
+    mean, scale = vectors.mean(0, dtype=np.float64), vectors.std(0, dtype=np.float64)
+    return mean, np.where(scale > 1e-6 * (np.abs(mean) + 1e-6), scale, np.inf)
 
 
 def standardise(vectors: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -83,12 +82,9 @@ def finalise(
 
 def copies_in(shards: Sequence[ShardResult]) -> float:
     """The design effect of items with the same content."""
-    digests = Counter(
-        digest
-        for shard in shards
-        for digest in pq.read_table(shard.folder / EVIDENCE, columns=["digest"])["digest"].to_pylist()
-    )
-    return design_effect(np.array(list(digests.values())))
+    digests = [pq.read_table(shard.folder / EVIDENCE, columns=["digest"])["digest"] for shard in shards]
+    counts = pa.chunked_array([chunk for column in digests for chunk in column.chunks]).value_counts()
+    return design_effect(counts.field("counts").to_numpy())
 
 
 def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *, seed: int) -> Contrast | None:

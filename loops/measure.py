@@ -80,6 +80,10 @@ class Gauge:
         }
         return found if self.modes is None else {**found, **self._of_modes(vectors, self.modes)}
 
+    def frechet(self, values: np.ndarray) -> float:
+        """The distance of items (n, width) alone."""
+        return frechet_of(self.truth, moments_of(np.asarray(self.population.embed(values), dtype=np.float64)))
+
     def mode_shares(self, values: np.ndarray) -> np.ndarray | None:
         """Share (modes,) of the items in each mode."""
         if self.modes is None:
@@ -131,14 +135,14 @@ def gauge_for(
         population, real.values, vectors, neighbour_radii(vectors, k), _as_moments(truth), _span(truth.covariance),
         modes_of(population, vectors, real.labels), k,
     )  # fmt: skip
-    independent = [gauge.measure(v) for v in population.draw(n, chains=_OTHERS, fresh=True, rng=rng).values]
+    independent = population.draw(n, chains=_OTHERS, fresh=True, rng=rng).values
     if size is None:
-        return gauge, _means(independent)
+        return gauge, _means([gauge.measure(values) for values in independent])
     readings = _means([gauge.measure(drawn.values[-n:])])
     if drawn.n < 2 * n:
         reason = f"the data hold {size} items, fewer than two samples of {n}"
         readings = {name: Measure(math.nan, reason=reason) for name in readings}
-    return gauge, {**readings, "frechet": _means(independent)["frechet"]}
+    return gauge, {**readings, "frechet": over_chains(np.array([gauge.frechet(values) for values in independent]))}
 
 
 def _means(readings: list[dict[str, float]]) -> dict[str, Measure]:

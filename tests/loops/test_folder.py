@@ -126,6 +126,7 @@ def test_an_overwriting_that_was_interrupted_can_be_repeated(kept: tuple[Path, l
 def test_tuples_in_a_configuration_do_not_make_another_loop(tmp_path: Path) -> None:
     for _ in range(2):
         LoopFolder(tmp_path).claim({**IDENTITY, "config": {"sizes": (1, 2)}})
+    assert read_loop(tmp_path)["config"] == {"sizes": [1, 2]}
 
 
 def test_a_folder_without_a_loop_is_an_input_error(tmp_path: Path) -> None:

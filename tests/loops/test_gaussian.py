@@ -102,4 +102,6 @@ def test_a_single_item_has_no_covariance() -> None:
 def test_the_data_are_not_changed(rng: np.random.Generator) -> None:
     values = rng.standard_normal((2, 10, 2))
     values.setflags(write=False)
+    before = values.copy()
     fit(values)
+    np.testing.assert_array_equal(values, before)
