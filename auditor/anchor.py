@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from auditor.calibration import Calibration, ScoreCounts
+from auditor.composition import Composition
 from auditor.contrast import Contrast
 
 __all__ = [
@@ -39,8 +40,9 @@ class Anchor:
     hidden: tuple[float, ...]  # ρ of each known generator, with a standard error added
     mean_hidden: float  # mean ρ
     n: float  # incoming items, copies counted as one
-    n_real: int
-    composition: float  # weight of the sampling of real and synthetic items
+    n_real: float  # real items of the reference, as many as would tell as much in equal parts
+    sampling: float  # weight of the sampling of real and synthetic items
+    shift: float = 0.0  # relative variance of q from not knowing the shares of several real sources
 
     @property
     def missing(self) -> float:
@@ -56,8 +58,8 @@ class Anchor:
     def _variance(self, left: float) -> float:
         """Binomial errors of both sides' counts, the threshold being the real side's quantile."""
         odds = (1 - self.share) / self.share
-        composed = self.composition * left * max(0.0, 1 - left) / self.n
-        return odds * (left / self.n + left**2 / self.n_real) + composed
+        sampled = self.sampling * left * max(0.0, 1 - left) / self.n
+        return odds * (left / self.n + left**2 / self.n_real) + left**2 * self.shift + sampled
 
     def lower(self, z: float) -> float:
         """The least v that is z standard errors from what was seen, with the error that it would have itself."""
@@ -71,50 +73,71 @@ class Anchor:
     def _end(self, left: float, z: float, *, largest: bool) -> float:
         """Root of (x − left)² = z² variance(x), an interval by inversion as Wilson's."""
         odds = (1 - self.share) / self.share
-        linear = z**2 * (odds + self.composition) / self.n
-        square = z**2 * (odds / self.n_real - self.composition / self.n)
+        linear = z**2 * (odds + self.sampling) / self.n
+        square = z**2 * (odds / self.n_real + self.shift - self.sampling / self.n)
         a, b, c = 1 - square, -2 * left - linear, left**2
         root = math.sqrt(max(0.0, b * b - 4 * a * c))
         return (-b + root) / (2 * a) if largest else (-b - root) / (2 * a)
 
 
-def anchors_of_contrast(contrast: Contrast, *, composition: float) -> dict[float, Anchor]:
+def anchors_of_contrast(contrast: Contrast, composition: Composition, *, sampling: float) -> dict[float, Anchor]:
     """Anchors by share of the real items, from a classifier trained for this set.
 
-    `composition` is the weight of the sampling of real and synthetic items in the variance: 0 where the incoming items
+    `sampling` is the weight of the sampling of real and synthetic items in the variance: 0 where the incoming items
     are the whole set, 1 where they are a small sample of what the answer is about.
     """
+    sizes = np.array([len(scores) for scores in (*contrast.real, *contrast.known)])
+    thresholds = _quantiles(contrast.real, composition.real, _SHARES)
     anchors = {}
-    for wanted in _SHARES:
-        threshold = np.quantile(contrast.real, wanted)
-        share = float((contrast.real <= threshold).mean())
-        below = float((contrast.incoming <= threshold).mean())
-        known = [(float((scores <= threshold).mean()), len(scores)) for scores in contrast.known]
-        anchors[wanted] = _anchor(share, below, known, contrast.effective_n, len(contrast.real), composition)
+    for wanted, threshold in zip(_SHARES, thresholds, strict=True):
+        below = [float((scores <= threshold).mean()) for scores in (*contrast.real, *contrast.known)]
+        incoming = float((contrast.incoming <= threshold).mean())
+        anchors[wanted] = _anchor(np.array(below), sizes, incoming, contrast.effective_n, composition, sampling)
     return anchors
 
 
-def anchors_of_counts(calibration: Calibration, observed: ScoreCounts, *, composition: float) -> dict[float, Anchor]:
+def _quantiles(parts: Sequence[np.ndarray], shares: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Quantiles of parts mixed in these shares; of one part, those that NumPy interpolates linearly."""
+    values = np.concatenate([part for part, share in zip(parts, shares, strict=True) if share > 0])
+    weights = np.concatenate([np.full(len(p), s / len(p)) for p, s in zip(parts, shares, strict=True) if s > 0])
+    order = np.argsort(values, kind="stable")
+    weights = weights[order]
+    positions = (np.cumsum(weights) - weights) / (weights.sum() - weights[-1])
+    return np.interp(levels, positions, values[order])
+
+
+def anchors_of_counts(
+    calibration: Calibration, observed: ScoreCounts, composition: Composition, *, sampling: float
+) -> dict[float, Anchor]:
     """The same from the histograms of the reference's own detector, at the nearest edges of their bins."""
-    below, below_observed = np.cumsum(calibration.densities, axis=1), np.cumsum(observed.histogram) / observed.n
+    below, incoming = np.cumsum(calibration.densities, axis=1), np.cumsum(observed.histogram) / observed.n
+    real = composition.real @ below[: calibration.n_real]
+    filled = np.flatnonzero(real > 0)
     anchors = {}
     for wanted in _SHARES:
-        filled = np.flatnonzero(below[0] > 0)
-        t = int(filled[np.argmin(np.abs(below[0, filled] - wanted))])
-        share = float(below[0, t])
-        sizes = [component.n for component in calibration.components]
-        known = list(zip(below[1:, t].tolist(), sizes[1:], strict=True))
-        anchors[wanted] = _anchor(share, float(below_observed[t]), known, observed.n, sizes[0], composition)
+        t = int(filled[np.argmin(np.abs(real[filled] - wanted))])
+        anchors[wanted] = _anchor(below[:, t], calibration.sizes, float(incoming[t]), observed.n, composition, sampling)
     return anchors
 
 
 def _anchor(
-    share: float, below: float, known: Sequence[tuple[float, int]], n: float, n_real: int, composition: float
+    below: np.ndarray, sizes: np.ndarray, incoming: float, n: float, composition: Composition, sampling: float
 ) -> Anchor:
-    """`known` holds of each generator the share of its items under the threshold, and their number."""
-    hidden = tuple((k + math.sqrt(k * (1 - k) / size)) / share for k, size in known)
-    mean = float(np.mean([k for k, _ in known])) / share if known else 0.0
-    return Anchor(share, below / share, hidden, mean, n, n_real, composition)
+    """The anchor at a threshold under which these shares of the components (m + K,) and of the incoming items lie."""
+    m = len(composition.real)
+    share = float(composition.real @ below[:m])
+    known = below[m:]
+    hidden = tuple(((known + np.sqrt(known * (1 - known) / sizes[m:])) / share).tolist())
+    return Anchor(
+        share=share,
+        left=incoming / share,
+        hidden=hidden,
+        mean_hidden=float(known.mean()) / share if len(known) else 0.0,
+        n=n,
+        n_real=1 / float(composition.real**2 @ (1 / sizes[:m])),
+        sampling=sampling,
+        shift=float((composition.real_draws @ below[:m]).var()) / share**2,
+    )
 
 
 def unseen_guard(anchors: Mapping[float, Anchor], *, level: float) -> float:

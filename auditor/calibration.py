@@ -19,7 +19,7 @@ class ScoreCounts:
     """One set's scores: a histogram over fixed edges and the moments of the posterior vectors. Adds over shards."""
 
     histogram: np.ndarray  # (bins,) int64
-    posteriors: Moments  # of (n, K + 1) posterior vectors
+    posteriors: Moments  # of (n, m + K) posterior vectors
 
     def __add__(self, other: "ScoreCounts") -> "ScoreCounts":
         return ScoreCounts(self.histogram + other.histogram, self.posteriors + other.posteriors)
@@ -40,15 +40,26 @@ class ScoreCounts:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Out-of-fold score counts of each component of the reference, real first."""
+    """Out-of-fold score counts of each component of the reference, the m real sources first."""
 
-    labels: tuple[str, ...]  # K + 1, the first is the real part
+    labels: tuple[str, ...]  # m + K
     edges: np.ndarray  # (bins - 1,) inner edges on the score axis
-    components: tuple[ScoreCounts, ...]  # K + 1
+    components: tuple[ScoreCounts, ...]  # m + K
+    n_real: int = 1  # m
+
+    @property
+    def n_generators(self) -> int:
+        """K."""
+        return len(self.components) - self.n_real
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Items of each component, (m + K,)."""
+        return np.array([c.n for c in self.components])
 
     @cached_property
     def densities(self) -> np.ndarray:
-        """Share of each component in each bin, (K + 1, bins)."""
+        """Share of each component in each bin, (m + K, bins)."""
         return np.stack([c.histogram / c.n for c in self.components])
 
     @cached_property
@@ -59,10 +70,14 @@ class Calibration:
 
     @cached_property
     def separation(self) -> float:
-        """Smallest total-variation distance between the real part's histogram and a generator's; 0 without any."""
-        if len(self.components) == 1:
+        """Smallest total variation between the histograms of a real source and of a generator; 0 without any.
+
+        A set may hold any of the sources, and one that looks as a generator does cannot be called absent.
+        """
+        if self.n_generators == 0:
             return 0.0
-        return float(np.abs(self.densities[1:] - self.densities[0]).sum(1).min() / 2)
+        real, synthetic = self.densities[: self.n_real], self.densities[self.n_real :]
+        return float(np.abs(synthetic - real[:, None]).sum(2).min() / 2)
 
 
 def count_scores(evidence: Evidence, edges: np.ndarray) -> ScoreCounts:
@@ -73,12 +88,13 @@ def count_scores(evidence: Evidence, edges: np.ndarray) -> ScoreCounts:
 
 def calibration_of(evidence: Evidence, component: np.ndarray, labels: tuple[str, ...]) -> Calibration:
     """Calibration from the reference's own out-of-fold evidence."""
-    edges = _edges(evidence.scores, component > 0)
+    n_real = evidence.n_real
+    edges = _edges(evidence.scores, component >= n_real)
     counts = tuple(
-        count_scores(Evidence(evidence.posteriors[component == k], evidence.nearest[component == k]), edges)
+        count_scores(Evidence(evidence.posteriors[component == k], evidence.nearest[component == k], n_real), edges)
         for k in range(len(labels))
     )
-    return Calibration(labels, edges, counts)
+    return Calibration(labels, edges, counts, n_real)
 
 
 def _edges(scores: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:

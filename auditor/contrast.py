@@ -24,7 +24,7 @@ class Contrast:
     real part what no known generator resembles; and an incoming real item has the law of the reference's.
     """
 
-    real: np.ndarray  # (n₀,) ascending
+    real: tuple[np.ndarray, ...]  # of each real source
     known: tuple[np.ndarray, ...]  # of each generator
     incoming: np.ndarray  # (n,) ascending
     departure: float  # by how many standard errors the incoming items leave the fitted mixture
@@ -41,10 +41,10 @@ class Contrast:
         return self.n / self.copies
 
 
-def rows_of_components(component: np.ndarray, *, seed: int) -> list[np.ndarray]:
-    """Row numbers of each component, 0 the real one: a random sample of bounded size, so that the cost is."""
+def rows_of_components(component: np.ndarray, *, n_real: int = 1, seed: int) -> list[np.ndarray]:
+    """Row numbers of each component, the real ones first: a random sample of bounded size, so that the cost is."""
     rng, count = np.random.default_rng(seed), int(component.max()) + 1
-    most = [_MOST] + [math.ceil(_MOST / max(1, count - 1))] * (count - 1)
+    most = [_MOST] * n_real + [math.ceil(_MOST / max(1, count - n_real))] * (count - n_real)
     members = [np.flatnonzero(component == k) for k in range(count)]
     return [
         rows if len(rows) <= size else np.sort(rng.choice(rows, size, replace=False))
@@ -52,10 +52,12 @@ def rows_of_components(component: np.ndarray, *, seed: int) -> list[np.ndarray]:
     ]
 
 
-def contrast_with(components: Sequence[np.ndarray], incoming: np.ndarray, shares: np.ndarray, *, seed: int) -> Contrast:
-    """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real one first.
+def contrast_with(
+    components: Sequence[np.ndarray], incoming: np.ndarray, shares: np.ndarray, *, n_real: int = 1, seed: int
+) -> Contrast:
+    """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real ones first.
 
-    `shares` (K + 1,) is the mixture of the components that was fitted to the incoming set. An item's fold is a hash of
+    `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. An item's fold is a hash of
     its vector, so that copies stay together. The time grows with the items given; of the incoming 1,500 count.
     """
     incoming = incoming[:_MOST]
@@ -65,11 +67,11 @@ def contrast_with(components: Sequence[np.ndarray], incoming: np.ndarray, shares
     rows = standardise(vectors, *column_scale(vectors)).astype(np.float64)
     folds = fold_of(vectors, seed=seed, folds=FOLDS)
     copies = design_effect(np.unique(incoming, axis=0, return_counts=True)[1])
-    unlike_real = -_out_of_fold(rows, folds, component == 0, _even_weights(component))
+    unlike_real = -_out_of_fold(rows, folds, component < n_real, _even_weights(component, shares[:n_real]))
     of_component = [unlike_real[component == k] for k in range(len(parts))]
     return Contrast(
-        np.sort(of_component[0]),
-        tuple(of_component[1:-1]),
+        tuple(of_component[:n_real]),
+        tuple(of_component[n_real:-1]),
         np.sort(of_component[-1]),
         _departure(rows, folds, component, shares, copies),
         copies,
@@ -81,11 +83,15 @@ def design_effect(counts: np.ndarray) -> float:
     return float((counts.astype(np.float64) ** 2).sum() / counts.sum())
 
 
-def _even_weights(component: np.ndarray) -> np.ndarray:
-    """The real part, all generators together, and the incoming set weigh the same, whatever their sizes and number."""
-    counts = np.bincount(component)
+def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """The real part, all generators together, and the incoming set weigh the same, whatever their sizes and number.
+
+    Within the real part the sources weigh as their shares (m,) of the incoming set, evenly where it holds none.
+    """
+    counts, m = np.bincount(component), len(real)
     share = np.ones(len(counts))
-    share[1:-1] = 1 / max(1, len(counts) - 2)
+    share[:m] = real / real.sum() if real.sum() > 0 else 1 / m
+    share[m:-1] = 1 / max(1, len(counts) - 1 - m)
     weights: np.ndarray = (share / counts)[component]
     return weights
 

@@ -11,7 +11,7 @@ from indexes.errors import InputError
 from indexes.hashing import fold_of
 from indexes.search import knn
 
-__all__ = ["FEWEST", "FOLDS", "Detector", "Evidence", "fit_detector"]
+__all__ = ["FEWEST", "FOLDS", "Detector", "Evidence", "fit_detector", "log_odds"]
 
 FOLDS = 5
 FEWEST = 10 * FOLDS  # items of a component
@@ -20,22 +20,19 @@ _NEIGHBOURS = 3  # nearest exemplars per component whose mean distance is eviden
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the detector says of each item; columns are the components, real first."""
+    """What the detector says of each item; columns are the m + K components, real sources first, then generators."""
 
-    posteriors: np.ndarray  # (n, K + 1) float64, at equal prior weight of the components
-    nearest: np.ndarray  # (n, K + 1) float32, root mean squared standardised distance to the nearest exemplar
+    posteriors: np.ndarray  # (n, m + K) float64, at equal prior weight of the components
+    nearest: np.ndarray  # (n, m + K) float32, root mean squared standardised distance to the nearest exemplar
+    n_real: int = 1  # m
 
     @property
     def scores(self) -> np.ndarray:
-        """Log odds of synthetic against real at equal weights of real and all synthetic together, (n,).
+        """Log odds of synthetic against real, (n,): both sides weigh the same, and so do the components of each.
 
         Zero throughout for a reference without generators.
         """
-        if self.posteriors.shape[1] == 1:
-            return np.zeros(len(self.posteriors))
-        tiny = np.finfo(np.float64).tiny
-        real, synthetic = self.posteriors[:, 0], self.posteriors[:, 1:].mean(1)
-        return np.log(np.maximum(synthetic, tiny)) - np.log(np.maximum(real, tiny))
+        return log_odds(self.posteriors, self.n_real)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +42,12 @@ class Detector:
     mean: np.ndarray  # (d,) of all exemplars
     scale: np.ndarray  # (d,)
     exemplars: np.ndarray  # (n, d) float32, standardised
-    component: np.ndarray  # (n,) int64, 0 = real
+    component: np.ndarray  # (n,) int64, 0 … m - 1 the real sources, then the generators
+    n_real: int  # m
     folds: np.ndarray  # (n,) int64
     probes: tuple[Probe, ...]  # one a fold
     inverse_temperature: float
-    bias: np.ndarray  # (K + 1,)
+    bias: np.ndarray  # (m + K,)
     seed: int
     device: str = "cpu"
 
@@ -71,19 +69,25 @@ class Detector:
 
     def _judge(self, logits: np.ndarray, parts: np.ndarray, width: int) -> Evidence:
         posteriors = special.softmax(self.inverse_temperature * logits + self.bias, axis=1)
-        return Evidence(posteriors, np.sqrt(parts.min(axis=(2, 3)) / width))
+        return Evidence(posteriors, np.sqrt(parts.min(axis=(2, 3)) / width), self.n_real)
 
     def _part_distances(self, rows: np.ndarray) -> np.ndarray:
         return part_distances(rows, self.exemplars, self.component, self.folds, device=self.device)
 
 
 def fit_detector(
-    vectors: np.ndarray, component: np.ndarray, digests: np.ndarray, *, seed: int, device: str = "cpu"
+    vectors: np.ndarray,
+    component: np.ndarray,
+    digests: np.ndarray,
+    *,
+    seed: int,
+    n_real: int = 1,
+    device: str = "cpu",
 ) -> tuple[Detector, Evidence]:
     """A detector and the out-of-fold evidence of the reference's own items, which has the law of unseen items.
 
-    vectors (n, d), component (n,) with 0 real and 1 … K the generators. Raises InputError when a component has too
-    few items for every fold's training part.
+    vectors (n, d), component (n,) numbers the `n_real` real sources first, then the generators. Raises InputError when
+    a component has too few items for every fold's training part.
     """
     smallest = int(np.bincount(component).min())
     if smallest < FEWEST:
@@ -105,8 +109,25 @@ def fit_detector(
         logits[~train] = probe.logits(rows[~train], features[~train])
         probes.append(probe)
     inverse_temperature, bias = calibrate(logits, component) if probes else (1.0, np.zeros(1))
-    detector = Detector(mean, scale, rows, component, folds, tuple(probes), inverse_temperature, bias, seed, device)
+    detector = Detector(
+        mean, scale, rows, component, n_real, folds, tuple(probes), inverse_temperature, bias, seed, device
+    )
     return detector, detector._judge(logits, parts, width)
+
+
+def log_odds(posteriors: np.ndarray, n_real: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """Log odds (n,) of synthetic against real from posteriors (n, m + K), both sides weighing the same.
+
+    `weights` (m + K,) are those of the components within their side, even where None is given. Without generators
+    there is nothing to weigh: zero throughout.
+    """
+    if posteriors.shape[1] == n_real:
+        return np.zeros(len(posteriors))
+    if weights is None:
+        weights = np.repeat([1 / n_real, 1 / (posteriors.shape[1] - n_real)], [n_real, posteriors.shape[1] - n_real])
+    tiny = np.finfo(np.float64).tiny
+    real, synthetic = posteriors[:, :n_real] @ weights[:n_real], posteriors[:, n_real:] @ weights[n_real:]
+    return np.asarray(np.log(np.maximum(synthetic, tiny)) - np.log(np.maximum(real, tiny)))
 
 
 def column_scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +150,7 @@ def part_distances(
     device: str,
     own: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Squared distances (n, K + 1, folds, 3) to the nearest exemplars of each component in each fold.
+    """Squared distances (n, m + K, folds, 3) to the nearest exemplars of each component in each fold.
 
     Kept apart by fold so that one search serves every fold model. With `own`, the exemplar number of each row, a row
     is not its own neighbour. Where a part has fewer exemplars, infinity fills up.
@@ -158,7 +179,7 @@ def _nearest(
 
 
 def neighbour_features(parts: np.ndarray, *, excluded: int, width: int) -> np.ndarray:
-    """Log mean squared distance per dimension to the nearest exemplars outside one fold, (n, K + 1) float32."""
+    """Log mean squared distance per dimension to the nearest exemplars outside one fold, (n, m + K) float32."""
     kept = np.delete(parts, excluded, axis=2).reshape(len(parts), parts.shape[1], -1)
     nearest = np.sort(kept, axis=2)[:, :, :_NEIGHBOURS]
     finite = np.isfinite(nearest)

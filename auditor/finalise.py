@@ -91,9 +91,9 @@ def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *
     """The contrast of a sample of the incoming vectors to the reference; None for too few of them."""
     if len(vectors) < FEWEST:
         return None
-    chosen = rows_of_components(reference.detector.component, seed=seed)
+    chosen = rows_of_components(reference.detector.component, n_real=reference.n_real, seed=seed)
     components = [np.asarray(reference.embeddings.vectors[rows]) for rows in chosen]
-    return contrast_with(components, vectors, shares, seed=seed)
+    return contrast_with(components, vectors, shares, n_real=reference.n_real, seed=seed)
 
 
 def result_of(
@@ -154,6 +154,7 @@ def _fraction_fields(fraction: FractionEstimate) -> dict[str, Any]:
         "reason": fraction.reason,
         "assumes": _ASSUMES[fraction.status],
         "by_generator": {label: _triple(m) for label, m in fraction.by_generator.items()},
+        "by_source": {label: _triple(m) for label, m in fraction.by_source.items()},
         "if_reference_matches": _triple(conditional),
         "estimators": {name: _number(value) for name, value in fraction.estimators.items()},
         "fit_p_value": _number(fraction.fit_p_value),
@@ -234,10 +235,11 @@ def _confounds(state: AuditState, reference: Reference) -> list[dict[str, str]]:
     incoming = (state.formats, state.sizes)
     everything = of(*range(len(reference.labels)))
     found = confounds_between("incoming", incoming, everything, ("the incoming set", "the reference"))
-    if len(reference.labels) > 1:
-        synthetic = of(*range(1, len(reference.labels)))
+    m = reference.n_real
+    if len(reference.labels) > m:
+        synthetic = of(*range(m, len(reference.labels)))
         titles = ("the reference's real part", "its synthetic part")
-        found += confounds_between("reference", of(0), synthetic, titles)
+        found += confounds_between("reference", of(*range(m)), synthetic, titles)
     return found
 
 

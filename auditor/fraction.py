@@ -17,10 +17,12 @@ from auditor.anchor import (
     unseen_guard,
 )
 from auditor.calibration import Calibration, ScoreCounts
+from auditor.choice import COUNT, MIXTURE, choose_estimator
+from auditor.composition import Composition, composition_of
 from auditor.contrast import Contrast
 from auditor.goodness import fit_p_value
 from auditor.intervals import Measure
-from auditor.known_fit import generator_weights, histogram_mixture, known_fit, probabilistic_adjusted_count
+from auditor.known_fit import histogram_mixture, known_fit, probabilistic_adjusted_count
 
 __all__ = ["REAL_SIDE", "FractionEstimate", "estimate_fraction"]
 
@@ -50,6 +52,7 @@ class FractionEstimate:
     method: str
     reason: str | None
     by_generator: dict[str, Measure]
+    by_source: dict[str, Measure]  # of several real sources: shares within the real part, if all of it is theirs
     if_reference_matches: Measure  # given that every real item comes from the reference's sources
     estimators: dict[str, float]  # point estimates of each method
     fit_p_value: float
@@ -73,7 +76,7 @@ def estimate_fraction(
     """The fraction of synthetic items among the items counted in `observed`.
 
     First the known generators are fitted. `contrast` trains a classifier for this very set, given the fitted mixture's
-    shares (K + 1,); it and a test of the scores say whether anything else is there. If not, the answer is that fit, its
+    shares (m + K,); it and a test of the scores say whether anything else is there. If not, the answer is that fit, its
     interval widened by what could go unnoticed. If so, it is bounds: between 0 and what the real side leaves; should
     all real items come from the reference's sources, an interval that no generator's score enters. Intervals account
     for the incoming scores and the reference's own; they concern this set and no larger one unless `is_sample`. Copies
@@ -88,7 +91,7 @@ def estimate_fraction(
             return replace(bounds, reason=f"{bounds.reason}; both were declared to be absent")
         if assume_reference_complete:
             return _declared_complete(bounds)
-        return bounds if len(doubts.weights) else _undetermined(bounds, _NO_GENERATORS, bounds.if_reference_matches)
+        return bounds if doubts.has_known else _undetermined(bounds, _NO_GENERATORS, bounds.if_reference_matches)
     if doubts.problem is not None:
         return _undetermined(answer, doubts.problem, Measure(math.nan, 0.0, 1.0, observed.n, reason=doubts.problem))
     if assume_generators_complete:
@@ -101,13 +104,19 @@ class _Doubts:
     """The fit of the known generators, and all that speaks against it."""
 
     known: Measure
-    weights: np.ndarray  # (K,)
-    weight_draws: np.ndarray  # (draws, K)
+    method: str  # of its estimate
+    count: float  # the estimate by corrected count
+    composition: Composition
     fit_p_value: float
     departure: float  # nan where no classifier could be trained
     by_score: Mapping[float, Anchor]  # of the reference's own detector
     anchors: Mapping[float, Anchor]  # of this set's classifier; else the same
     problem: str | None  # why the known fit tells nothing
+
+    @property
+    def has_known(self) -> bool:
+        """Whether the reference knows any generator."""
+        return len(self.composition.synthetic) > 0
 
     @property
     def outside(self) -> bool:
@@ -130,24 +139,31 @@ def _doubts(
     level: float,
     is_sample: bool,
 ) -> _Doubts:
-    has_known = len(calibration.components) > 1
-    weights, weight_draws = np.ones(0), np.ones((0, 0))
-    known, p_value = Measure(math.nan, 0.0, 1.0, observed.n), math.nan
+    composition = composition_of(calibration, observed, rng=rng)
+    known, p_value, method = Measure(math.nan, 0.0, 1.0, observed.n), math.nan, COUNT
+    by_score: dict[float, Anchor] = {}
     problem: str | None = _NO_GENERATORS
-    if has_known:
-        weights, weight_draws = generator_weights(calibration, observed, rng=rng)
-        known = known_fit(calibration, observed, weights, weight_draws, level=level, is_sample=is_sample)
-        p_value = fit_p_value(calibration, observed, weights, rng=rng)
+    if calibration.n_generators:
+        known = known_fit(calibration, observed, composition, level=level, is_sample=is_sample)
+        p_value = fit_p_value(calibration, observed, composition, rng=rng)
         problem = known.reason or _hardly_separates(calibration)
-    fraction = 0.0 if math.isnan(known.value) else known.value
-    contrast = None if contraster is None else contraster(np.append(1 - fraction, fraction * weights))
-    by_score = anchors_of_counts(calibration, observed, composition=float(is_sample)) if has_known else {}
+        by_score = anchors_of_counts(calibration, observed, composition, sampling=float(is_sample))
+    count, fraction = known.value, 0.0 if math.isnan(known.value) else known.value
+    contrast = None if contraster is None else contraster(composition.shares(fraction))
     anchors = by_score
     if contrast is not None:
         left_out = max(0.0, 1 - contrast.effective_n / observed.n)
-        anchors = anchors_of_contrast(contrast, composition=1.0 if is_sample else left_out)
+        anchors = anchors_of_contrast(contrast, composition, sampling=1.0 if is_sample else left_out)
+    if problem is None:
+        method = choose_estimator(calibration, composition, observed.n, rng=rng)
+        known = known if method == COUNT else _with_value(known, histogram_mixture(calibration, observed, composition))
     departure = math.nan if contrast is None else contrast.departure
-    return _Doubts(known, weights, weight_draws, p_value, departure, by_score, anchors, problem)
+    return _Doubts(known, method, count, composition, p_value, departure, by_score, anchors, problem)
+
+
+def _with_value(measure: Measure, value: float) -> Measure:
+    """Another point estimate under the same interval, which grows to hold it."""
+    return replace(measure, value=value, low=min(measure.low, value), high=max(measure.high, value))
 
 
 def _hardly_separates(calibration: Calibration) -> str | None:
@@ -161,17 +177,21 @@ def _hardly_separates(calibration: Calibration) -> str | None:
 
 def _answer(doubts: _Doubts, calibration: Calibration, observed: ScoreCounts, level: float) -> FractionEstimate:
     """The answer if the known generators are all there is, with an interval for what could go unnoticed."""
-    known, weights = doubts.known, doubts.weights
+    known, composition, m = doubts.known, doubts.composition, calibration.n_real
     estimators, by_generator = {}, {}
-    if len(weights):
-        by_generator = _by_generator(calibration.labels[1:], known, weights, doubts.weight_draws, level)
+    if doubts.has_known:
+        by_generator = _shares_of(
+            calibration.labels[m:], known, composition.synthetic, composition.synthetic_draws, level
+        )
         estimators = {
-            "adjusted-count": probabilistic_adjusted_count(calibration, observed, weights),
-            "histogram-mixture": histogram_mixture(calibration, observed, weights),
-            "score-weighted-count": known.value,
+            "adjusted-count": probabilistic_adjusted_count(calibration, observed, composition),
+            MIXTURE: histogram_mixture(calibration, observed, composition),
+            COUNT: doubts.count,
         }
     if doubts.anchors:
         estimators["real-side"] = real_side_estimate(doubts.anchors)
+    whole = Measure(1.0, 1.0, 1.0, observed.n)
+    by_source = _shares_of(calibration.labels[:m], whole, composition.real, composition.real_draws, level)
     guarded = _guarded(doubts, level)
     return FractionEstimate(
         estimate=known.value,
@@ -179,9 +199,10 @@ def _answer(doubts: _Doubts, calibration: Calibration, observed: ScoreCounts, le
         high=guarded.high,
         level=level,
         status="determined",
-        method="score-weighted-count",
+        method=doubts.method,
         reason=None,
         by_generator=by_generator,
+        by_source=by_source if m > 1 else {},
         if_reference_matches=guarded,
         estimators=estimators,
         fit_p_value=doubts.fit_p_value,
@@ -212,15 +233,15 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
 def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> FractionEstimate:
     """Bounds by the real side; while the evidence against the known fit is mild, its interval stays inside them."""
     value, low = real_side_estimate(doubts.anchors), real_side_bound(doubts.anchors, level=level)
-    high = real_side_limit(doubts.anchors, level=level) if len(doubts.weights) else 1.0
+    high = real_side_limit(doubts.anchors, level=level) if doubts.has_known else 1.0
     if not doubts.plainly:
         value = (value + real_side_estimate(doubts.by_score)) / 2
         low = min(low, answer.low, real_side_bound(doubts.by_score, level=level))
         high = max(high, answer.high)
     value = float(np.clip(value, 0, 1))
     low, high = min(low, value), max(high, value)
-    known = "neither real items nor known generators" if len(doubts.weights) else "none of the real items"
-    tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if len(doubts.weights) else []
+    known = "neither real items nor known generators" if doubts.has_known else "none of the real items"
+    tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if doubts.has_known else []
     tests += [] if math.isnan(doubts.departure) else [f"departure {doubts.departure:.1f}"]
     reason = (
         f"part of the set is like {known} of the reference ({', '.join(tests)}): an unseen generator or another real "
@@ -267,15 +288,13 @@ def _undetermined(answer: FractionEstimate, reason: str, conditional: Measure) -
     )
 
 
-def _by_generator(
-    labels: tuple[str, ...], known: Measure, weights: np.ndarray, draws: np.ndarray, level: float
+def _shares_of(
+    labels: tuple[str, ...], side: Measure, weights: np.ndarray, draws: np.ndarray, level: float
 ) -> dict[str, Measure]:
-    """Each generator's share of the whole set: its weight times the fraction, both ends moved against it."""
+    """Each component's share of the set: its weight times its side's, both ends moved against it."""
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     return {
-        label: Measure(
-            known.value * w, known.low * min(lo, w), known.high * max(hi, w), known.n
-        )
+        label: Measure(side.value * w, side.low * min(lo, w), side.high * max(hi, w), side.n)
         for label, w, lo, hi in zip(labels, weights, low, high, strict=True)
-    }  # fmt: skip
+    }

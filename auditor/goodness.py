@@ -3,6 +3,7 @@
 import numpy as np
 
 from auditor.calibration import Calibration, ScoreCounts
+from auditor.composition import Composition
 from auditor.known_fit import histogram_mixture, mixture_fractions, smoothed
 
 __all__ = ["fit_p_value"]
@@ -11,22 +12,26 @@ _FIT_DRAWS = 999
 
 
 def fit_p_value(
-    calibration: Calibration, observed: ScoreCounts, weights: np.ndarray, *, rng: np.random.Generator
+    calibration: Calibration, observed: ScoreCounts, composition: Composition, *, rng: np.random.Generator
 ) -> float:
     """P-value of the hypothesis that the incoming histogram is a mixture of the reference's.
 
     Pearson's statistic at the fitted π, its law from parametric draws of both sides (999 draws, refitted).
     """
-    sizes = np.array([c.n for c in calibration.components])
-    real, synthetic = smoothed(calibration, weights)
-    fraction = histogram_mixture(calibration, observed, weights)
+    m, sizes = calibration.n_real, calibration.sizes
+    real, synthetic = smoothed(calibration, composition)
+    fraction = histogram_mixture(calibration, observed, composition)
     expected = (1 - fraction) * real + fraction * synthetic
-    effective = 1 / float(weights**2 @ (1 / sizes[1:]))  # items behind the weighted synthetic histogram
     statistic = _pearson(observed.histogram[None], real[None], synthetic[None])[0]
     drawn = rng.multinomial(observed.n, expected / expected.sum(), size=_FIT_DRAWS)
-    drawn_real = _redraw(real, sizes[0], rng)
-    drawn_synthetic = _redraw(synthetic, round(effective), rng)
+    drawn_real = _redraw(real, _effective(composition.real, sizes[:m]), rng)
+    drawn_synthetic = _redraw(synthetic, _effective(composition.synthetic, sizes[m:]), rng)
     return float((1 + (_pearson(drawn, drawn_real, drawn_synthetic) >= statistic).sum()) / (_FIT_DRAWS + 1))
+
+
+def _effective(weights: np.ndarray, sizes: np.ndarray) -> int:
+    """Items behind a weighted histogram."""
+    return round(1 / float(weights**2 @ (1 / sizes)))
 
 
 def _redraw(density: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

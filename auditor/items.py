@@ -1,7 +1,7 @@
 """The per-item answers: calibrated score, nearest generator, duplicates and the recommendation to keep."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import special
 
+from auditor.detector import log_odds
 from auditor.diversity import duplicates
 from auditor.fraction import REAL_SIDE, FractionEstimate
+from auditor.intervals import Measure
 from auditor.reference import Reference
 from auditor.shards import EVIDENCE, ShardResult
 from indexes.sources.files import printable
@@ -37,16 +39,16 @@ def write_items(
     folder.mkdir(parents=True, exist_ok=True)
     evidence = [pq.read_table(shard.folder / EVIDENCE) for shard in shards]
     table = pa.concat_tables(evidence)
-    log_odds, posteriors = _log_odds(table, fraction, reference)
+    odds, posteriors = _log_odds(table, fraction, reference)
     copies, counts = _duplicates_of(table, reference)
-    keep = _keep(log_odds, fraction)
+    keep = _keep(odds, fraction)
     start, written = 0, set()
     for number, (shard, part) in enumerate(zip(shards, evidence, strict=True)):
         rows = slice(start, start + len(part))
         path = folder / f"{number:05d}-{shard.folder.name[:12]}.parquet"
         temporary = path.with_suffix(".partial")
         pq.write_table(
-            _item_table(part, shard.name, log_odds[rows], posteriors[rows], copies[rows], keep[rows], reference),
+            _item_table(part, shard.name, odds[rows], posteriors[rows], copies[rows], keep[rows], reference),
             temporary,
         )
         temporary.replace(path)
@@ -61,28 +63,31 @@ def write_items(
 def _item_table(
     part: pa.Table,
     shard: str,
-    log_odds: np.ndarray,
+    odds: np.ndarray,
     posteriors: np.ndarray,
     copies: Sequence[str | None],
     keep: np.ndarray,
     reference: Reference,
 ) -> pa.Table:
-    nearest = _matrix(part["nearest"], len(reference.labels))
-    has_generators = len(reference.labels) > 1
-    score = pa.array(special.expit(log_odds)) if has_generators else pa.nulls(len(part), pa.float64())
+    nearest, m = _matrix(part["nearest"], len(reference.labels)), reference.n_real
+    has_generators = len(reference.labels) > m
+    labels = _nearest_components(posteriors, reference)
+    sources = set(reference.labels[:m])
+    score = pa.array(special.expit(odds)) if has_generators else pa.nulls(len(part), pa.float64())
     return pa.table(
         {
             "id": part["id"],
             "shard": pa.array([printable(shard)] * len(part), pa.string()),
             "score": score,
-            "generator": pa.array(_nearest_generator(posteriors, reference.labels), pa.string()),
-            "nearest_real": pa.array(nearest[:, 0], pa.float32()),
+            "generator": pa.array([None if label in sources else label for label in labels], pa.string()),
+            "nearest_real": pa.array(nearest[:, :m].min(1), pa.float32()),
             "nearest_synthetic": pa.array(
-                nearest[:, 1:].min(1) if has_generators else [None] * len(part), pa.float32()
+                nearest[:, m:].min(1) if has_generators else [None] * len(part), pa.float32()
             ),
             "novelty": part["novelty"],
             "duplicate_of": pa.array(copies, pa.string()),
             "keep": pa.array(keep, pa.bool_()),
+            "source": pa.array([label if label in sources else None for label in labels], pa.string()),
         }
     )
 
@@ -92,30 +97,34 @@ def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
 
 
 def _log_odds(table: pa.Table, fraction: FractionEstimate, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
-    """Log odds of synthetic at the estimated fraction and generator shares, and the posteriors at equal weights.
+    """Log odds of synthetic at the estimated fraction and composition, and the posteriors at equal weights.
 
     Without an estimate the prior is even and the score tells the order only.
     """
-    posteriors = _matrix(table["posteriors"], len(reference.labels))
-    if len(reference.labels) == 1:
-        return np.zeros(len(posteriors)), posteriors
+    posteriors, m = _matrix(table["posteriors"], len(reference.labels)), reference.n_real
     prior = 0.5 if np.isnan(fraction.estimate) else float(np.clip(fraction.estimate, 1e-6, 1 - 1e-6))
-    shares = np.array([m.value for m in fraction.by_generator.values()])
-    if len(shares) == 0 or shares.sum() <= 0:
-        shares = np.ones(len(reference.labels) - 1)
-    tiny = np.finfo(np.float64).tiny
-    synthetic = posteriors[:, 1:] @ (shares / shares.sum())
-    odds = np.log(np.maximum(synthetic, tiny)) - np.log(np.maximum(posteriors[:, 0], tiny))
+    if len(reference.labels) == m:
+        return np.zeros(len(posteriors)), posteriors
+    real = _shares(fraction.by_source if m > 1 else {}, m)
+    synthetic = _shares(fraction.by_generator, len(reference.labels) - m)
+    odds = log_odds(posteriors, m, np.concatenate([real, synthetic]))
     return odds + np.log(prior / (1 - prior)), posteriors
 
 
-def _nearest_generator(posteriors: np.ndarray, labels: tuple[str, ...]) -> list[str | None]:
-    """The most probable generator of items that are more probably synthetic than real at equal weights."""
-    if len(labels) == 1:
-        return [None] * len(posteriors)
-    best = posteriors[:, 1:].argmax(1) + 1
-    is_synthetic = posteriors[:, 1:].mean(1) > posteriors[:, 0]
-    return [labels[b] if s else None for b, s in zip(best, is_synthetic, strict=True)]
+def _shares(measures: Mapping[str, Measure], count: int) -> np.ndarray:
+    """Estimated weights (count,) of one side's components, even where there are none."""
+    shares = np.array([measure.value for measure in measures.values()])
+    return shares / shares.sum() if shares.sum() > 0 else np.full(count, 1 / count)
+
+
+def _nearest_components(posteriors: np.ndarray, reference: Reference) -> list[str]:
+    """The label of each item's most probable component, of the side that is the more probable at equal weights."""
+    m = reference.n_real
+    best_real, best = posteriors[:, :m].argmax(1), posteriors[:, :m].argmax(1)
+    if len(reference.labels) > m:
+        is_synthetic = log_odds(posteriors, m) > 0
+        best = np.where(is_synthetic, posteriors[:, m:].argmax(1) + m, best_real)
+    return [reference.labels[b] for b in best]
 
 
 def _duplicates_of(table: pa.Table, reference: Reference) -> tuple[list[str | None], DuplicateCounts]:
@@ -134,13 +143,13 @@ def _duplicates_of(table: pa.Table, reference: Reference) -> tuple[list[str | No
     return copies, DuplicateCounts(int((first != np.arange(n)).sum()), of_reference, n)
 
 
-def _keep(log_odds: np.ndarray, fraction: FractionEstimate) -> np.ndarray:
+def _keep(odds: np.ndarray, fraction: FractionEstimate) -> np.ndarray:
     """False for as many of the most suspicious items as the estimate says are synthetic.
 
     Null without an estimate, and where that is the real side's, which the scores had no part in.
     """
-    keep = np.full(len(log_odds), None, dtype=object)
+    keep = np.full(len(odds), None, dtype=object)
     if not np.isnan(fraction.estimate) and fraction.method != REAL_SIDE:
         keep[:] = True
-        keep[np.argsort(-log_odds, kind="stable")[: round(fraction.estimate * len(log_odds))]] = False
+        keep[np.argsort(-odds, kind="stable")[: round(fraction.estimate * len(odds))]] = False
     return keep

@@ -1,91 +1,50 @@
-"""The fraction if the reference's components are all there is: generator shares, corrected counts, mixtures."""
+"""The fraction if the reference's components are all there is: corrected counts and mixtures."""
 
 import math
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from auditor.calibration import Calibration, ScoreCounts
+from auditor.composition import Composition
 from auditor.intervals import Measure, fieller
-from auditor.moments import Moments
 
 __all__ = [
-    "generator_weights",
+    "adjusted_count",
     "histogram_mixture",
     "known_fit",
     "mixture_fractions",
     "probabilistic_adjusted_count",
+    "score_weights",
     "smoothed",
 ]
 
-_WEIGHT_DRAWS = 200
 
-
-def generator_weights(
-    calibration: Calibration, observed: ScoreCounts, *, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (K,) of the generators within the synthetic part, and draws (200, K) of their sampling error.
-
-    Multi-class adjusted count (Firat 2016): the mean posterior vector of the set is the components' mean posterior
-    vectors times their shares, solved under non-negativity. With one generator there is nothing to estimate.
-    """
-    k = len(calibration.components) - 1
-    if k == 1:
-        return np.ones(1), np.ones((_WEIGHT_DRAWS, 1))
-    means = np.stack([c.posteriors.mean for c in calibration.components])  # (K + 1, K + 1), row = component
-    errors = [_padded_covariance(c.posteriors) / c.n for c in calibration.components]
-    shares = _solve_shares(means, observed.posteriors.mean)
-    within = sum(share * e * c.n for share, e, c in zip(shares, errors, calibration.components, strict=True))
-    draws = np.empty((_WEIGHT_DRAWS, k + 1))
-    for i in range(_WEIGHT_DRAWS):
-        drawn = np.stack([_normal(m, e, rng) for m, e in zip(means, errors, strict=True)])
-        draws[i] = _solve_shares(drawn, _normal(observed.posteriors.mean, within / observed.n, rng))
-    return _within_synthetic(shares[None])[0], _within_synthetic(draws)
-
-
-def _padded_covariance(posteriors: Moments) -> np.ndarray:
-    """Covariance with half an item added at every corner of the simplex, for the reason given at `_spread`."""
-    corners = len(posteriors.total)
-    n = posteriors.n + corners / 2
-    mean = (posteriors.total + 0.5) / n
-    return (posteriors.outer + np.eye(corners) / 2) / n - np.outer(mean, mean)
-
-
-def _solve_shares(means: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Non-negative shares summing to one with sharesᵀ·means ≈ mean; the sum is one because posteriors sum to one."""
-    shares = optimize.nnls(means.T, mean)[0]
-    return shares / shares.sum()
-
-
-def _within_synthetic(shares: np.ndarray) -> np.ndarray:
-    synthetic = shares[:, 1:]
-    total = synthetic.sum(1, keepdims=True)
-    even = np.full_like(synthetic, 1 / synthetic.shape[1])  # nothing synthetic: any weights give the same fraction
-    return np.where(total > 1e-9, synthetic / np.maximum(total, 1e-9), even)
-
-
-def _normal(mean: np.ndarray, covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return rng.multivariate_normal(mean, covariance, method="eigh")
-
-
-def probabilistic_adjusted_count(calibration: Calibration, observed: ScoreCounts, weights: np.ndarray) -> float:
+def probabilistic_adjusted_count(calibration: Calibration, observed: ScoreCounts, composition: Composition) -> float:
     """PACC (Bella et al. 2010): mean posterior of synthetic, corrected by its means on real and synthetic items."""
-    means = np.array([1 - c.posteriors.mean[0] for c in calibration.components])
-    a, b = means[0], weights @ means[1:]
-    return float(np.clip((1 - observed.posteriors.mean[0] - a) / (b - a), 0, 1)) if b > a else math.nan
+    m = calibration.n_real
+    means = np.array([c.posteriors.mean[m:].sum() for c in calibration.components])
+    a, b = composition.real @ means[:m], composition.synthetic @ means[m:]
+    return adjusted_count(float(observed.posteriors.mean[m:].sum()), float(a), float(b))
 
 
-def histogram_mixture(calibration: Calibration, observed: ScoreCounts, weights: np.ndarray) -> float:
+def adjusted_count(observed: float, a: float, b: float) -> float:
+    """(m − a)/(b − a) within [0, 1] (Forman 2008), nan where b is no larger than a."""
+    return float(np.clip((observed - a) / (b - a), 0, 1)) if b > a else math.nan
+
+
+def histogram_mixture(calibration: Calibration, observed: ScoreCounts, composition: Composition) -> float:
     """Maximum-likelihood fraction of the mixture (1 − π)·f₀ + π·f₁ of score histograms, by expectation maximisation."""
-    real, synthetic = smoothed(calibration, weights)
+    real, synthetic = smoothed(calibration, composition)
     return float(mixture_fractions(observed.histogram[None], real[None], synthetic[None])[0])
 
 
-def smoothed(calibration: Calibration, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Densities with half an item spread over the bins, so that no likelihood ratio is infinite."""
+def smoothed(calibration: Calibration, composition: Composition) -> tuple[np.ndarray, np.ndarray]:
+    """Densities of both sides with half an item a component spread over the bins: no likelihood ratio is infinite."""
     counts = np.stack([c.histogram for c in calibration.components]) + 0.5 / len(calibration.densities[0])
     densities = counts / counts.sum(1, keepdims=True)
-    return densities[0], weights @ densities[1:]
+    m = calibration.n_real
+    return composition.real @ densities[:m], composition.synthetic @ densities[m:]
 
 
 def mixture_fractions(counts: np.ndarray, real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
@@ -99,40 +58,58 @@ def mixture_fractions(counts: np.ndarray, real: np.ndarray, synthetic: np.ndarra
     return (low + high) / 2
 
 
-def known_fit(
-    calibration: Calibration,
-    observed: ScoreCounts,
-    weights: np.ndarray,
-    weight_draws: np.ndarray,
-    *,
-    level: float,
-    is_sample: bool,
-) -> Measure:
-    """Corrected mean of the posterior g at the mixture's π, the efficient score, with Fieller's interval.
+def score_weights(centres: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """The posterior g (r, bins) of log odds (bins,) at each π (r,), the efficient score of a mixture near it.
 
-    g comes from the calibrated log odds at the bins' centres and not from the ratio of the histograms: a ratio fitted
-    to the very counts that correct it would see them further apart than they are (coverage .83 instead of .95 with
-    300 reference items). A badly calibrated g costs width, not truth.
+    From the calibrated log odds at the bins' centres and not from the ratio of the histograms: a ratio fitted to the
+    very counts that correct it would see them further apart than they are (coverage .83 instead of .95 with 300
+    reference items). A badly calibrated g costs width, not truth.
     """
-    fraction = np.clip(histogram_mixture(calibration, observed, weights), 0.02, 0.98)
-    g = special.expit(calibration.centres + special.logit(fraction))  # (bins,)
+    priors = special.logit(np.clip(fractions, 0.02, 0.98))
+    return np.asarray(special.expit(centres + priors[:, None]))
+
+
+def known_fit(
+    calibration: Calibration, observed: ScoreCounts, composition: Composition, *, level: float, is_sample: bool
+) -> Measure:
+    """Corrected mean of the posterior at the mixture's π, with Fieller's interval."""
+    m, n = calibration.n_real, observed.n
+    g = score_weights(calibration.centres, np.array([histogram_mixture(calibration, observed, composition)]))[0]
     means = calibration.densities @ g
-    variances = np.array([_spread(c.histogram, g) for c in calibration.components])
-    errors = variances / [c.n for c in calibration.components]
-    a, b, m = means[0], float(weights @ means[1:]), float(observed.histogram @ g) / observed.n
+    real = _side(calibration, g, slice(None, m), composition.real, composition.real_draws, is_sample=is_sample)
+    generated = _side(
+        calibration, g, slice(m, None), composition.synthetic, composition.synthetic_draws, is_sample=is_sample
+    )
+    a, b = float(composition.real @ means[:m]), float(composition.synthetic @ means[m:])
+    observed_mean = float(observed.histogram @ g) / n
     if b <= a:
-        return Measure(math.nan, 0.0, 1.0, observed.n, reason="known generators score no higher than real items")
-    from_weights = float((weight_draws @ means[1:]).var())
-    value = float(np.clip((m - a) / (b - a), 0, 1))
+        return Measure(math.nan, 0.0, 1.0, n, reason="known generators score no higher than real items")
+    value = adjusted_count(observed_mean, a, b)
     low, high = fieller(
-        m,
+        observed_mean,
         (a, b),
-        incoming=(variances[0] / observed.n, weights @ variances[1:] / observed.n),
-        calibration=(errors[0], float(weights**2 @ errors[1:]) + from_weights),
-        composition=(b - a) ** 2 / observed.n if is_sample else 0.0,
+        incoming=(real[0] / n, generated[0] / n),
+        calibration=(real[1], generated[1]),
+        composition=(b - a) ** 2 / n if is_sample else 0.0,
         level=level,
     )
-    return Measure(value, min(low, value), max(high, value), observed.n)
+    return Measure(value, min(low, value), max(high, value), n)
+
+
+def _side(
+    calibration: Calibration, g: np.ndarray, rows: slice, shares: np.ndarray, draws: np.ndarray, *, is_sample: bool
+) -> tuple[float, float]:
+    """Variance of g over one side's items, and the error variance of its mean over the reference's.
+
+    Which item comes from which component is fixed in a set, so its variance is that within components; a sample of a
+    larger set adds the variance between them.
+    """
+    means = calibration.densities[rows] @ g
+    variances = np.array([_spread(c.histogram, g) for c in calibration.components[rows]])
+    within = float(shares @ variances)
+    between = float(shares @ (means - shares @ means) ** 2) if is_sample else 0.0
+    errors = variances / calibration.sizes[rows]
+    return within + between, float(shares**2 @ errors + (draws @ means).var())
 
 
 def _spread(histogram: np.ndarray, g: np.ndarray) -> float:

@@ -26,7 +26,7 @@ from indexes.store import load_embeddings, read_manifest, save_embeddings, write
 
 __all__ = ["EncoderRole", "Reference", "build_reference", "load_reference", "save_reference"]
 
-_SCHEMA = "madaudit/reference/1"
+_SCHEMA = "madaudit/reference/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Reference:
 
     name: str
     identity: str  # digest of the content: equal for equal data, encoders and seed
-    labels: tuple[str, ...]  # component labels, real first
+    labels: tuple[str, ...]  # component labels, real sources first
+    n_real: int  # real sources
     evidence: EncoderRole
     semantic_encoder: EncoderRole | None  # None: only traces are seen
     embeddings: Embeddings  # in the evidence space, components one after another
@@ -70,6 +71,7 @@ class Reference:
             "name": self.name,
             "identity": self.identity,
             "items": self.counts,
+            "real_sources": list(self.labels[: self.n_real]),
             "separation": round(self.calibration.separation, 4),
             "skipped": {label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
             "seed": self.seed,
@@ -80,12 +82,13 @@ def build_reference(
     name: str,
     parts: Sequence[Part],
     *,
+    n_real: int = 1,
     evidence: EncoderRole,
     semantic: EncoderRole | None,
     seed: int,
     device: str = "cpu",
 ) -> Reference:
-    """A reference from encoded parts, the real one first.
+    """A reference from encoded parts, the `n_real` real sources first.
 
     Every part holds the vectors of the evidence encoder and, where the semantic encoder is another one, its vectors
     second. Items that stand in several parts are left out. Raises InputError for repeated labels or too few items.
@@ -103,16 +106,18 @@ def build_reference(
     vectors = np.concatenate([part.vectors[0] for part in parts])
     digests = np.concatenate([part.digests for part in parts])
     component = component_labels([len(part.ids) for part in parts])
-    detector, own = fit_detector(vectors, component, digests, seed=seed, device=device)
+    detector, own = fit_detector(vectors, component, digests, n_real=n_real, seed=seed, device=device)
     ids = tuple(i for part in parts for i in part.ids)
     space = None
     if semantic is not None:
-        order = np.argsort(sample_keys(parts[0].ids, seed=seed), kind="stable")
-        space = SemanticReference(np.ascontiguousarray(parts[0].vectors[-1][order]), device)
+        real = np.concatenate([part.vectors[-1] for part in parts[:n_real]])
+        order = np.argsort(sample_keys(ids[: len(real)], seed=seed), kind="stable")
+        space = SemanticReference(np.ascontiguousarray(real[order]), device)
     return Reference(
         name=name,
-        identity=_identity(vectors, digests, component, evidence, semantic, seed),
+        identity=_identity(vectors, digests, component, n_real, evidence, semantic, seed),
         labels=labels,
+        n_real=n_real,
         evidence=evidence,
         semantic_encoder=semantic,
         embeddings=Embeddings(vectors, ids, evidence.fingerprint),
@@ -139,12 +144,13 @@ def _identity(
     vectors: np.ndarray,
     digests: np.ndarray,
     component: np.ndarray,
+    n_real: int,
     evidence: EncoderRole,
     semantic: EncoderRole | None,
     seed: int,
 ) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    names = [_SCHEMA, evidence.fingerprint, semantic.fingerprint if semantic else None, seed]
+    names = [_SCHEMA, n_real, evidence.fingerprint, semantic.fingerprint if semantic else None, seed]
     digest.update(json.dumps(names).encode())
     for array in (vectors, digests, component):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -168,6 +174,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
             "name": reference.name,
             "identity": reference.identity,
             "labels": list(reference.labels),
+            "n_real": reference.n_real,
             "evidence": _role_fields(reference.evidence),
             "semantic": _role_fields(reference.semantic_encoder),
             "formats": [dict(f) for f in reference.formats],
@@ -202,17 +209,18 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected {manifest['bytes']}: rebuild it")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         arrays = dict(stored)
-    labels = tuple(manifest["labels"])
+    labels, n_real = tuple(manifest["labels"]), int(manifest["n_real"])
     return Reference(
         name=manifest["name"],
         identity=manifest["identity"],
         labels=labels,
+        n_real=n_real,
         evidence=evidence,
         semantic_encoder=semantic,
         embeddings=embeddings,
         digests=arrays["digests"],
-        detector=_detector(arrays, embeddings.vectors, manifest["seed"], device),
-        calibration=_calibration(arrays, labels),
+        detector=_detector(arrays, embeddings.vectors, n_real, manifest["seed"], device),
+        calibration=_calibration(arrays, labels, n_real),
         nearest=arrays["nearest"],
         semantic=space,
         formats=tuple(manifest["formats"]),
@@ -257,7 +265,7 @@ def _arrays(reference: Reference) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _detector(a: Mapping[str, np.ndarray], vectors: np.ndarray, seed: int, device: str) -> Detector:
+def _detector(a: Mapping[str, np.ndarray], vectors: np.ndarray, n_real: int, seed: int, device: str) -> Detector:
     count = Counter(name.partition("_")[0] for name in a if name.startswith("probe"))
     probes = tuple(
         Probe(
@@ -270,14 +278,14 @@ def _detector(a: Mapping[str, np.ndarray], vectors: np.ndarray, seed: int, devic
     exemplars = standardise(vectors, a["mean"], a["scale"])
     inverse_temperature, *bias = a["calibration"].tolist()
     return Detector(
-        a["mean"], a["scale"], exemplars, a["component"], a["folds"], probes, inverse_temperature, np.array(bias),
-        seed, device,
+        a["mean"], a["scale"], exemplars, a["component"], n_real, a["folds"], probes, inverse_temperature,
+        np.array(bias), seed, device,
     )  # fmt: skip
 
 
-def _calibration(a: Mapping[str, np.ndarray], labels: tuple[str, ...]) -> Calibration:
+def _calibration(a: Mapping[str, np.ndarray], labels: tuple[str, ...], n_real: int) -> Calibration:
     components = tuple(
         ScoreCounts(h, Moments(int(n), total, outer))
         for h, n, total, outer in zip(a["histograms"], a["n"], a["totals"], a["outers"], strict=True)
     )
-    return Calibration(labels, a["edges"], components)
+    return Calibration(labels, a["edges"], components, n_real)

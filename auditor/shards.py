@@ -224,7 +224,7 @@ def _no_items(reference: Reference) -> tuple[Batch, Evidence, np.ndarray]:
         (), np.zeros((0, 16), dtype=np.uint8), (), np.zeros((0, 2), dtype=np.int32), (), tuple(vectors)
     )  # fmt: skip
     k = len(reference.labels)
-    return batch, Evidence(np.zeros((0, k)), np.zeros((0, k), dtype=np.float32)), np.zeros(0)
+    return batch, Evidence(np.zeros((0, k)), np.zeros((0, k), dtype=np.float32), reference.n_real), np.zeros(0)
 
 
 def _evidence_table(batch: Batch, evidence: Evidence, novelties: np.ndarray) -> pa.Table:

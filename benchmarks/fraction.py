@@ -32,12 +32,12 @@ def estimate(draw: Draw, *, complete: bool = False) -> FractionEstimate:
     vectors = np.concatenate(draw.components)
     component = np.repeat(np.arange(len(draw.components)), [len(part) for part in draw.components])
     digests = np.concatenate(draw.component_digests)
-    detector, own = fit_detector(vectors, component, digests, seed=draw.seed)
+    detector, own = fit_detector(vectors, component, digests, n_real=draw.n_real, seed=draw.seed)
     calibration = calibration_of(own, component, draw.labels)
     observed = count_scores(detector.evidence(draw.incoming, draw.incoming_digests), calibration.edges)
 
     def contrast(shares: np.ndarray) -> object:
-        return contrast_with(draw.components, draw.incoming, shares, seed=draw.seed)
+        return contrast_with(draw.components, draw.incoming, shares, n_real=draw.n_real, seed=draw.seed)
 
     return estimate_fraction(
         calibration, observed, rng=np.random.default_rng(draw.seed), contrast=contrast,

@@ -48,6 +48,7 @@ class Pair:
     incoming: str | None  # the generator of the set's synthetic part
     foreign: str | None = None  # another real source
     foreign_share: float = 0.0  # of the set's real part
+    taught: bool = False  # whether the reference holds that other source too
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Draw:
     part: str
     truth: float
     labels: tuple[str, ...]
+    n_real: int
     components: list[np.ndarray]
     component_digests: list[np.ndarray]
     incoming: np.ndarray
@@ -88,6 +90,11 @@ def draw_of(name: str, number: int) -> Draw:
     n_foreign = round(pair.foreign_share * (scenario.size - n_synthetic))
     real, real_pool = _split(items.rows(pair.real), scenario.reference, rng)
     parts, chosen = [real], [_some(real_pool, scenario.size - n_synthetic - n_foreign, rng)]
+    if pair.foreign is not None:
+        size = scenario.reference if pair.taught else 0
+        part, pool = _split(items.rows(pair.foreign), size, rng)
+        chosen.append(_some(pool, n_foreign, rng))
+        parts += [part] if pair.taught else []
     for generator in pair.known:
         part, pool = _split(items.rows(generator), scenario.reference, rng)
         parts.append(part)
@@ -95,13 +102,12 @@ def draw_of(name: str, number: int) -> Draw:
             chosen.append(_some(pool, n_synthetic, rng))
     if pair.incoming is not None and pair.incoming not in pair.known:
         chosen.append(_some(items.rows(pair.incoming), n_synthetic, rng))
-    if pair.foreign is not None:
-        chosen.append(_some(items.rows(pair.foreign), n_foreign, rng))
     incoming = rng.permutation(np.concatenate(chosen))
     return Draw(
         part=_part_name(pair),
         truth=n_synthetic / scenario.size,
-        labels=("real", *pair.known),
+        labels=("real", *(("other",) if pair.taught else ()), *pair.known),
+        n_real=1 + pair.taught,
         components=[items.vectors[rows] for rows in parts],
         component_digests=[items.digests[rows] for rows in parts],
         incoming=items.vectors[incoming],
@@ -112,6 +118,8 @@ def draw_of(name: str, number: int) -> Draw:
 
 def _part_name(pair: Pair) -> str:
     known = " + ".join(pair.known) or "real only"
+    if pair.taught:
+        return f"{pair.real} + {pair.foreign}, {known} ← {pair.foreign_share:.0%} {pair.foreign}, {pair.incoming}"
     if pair.foreign is not None:
         return f"{pair.real}, {known} ← {pair.foreign_share:.0%} {pair.foreign}"
     return f"{known} ← {pair.incoming or 'real'}"
@@ -232,6 +240,11 @@ def _foreign(share: float) -> tuple[Pair, ...]:
     return tuple(Pair(a, tuple(f"{g}/{a}" for g in ("gpt-j-6B", "gpt2-xl")), None, b, share) for a, b in pairs)
 
 
+def _taught(share: float) -> tuple[Pair, ...]:
+    pairs = [(a, b) for a in _DOMAINS for b in _DOMAINS if a != b]
+    return tuple(Pair(a, (f"gpt-j-6B/{a}",), f"gpt-j-6B/{a}", b, share, taught=True) for a, b in pairs)
+
+
 SCENARIOS = {
     "cifake": Scenario(
         "Known generator, CIFAKE, reference 1500 + 1500, n = 1000 (of pools of 1500).",
@@ -291,6 +304,11 @@ SCENARIOS = {
         "Photographs with 5 or 10 % of BSDS, n = 100.",
         images, tuple(Pair("photos", _GENERATORS, None, "bsds", share) for share in (0.05, 0.1)), 100, 100,
         prevalences=(0.0,),
+    ),
+    "two-sources-text": Scenario(
+        "Two real sources in the reference, 200 items of each and of a generator; n = 80, the second source at none, "
+        "half or all of the set's real part.",
+        domains, _taught(0.0) + _taught(0.5) + _taught(1.0), 200, 80, prevalences=(0.0, 0.05, 0.25, 0.5),
     ),
     "real-only": Scenario(
         "A reference without generators: essays, 300 real items, n = 200.",

@@ -76,7 +76,7 @@ def make_reference(
     if folder.exists() and not overwrite:
         raise InputError(f"a reference called {name!r} exists: delete it, choose another name, or use --overwrite")
     device = resolve_device(device)
-    groups = _opened(real, synthetic, encoder, column, device)
+    groups, n_real = _opened(real, synthetic, encoder, column, device)
     evidence, semantic = _load_roles(encoder, semantic_encoder, groups, device)
     encoders = (evidence,) if semantic in (None, evidence) else (evidence, semantic)
     with compute_threads(1):
@@ -88,7 +88,7 @@ def make_reference(
             for label, sources in groups.items()
         ]  # fmt: skip
         reference = build_reference(
-            name, parts, evidence=_role(evidence), semantic=_role(semantic) if semantic else None,
+            name, parts, n_real=n_real, evidence=_role(evidence), semantic=_role(semantic) if semantic else None,
             seed=seed, device=device,
         )  # fmt: skip
     _store(reference, folder, settings)
@@ -97,14 +97,16 @@ def make_reference(
 
 def _opened(
     real: Sequence[LabelledSource], synthetic: Sequence[LabelledSource], encoder: str, column: str | None, device: str
-) -> dict[str, list[Source]]:
+) -> tuple[dict[str, list[Source]], int]:
+    """The sources by label, those of the real labels first, and the number of these."""
     kind = load_encoder(encoder, device=device).kind
-    groups: dict[str, list[Source]] = {"real": [open_source(s.spec, kind=kind, column=column) for s in real]}
-    for source in synthetic:
-        if source.label == "real":
-            raise InputError("a generator is labelled 'real': give it another label")
-        groups.setdefault(source.label, []).append(open_source(source.spec, kind=kind, column=column))
-    return groups
+    sides: list[dict[str, list[Source]]] = [{}, {}]
+    for side, labelled in zip(sides, (real, synthetic), strict=True):
+        for source in labelled:
+            side.setdefault(source.label, []).append(open_source(source.spec, kind=kind, column=column))
+    if both := sorted(sides[0].keys() & sides[1].keys()):
+        raise InputError(f"{', '.join(both)} labels real and synthetic data: give the generator another label")
+    return sides[0] | sides[1], len(sides[0])
 
 
 def _load_roles(
@@ -129,7 +131,7 @@ def _with_width(spec: str, groups: dict[str, list[Source]]) -> str:
     """`embeddings` with the width of the first real vector, so that other widths are refused from then on."""
     if spec != "embeddings":
         return spec
-    for source in groups["real"]:
+    for source in next(iter(groups.values())):
         for shard in source.shards:
             for item in shard.read():
                 if isinstance(item, Item) and not isinstance(item.data, bytes | str):

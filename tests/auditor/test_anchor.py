@@ -10,6 +10,7 @@ from auditor.anchor import (
     unseen_guard,
 )
 from auditor.calibration import Calibration, ScoreCounts
+from auditor.composition import Composition
 from auditor.contrast import Contrast
 from auditor.moments import Moments
 
@@ -19,7 +20,7 @@ def contrast(rng, *, fraction, synthetic, known=None, n=300, n_real=300):
     count = round(fraction * n)
     incoming = np.concatenate([rng.normal(size=n - count), synthetic(count)])
     scores = () if known is None else (known(n_real),)
-    return Contrast(np.sort(rng.normal(size=n_real)), scores, np.sort(incoming), 0.0)
+    return Contrast((rng.normal(size=n_real),), scores, np.sort(incoming), 0.0)
 
 
 def far(rng):
@@ -30,8 +31,12 @@ def near(rng):
     return lambda count: rng.normal(1.5, 1, count)
 
 
-def anchors(found, composition=0.0):
-    return anchors_of_contrast(found, composition=composition)
+def one_source(generators):
+    return Composition(np.ones(1), np.ones(generators) / max(1, generators), np.ones((2, 1)), np.ones((2, generators)))
+
+
+def anchors(found, sampling=0.0):
+    return anchors_of_contrast(found, one_source(len(found.known)), sampling=sampling)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9, 1.0])
@@ -75,7 +80,7 @@ def test_a_small_sample_of_a_larger_set_adds_its_composition(rng):
     missing = []
     for _ in range(3000):
         fraction = rng.binomial(300, 0.4) / 300
-        missing.append(anchors(contrast(rng, fraction=fraction, synthetic=far(rng)), composition=1.0)[0.85])
+        missing.append(anchors(contrast(rng, fraction=fraction, synthetic=far(rng)), sampling=1.0)[0.85])
     spread = np.std([draw.missing for draw in missing])
     assert np.mean([draw.error for draw in missing]) == pytest.approx(spread, rel=0.06)
 
@@ -91,8 +96,8 @@ def test_histograms_and_scores_of_the_same_items_agree(rng):
         return ScoreCounts(histogram, moments)
 
     calibration = Calibration(("real", "known"), edges, (counts(scores[0]), counts(scores[1])))
-    by_counts = anchors_of_counts(calibration, counts(scores[2]), composition=0.0)
-    by_score = anchors(Contrast(np.sort(scores[0]), (scores[1],), np.sort(scores[2]), 0.0))
+    by_counts = anchors_of_counts(calibration, counts(scores[2]), one_source(1), sampling=0.0)
+    by_score = anchors(Contrast((scores[0],), (scores[1],), np.sort(scores[2]), 0.0))
     for share in (0.5, 0.7, 0.85, 0.95):
         a, b = by_counts[share], by_score[share]
         np.testing.assert_allclose([a.missing, a.error, *a.hidden], [b.missing, b.error, *b.hidden], rtol=1e-12)

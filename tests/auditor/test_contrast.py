@@ -43,7 +43,7 @@ def test_an_unseen_kind_departs_clearly(rng):
 def test_an_unseen_kind_is_told_from_real_items_that_the_known_generators_do_not_resemble(rng):
     real, unseen = rows(rng, 140), strange(rng, 60)
     found = contrast_with([rows(rng, 300), rows(rng, 300, mean=4.0)], np.concatenate([real, unseen]), SHARES, seed=0)
-    assert np.mean(found.incoming > np.quantile(found.real, 0.95)) > 0.1  # .05 if they were like the real ones
+    assert np.mean(found.incoming > np.quantile(found.real[0], 0.95)) > 0.1  # .05 if they were like the real ones
 
 
 def test_real_items_have_the_law_of_the_reference(rng):
@@ -52,7 +52,7 @@ def test_real_items_have_the_law_of_the_reference(rng):
     for _ in range(100):
         components = [rows(rng, 300), rows(rng, 300, mean=4.0)]
         found = contrast_with(components, rows(rng, 200), np.array([1.0, 0.0]), seed=0)
-        below.append((found.incoming <= np.median(found.real)).mean())
+        below.append((found.incoming <= np.median(found.real[0])).mean())
     assert np.mean(below) == pytest.approx(0.5, abs=4 * np.std(below) / 10)
 
 

@@ -8,13 +8,14 @@ from scipy import special, stats
 
 from auditor import goodness
 from auditor.calibration import ScoreCounts, calibration_of, count_scores
+from auditor.composition import Composition, composition_of
 from auditor.detector import Evidence
 from auditor.fraction import estimate_fraction
 from auditor.goodness import fit_p_value
-from auditor.known_fit import generator_weights, histogram_mixture, probabilistic_adjusted_count
+from auditor.known_fit import histogram_mixture, probabilistic_adjusted_count
 from auditor.moments import Moments
 
-ONE = np.ones(1)
+ONE = Composition(np.ones(1), np.ones(1), np.ones((2, 1)), np.ones((2, 1)))
 
 
 def evidence_of(posteriors):
@@ -136,17 +137,18 @@ def test_with_three_generators_the_shares_add_to_the_fraction(rng):
 
 def test_generator_weights_find_the_composition(rng):
     calibration = reference((2000, 2000, 2000), 3.0, rng)
-    weights, draws = generator_weights(calibration, incoming(calibration, (5000, 4000, 1000), 3.0, rng), rng=rng)
-    assert weights == pytest.approx([0.8, 0.2], abs=0.03)
-    np.testing.assert_allclose(draws.sum(1), 1)
-    assert abs(weights[0] - 0.8) < 4 * draws[:, 0].std()
+    found = composition_of(calibration, incoming(calibration, (5000, 4000, 1000), 3.0, rng), rng=rng)
+    assert found.synthetic == pytest.approx([0.8, 0.2], abs=0.03)
+    np.testing.assert_allclose(found.synthetic_draws.sum(1), 1)
+    assert abs(found.synthetic[0] - 0.8) < 4 * found.synthetic_draws[:, 0].std()
+    assert found.real.tolist() == [1.0]
 
 
 def test_one_generator_has_all_the_weight(rng):
     calibration = reference((100, 100), 3.0, rng)
-    weights, draws = generator_weights(calibration, incoming(calibration, (9, 9), 3.0, rng), rng=rng)
-    assert weights.tolist() == [1.0]
-    assert (draws == 1).all()
+    found = composition_of(calibration, incoming(calibration, (9, 9), 3.0, rng), rng=rng)
+    assert found.synthetic.tolist() == [1.0]
+    assert (found.synthetic_draws == 1).all()
 
 
 @pytest.mark.parametrize("method", [histogram_mixture, probabilistic_adjusted_count])

@@ -21,8 +21,8 @@ from indexes.records import Source
 def an_estimate(value: float, **changes: Any) -> FractionEstimate:
     answer = FractionEstimate(
         estimate=value, low=0.0, high=1.0, level=0.95, status="determined", method="m", reason=None,
-        by_generator={"gen": Measure(value)}, if_reference_matches=Measure(value), estimators={}, fit_p_value=0.5,
-        departure=0.0, separation=0.8, n=40,
+        by_generator={"gen": Measure(value)}, by_source={}, if_reference_matches=Measure(value), estimators={},
+        fit_p_value=0.5, departure=0.0, separation=0.8, n=40,
     )  # fmt: skip
     return replace(answer, **changes)
 

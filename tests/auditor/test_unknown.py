@@ -27,15 +27,20 @@ def digests_of(rows):
     return made
 
 
-def answer(parts, known, rng, seed=0, copies=1, **changes):
-    """The answer for a set of parts (axis, n), each item `copies` times, with generators along the `known` axes."""
-    components = [kind(None, REFERENCE, rng), *(kind(axis, REFERENCE, rng) for axis in known)]
+def answer(parts, known, rng, seed=0, copies=1, sources=(), **changes):
+    """The answer for a set of parts (axis, n), each item `copies` times, with generators along the `known` axes.
+
+    The reference's first real source is axis None, others lie along the axes `sources`.
+    """
+    components = [kind(axis, REFERENCE, rng) for axis in (None, *sources, *known)]
+    n_real = 1 + len(sources)
     incoming = np.repeat(np.concatenate([kind(axis, n // copies, rng) for axis, n in parts]), copies, axis=0)
     vectors, component = np.concatenate(components), np.repeat(range(len(components)), REFERENCE)
-    detector, own = fit_detector(vectors, component, digests_of(vectors), seed=seed)
-    calibration = calibration_of(own, component, ("real", *(f"g{k}" for k in known)))
+    detector, own = fit_detector(vectors, component, digests_of(vectors), n_real=n_real, seed=seed)
+    labels = ("real", *(f"s{k}" for k in sources), *(f"g{k}" for k in known))
+    calibration = calibration_of(own, component, labels)
     observed = count_scores(detector.evidence(incoming, digests_of(incoming)), calibration.edges)
-    contrast = partial(contrast_with, components, incoming, seed=seed)
+    contrast = partial(contrast_with, components, incoming, n_real=n_real, seed=seed)
     effect = design_effect(np.unique(incoming, axis=0, return_counts=True)[1])
     return estimate_fraction(
         calibration, observed, rng=np.random.default_rng(seed), contrast=contrast, copies=effect, **changes
@@ -74,6 +79,28 @@ def test_known_generators_alone_are_determined(rng):
 def test_a_set_of_another_real_source_is_never_determined(rng):
     found = [answer([(15, 200)], (1,), rng) for _ in range(5)]
     assert {f.status for f in found} == {"bounds"}
+
+
+@pytest.mark.parametrize("of_second", [0, 70, 140])
+def test_a_real_source_that_the_reference_was_taught_is_real(of_second, rng):
+    parts = [(None, 140 - of_second), (15, of_second), (1, 60)]
+    found = [answer(parts, (1,), rng, sources=(15,)) for _ in range(DRAWS)]
+    assert share(found, lambda f: f.status == "determined") >= 0.8
+    assert share(found, holds(0.3)) >= 0.8
+    assert np.mean([f.by_source["s15"].value for f in found]) == pytest.approx(of_second / 140, abs=0.06)
+    assert share(found, lambda f: f.by_source["s15"].low <= of_second / 140 <= f.by_source["s15"].high) >= 0.8
+
+
+def test_an_unseen_generator_among_two_real_sources_gives_bounds_that_hold_it(rng):
+    found = [answer([(None, 60), (15, 60), (20, 80)], (1,), rng, sources=(15,)) for _ in range(DRAWS)]
+    assert share(found, lambda f: f.status == "bounds") >= 0.9
+    assert share(found, holds(0.4)) >= 0.8
+
+
+def test_a_source_that_looks_like_a_generator_leaves_the_fraction_undetermined(rng):
+    found = answer([(None, 100), (1, 100)], (1,), rng, sources=(1,))
+    assert found.status in ("undetermined", "bounds")
+    assert (found.low, found.estimate) == (0, pytest.approx(np.nan, nan_ok=True))
 
 
 def test_declaring_the_reference_complete_turns_bounds_into_an_answer(rng):

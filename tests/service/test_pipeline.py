@@ -10,11 +10,14 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from auditor.audit import AuditOptions
+from auditor.finalise import Intent
 from indexes.errors import InputError
-from service.pipeline import find_reference, make_reference, parse_labelled
+from service.pipeline import find_reference, make_reference, parse_labelled, run_audit
 from service.settings import Settings
 from service.store import Ledger
 
@@ -351,6 +354,7 @@ def test_items_are_readable_by_duckdb_with_the_columns_of_the_contract(
         ("novelty", "DOUBLE"),
         ("duplicate_of", "VARCHAR"),
         ("keep", "BOOLEAN"),
+        ("source", "VARCHAR"),
     ]
     rows = sql(f"SELECT count(*), count(DISTINCT id) FROM '{tmp_path}/o/items/*.parquet'")[0]
     assert rows == (result["n_items"], result["n_items"]) == (80, 80)
@@ -487,6 +491,48 @@ def test_a_label_is_split_off_unless_the_whole_is_a_path(tmp_path: Path, monkeyp
     assert parse_labelled("s3://b/k?a=b", default="synthetic").spec == "s3://b/k?a=b"
     (tmp_path / "a=b").mkdir()
     assert parse_labelled("a=b", default="synthetic").label == "synthetic"
+
+
+@pytest.fixture(scope="module")
+def two_sources(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
+    """A reference that knows two real sources of vectors, and the folder of a set that holds both."""
+    folder, rng = tmp_path_factory.mktemp("sources"), np.random.default_rng(4)
+    near, far, fake = (rng.normal(size=(n, 8)) for n in (300, 300, 150))
+    far[:, 7] += 5
+    fake[:, 0] += 4
+    for name, rows in (("near", near[:150]), ("far", far[:150]), ("fake", fake[:110])):
+        np.save(folder / f"{name}.npy", rows.astype(np.float32))
+    incoming = np.concatenate([near[150:190], far[150:270], fake[110:]])
+    np.save(folder / "set.npy", incoming.astype(np.float32))
+    settings = Settings(folder / "home")
+    real = [parse_labelled(f"{name}={folder / name}.npy", default="real") for name in ("near", "far")]
+    fakes = [parse_labelled(f"gen={folder / 'fake.npy'}", default="synthetic")]
+    make_reference("two", real, fakes, encoder="embeddings", semantic_encoder=None, settings=settings)
+    return settings, folder
+
+
+def test_the_result_says_which_real_sources_a_set_resembles(two_sources: tuple[Settings, Path]) -> None:
+    settings, folder = two_sources
+    result = run_audit(
+        str(folder / "set.npy"), "two", folder / "out", settings=settings, intent=Intent(), options=AuditOptions()
+    )
+    answer = result["synthetic_fraction"]
+    assert answer["status"] == "determined"
+    assert answer["low"] <= 0.2 <= answer["high"]
+    assert answer["by_source"]["far"]["low"] <= 0.75 <= answer["by_source"]["far"]["high"]
+    items = pq.read_table(folder / "out" / "items")
+    source = items["source"].to_pylist()
+    assert np.mean([s == "far" for s in source[40:160]]) > 0.9
+    assert np.mean([s is None for s in source[160:]]) > 0.9
+    assert "real source" in (folder / "out" / "report.html").read_text()
+    assert result["reference"]["real_sources"] == ["near", "far"]
+
+
+def test_a_label_of_real_data_is_none_of_a_generator(two_sources: tuple[Settings, Path]) -> None:
+    settings, folder = two_sources
+    both = [parse_labelled(f"far={folder / 'far.npy'}", default="real")]
+    with pytest.raises(InputError, match="far labels real and synthetic data"):
+        make_reference("no", both, both, encoder="embeddings", semantic_encoder=None, settings=settings)
 
 
 def test_an_unknown_reference_is_answered_with_the_known_ones(world: World) -> None:
