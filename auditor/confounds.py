@@ -1,4 +1,4 @@
-"""Differences of container and size that could pass for evidence of origin."""
+"""Differences of container, compression, size and resizing that could pass for evidence of origin."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,21 +7,31 @@ import numpy as np
 
 from indexes.records import Kind
 
-__all__ = ["NOTABLE", "confounds_between", "distance", "size_classes"]
+__all__ = ["LEAK", "NOTABLE", "Traits", "confounds_between", "distance", "leak_between", "total", "traits_of"]
+
+Traits = Mapping[str, Mapping[str, int]]  # trait → class → count
 
 NOTABLE = 0.10  # total variation between two tables of shares from which a difference is named
+LEAK = 0.90  # from which a trait alone separates the two
+_MEANING = {"detail": "detail (finest over next finer, which resizing and blur lower)"}
+_REMEDY = {
+    "image": "store and size both alike; --match-storage stores lossless synthetic images as the real JPEGs",
+    "text": "cut both alike",
+}
 
 
-def size_classes(shapes: np.ndarray, kind: Kind) -> dict[str, int]:
-    """Counts by size class: doublings of an image's shorter side or of a text's length."""
-    if kind == "image":
-        lengths, unit = shapes.min(axis=1), "px"
-    elif kind == "text":
-        lengths, unit = shapes[:, 0], "characters"
-    else:
+def traits_of(shapes: np.ndarray, compressions: Sequence[str], details: Sequence[str], kind: Kind) -> Traits:
+    """Counts by size class (doublings of an image's shorter side or of a text's length), compression and detail."""
+    if kind == "vector":
         return {}
+    sizes = _size_classes(shapes.min(axis=1), "px") if kind == "image" else _size_classes(shapes[:, 0], "characters")
+    tables = {"size": sizes, "compression": Counter(compressions), "detail": Counter(details)}
+    return {name: dict(sorted(table.items())) for name, table in tables.items() if kind == "image" or name == "size"}
+
+
+def _size_classes(lengths: np.ndarray, unit: str) -> Counter[str]:
     lowest = 2 ** np.floor(np.log2(np.maximum(lengths, 1))).astype(int)
-    return dict(sorted(Counter(f"{low}–{2 * low - 1} {unit}" for low in lowest.tolist()).items()))
+    return Counter(f"{low}–{2 * low - 1} {unit}" for low in lowest.tolist())
 
 
 def distance(first: Mapping[str, int], second: Mapping[str, int]) -> float:
@@ -32,22 +42,42 @@ def distance(first: Mapping[str, int], second: Mapping[str, int]) -> float:
     return sum(abs(first.get(k, 0) / n - second.get(k, 0) / m) for k in {*first, *second}) / 2
 
 
-def confounds_between(
-    name: str, first: Sequence[Mapping[str, int]], second: Sequence[Mapping[str, int]], titles: tuple[str, str]
-) -> list[dict[str, str]]:
-    """Formats and sizes, in this order in both tables, that differ by more than NOTABLE."""
+def total(tables: Sequence[Traits]) -> dict[str, dict[str, int]]:
+    """The sum of several sets' tables."""
+    names = sorted({name for table in tables for name in table})
+    return {name: dict(sum((Counter(table.get(name, {})) for table in tables), Counter())) for name in names}
+
+
+def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[str, str]) -> list[dict[str, str]]:
+    """Traits that differ by more than NOTABLE."""
     found = []
-    for what, here, there in zip(("format", "size"), first, second, strict=True):
+    for what, here in first.items():
+        there = second.get(what, {})
         if (apart := distance(here, there)) > NOTABLE:
             detail = (
-                f"{what}s differ between {titles[0]} ({_shares(here)}) and {titles[1]} ({_shares(there)}), total "
-                f"variation {apart:.2f}: the evidence may rest on the {what} and not on the origin"
+                f"{_MEANING.get(what, what)} differs between {titles[0]} ({_shares(here)}) and {titles[1]} "
+                f"({_shares(there)}), total variation {apart:.2f}: the evidence may rest on it and not on the origin"
             )
             found.append({"name": f"{name}-{what}", "detail": detail})
     return found
 
 
+def leak_between(real: Traits, synthetic: Traits, kind: Kind) -> str | None:
+    """The traits of storage that alone tell a reference's real part from its synthetic one; None without any.
+
+    Detail is none of them: a generator may well be known by it.
+    """
+    leaks = [what for what in real if what != "detail" and distance(real[what], synthetic.get(what, {})) >= LEAK]
+    if not leaks:
+        return None
+    shares = "; ".join(f"{what}: {_shares(real[what])} against {_shares(synthetic[what])}" for what in leaks)
+    return (
+        f"the reference's real part is told from its synthetic part by {' and '.join(leaks)} alone ({shares}), so its "
+        f"scores may say how an item was stored and not what made it: {_REMEDY.get(kind, 'store both alike')}"
+    )
+
+
 def _shares(counts: Mapping[str, int]) -> str:
-    total = sum(counts.values())
+    whole = sum(counts.values())
     top = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:3]
-    return ", ".join(f"{name} {100 * count / total:.0f} %" for name, count in top)
+    return ", ".join(f"{name} {100 * count / whole:.0f} %" for name, count in top)

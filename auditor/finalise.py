@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from auditor.confounds import confounds_between
+from auditor.confounds import confounds_between, total
 from auditor.contrast import Contrast, contrast_with, design_effect, rows_of_components
 from auditor.detector import FEWEST
 from auditor.fraction import FractionEstimate, estimate_fraction
@@ -72,6 +72,7 @@ def finalise(
         contrast=partial(contrast_to, reference, state.sample.evidence, seed=intent.seed),
         level=intent.level,
         copies=copies_in(shards),
+        distrust=reference.distrust,
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
         assume_generators_complete="generators-complete" in intent.declared,
@@ -130,6 +131,7 @@ def result_of(
         "checks": [asdict(c) for c in checks],
         "confounds": _confounds(state, reference),
         "formats": dict(state.formats),
+        "traits": {name: dict(table) for name, table in state.traits.items()},
         "reference": reference.summary(),
         "encoder": _encoder_fields(reference),
         "policy": policy.as_json(),
@@ -226,25 +228,14 @@ def _no_risk(intent: Intent) -> dict[str, Any]:
 
 
 def _confounds(state: AuditState, reference: Reference) -> list[dict[str, str]]:
-    def of(*components: int) -> tuple[dict[str, int], dict[str, int]]:
-        return (
-            _total([reference.formats[c] for c in components]),
-            _total([reference.sizes[c] for c in components]),
-        )
-
-    incoming = (state.formats, state.sizes)
-    everything = of(*range(len(reference.labels)))
-    found = confounds_between("incoming", incoming, everything, ("the incoming set", "the reference"))
-    m = reference.n_real
-    if len(reference.labels) > m:
-        synthetic = of(*range(m, len(reference.labels)))
-        titles = ("the reference's real part", "its synthetic part")
-        found += confounds_between("reference", of(*range(m)), synthetic, titles)
+    incoming = {"format": state.formats, **state.traits}
+    sides = reference.sides
+    found = confounds_between("incoming", incoming, total(sides), ("the incoming set", "the reference"))
+    if sides[1]:
+        found += confounds_between("reference", *sides, ("the reference's real part", "its synthetic part"))
+    if reference.leak is not None:
+        found.append({"name": "reference-leak", "detail": reference.leak})
     return found
-
-
-def _total(tables: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    return {key: sum(t.get(key, 0) for t in tables) for key in sorted({k for t in tables for k in t})}
 
 
 def _encoder_fields(reference: Reference) -> dict[str, Any]:

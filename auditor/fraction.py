@@ -69,6 +69,7 @@ def estimate_fraction(
     contrast: _Contraster | None = None,
     level: float = 0.95,
     copies: float = 1.0,
+    distrust: str | None = None,
     is_sample: bool = False,
     assume_reference_complete: bool = False,
     assume_generators_complete: bool = False,
@@ -80,11 +81,14 @@ def estimate_fraction(
     interval widened by what could go unnoticed. If so, it is bounds: between 0 and what the real side leaves; should
     all real items come from the reference's sources, an interval that no generator's score enters. Intervals account
     for the incoming scores and the reference's own; they concern this set and no larger one unless `is_sample`. Copies
-    of an item tell no more than one: `copies` is their design effect.
+    of an item tell no more than one: `copies` is their design effect. `distrust` is a reason why the reference's scores
+    are not to be believed, whatever they say.
     """
     n, observed = observed.n, observed.thinned(copies)
     doubts = _doubts(calibration, observed, contrast, rng=rng, level=level, is_sample=is_sample)
     answer = replace(_answer(doubts, calibration, observed, level), n=n)
+    if distrust is not None:
+        return _undetermined(answer, distrust, Measure(math.nan, 0.0, 1.0, n, reason=distrust))
     if doubts.outside:
         bounds = _bounded(answer, doubts, level)
         if assume_reference_complete and assume_generators_complete:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,22 +23,31 @@ class Part:
     digests: np.ndarray  # (n, 16) uint8
     vectors: tuple[np.ndarray, ...]  # (n, d) float32 of each encoder
     formats: tuple[str, ...]
+    compressions: tuple[str, ...]
+    details: tuple[str, ...]
     shapes: np.ndarray  # (n, 2) int32
     skipped: Mapping[str, int]
 
     def without(self, digests: set[bytes], reason: str) -> "Part":
         """The part without the items of these contents, counted as skipped for a reason."""
         kept = np.array([row.tobytes() not in digests for row in self.digests], dtype=bool)
-        if kept.all():
-            return self
+        return self if kept.all() else self.take(np.flatnonzero(kept), reason)
+
+    def take(self, rows: np.ndarray, reason: str) -> "Part":
+        """The part with these rows (k,) alone, the others counted as skipped for a reason."""
+        ids, formats, compressions, details = (
+            tuple(column[i] for i in rows) for column in (self.ids, self.formats, self.compressions, self.details)
+        )
         return Part(
             self.label,
-            tuple(i for i, k in zip(self.ids, kept, strict=True) if k),
-            self.digests[kept],
-            tuple(v[kept] for v in self.vectors),
-            tuple(f for f, k in zip(self.formats, kept, strict=True) if k),
-            self.shapes[kept],
-            {**self.skipped, reason: int((~kept).sum())},
+            ids,
+            self.digests[rows],
+            tuple(v[rows] for v in self.vectors),
+            formats,
+            compressions,
+            details,
+            self.shapes[rows],
+            {**self.skipped, reason: len(self.ids) - len(rows)},
         )
 
 
@@ -72,6 +81,8 @@ def encode_part(
         np.concatenate([batch.digests for batch in batches]),
         tuple(_stacked([batch.vectors[e] for batch in batches]) for e in range(len(encoders))),
         tuple(f for batch in batches for f in batch.formats),
+        tuple(c for batch in batches for c in batch.compressions),
+        tuple(d for batch in batches for d in batch.details),
         np.concatenate([batch.shapes for batch in batches]),
         dict(sorted(Counter(skip.reason for skip in skips).items())),
     )
@@ -85,4 +96,4 @@ def _stacked(vectors: list[np.ndarray]) -> np.ndarray:
 
 
 def _without_data(batch: Batch) -> Batch:
-    return Batch(batch.ids, batch.digests, batch.formats, batch.shapes, (), batch.vectors)
+    return replace(batch, data=())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from auditor.calibration import Calibration, ScoreCounts, calibration_of
-from auditor.confounds import size_classes
+from auditor.confounds import Traits, leak_between, total, traits_of
 from auditor.detector import FEWEST, Detector, component_labels, fit_detector, standardise
 from auditor.moments import Moments
 from auditor.parts import Part
@@ -56,9 +56,25 @@ class Reference:
     nearest: np.ndarray  # (n,) float32, ascending: distance of each item to its nearest other
     semantic: SemanticReference | None
     formats: tuple[Mapping[str, int], ...]  # of each component
-    sizes: tuple[Mapping[str, int], ...]
+    traits: tuple[Traits, ...]
     skipped: Mapping[str, Mapping[str, int]]  # label → reason → count
     seed: int
+
+    @property
+    def sides(self) -> tuple[Traits, Traits]:
+        """How the items of the real and of the synthetic part were stored: tables of formats and traits."""
+        tables = [{"format": f, **traits} for f, traits in zip(self.formats, self.traits, strict=True)]
+        return total(tables[: self.n_real]), total(tables[self.n_real :])
+
+    @property
+    def leak(self) -> str | None:
+        """What of the items' storage alone tells the two parts apart, in words."""
+        return leak_between(*self.sides, self.evidence.kind)
+
+    @property
+    def distrust(self) -> str | None:
+        """Why the evidence tells nothing of origin: a leak, before an encoder of traces."""
+        return self.leak if self.evidence.sees == "traces" else None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -73,6 +89,7 @@ class Reference:
             "items": self.counts,
             "real_sources": list(self.labels[: self.n_real]),
             "separation": round(self.calibration.separation, 4),
+            "leak": self.leak,
             "skipped": {label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
             "seed": self.seed,
         }
@@ -127,7 +144,7 @@ def build_reference(
         nearest=np.sort(own.nearest.min(1)),
         semantic=space,
         formats=tuple(dict(sorted(Counter(part.formats).items())) for part in parts),
-        sizes=tuple(size_classes(part.shapes, evidence.kind) for part in parts),
+        traits=tuple(traits_of(part.shapes, part.compressions, part.details, evidence.kind) for part in parts),
         skipped={part.label: part.skipped for part in parts},
         seed=seed,
     )
@@ -178,7 +195,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
             "evidence": _role_fields(reference.evidence),
             "semantic": _role_fields(reference.semantic_encoder),
             "formats": [dict(f) for f in reference.formats],
-            "sizes": [dict(s) for s in reference.sizes],
+            "traits": [dict(t) for t in reference.traits],
             "skipped": {k: dict(v) for k, v in reference.skipped.items()},
             "seed": reference.seed,
             "bytes": (folder / "fitted.npz").stat().st_size,
@@ -224,7 +241,7 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         nearest=arrays["nearest"],
         semantic=space,
         formats=tuple(manifest["formats"]),
-        sizes=tuple(manifest["sizes"]),
+        traits=tuple(manifest["traits"]),
         skipped=manifest["skipped"],
         seed=manifest["seed"],
     )

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from auditor.calibration import count_scores
-from auditor.confounds import size_classes
+from auditor.confounds import traits_of
 from auditor.detector import Evidence
 from auditor.novelty import NOVEL, novelty
 from auditor.reference import Reference
@@ -50,7 +50,7 @@ EVIDENCE, SKIPPED, STATE, GALLERY, MARK = (
     "mark.json",
 )
 _GALLERY_SIZE = 16  # most suspicious items of a shard that are kept to be shown
-_VERSION = 2  # of what a shard leaves behind; part of every key
+_VERSION = 3  # of what a shard leaves behind; part of every key
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ def _state_of(batch: Batch, evidence: Evidence, novelties: np.ndarray, reference
         n=len(batch.ids),
         skipped={},
         formats=dict(sorted(Counter(batch.formats).items())),
-        sizes=size_classes(batch.shapes, reference.evidence.kind),
+        traits=traits_of(batch.shapes, batch.compressions, batch.details, reference.evidence.kind),
         novel=int((novelties > NOVEL).sum()),
         scores=count_scores(evidence, reference.calibration.edges),
         sample=smallest(sample_keys(batch.ids, seed=reference.seed), batch.ids, batch.vectors[0], rows),
@@ -221,7 +221,7 @@ def _no_items(reference: Reference) -> tuple[Batch, Evidence, np.ndarray]:
     if reference.semantic is not None:
         vectors.append(np.zeros((0, reference.semantic.vectors.shape[1]), dtype=np.float32))
     batch = Batch(
-        (), np.zeros((0, 16), dtype=np.uint8), (), np.zeros((0, 2), dtype=np.int32), (), tuple(vectors)
+        (), np.zeros((0, 16), dtype=np.uint8), (), (), (), np.zeros((0, 2), dtype=np.int32), (), tuple(vectors)
     )  # fmt: skip
     k = len(reference.labels)
     return batch, Evidence(np.zeros((0, k)), np.zeros((0, k), dtype=np.float32), reference.n_real), np.zeros(0)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from auditor.calibration import ScoreCounts
+from auditor.confounds import Traits
 from auditor.moments import Moments
 from indexes.errors import ArtifactError, InputError
 
@@ -74,7 +75,7 @@ class AuditState:
     n: int
     skipped: Mapping[str, int]  # reason → count
     formats: Mapping[str, int]
-    sizes: Mapping[str, int]  # size class → count
+    traits: Traits  # size, compression and detail, where the items have them: class → count
     novel: int  # items further out than 95 % of the reference
     scores: ScoreCounts
     sample: Sample
@@ -87,7 +88,7 @@ class AuditState:
             self.n + other.n,
             _added(self.skipped, other.skipped),
             _added(self.formats, other.formats),
-            _added(self.sizes, other.sizes),
+            {k: _added(self.traits.get(k, {}), other.traits.get(k, {})) for k in sorted({*self.traits, *other.traits})},
             self.novel + other.novel,
             self.scores + other.scores,
             self.sample + other.sample,
@@ -121,7 +122,7 @@ def save_state(path: Path, state: AuditState) -> None:
     """Write a state as .npz without pickles; symmetric sums as their upper triangle."""
     arrays: dict[str, Any] = {
         "counts": np.array([state.n, state.novel], dtype=np.int64),
-        "tables": np.array(json.dumps([dict(state.skipped), dict(state.formats), dict(state.sizes)])),
+        "tables": np.array(json.dumps([dict(state.skipped), dict(state.formats), dict(state.traits)])),
         "histogram": state.scores.histogram,
         "keys": state.sample.keys,
         "ids": np.array(json.dumps(state.sample.ids)),
@@ -145,7 +146,7 @@ def load_state(path: Path) -> AuditState:
     """Read a state; raises ArtifactError when the file is damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as a:
-            skipped, formats, sizes = json.loads(str(a["tables"]))
+            skipped, formats, traits = json.loads(str(a["tables"]))
             n, novel = (int(v) for v in a["counts"])
             scores = ScoreCounts(a["histogram"], _unpacked("posteriors", a))
             sample = Sample(a["keys"], tuple(json.loads(str(a["ids"]))), a["evidence"], a["semantic"])
@@ -154,7 +155,7 @@ def load_state(path: Path) -> AuditState:
                 covered = np.unpackbits(a["covered"], count=int(a["anchors"])).astype(bool)
                 precise, total, squares = (int(v) for v in a["balls"])
                 semantic = SemanticSums(_unpacked("raw", a), _unpacked("unit", a), precise, total, squares, covered)
-            return AuditState(n, skipped, formats, sizes, novel, scores, sample, semantic)
+            return AuditState(n, skipped, formats, traits, novel, scores, sample, semantic)
     except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactError(
             f"{path} is not a readable audit state ({error}): delete its folder and run again"

@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from auditor.calibration import calibration_of
-from auditor.confounds import confounds_between, size_classes
+from auditor.confounds import confounds_between, traits_of
 from auditor.detector import FEWEST, component_labels, fit_detector
 from auditor.parts import Part, encode_part
 from indexes.device import resolve_device
@@ -57,12 +57,7 @@ def encoded(sources: Sequence[LabelledSource], encoder: Encoder, column: str | N
 def _first_of_each(part: Part, seen: set[bytes]) -> Part:
     part = part.without(seen, "copy of another label's item")
     first = np.sort(np.unique(part.digests, axis=0, return_index=True)[1])
-    copies = len(part.digests) - len(first)
-    skipped = {**part.skipped, "copy": copies} if copies else part.skipped
-    return Part(
-        part.label, tuple(part.ids[i] for i in first), part.digests[first], (part.vectors[0][first],),
-        tuple(part.formats[i] for i in first), part.shapes[first], skipped,
-    )  # fmt: skip
+    return part if len(first) == len(part.ids) else part.take(first, "copy")
 
 
 def sizes_for(
@@ -142,14 +137,20 @@ def print_labels(real: Sequence[Part], synthetic: Sequence[Part], kind: Kind) ->
     for part in (*real, *synthetic):
         left_out = ", ".join(f"{count} × {reason}" for reason, count in part.skipped.items()) or "–"
         print(f"| {part.label} | {'real' if part in real else 'synthetic'} | {len(part.ids)} | {left_out} |")
-    tables = {part.label: (Counter(part.formats), size_classes(part.shapes, kind)) for part in (*real, *synthetic)}
+    tables = {
+        p.label: {"format": Counter(p.formats), **traits_of(p.shapes, p.compressions, p.details, kind)}
+        for p in (*real, *synthetic)
+    }
     pairs = [*itertools.product(real, synthetic), *itertools.combinations(real, 2)]
     found = [
         confound["detail"]
         for a, b in pairs
         for confound in confounds_between("validation", tables[a.label], tables[b.label], (a.label, b.label))
     ]
-    print("".join(f"\n- {detail}" for detail in found) or "\nNo difference of format or size to speak of.")
+    print(
+        "".join(f"\n- {detail}" for detail in found)
+        or "\nNo difference of format, compression, size or resizing to speak of."
+    )
 
 
 def print_separation(real: Sequence[Part], synthetic: Sequence[Part], reference: int) -> None:

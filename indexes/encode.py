@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from indexes.compression import detail_of
 from indexes.encoders.protocol import Encoder
 from indexes.errors import InputError
 from indexes.images import decode, shrink
@@ -28,6 +29,8 @@ class Batch:
     ids: tuple[str, ...]
     digests: np.ndarray  # (n, 16) uint8, blake2b of the decoded content: equal content, equal digest
     formats: tuple[str, ...]  # "jpeg", "png", …; "text"; "vector"
+    compressions: tuple[str, ...]  # of images, and the class of their finest detail; else empty
+    details: tuple[str, ...]
     shapes: np.ndarray  # (n, 2) int32: width, height of images; characters, 0 of texts; d, 0 of vectors
     data: tuple[Any, ...]  # to look at: pixels (h, w, 3) shrunk to 512 a side at most, text, or vector
     vectors: tuple[np.ndarray, ...]  # for each encoder (n, dim) float32
@@ -39,6 +42,8 @@ class _Decoded:
     format: str
     shape: tuple[int, int]
     data: Any
+    compression: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,11 @@ def _decode_image(item: Item) -> tuple[_Decoded, np.ndarray]:
     height, width = picture.pixels.shape[:2]
     digest = hashlib.blake2b(picture.pixels, digest_size=16)
     digest.update(f"{height}x{width}".encode())
-    return _Decoded(digest.digest(), picture.format, (width, height), shrink(picture.pixels)), picture.pixels
+    found = _Decoded(
+        digest.digest(), picture.format, (width, height), shrink(picture.pixels), picture.compression,
+        detail_of(picture.pixels),
+    )  # fmt: skip
+    return found, picture.pixels
 
 
 def _decode_text(item: Item) -> tuple[_Decoded, str]:
@@ -161,6 +170,8 @@ def _encode(ready: Sequence[_Ready], encoders: Sequence[Encoder]) -> Iterator[Ba
             ids=tuple(entry.id for entry in kept),
             digests=np.frombuffer(b"".join(entry.decoded.digest for entry in kept), np.uint8).reshape(-1, 16),
             formats=tuple(entry.decoded.format for entry in kept),
+            compressions=tuple(entry.decoded.compression for entry in kept),
+            details=tuple(entry.decoded.detail for entry in kept),
             shapes=np.array([entry.decoded.shape for entry in kept], dtype=np.int32),
             data=tuple(entry.decoded.data for entry in kept),
             vectors=tuple(rows if is_finite.all() else rows[is_finite] for rows in vectors),

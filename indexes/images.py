@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from indexes.compression import compression_of
 from indexes.records import Unusable
 
 __all__ = ["CANONICAL", "Picture", "decode", "resize", "shrink", "thumbnail"]
@@ -23,10 +24,11 @@ _FULL_SCALES = {"I": (65535.0,), "F": (1.0, 255.0, 65535.0)}  # of the modes tha
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A decoded image and the format it was stored in."""
+    """A decoded image, the format it was stored in, and how."""
 
     pixels: np.ndarray  # (h, w, 3) uint8, read-only
     format: str  # lower-case: "jpeg", "png"
+    compression: str = ""  # as `compression_of` says
 
 
 def decode(data: bytes) -> Picture:
@@ -42,7 +44,8 @@ def decode(data: bytes) -> Picture:
             if image.width * image.height > _MEGAPIXELS * 1_000_000:
                 raise Unusable(_TOO_LARGE)
             name = (image.format or "").lower()
-            return Picture(_rgb(ImageOps.exif_transpose(image)), "jpeg" if name == "mpo" else name)
+            compression = compression_of(image, data)
+            return Picture(_rgb(ImageOps.exif_transpose(image)), "jpeg" if name == "mpo" else name, compression)
     except (Unusable, MemoryError):  # out of memory says something about this machine, not about the image
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

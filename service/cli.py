@@ -137,6 +137,9 @@ def reference_build(
     batch_size: BatchSize = 256,
     device: Device = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Of folds, samples and probes.")] = 0,
+    match_storage: Annotated[
+        bool, typer.Option("--match-storage", help="Store lossless synthetic images as the real JPEGs.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of this name.")] = False,
     home: Home = None,
     as_json: Json = False,
@@ -158,6 +161,7 @@ def reference_build(
             batch_size=batch_size,
             device=device,
             seed=seed,
+            match_storage=match_storage,
             overwrite=overwrite,
             report=progress.count,
         )

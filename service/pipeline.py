@@ -20,6 +20,7 @@ from indexes.encoders.protocol import Encoder
 from indexes.errors import InputError
 from indexes.records import Item, Source
 from indexes.sources import open_source
+from service.alike import storages_of, stored_alike
 from service.engines import local_runner
 from service.report import read_result, write_report
 from service.settings import Settings
@@ -68,6 +69,7 @@ def make_reference(
     threads: int = 2,
     device: str | None = None,
     seed: int = 0,
+    match_storage: bool = False,
     overwrite: bool = False,
     report: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
@@ -77,6 +79,8 @@ def make_reference(
         raise InputError(f"a reference called {name!r} exists: delete it, choose another name, or use --overwrite")
     device = resolve_device(device)
     groups, n_real = _opened(real, synthetic, encoder, column, device)
+    if match_storage:
+        groups = _matched(groups, n_real, seed)
     evidence, semantic = _load_roles(encoder, semantic_encoder, groups, device)
     encoders = (evidence,) if semantic in (None, evidence) else (evidence, semantic)
     with compute_threads(1):
@@ -107,6 +111,19 @@ def _opened(
     if both := sorted(sides[0].keys() & sides[1].keys()):
         raise InputError(f"{', '.join(both)} labels real and synthetic data: give the generator another label")
     return sides[0] | sides[1], len(sides[0])
+
+
+def _matched(groups: dict[str, list[Source]], n_real: int, seed: int) -> dict[str, list[Source]]:
+    """The groups with lossless synthetic images stored as the real ones; InputError where these are no JPEGs."""
+    storages = storages_of([source for sources in list(groups.values())[:n_real] for source in sources])
+    if not storages:
+        raise InputError(
+            "--match-storage found no JPEG in the real part, which the synthetic images are to follow: leave it out"
+        )
+    return {
+        label: sources if i < n_real else [stored_alike(source, storages, seed=seed) for source in sources]
+        for i, (label, sources) in enumerate(groups.items())
+    }
 
 
 def _load_roles(

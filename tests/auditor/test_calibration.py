@@ -83,6 +83,13 @@ def test_the_separation_is_that_of_the_generator_most_like_the_real_part(rng):
     assert found.separation < 0.4
 
 
+@pytest.mark.parametrize("n", [50, 300])
+def test_two_samples_of_one_law_are_hardly_separated(n, rng):
+    found = [calibration(rng.normal(0, 1, n), rng.normal(0, 1, n)).separation for _ in range(50)]
+    assert np.mean(found) < 0.15
+    assert np.mean(np.array(found) >= 0.25) <= 0.1
+
+
 def test_a_reference_without_generators_separates_nothing():
     evidence = Evidence(np.ones((50, 1)), np.zeros((50, 1), dtype=np.float32))
     assert calibration_of(evidence, np.zeros(50, dtype=int), ("real",)).separation == 0.0

@@ -1,24 +1,34 @@
-"""Differences of container and size are named where they are large and only there."""
+"""Differences of container, compression, size and resizing are named where they are large and only there."""
 
 import numpy as np
 import pytest
 
-from auditor.confounds import NOTABLE, confounds_between, distance, size_classes
+from auditor.confounds import LEAK, NOTABLE, confounds_between, distance, leak_between, total, traits_of
 
 TITLES = ("the set", "the reference")
 
 
-def test_an_image_is_classed_by_its_shorter_side():
+def test_an_image_is_classed_by_its_shorter_side_compression_and_detail():
     shapes = np.array([[64, 100], [500, 127], [128, 128], [1, 9]])
-    assert size_classes(shapes, "image") == {"128–255 px": 1, "1–1 px": 1, "64–127 px": 2}
+    found = traits_of(shapes, ["jpeg"] * 3 + ["lossless"], ["2^-1", "2^-4", "2^-1", "2^-1"], "image")
+    assert found["size"] == {"128–255 px": 1, "1–1 px": 1, "64–127 px": 2}
+    assert found["compression"] == {"jpeg": 3, "lossless": 1}
+    assert found["detail"] == {"2^-1": 3, "2^-4": 1}
 
 
-def test_a_text_is_classed_by_its_length():
-    assert size_classes(np.array([[100, 0], [90, 0], [0, 0]]), "text") == {"1–1 characters": 1, "64–127 characters": 2}
+def test_a_text_is_classed_by_its_length_alone():
+    found = traits_of(np.array([[100, 0], [90, 0], [0, 0]]), [""] * 3, [""] * 3, "text")
+    assert found == {"size": {"1–1 characters": 1, "64–127 characters": 2}}
 
 
-def test_vectors_have_no_size():
-    assert size_classes(np.array([[3, 0]]), "vector") == {}
+def test_vectors_have_no_traits():
+    assert traits_of(np.array([[3, 0]]), [""], [""], "vector") == {}
+
+
+def test_tables_of_several_sets_add():
+    first, second = {"size": {"a": 1, "b": 2}}, {"size": {"b": 3}, "detail": {"c": 1}}
+    assert total([first, second]) == {"size": {"a": 1, "b": 5}, "detail": {"c": 1}}
+    assert total([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -37,19 +47,41 @@ def test_the_distance_is_the_total_variation(first, second, expected):
 
 
 def test_a_differing_format_is_named_with_both_shares():
-    found = confounds_between("incoming", ({"png": 9, "jpeg": 1}, {}), ({"jpeg": 5}, {}), TITLES)
+    found = confounds_between("incoming", {"format": {"png": 9, "jpeg": 1}}, {"format": {"jpeg": 5}}, TITLES)
     assert [f["name"] for f in found] == ["incoming-format"]
     assert "png 90 %, jpeg 10 %" in found[0]["detail"]
     assert "jpeg 100 %" in found[0]["detail"]
     assert "0.90" in found[0]["detail"]
 
 
-def test_a_differing_size_is_named():
-    found = confounds_between("reference", ({"png": 1}, {"a": 1}), ({"png": 1}, {"b": 1}), TITLES)
-    assert [f["name"] for f in found] == ["reference-size"]
+def test_every_trait_that_differs_is_named():
+    first = {"format": {"png": 1}, "size": {"a": 1}, "detail": {"x": 1}}
+    second = {"format": {"png": 1}, "size": {"b": 1}, "detail": {"y": 1}}
+    assert [f["name"] for f in confounds_between("reference", first, second, TITLES)] == [
+        "reference-size",
+        "reference-detail",
+    ]
 
 
 @pytest.mark.parametrize(("share", "count"), [(NOTABLE - 0.01, 0), (NOTABLE + 0.01, 1)])
 def test_a_small_difference_is_not_named(share, count):
-    first = {"png": round(100 * (1 - share)), "jpeg": round(100 * share)}
-    assert len(confounds_between("incoming", (first, {}), ({"png": 1}, {}), TITLES)) == count
+    first = {"format": {"png": round(100 * (1 - share)), "jpeg": round(100 * share)}}
+    assert len(confounds_between("incoming", first, {"format": {"png": 1}}, TITLES)) == count
+
+
+@pytest.mark.parametrize(("share", "leaks"), [(LEAK - 0.01, False), (LEAK + 0.01, True)])
+def test_storage_that_alone_separates_the_parts_is_a_leak(share, leaks):
+    mixed = {"format": {"png": round(100 * share), "jpeg": round(100 * (1 - share))}}
+    found = leak_between({"format": {"jpeg": 7}}, mixed, "image")
+    assert (found is not None) == leaks
+    if leaks:
+        assert "format alone" in found
+        assert "--match-storage" in found
+
+
+def test_detail_is_evidence_and_no_leak():
+    assert leak_between({"detail": {"a": 1}}, {"detail": {"b": 1}}, "image") is None
+
+
+def test_a_reference_without_a_synthetic_part_leaks_nothing():
+    assert leak_between({"format": {"jpeg": 7}}, {}, "image") is None

@@ -164,5 +164,6 @@ def test_a_format_that_differs_from_the_reference_is_named_as_a_confound(
     for i, pixels in enumerate(make.real_images(20, rng)):
         Image.fromarray(pixels).resize((40, 40)).save(tmp_path / "jpegs" / f"{i}.jpg")
     result = audit(tmp_path / "jpegs", references["images"])
-    assert [c["name"] for c in result["confounds"]] == ["incoming-format", "incoming-size"]
+    named = ["incoming-format", "incoming-compression", "incoming-detail", "incoming-size"]
+    assert [c["name"] for c in result["confounds"]] == named
     assert result["formats"] == {"jpeg": 20}

@@ -111,7 +111,7 @@ def test_a_stored_reference_gives_the_same_evidence_and_answers(
     assert loaded.summary() == built.summary()
     np.testing.assert_array_equal(loaded.calibration.densities, built.calibration.densities)
     np.testing.assert_array_equal(loaded.nearest, built.nearest)
-    assert (loaded.formats, loaded.sizes, loaded.embeddings.ids) == (built.formats, built.sizes, built.embeddings.ids)
+    assert (loaded.formats, loaded.traits, loaded.embeddings.ids) == (built.formats, built.traits, built.embeddings.ids)
     if semantic is not None:
         assert built.semantic is not None
         assert loaded.semantic is not None

@@ -26,7 +26,7 @@ def state_of(rows, first=0, with_semantic=True):
         n=n,
         skipped={"not an image": 1, "empty": n},
         formats={"png": n},
-        sizes={"64–127 px": n},
+        traits={"size": {"64–127 px": n}},
         novel=n // 3,
         scores=ScoreCounts(histogram, moments_of(np.abs(rows[:, :2]))),
         sample=smallest(sample_keys(ids, seed=1), ids, vectors, vectors[:, : 3 * with_semantic]),
@@ -45,7 +45,7 @@ def content(state):
     arrays = [m.total for m in moments] + [m.outer for m in moments]
     arrays += [state.scores.histogram, state.sample.keys, state.sample.evidence, state.sample.semantic]
     arrays += [] if s is None else [s.covered]
-    plain = [state.n, dict(state.skipped), dict(state.formats), dict(state.sizes), state.novel, state.sample.ids]
+    plain = [state.n, dict(state.skipped), dict(state.formats), dict(state.traits), state.novel, state.sample.ids]
     plain += [[m.n for m in moments]] + ([] if s is None else [s.precise, s.ball_total, s.ball_squares])
     return plain, [(a.dtype.str, a.shape, np.ascontiguousarray(a).tobytes()) for a in arrays]
 
@@ -145,7 +145,7 @@ def test_ids_of_any_script_and_surrogates_survive(tmp_path):
     state = state_of(np.zeros((2, 4)))
     sample = smallest(np.arange(2, dtype=np.uint64), ids, vectors, vectors)
     replaced = AuditState(
-        2, state.skipped, state.formats, state.sizes, state.novel, state.scores, sample, state.semantic
+        2, state.skipped, state.formats, state.traits, state.novel, state.scores, sample, state.semantic
     )
     save_state(tmp_path / "state.npz", replaced)
     assert load_state(tmp_path / "state.npz").sample.ids == ids

@@ -535,6 +535,51 @@ def test_a_label_of_real_data_is_none_of_a_generator(two_sources: tuple[Settings
         make_reference("no", both, both, encoder="embeddings", semantic_encoder=None, settings=settings)
 
 
+def smooth_images(n: int, rng: np.random.Generator) -> list[Image.Image]:
+    coarse = rng.integers(0, 256, (n, 16, 16, 3)).astype(np.uint8)
+    return [Image.fromarray(rows).resize((64, 64), Image.Resampling.BICUBIC) for rows in coarse]
+
+
+@pytest.fixture(scope="module")
+def leaking(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
+    """Images of one origin, called real where they are JPEG and synthetic where they are PNG, and a set of JPEGs."""
+    folder, rng = tmp_path_factory.mktemp("leak"), np.random.default_rng(2)
+    for name, form, count in (("real", "jpg", 60), ("fake", "png", 60), ("set", "jpg", 60)):
+        (folder / name).mkdir()
+        for i, image in enumerate(smooth_images(count, rng)):
+            image.save(folder / name / f"{i}.{form}", **({"quality": 75} if form == "jpg" else {}))
+    return Settings(folder / "home"), folder
+
+
+@pytest.mark.parametrize("match_storage", [False, True])
+def test_a_format_that_alone_separates_the_parts_is_named_and_not_taken_for_evidence(
+    leaking: tuple[Settings, Path], match_storage: bool
+) -> None:
+    settings, folder = leaking
+    sides = [[parse_labelled(str(folder / side), default=side)] for side in ("real", "fake")]
+    name = f"r-{match_storage}"
+    make_reference(
+        name, *sides, encoder="forensic", semantic_encoder=None, settings=settings, match_storage=match_storage
+    )
+    result = run_audit(
+        str(folder / "set"), name, folder / name, settings=settings, intent=Intent(), options=AuditOptions()
+    )
+    answer = result["synthetic_fraction"]
+    assert (answer["status"], answer["low"], answer["high"]) == ("undetermined", 0, 1)  # nothing tells them apart
+    assert ("reference-leak" in [c["name"] for c in result["confounds"]]) != match_storage
+    assert ("compression and format alone" in answer["reason"]) != match_storage
+    assert ("hardly separate" in answer["reason"]) == match_storage
+
+
+def test_storage_can_be_matched_to_jpegs_only(leaking: tuple[Settings, Path]) -> None:
+    settings, folder = leaking
+    fake = [parse_labelled(str(folder / "fake"), default="real")]
+    with pytest.raises(InputError, match="no JPEG in the real part"):
+        make_reference(
+            "x", fake, [], encoder="forensic", semantic_encoder=None, settings=settings, match_storage=True
+        )  # fmt: skip
+
+
 def test_an_unknown_reference_is_answered_with_the_known_ones(world: World) -> None:
     with pytest.raises(InputError, match=r"images, .*texts, .*vectors"):
         find_reference("nowhere", Settings(world.home))
