@@ -47,6 +47,12 @@ class Calibration:
     edges: np.ndarray  # (bins - 1,) inner edges on the score axis
     components: tuple[ScoreCounts, ...]  # m + K
     n_real: int = 1  # m
+    simulated: frozenset[str] = frozenset()  # labels of generators that are stand-ins fitted to the real part
+
+    @cached_property
+    def is_simulated(self) -> np.ndarray:
+        """Which of the generators are stand-ins, (K,) bool."""
+        return np.array([label in self.simulated for label in self.labels[self.n_real :]], dtype=bool)
 
     @property
     def n_generators(self) -> int:
@@ -100,7 +106,9 @@ def count_scores(evidence: Evidence, edges: np.ndarray) -> ScoreCounts:
     return ScoreCounts(histogram.astype(np.int64), moments_of(evidence.posteriors))
 
 
-def calibration_of(evidence: Evidence, component: np.ndarray, labels: tuple[str, ...]) -> Calibration:
+def calibration_of(
+    evidence: Evidence, component: np.ndarray, labels: tuple[str, ...], simulated: frozenset[str] = frozenset()
+) -> Calibration:
     """Calibration from the reference's own out-of-fold evidence."""
     n_real = evidence.n_real
     edges = _edges(evidence.scores, component >= n_real)
@@ -108,7 +116,7 @@ def calibration_of(evidence: Evidence, component: np.ndarray, labels: tuple[str,
         count_scores(Evidence(evidence.posteriors[component == k], evidence.nearest[component == k], n_real), edges)
         for k in range(len(labels))
     )
-    return Calibration(labels, edges, counts, n_real)
+    return Calibration(labels, edges, counts, n_real, simulated)
 
 
 def _edges(scores: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:

@@ -37,6 +37,11 @@ _MILD_LEVEL, _MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
 _SUSPICIOUS = 2.5  # departure from which the upper end also heeds this set's classifier
 _PLAIN_DEPARTURE = 5.0
 _HELD_BACK = 0.05  # by which the lower end may follow the real side
+_RESEMBLANCE = 0.02  # share that looks like stand-ins for generators from which something else is there
+_ONLY_SIMULATED = (
+    "the reference's generators are all simulated from its real part: they show what resembles them and bound nothing "
+    "else; rebuild it with --synthetic LABEL=SRC"
+)
 _NO_GENERATORS = "the reference holds no synthetic examples: rebuild it with --synthetic LABEL=SRC"
 
 
@@ -95,9 +100,12 @@ def estimate_fraction(
             return replace(bounds, reason=f"{bounds.reason}; both were declared to be absent")
         if assume_reference_complete:
             return _declared_complete(bounds)
-        return bounds if doubts.has_known else _undetermined(bounds, _NO_GENERATORS, bounds.if_reference_matches)
+        if not doubts.has_trusted:
+            return _undetermined(bounds, doubts.problem or _NO_GENERATORS, bounds.if_reference_matches)
+        return bounds
     if doubts.problem is not None:
-        return _undetermined(answer, doubts.problem, Measure(math.nan, 0.0, 1.0, observed.n, reason=doubts.problem))
+        low = answer.low if doubts.problem == _ONLY_SIMULATED else 0.0
+        return _undetermined(answer, doubts.problem, Measure(math.nan, low, 1.0, observed.n, reason=doubts.problem))
     if assume_generators_complete:
         return replace(answer, low=doubts.known.low, high=doubts.known.high, if_reference_matches=doubts.known)
     return answer
@@ -116,17 +124,20 @@ class _Doubts:
     by_score: Mapping[float, Anchor]  # of the reference's own detector
     anchors: Mapping[float, Anchor]  # of this set's classifier; else the same
     problem: str | None  # why the known fit tells nothing
+    has_trusted: bool  # whether the reference knows a generator that is no stand-in
+    resembles: float  # share of the set that stands-ins explain at least
 
     @property
     def has_known(self) -> bool:
-        """Whether the reference knows any generator."""
+        """Whether the reference holds any generator, be it a stand-in."""
         return len(self.composition.synthetic) > 0
 
     @property
     def outside(self) -> bool:
         """Whether something in the set is neither like the real items nor like the known generators."""
         jointly = self.fit_p_value < _MILD_LEVEL and self.departure > _MILD_DEPARTURE
-        return jointly or self.fit_p_value < _FIT_LEVEL or self.departure > _DEPARTURE
+        stand_in = self.has_trusted and self.resembles > _RESEMBLANCE
+        return stand_in or jointly or self.fit_p_value < _FIT_LEVEL or self.departure > _DEPARTURE
 
     @property
     def plainly(self) -> bool:
@@ -151,6 +162,8 @@ def _doubts(
         known = known_fit(calibration, observed, composition, level=level, is_sample=is_sample)
         p_value = fit_p_value(calibration, observed, composition, rng=rng)
         problem = known.reason or _hardly_separates(calibration)
+        if calibration.is_simulated.all():
+            problem = problem or _ONLY_SIMULATED
         by_score = anchors_of_counts(calibration, observed, composition, sampling=float(is_sample))
     count, fraction = known.value, 0.0 if math.isnan(known.value) else known.value
     contrast = None if contraster is None else contraster(composition.shares(fraction))
@@ -162,7 +175,20 @@ def _doubts(
         method = choose_estimator(calibration, composition, observed.n, rng=rng)
         known = known if method == COUNT else _with_value(known, histogram_mixture(calibration, observed, composition))
     departure = math.nan if contrast is None else contrast.departure
-    return _Doubts(known, method, count, composition, p_value, departure, by_score, anchors, problem)
+    of_stand_ins = composition.synthetic_draws @ calibration.is_simulated
+    return _Doubts(
+        known=known,
+        method=method,
+        count=count,
+        composition=composition,
+        fit_p_value=p_value,
+        departure=departure,
+        by_score=by_score,
+        anchors=anchors,
+        problem=problem,
+        has_trusted=bool((~calibration.is_simulated).any()),
+        resembles=known.low * float(np.quantile(of_stand_ins, (1 - level) / 2)),
+    )
 
 
 def _with_value(measure: Measure, value: float) -> Measure:
@@ -237,7 +263,7 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
 def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> FractionEstimate:
     """Bounds by the real side; while the evidence against the known fit is mild, its interval stays inside them."""
     value, low = real_side_estimate(doubts.anchors), real_side_bound(doubts.anchors, level=level)
-    high = real_side_limit(doubts.anchors, level=level) if doubts.has_known else 1.0
+    high = real_side_limit(doubts.anchors, level=level) if doubts.has_trusted else 1.0
     if not doubts.plainly:
         value = (value + real_side_estimate(doubts.by_score)) / 2
         low = min(low, answer.low, real_side_bound(doubts.by_score, level=level))
@@ -245,6 +271,8 @@ def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> Fractio
     value = float(np.clip(value, 0, 1))
     low, high = min(low, value), max(high, value)
     known = "neither real items nor known generators" if doubts.has_known else "none of the real items"
+    if doubts.has_trusted and doubts.resembles > _RESEMBLANCE:
+        known = "simulated stand-ins and no known generator"
     tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if doubts.has_known else []
     tests += [] if math.isnan(doubts.departure) else [f"departure {doubts.departure:.1f}"]
     reason = (

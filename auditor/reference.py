@@ -88,6 +88,7 @@ class Reference:
             "identity": self.identity,
             "items": self.counts,
             "real_sources": list(self.labels[: self.n_real]),
+            "simulated": sorted(self.calibration.simulated),
             "separation": round(self.calibration.separation, 4),
             "leak": self.leak,
             "skipped": {label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
@@ -100,12 +101,13 @@ def build_reference(
     parts: Sequence[Part],
     *,
     n_real: int = 1,
+    simulated: Sequence[str] = (),
     evidence: EncoderRole,
     semantic: EncoderRole | None,
     seed: int,
     device: str = "cpu",
 ) -> Reference:
-    """A reference from encoded parts, the `n_real` real sources first.
+    """A reference from encoded parts, the `n_real` real sources first; labels in `simulated` are stand-ins.
 
     Every part holds the vectors of the evidence encoder and, where the semantic encoder is another one, its vectors
     second. Items that stand in several parts are left out. Raises InputError for repeated labels or too few items.
@@ -132,7 +134,7 @@ def build_reference(
         space = SemanticReference(np.ascontiguousarray(real[order]), device)
     return Reference(
         name=name,
-        identity=_identity(vectors, digests, component, n_real, evidence, semantic, seed),
+        identity=_identity(vectors, digests, component, (n_real, *sorted(simulated)), evidence, semantic, seed),
         labels=labels,
         n_real=n_real,
         evidence=evidence,
@@ -140,7 +142,7 @@ def build_reference(
         embeddings=Embeddings(vectors, ids, evidence.fingerprint),
         digests=digests,
         detector=detector,
-        calibration=calibration_of(own, component, labels),
+        calibration=calibration_of(own, component, labels, frozenset(simulated)),
         nearest=np.sort(own.nearest.min(1)),
         semantic=space,
         formats=tuple(dict(sorted(Counter(part.formats).items())) for part in parts),
@@ -161,13 +163,13 @@ def _identity(
     vectors: np.ndarray,
     digests: np.ndarray,
     component: np.ndarray,
-    n_real: int,
+    kinds: tuple[int | str, ...],  # how many components are real, and which simulated
     evidence: EncoderRole,
     semantic: EncoderRole | None,
     seed: int,
 ) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    names = [_SCHEMA, n_real, evidence.fingerprint, semantic.fingerprint if semantic else None, seed]
+    names = [_SCHEMA, kinds, evidence.fingerprint, semantic.fingerprint if semantic else None, seed]
     digest.update(json.dumps(names).encode())
     for array in (vectors, digests, component):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -192,6 +194,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
             "identity": reference.identity,
             "labels": list(reference.labels),
             "n_real": reference.n_real,
+            "simulated": sorted(reference.calibration.simulated),
             "evidence": _role_fields(reference.evidence),
             "semantic": _role_fields(reference.semantic_encoder),
             "formats": [dict(f) for f in reference.formats],
@@ -226,7 +229,7 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected {manifest['bytes']}: rebuild it")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         arrays = dict(stored)
-    labels, n_real = tuple(manifest["labels"]), int(manifest["n_real"])
+    labels, n_real, simulated = tuple(manifest["labels"]), int(manifest["n_real"]), frozenset(manifest["simulated"])
     return Reference(
         name=manifest["name"],
         identity=manifest["identity"],
@@ -237,7 +240,7 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         embeddings=embeddings,
         digests=arrays["digests"],
         detector=_detector(arrays, embeddings.vectors, n_real, manifest["seed"], device),
-        calibration=_calibration(arrays, labels, n_real),
+        calibration=_calibration(arrays, labels, n_real, simulated),
         nearest=arrays["nearest"],
         semantic=space,
         formats=tuple(manifest["formats"]),
@@ -300,9 +303,11 @@ def _detector(a: Mapping[str, np.ndarray], vectors: np.ndarray, n_real: int, see
     )  # fmt: skip
 
 
-def _calibration(a: Mapping[str, np.ndarray], labels: tuple[str, ...], n_real: int) -> Calibration:
+def _calibration(
+    a: Mapping[str, np.ndarray], labels: tuple[str, ...], n_real: int, simulated: frozenset[str]
+) -> Calibration:
     components = tuple(
         ScoreCounts(h, Moments(int(n), total, outer))
         for h, n, total, outer in zip(a["histograms"], a["n"], a["totals"], a["outers"], strict=True)
     )
-    return Calibration(labels, a["edges"], components, n_real)
+    return Calibration(labels, a["edges"], components, n_real, simulated)

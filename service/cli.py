@@ -130,6 +130,9 @@ def reference_build(
     synthetic: Annotated[
         list[str] | None, typer.Option("--synthetic", help="[LABEL=]SRC of a known generator; repeat for more.")
     ] = None,
+    simulate: Annotated[
+        list[str] | None, typer.Option("--simulate", help="FAMILY fitted to the real data, as a stand-in; repeat.")
+    ] = None,
     semantic_encoder: Annotated[
         str | None, typer.Option("--semantic-encoder", help="Space of diversity and fidelity, if not --encoder's.")
     ] = None,
@@ -162,6 +165,7 @@ def reference_build(
             device=device,
             seed=seed,
             match_storage=match_storage,
+            simulate=simulate or (),
             overwrite=overwrite,
             report=progress.count,
         )

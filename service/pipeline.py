@@ -22,6 +22,7 @@ from indexes.records import Item, Source
 from indexes.sources import open_source
 from service.alike import storages_of, stored_alike
 from service.engines import local_runner
+from service.exemplars import exemplar_label, simulate_exemplars
 from service.report import read_result, write_report
 from service.settings import Settings
 from service.store import Ledger
@@ -70,6 +71,7 @@ def make_reference(
     device: str | None = None,
     seed: int = 0,
     match_storage: bool = False,
+    simulate: Sequence[str] = (),
     overwrite: bool = False,
     report: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
@@ -81,6 +83,8 @@ def make_reference(
     groups, n_real = _opened(real, synthetic, encoder, column, device)
     if match_storage:
         groups = _matched(groups, n_real, seed)
+    simulated = _simulated(simulate, groups, n_real, column=column, seed=seed, device=device)
+    groups |= simulated
     evidence, semantic = _load_roles(encoder, semantic_encoder, groups, device)
     encoders = (evidence,) if semantic in (None, evidence) else (evidence, semantic)
     with compute_threads(1):
@@ -92,8 +96,8 @@ def make_reference(
             for label, sources in groups.items()
         ]  # fmt: skip
         reference = build_reference(
-            name, parts, n_real=n_real, evidence=_role(evidence), semantic=_role(semantic) if semantic else None,
-            seed=seed, device=device,
+            name, parts, n_real=n_real, simulated=tuple(simulated), evidence=_role(evidence),
+            semantic=_role(semantic) if semantic else None, seed=seed, device=device,
         )  # fmt: skip
     _store(reference, folder, settings)
     return reference
@@ -124,6 +128,26 @@ def _matched(groups: dict[str, list[Source]], n_real: int, seed: int) -> dict[st
         label: sources if i < n_real else [stored_alike(source, storages, seed=seed) for source in sources]
         for i, (label, sources) in enumerate(groups.items())
     }
+
+
+def _simulated(
+    families: Sequence[str],
+    groups: dict[str, list[Source]],
+    n_real: int,
+    *,
+    column: str | None,
+    seed: int,
+    device: str,
+) -> dict[str, list[Source]]:
+    """Exemplars of each family, fitted to the real sources, under its label."""
+    real = [source for sources in list(groups.values())[:n_real] for source in sources]
+    made: dict[str, list[Source]] = {}
+    for family in families:
+        label = exemplar_label(family)
+        if label in groups or label in made:
+            raise InputError(f"the label {label} is given twice: name each family once and no data after one")
+        made[label] = [simulate_exemplars(family, real, column=column, seed=seed, device=device)]
+    return made
 
 
 def _load_roles(

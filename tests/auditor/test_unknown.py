@@ -27,7 +27,7 @@ def digests_of(rows):
     return made
 
 
-def answer(parts, known, rng, seed=0, copies=1, sources=(), **changes):
+def answer(parts, known, rng, seed=0, copies=1, sources=(), simulated=(), **changes):
     """The answer for a set of parts (axis, n), each item `copies` times, with generators along the `known` axes.
 
     The reference's first real source is axis None, others lie along the axes `sources`.
@@ -38,7 +38,7 @@ def answer(parts, known, rng, seed=0, copies=1, sources=(), **changes):
     vectors, component = np.concatenate(components), np.repeat(range(len(components)), REFERENCE)
     detector, own = fit_detector(vectors, component, digests_of(vectors), n_real=n_real, seed=seed)
     labels = ("real", *(f"s{k}" for k in sources), *(f"g{k}" for k in known))
-    calibration = calibration_of(own, component, labels)
+    calibration = calibration_of(own, component, labels, frozenset(f"g{k}" for k in simulated))
     observed = count_scores(detector.evidence(incoming, digests_of(incoming)), calibration.edges)
     contrast = partial(contrast_with, components, incoming, n_real=n_real, seed=seed)
     effect = design_effect(np.unique(incoming, axis=0, return_counts=True)[1])
@@ -101,6 +101,32 @@ def test_a_source_that_looks_like_a_generator_leaves_the_fraction_undetermined(r
     found = answer([(None, 100), (1, 100)], (1,), rng, sources=(1,))
     assert found.status in ("undetermined", "bounds")
     assert (found.low, found.estimate) == (0, pytest.approx(np.nan, nan_ok=True))
+
+
+def test_stand_ins_alone_bound_nothing_from_above(rng):
+    found = [answer([(None, 140), (1, 60)], (1,), rng, simulated=(1,)) for _ in range(DRAWS)]
+    assert {(f.status, f.low, f.high) for f in found} == {("undetermined", 0, 1)}
+    assert share(found, lambda f: 0.1 < f.if_reference_matches.low <= 0.3) >= 0.8
+    assert {f.if_reference_matches.high for f in found} == {1}
+    assert "simulated" in found[0].reason
+
+
+def test_a_generator_unlike_the_stand_ins_is_not_bounded_by_them(rng):
+    found = answer([(None, 120), (20, 80)], (1,), rng, simulated=(1,))
+    assert (found.status, found.if_reference_matches.high) == ("undetermined", 1)
+    assert 0.1 < found.if_reference_matches.low <= 0.4
+
+
+def test_items_that_only_stand_ins_explain_give_bounds(rng):
+    found = [answer([(None, 140), (1, 30), (2, 30)], (1, 2), rng, simulated=(2,)) for _ in range(5)]
+    assert {f.status for f in found} == {"bounds"}
+    assert "stand-ins" in found[0].reason
+
+
+def test_stand_ins_that_explain_nothing_leave_the_answer_determined(rng):
+    found = [answer([(None, 140), (1, 60)], (1, 2), rng, simulated=(2,)) for _ in range(DRAWS)]
+    assert share(found, lambda f: f.status == "determined") >= 0.8
+    assert share(found, holds(0.3)) >= 0.8
 
 
 def test_declaring_the_reference_complete_turns_bounds_into_an_answer(rng):
