@@ -37,7 +37,9 @@ _SCHEMA = "madaudit/review/1"
 _FOLDER, _LABELS = "review", "labels.csv"
 _KEY = Path("state") / "review.json"  # not in the folder that goes to a labeller
 _SPARE = 2  # times as many known items are read as are wanted, since some may be unusable
-_ANSWER = ("estimate", "low", "high", "status", "method", "reason", "assumes", "by_generator")  # what a review replaces
+_TRIPLE = ("estimate", "low", "high")
+# What a review replaces.
+_ANSWER = (*_TRIPLE, "status", "method", "reason", "assumes", "by_generator", "if_reference_matches")
 _ASSUMES = (
     "the labeller errs on the items of the set as on those of known origin, and unsure or missing labels are missing "
     "at random within each stratum"
@@ -349,6 +351,7 @@ def _answered(result: Mapping[str, Any], found: LabelledFraction, review: dict[s
         "by_generator": {},
         "before_review": own,
     }
+    answer["if_reference_matches"] = {name: answer[name] for name in _TRIPLE}  # labels hold whatever the reference
     policy = result["policy"]
     threshold = Threshold(**policy["synthetic_fraction"])
     judged = check("synthetic_fraction", threshold, answer, fraction.reason)
