@@ -125,7 +125,7 @@ class _Doubts:
     anchors: Mapping[float, Anchor]  # of this set's classifier; else the same
     problem: str | None  # why the known fit tells nothing
     has_trusted: bool  # whether the reference knows a generator that is no stand-in
-    resembles: float  # share of the set that stands-ins explain at least
+    resembles: float  # share of the set that stand-ins explain at least
 
     @property
     def has_known(self) -> bool:
@@ -208,7 +208,7 @@ def _hardly_separates(calibration: Calibration) -> str | None:
 def _answer(doubts: _Doubts, calibration: Calibration, observed: ScoreCounts, level: float) -> FractionEstimate:
     """The answer if the known generators are all there is, with an interval for what could go unnoticed."""
     known, composition, m = doubts.known, doubts.composition, calibration.n_real
-    estimators, by_generator = {}, {}
+    estimators, by_generator, by_source = {}, {}, {}
     if doubts.has_known:
         by_generator = _shares_of(
             calibration.labels[m:], known, composition.synthetic, composition.synthetic_draws, level
@@ -220,8 +220,9 @@ def _answer(doubts: _Doubts, calibration: Calibration, observed: ScoreCounts, le
         }
     if doubts.anchors:
         estimators["real-side"] = real_side_estimate(doubts.anchors)
-    whole = Measure(1.0, 1.0, 1.0, observed.n)
-    by_source = _shares_of(calibration.labels[:m], whole, composition.real, composition.real_draws, level)
+    if m > 1:
+        whole = Measure(1.0, 1.0, 1.0, observed.n)
+        by_source = _shares_of(calibration.labels[:m], whole, composition.real, composition.real_draws, level)
     guarded = _guarded(doubts, level)
     return FractionEstimate(
         estimate=known.value,
@@ -232,7 +233,7 @@ def _answer(doubts: _Doubts, calibration: Calibration, observed: ScoreCounts, le
         method=doubts.method,
         reason=None,
         by_generator=by_generator,
-        by_source=by_source if m > 1 else {},
+        by_source=by_source,
         if_reference_matches=guarded,
         estimators=estimators,
         fit_p_value=doubts.fit_p_value,

@@ -105,7 +105,7 @@ def _log_odds(table: pa.Table, fraction: FractionEstimate, reference: Reference)
     prior = 0.5 if np.isnan(fraction.estimate) else float(np.clip(fraction.estimate, 1e-6, 1 - 1e-6))
     if len(reference.labels) == m:
         return np.zeros(len(posteriors)), posteriors
-    real = _shares(fraction.by_source if m > 1 else {}, m)
+    real = _shares(fraction.by_source, m)
     synthetic = _shares(fraction.by_generator, len(reference.labels) - m)
     odds = log_odds(posteriors, m, np.concatenate([real, synthetic]))
     return odds + np.log(prior / (1 - prior)), posteriors
@@ -120,10 +120,10 @@ def _shares(measures: Mapping[str, Measure], count: int) -> np.ndarray:
 def _nearest_components(posteriors: np.ndarray, reference: Reference) -> list[str]:
     """The label of each item's most probable component, of the side that is the more probable at equal weights."""
     m = reference.n_real
-    best_real, best = posteriors[:, :m].argmax(1), posteriors[:, :m].argmax(1)
+    best = posteriors[:, :m].argmax(1)
     if len(reference.labels) > m:
         is_synthetic = log_odds(posteriors, m) > 0
-        best = np.where(is_synthetic, posteriors[:, m:].argmax(1) + m, best_real)
+        best = np.where(is_synthetic, posteriors[:, m:].argmax(1) + m, best)
     return [reference.labels[b] for b in best]
 
 

@@ -40,11 +40,13 @@ class StoredAlike:
 
     def read(self) -> Iterator[Item | Skip]:
         for found in self.shard.read():
-            yield self._stored(found) if isinstance(found, Item) and isinstance(found.data, bytes) else found
+            if isinstance(found, Item) and isinstance(found.data, bytes):
+                found = self._stored(found, found.data)
+            yield found
 
-    def _stored(self, item: Item) -> Item:
+    def _stored(self, item: Item, data: bytes) -> Item:
         try:
-            picture = decode(np.asarray(item.data).tobytes())
+            picture = decode(data)
         except Unusable:  # left to whoever counts the reasons
             return item
         if "lossless" not in picture.compression:
