@@ -14,7 +14,10 @@ import typer
 import yaml
 
 from indexes.errors import AuditError, InputError
+from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_json, print_summary, say
 from service.loop_commands import loop_app
+from service.reference_commands import reference_app
+from service.settings import read_settings
 
 __all__ = ["app", "main"]
 
@@ -26,8 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Audit a dataset before training on it: synthetic fraction, lost diversity, risk of model autophagy.",
 )
-references = typer.Typer(no_args_is_help=True, help="Build and look after trusted references.")
-app.add_typer(references, name="reference")
+app.add_typer(reference_app, name="reference")
 app.add_typer(loop_app, name="loop")
 
 
@@ -70,14 +72,6 @@ class ReportForm(StrEnum):
     json = "json"
 
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where references and the ledger lie.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Column = Annotated[str | None, typer.Option("--column", help="Column of a table, or key, that holds the items.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Items an encoder sees at once.")]
-
-
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Take the options in a YAML file as defaults: what stands on the command line wins."""
     if path is None:
@@ -111,110 +105,15 @@ def demo(
     """Audit real handwritten digits mixed with synthetic ones, and compare with the truth. Needs no network."""
     from service.demo import run_demo
 
-    rows = run_demo(out, seed=seed, say=lambda line: None if quiet else _say(line))
+    rows = run_demo(out, seed=seed, say=lambda line: None if quiet else say(line))
     if as_json:
-        _print_json({"schema": "madaudit/demo/1", "audits": rows})
+        print_json({"schema": "madaudit/demo/1", "audits": rows})
         return
     typer.echo(f"{'true':>6} {'estimate':>9} {'95 % interval':>17}  verdict       report")
     for row in rows:
         interval = f"{row['low']:.3f} – {row['high']:.3f}"
         estimate = "–" if row["estimate"] is None else f"{row['estimate']:.3f}"
         typer.echo(f"{row['true']:6.2f} {estimate:>9} {interval:>17}  {row['verdict']:<12}  {row['report']}")
-
-
-@references.command("build")
-def reference_build(
-    name: str,
-    real: Annotated[list[str], typer.Option("--real", help="[LABEL=]SRC of data you trust; repeat for more.")],
-    encoder: Annotated[str, typer.Option("--encoder", help="Evidence of origin, e.g. forensic, lexical, embeddings.")],
-    synthetic: Annotated[
-        list[str] | None, typer.Option("--synthetic", help="[LABEL=]SRC of a known generator; repeat for more.")
-    ] = None,
-    simulate: Annotated[
-        list[str] | None, typer.Option("--simulate", help="FAMILY fitted to the real data, as a stand-in; repeat.")
-    ] = None,
-    semantic_encoder: Annotated[
-        str | None, typer.Option("--semantic-encoder", help="Space of diversity and fidelity, if not --encoder's.")
-    ] = None,
-    column: Column = None,
-    batch_size: BatchSize = 256,
-    device: Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Of folds, samples and probes.")] = 0,
-    match_storage: Annotated[
-        bool, typer.Option("--match-storage", help="Store lossless synthetic images as the real JPEGs.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of this name.")] = False,
-    home: Home = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Build a reference from trusted data and examples of known generators."""
-    from service.pipeline import describe, make_reference, parse_labelled
-    from service.progress import ShardProgress
-
-    with ShardProgress("encoding", quiet=quiet) as progress:
-        reference = make_reference(
-            name,
-            [parse_labelled(text, default="real") for text in real],
-            [parse_labelled(text, default="synthetic") for text in synthetic or ()],
-            encoder=encoder,
-            semantic_encoder=semantic_encoder,
-            settings=_settings(home),
-            column=column,
-            batch_size=batch_size,
-            device=device,
-            seed=seed,
-            match_storage=match_storage,
-            simulate=simulate or (),
-            overwrite=overwrite,
-            report=progress.count,
-        )
-    if as_json:
-        _print_json(describe(reference))
-    else:
-        _print_reference(describe(reference))
-
-
-@references.command("list")
-def reference_list(home: Home = None, as_json: Json = False) -> None:
-    """List the references."""
-    from service.store import Ledger
-
-    found = Ledger(_settings(home).database).references()
-    if as_json:
-        _print_json(found)
-        return
-    for reference in found:
-        _print_reference(reference)
-    if not found:
-        typer.echo("no references yet: build one with madaudit reference build")
-
-
-@references.command("show")
-def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
-    """Show one reference."""
-    from auditor.reference import load_reference
-    from service.pipeline import describe, find_reference
-
-    folder = find_reference(name, _settings(home))
-    description = {**describe(load_reference(folder)), "folder": str(folder)}
-    if as_json:
-        _print_json(description)
-        return
-    for key, value in description.items():
-        typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False)}")
-
-
-@references.command("delete")
-def reference_delete(name: str, home: Home = None, as_json: Json = False) -> None:
-    """Delete a reference."""
-    from service.pipeline import delete_reference
-
-    delete_reference(name, _settings(home))
-    if as_json:
-        _print_json({"deleted": name})
-    else:
-        typer.echo(f"deleted {name}")
 
 
 @app.command()
@@ -266,12 +165,12 @@ def audit(
         seed=seed,
     )
     options = AuditOptions(batch_size=batch_size, column=column, limit=limit, overwrite=overwrite)
-    settings = _settings(home)
+    settings = read_settings(home)
     if reference is not None:
         find_reference(reference, settings)
     if dry_run:
         plan = {"source": source, "reference": reference, "workflow": dict(intent.workflow)}
-        _print_json({**plan, "policy": intent.policy.as_json()})
+        print_json({**plan, "policy": intent.policy.as_json()})
         return
     if source is None or reference is None:
         missing = "source" if source is None else "reference"
@@ -283,9 +182,9 @@ def audit(
             device=device, progress=progress,
         )  # fmt: skip
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
-        _print_summary(result, out)
+        print_summary(result, out)
     raise typer.Exit(exit_code(result["verdict"], fail_on.value))
 
 
@@ -306,7 +205,7 @@ def report(
         typer.echo(text)
         return
     out.write_text(text, encoding="utf-8")
-    _say(f"wrote {out}")
+    say(f"wrote {out}")
 
 
 @app.command()
@@ -337,17 +236,17 @@ def review(
             overwrite=overwrite,
         )  # fmt: skip
         if as_json:
-            _print_json(drawn.as_json())
+            print_json(drawn.as_json())
             return
         if not (drawn.kind == "text" and sys.stdin.isatty()):
             _print_next(drawn.as_json(), folder)
             return
         labels = _ask(drawn)
-    result = finish_review(folder, labels, settings=_settings(home))
+    result = finish_review(folder, labels, settings=read_settings(home))
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
-        _print_summary(result, folder)
+        print_summary(result, folder)
     raise typer.Exit(exit_code(result["verdict"], fail_on.value))
 
 
@@ -393,11 +292,11 @@ def merge(
     from auditor.policy import load_policy
     from service.pipeline import merge_audits
 
-    result = merge_audits(folders, out, settings=_settings(home), intent=Intent(policy=load_policy(policy)))
+    result = merge_audits(folders, out, settings=read_settings(home), intent=Intent(policy=load_policy(policy)))
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
-        _print_summary(result, out)
+        print_summary(result, out)
     raise typer.Exit(exit_code(result["verdict"], fail_on.value))
 
 
@@ -436,49 +335,3 @@ def main() -> NoReturn:
 def _fail(code: int, line: str) -> int:
     typer.echo(f"madaudit: {line}", err=True)
     return code
-
-
-def _settings(home: Path | None) -> Any:
-    from service.settings import read_settings
-
-    return read_settings(home)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=1, allow_nan=False))  # in ASCII, which any terminal and locale can carry
-
-
-def _print_reference(description: dict[str, Any]) -> None:
-    items = ", ".join(f"{label} {count}" for label, count in description["items"].items())
-    semantic = description["semantic_encoder"] or "none: diversity is not measured"
-    typer.echo(f"{description['name']}: {items}; encoder {description['encoder']}, semantic encoder {semantic}")
-    for label, reasons in description["skipped"].items():
-        typer.echo(f"  skipped of {label}: {', '.join(f'{count} × {reason}' for reason, count in reasons.items())}")
-    typer.echo(f"  separation of real and synthetic scores: {description['separation']:.2f} (an answer needs 0.25)")
-
-
-def _print_summary(result: dict[str, Any], out: Path) -> None:
-    fraction, loss = result["synthetic_fraction"], result["diversity"]["loss"]
-    typer.echo(f"{result['verdict'].upper()}: {result['n_items']} items, {sum(result['skipped'].values())} skipped")
-    for check in result["checks"]:
-        if check["name"] in result["policy"]["required"] and check["status"] in ("warn", "fail"):
-            typer.echo(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
-    typer.echo(f"  synthetic fraction  {_interval(fraction)}")
-    if fraction["estimate"] is None and fraction["if_reference_matches"]["estimate"] is not None:
-        typer.echo(f"  if reference holds  {_interval(fraction['if_reference_matches'])}")
-    typer.echo(f"  diversity loss      {_interval(loss)}")
-    typer.echo(f"  MAD risk            {result['mad_risk']['reason']}")
-    typer.echo(f"  report              {out / 'report.html'}")
-
-
-def _interval(answer: dict[str, Any]) -> str:
-    if answer["low"] is None:
-        return f"not determined ({answer['reason']})"
-    interval = f"{answer['low']:.3f} – {answer['high']:.3f}"
-    if answer["estimate"] is None:
-        return f"{interval} ({answer['reason']})"
-    return f"{answer['estimate']:.3f} ({interval})"

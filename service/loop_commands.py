@@ -1,9 +1,7 @@
 """The commands of the loop simulator: run, sweep, families, workflows, plot."""
 
 import dataclasses
-import json
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +9,11 @@ import typer
 import yaml
 
 from indexes.errors import InputError
+from service.console import Json, Quiet, print_json, say
 
 __all__ = ["loop_app"]
 
 loop_app = typer.Typer(no_args_is_help=True, help="Simulate what happens when models train on their own output.")
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
 @loop_app.command("run")
@@ -85,7 +81,7 @@ def run(
     )
     document = finish_run(loop, generations_run, out=out, effective_size=effective_size, say=show.say)
     if as_json:
-        print(json.dumps(document, indent=1, allow_nan=False))
+        print_json(document)
         return
     if effective_size:
         worth = [record["effective_ratio"] for record in document["generations"]]
@@ -106,14 +102,14 @@ def sweep(
     from loops.sweep import plan_sweep, run_sweep
 
     planned = plan_sweep(_document(config))
-    failed = run_sweep(planned, out, workers=workers, report=lambda line: None if quiet else _say(f"sweep: {line}"))
+    failed = run_sweep(planned, out, workers=workers, report=lambda line: None if quiet else say(f"sweep: {line}"))
     table = out / "sweep.parquet"
     if as_json:
-        print(json.dumps({"loops": len(planned), "failed": failed, "table": str(table)}, indent=1))
+        print_json({"loops": len(planned), "failed": failed, "table": str(table)})
     else:
         typer.echo(f"{len(planned) - len(failed)} of {len(planned)} loops finished; table {table}")
     for key, problem in failed.items():
-        _say(f"madaudit: loop {key} failed: {problem}")
+        say(f"madaudit: loop {key} failed: {problem}")
     raise typer.Exit(3 if failed else 0)
 
 
@@ -130,7 +126,7 @@ def families(as_json: Json = False) -> None:
         rows.append({"name": name, "reads": kind.reads, "summary": summary, "bias": kind.bias_means,
                      "conditional": kind.conditional, "vectorised": kind.vectorised, "settings": fields})  # fmt: skip
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     for row in rows:
         typer.echo(f"{row['name']:<18} {row['summary']}")
@@ -145,7 +141,7 @@ def workflows(as_json: Json = False) -> None:
     from loops.workflows import WORKFLOWS
 
     if as_json:
-        print(json.dumps([{"name": n, **dataclasses.asdict(w)} for n, w in WORKFLOWS.items()], indent=1))
+        print_json([{"name": n, **dataclasses.asdict(w)} for n, w in WORKFLOWS.items()])
         return
     for name, workflow in WORKFLOWS.items():
         typer.echo(f"{name:<22} {workflow.summary}")
@@ -162,7 +158,7 @@ def plot(
 
     drawn = [str(path) for path in draw_plots(folder, out=out)]
     if as_json:
-        print(json.dumps(drawn, indent=1))
+        print_json(drawn)
         return
     for path in drawn:
         typer.echo(path)
@@ -178,7 +174,7 @@ class _Lines:
 
     def say(self, line: str) -> None:
         if not self._quiet:
-            _say(line)
+            say(line)
 
     def progress(self, generation: int, chains: int, total: int) -> None:
         if total > 1 and chains < total:
@@ -244,7 +240,3 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise InputError(f"got --set {pair}, expected a value such as a number after the =") from None
     return settings
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -20,10 +20,10 @@ HOMES = {
     "fastapi": ("service/",),
     "diffusers": ("loops/models/",),
     "zuko": ("loops/models/",),
-    "typer": ("service/cli.py", "service/loop_commands.py"),
+    "typer": ("service/cli.py", "service/console.py", "service/loop_commands.py", "service/reference_commands.py"),
     "matplotlib": ("service/figures.py", "loops/plots.py", "loops/sheets.py"),
 }
-PRINTERS = ("service/cli.py", "service/loop_commands.py", "service/progress.py")
+PRINTERS = ("service/console.py", "service/progress.py")
 
 
 def tree(module: Path) -> ast.Module:

@@ -1,0 +1,51 @@
+"""What the commands share: their common options, and how they print."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["BatchSize", "Column", "Device", "Home", "Json", "Quiet", "print_json", "print_summary", "say"]
+
+Home = Annotated[Path | None, typer.Option("--home", help="Where references and the ledger lie.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Column = Annotated[str | None, typer.Option("--column", help="Column of a table, or key, that holds the items.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Items an encoder sees at once.")]
+
+
+def say(line: str) -> None:
+    """A line on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_json(document: Any) -> None:
+    """One document on standard output."""
+    print(json.dumps(document, indent=1, allow_nan=False))  # in ASCII, which any terminal and locale can carry
+
+
+def print_summary(result: dict[str, Any], out: Path) -> None:
+    """The answers of an audit in a few lines."""
+    fraction, loss = result["synthetic_fraction"], result["diversity"]["loss"]
+    typer.echo(f"{result['verdict'].upper()}: {result['n_items']} items, {sum(result['skipped'].values())} skipped")
+    for check in result["checks"]:
+        if check["name"] in result["policy"]["required"] and check["status"] in ("warn", "fail"):
+            typer.echo(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
+    typer.echo(f"  synthetic fraction  {_interval(fraction)}")
+    if fraction["estimate"] is None and fraction["if_reference_matches"]["estimate"] is not None:
+        typer.echo(f"  if reference holds  {_interval(fraction['if_reference_matches'])}")
+    typer.echo(f"  diversity loss      {_interval(loss)}")
+    typer.echo(f"  MAD risk            {result['mad_risk']['reason']}")
+    typer.echo(f"  report              {out / 'report.html'}")
+
+
+def _interval(answer: dict[str, Any]) -> str:
+    if answer["low"] is None:
+        return f"not determined ({answer['reason']})"
+    interval = f"{answer['low']:.3f} – {answer['high']:.3f}"
+    if answer["estimate"] is None:
+        return f"{interval} ({answer['reason']})"
+    return f"{answer['estimate']:.3f} ({interval})"

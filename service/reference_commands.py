@@ -1,0 +1,117 @@
+"""The commands that look after references: build, list, show, delete."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_json
+from service.settings import read_settings
+
+__all__ = ["reference_app"]
+
+reference_app = typer.Typer(no_args_is_help=True, help="Build and look after trusted references.")
+
+
+@reference_app.command("build")
+def reference_build(
+    name: str,
+    real: Annotated[list[str], typer.Option("--real", help="[LABEL=]SRC of data you trust; repeat for more.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="Evidence of origin, e.g. forensic, lexical, embeddings.")],
+    synthetic: Annotated[
+        list[str] | None, typer.Option("--synthetic", help="[LABEL=]SRC of a known generator; repeat for more.")
+    ] = None,
+    simulate: Annotated[
+        list[str] | None, typer.Option("--simulate", help="FAMILY fitted to the real data, as a stand-in; repeat.")
+    ] = None,
+    semantic_encoder: Annotated[
+        str | None, typer.Option("--semantic-encoder", help="Space of diversity and fidelity, if not --encoder's.")
+    ] = None,
+    column: Column = None,
+    batch_size: BatchSize = 256,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Of folds, samples and probes.")] = 0,
+    match_storage: Annotated[
+        bool, typer.Option("--match-storage", help="Store lossless synthetic images as the real JPEGs.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of this name.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Build a reference from trusted data and examples of known generators."""
+    from service.pipeline import describe, make_reference, parse_labelled
+    from service.progress import ShardProgress
+
+    with ShardProgress("encoding", quiet=quiet) as progress:
+        reference = make_reference(
+            name,
+            [parse_labelled(text, default="real") for text in real],
+            [parse_labelled(text, default="synthetic") for text in synthetic or ()],
+            encoder=encoder,
+            semantic_encoder=semantic_encoder,
+            settings=read_settings(home),
+            column=column,
+            batch_size=batch_size,
+            device=device,
+            seed=seed,
+            match_storage=match_storage,
+            simulate=simulate or (),
+            overwrite=overwrite,
+            report=progress.count,
+        )
+    if as_json:
+        print_json(describe(reference))
+    else:
+        _print_reference(describe(reference))
+
+
+@reference_app.command("list")
+def reference_list(home: Home = None, as_json: Json = False) -> None:
+    """List the references."""
+    from service.store import Ledger
+
+    found = Ledger(read_settings(home).database).references()
+    if as_json:
+        print_json(found)
+        return
+    for reference in found:
+        _print_reference(reference)
+    if not found:
+        typer.echo("no references yet: build one with madaudit reference build")
+
+
+@reference_app.command("show")
+def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
+    """Show one reference."""
+    from auditor.reference import load_reference
+    from service.pipeline import describe, find_reference
+
+    folder = find_reference(name, read_settings(home))
+    description = {**describe(load_reference(folder)), "folder": str(folder)}
+    if as_json:
+        print_json(description)
+        return
+    for key, value in description.items():
+        typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+
+
+@reference_app.command("delete")
+def reference_delete(name: str, home: Home = None, as_json: Json = False) -> None:
+    """Delete a reference."""
+    from service.pipeline import delete_reference
+
+    delete_reference(name, read_settings(home))
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        typer.echo(f"deleted {name}")
+
+
+def _print_reference(description: dict[str, Any]) -> None:
+    items = ", ".join(f"{label} {count}" for label, count in description["items"].items())
+    semantic = description["semantic_encoder"] or "none: diversity is not measured"
+    typer.echo(f"{description['name']}: {items}; encoder {description['encoder']}, semantic encoder {semantic}")
+    for label, reasons in description["skipped"].items():
+        typer.echo(f"  skipped of {label}: {', '.join(f'{count} × {reason}' for reason, count in reasons.items())}")
+    typer.echo(f"  separation of real and synthetic scores: {description['separation']:.2f} (an answer needs 0.25)")
