@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from auditor.detector import FOLDS, column_scale, standardise
+from auditor.copies import copy_groups, design_effect
+from auditor.detector import FOLDS
+from auditor.scaling import column_scale, standardise
 from indexes.hashing import content_keys, fold_of
 
-__all__ = ["Contrast", "contrast_with", "design_effect", "rows_of_components"]
+__all__ = ["Contrast", "contrast_with", "rows_of_components"]
 
 _MOST = 1500  # items of the real part, of all generators together, and of the incoming set
 _STRENGTH = 4.0  # ridge penalty over the mean squared length of the centred rows
@@ -58,15 +60,17 @@ def contrast_with(
     """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real ones first.
 
     `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. An item's fold is a hash of
-    its vector, so that copies stay together. The time grows with the items given; of the incoming 1,500 count.
+    its vector or, of near copies, that of the first. The time grows with the items given; of the incoming 1,500 count.
     """
     incoming = incoming[:_MOST]
     parts = [*components, incoming[np.argsort(content_keys(incoming, seed=seed), kind="stable")]]
     component = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     vectors = np.concatenate(parts)
     rows = standardise(vectors, *column_scale(vectors)).astype(np.float64)
-    folds = fold_of(vectors, seed=seed, folds=FOLDS)
-    copies = design_effect(np.unique(incoming, axis=0, return_counts=True)[1])
+    groups = copy_groups(parts[-1])
+    sources = np.concatenate([np.arange(len(vectors) - len(groups)), _first_of(groups) + len(vectors) - len(groups)])
+    folds = fold_of(vectors[sources], seed=seed, folds=FOLDS)
+    copies = design_effect(np.bincount(groups))
     unlike_real = -_out_of_fold(rows, folds, component < n_real, _even_weights(component, shares[:n_real]))
     of_component = [unlike_real[component == k] for k in range(len(parts))]
     return Contrast(
@@ -78,9 +82,10 @@ def contrast_with(
     )
 
 
-def design_effect(counts: np.ndarray) -> float:
-    """By how much copies raise the variance of a mean: Σm²/Σm of the numbers m of copies of each distinct item."""
-    return float((counts.astype(np.float64) ** 2).sum() / counts.sum())
+def _first_of(groups: np.ndarray) -> np.ndarray:
+    """The first row of each row's group, (n,)."""
+    first: np.ndarray = np.unique(groups, return_index=True)[1][groups]
+    return first
 
 
 def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from auditor.copies import kin_groups
 from auditor.probe import Probe, calibrate, fit_probe
+from auditor.scaling import column_scale, standardise
 from indexes.errors import InputError
 from indexes.hashing import fold_of
 from indexes.search import knn
@@ -37,7 +39,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Fold models and exemplars; an item is scored by the model of its own content's fold, which never saw it."""
+    """Fold models and exemplars; an item is scored by the model of a fold that never saw its content."""
 
     mean: np.ndarray  # (d,) of all exemplars
     scale: np.ndarray  # (d,)
@@ -45,6 +47,7 @@ class Detector:
     component: np.ndarray  # (n,) int64, 0 … m - 1 the real sources, then the generators
     n_real: int  # m
     folds: np.ndarray  # (n,) int64
+    digests: np.ndarray  # (n, 16) uint8
     probes: tuple[Probe, ...]  # one a fold
     inverse_temperature: float
     bias: np.ndarray  # (m + K,)
@@ -57,7 +60,7 @@ class Detector:
 
     def evidence(self, vectors: np.ndarray, digests: np.ndarray) -> Evidence:
         """Evidence for (n, d) vectors whose contents have these digests (n, 16)."""
-        folds = fold_of(digests, seed=self.seed, folds=FOLDS)
+        folds = self._folds_of(digests)
         rows = standardise(vectors, self.mean, self.scale)
         parts = self._part_distances(rows)
         logits = np.zeros((len(rows), self.n_components))
@@ -66,6 +69,13 @@ class Detector:
             features = neighbour_features(parts[of_fold], excluded=int(fold), width=rows.shape[1])
             logits[of_fold] = self.probes[fold].logits(rows[of_fold], features)
         return self._judge(logits, parts, rows.shape[1])
+
+    def _folds_of(self, digests: np.ndarray) -> np.ndarray:
+        """The folds (n,) of contents: their exemplar's, or by chance."""
+        own, asked = (np.ascontiguousarray(d).view("V16").ravel() for d in (self.digests, digests))
+        order = np.argsort(own)
+        at = order[np.minimum(np.searchsorted(own, asked, sorter=order), len(own) - 1)]
+        return np.where(own[at] == asked, self.folds[at], fold_of(digests, seed=self.seed, folds=FOLDS))
 
     def _judge(self, logits: np.ndarray, parts: np.ndarray, width: int) -> Evidence:
         posteriors = special.softmax(self.inverse_temperature * logits + self.bias, axis=1)
@@ -95,9 +105,9 @@ def fit_detector(
             f"the smallest part of the reference has {smallest} usable items, expected at least {FEWEST}: "
             "add items to it or leave it out"
         )
-    folds = fold_of(digests, seed=seed, folds=FOLDS)
     mean, scale = column_scale(vectors)
     rows = standardise(vectors, mean, scale)
+    folds = _folds_of_kin(rows, component, digests, n_real, seed)
     parts = part_distances(rows, rows, component, folds, device=device, own=np.arange(len(rows)))
     width = rows.shape[1]
     logits = np.zeros((len(rows), int(component.max()) + 1))
@@ -110,9 +120,18 @@ def fit_detector(
         probes.append(probe)
     inverse_temperature, bias = calibrate(logits, component) if probes else (1.0, np.zeros(1))
     detector = Detector(
-        mean, scale, rows, component, n_real, folds, tuple(probes), inverse_temperature, bias, seed, device
+        mean, scale, rows, component, n_real, folds, digests, tuple(probes), inverse_temperature, bias, seed, device
     )
     return detector, detector._judge(logits, parts, width)
+
+
+def _folds_of_kin(rows: np.ndarray, component: np.ndarray, digests: np.ndarray, n_real: int, seed: int) -> np.ndarray:
+    """Folds (n,) that keep together what is alike in content or made from one another: that of the least content."""
+    contents, content = np.unique(digests, axis=0, return_inverse=True)
+    group = kin_groups(rows, component, content.reshape(-1), n_real)
+    least = np.full(group.max() + 1, len(contents))
+    np.minimum.at(least, group, content.reshape(-1))
+    return fold_of(contents[least], seed=seed, folds=FOLDS)[group]
 
 
 def log_odds(posteriors: np.ndarray, n_real: int, weights: np.ndarray | None = None) -> np.ndarray:
@@ -128,17 +147,6 @@ def log_odds(posteriors: np.ndarray, n_real: int, weights: np.ndarray | None = N
     tiny = np.finfo(np.float64).tiny
     real, synthetic = posteriors[:, :n_real] @ weights[:n_real], posteriors[:, n_real:] @ weights[n_real:]
     return np.asarray(np.log(np.maximum(synthetic, tiny)) - np.log(np.maximum(real, tiny)))
-
-
-def column_scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (d,) of each column; infinite for a constant one, which carries nothing."""
-    mean, scale = vectors.mean(0, dtype=np.float64), vectors.std(0, dtype=np.float64)
-    return mean, np.where(scale > 1e-6 * (np.abs(mean) + 1e-6), scale, np.inf)
-
-
-def standardise(vectors: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """(vectors − mean) / scale as float32, cut at ten standard deviations so that one wild value cannot decide."""
-    return np.clip((vectors - mean) / scale, -10, 10).astype(np.float32)
 
 
 def part_distances(

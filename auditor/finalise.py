@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from auditor.confounds import confounds_between, total
-from auditor.contrast import Contrast, contrast_with, design_effect, rows_of_components
-from auditor.detector import FEWEST
+from auditor.contrast import Contrast, contrast_with, rows_of_components
+from auditor.copies import copy_groups, design_effect
 from auditor.fraction import FractionEstimate, estimate_fraction
 from auditor.intervals import Measure, wilson_interval
 from auditor.items import DuplicateCounts, write_items
@@ -31,12 +31,7 @@ __all__ = ["SCHEMA", "Intent", "finalise", "most_suspicious", "write_result"]
 
 SCHEMA = "madaudit/result/1"
 _GALLERY_SHOWN = 24
-_ASSUMES = {
-    "determined": "no unseen generator looks more real than the known ones, and there are no more real items of other "
-    "sources than the tests would notice",
-    "bounds": "no unseen generator looks more real than the known ones",
-    "undetermined": "nothing",
-}
+_FEWEST = 10  # items of a set for which a classifier can be trained
 _NO_RISK_MODEL = "no calibrated risk model ships with this version: nothing can be said about the risk yet"
 _TRACES_ONLY = "the encoder sees processing traces and not content: name a --semantic-encoder to measure this"
 
@@ -71,7 +66,7 @@ def finalise(
         rng=np.random.default_rng(intent.seed),
         contrast=partial(contrast_to, reference, state.sample.evidence, seed=intent.seed),
         level=intent.level,
-        copies=copies_in(shards),
+        copies=max(copies_in(shards), near_copies_in(state.sample.evidence)),
         distrust=reference.distrust,
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
@@ -88,9 +83,14 @@ def copies_in(shards: Sequence[ShardResult]) -> float:
     return design_effect(counts.field("counts").to_numpy())
 
 
+def near_copies_in(sample: np.ndarray) -> float:
+    """The design effect of near copies within a sample of the vectors (n, d)."""
+    return design_effect(np.bincount(copy_groups(sample)))
+
+
 def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *, seed: int) -> Contrast | None:
     """The contrast of a sample of the incoming vectors to the reference; None for too few of them."""
-    if len(vectors) < FEWEST:
+    if len(vectors) < _FEWEST:
         return None
     chosen = rows_of_components(reference.detector.component, n_real=reference.n_real, seed=seed)
     components = [np.asarray(reference.embeddings.vectors[rows]) for rows in chosen]
@@ -108,7 +108,7 @@ def result_of(
     """The result document, everything but `run` and `timing`."""
     fidelity, diversity = _semantic_answers(state, reference, intent.level)
     diversity["measures"]["duplicates"] = _duplicate_measure(duplicates, intent)
-    answer = _fraction_fields(fraction)
+    answer = _fraction_fields(fraction, intent.declared)
     answer["histogram"] = _histogram(state, reference)
     answer["unexplained"] = unexplained(state.novel, state.n, len(reference.nearest), level=intent.level).as_json()
     policy = intent.policy
@@ -144,7 +144,7 @@ def _undetermined_reason(fraction: FractionEstimate) -> str | None:
     return fraction.reason if fraction.status == "undetermined" else None
 
 
-def _fraction_fields(fraction: FractionEstimate) -> dict[str, Any]:
+def _fraction_fields(fraction: FractionEstimate, declared: frozenset[str]) -> dict[str, Any]:
     conditional = fraction.if_reference_matches
     return {
         "estimate": _number(fraction.estimate),
@@ -154,7 +154,7 @@ def _fraction_fields(fraction: FractionEstimate) -> dict[str, Any]:
         "status": fraction.status,
         "method": fraction.method,
         "reason": fraction.reason,
-        "assumes": _ASSUMES[fraction.status],
+        "assumes": _assumes(fraction.status, declared),
         "by_generator": {label: _triple(m) for label, m in fraction.by_generator.items()},
         "by_source": {label: _triple(m) for label, m in fraction.by_source.items()},
         "if_reference_matches": _triple(conditional),
@@ -164,6 +164,20 @@ def _fraction_fields(fraction: FractionEstimate) -> dict[str, Any]:
         "separation": fraction.separation,
         "n": fraction.n,
     }
+
+
+def _assumes(status: str, declared: frozenset[str]) -> str:
+    """What the interval at the top takes for granted, in words that follow "it assumes that"."""
+    if status == "undetermined":
+        return "nothing"
+    taken = ["no unseen generator looks more real than the known ones"]
+    if "generators-complete" in declared:
+        taken = ["there are no generators but the known ones, as was declared"]
+    if "reference-complete" in declared:
+        taken.append("all real items come from the reference's sources, as was declared")
+    elif status == "determined":
+        taken.append("there are no more real items of other sources than the tests would notice")
+    return "; ".join([*taken, "kinds within a source or generator come in about the shares they have in the reference"])
 
 
 def _histogram(state: AuditState, reference: Reference) -> dict[str, Any]:

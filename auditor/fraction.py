@@ -24,7 +24,7 @@ from auditor.goodness import fit_p_value
 from auditor.intervals import Measure
 from auditor.known_fit import histogram_mixture, known_fit, probabilistic_adjusted_count
 
-__all__ = ["REAL_SIDE", "FractionEstimate", "estimate_fraction"]
+__all__ = ["REAL_SIDE", "FractionEstimate", "estimate_fraction", "problem_of"]
 
 REAL_SIDE = "real-side"  # the method of answers that rest on the real side alone
 
@@ -34,7 +34,6 @@ _MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell rea
 _FIT_LEVEL = 0.005  # p-value under which the incoming scores are no mixture of the reference's components
 _DEPARTURE = 2.8  # of the classifier test, above which something else is there; by chance its deviation is about 1.3
 _MILD_LEVEL, _MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
-_SUSPICIOUS = 2.5  # departure from which the upper end also heeds this set's classifier
 _PLAIN_DEPARTURE = 5.0
 _HELD_BACK = 0.05  # by which the lower end may follow the real side
 _RESEMBLANCE = 0.02  # share that looks like stand-ins for generators from which something else is there
@@ -94,6 +93,10 @@ def estimate_fraction(
     answer = replace(_answer(doubts, calibration, observed, level), n=n)
     if distrust is not None:
         return _undetermined(answer, distrust, Measure(math.nan, 0.0, 1.0, n, reason=distrust))
+    if doubts.is_untested and not (assume_reference_complete and assume_generators_complete):
+        reason = f"{n} items are too few to tell whether they are like the reference's at all: audit more together"
+        known = doubts.known if assume_generators_complete else Measure(math.nan, 0.0, 1.0, n, reason=reason)
+        return _undetermined(answer, reason, known)
     if doubts.outside:
         bounds = _bounded(answer, doubts, level)
         if assume_reference_complete and assume_generators_complete:
@@ -124,6 +127,7 @@ class _Doubts:
     by_score: Mapping[float, Anchor]  # of the reference's own detector
     anchors: Mapping[float, Anchor]  # of this set's classifier; else the same
     problem: str | None  # why the known fit tells nothing
+    is_untested: bool  # whether a classifier was wanted and there were too few items for it
     has_trusted: bool  # whether the reference knows a generator that is no stand-in
     resembles: float  # share of the set that stand-ins explain at least
 
@@ -157,13 +161,11 @@ def _doubts(
     composition = composition_of(calibration, observed, rng=rng)
     known, p_value, method = Measure(math.nan, 0.0, 1.0, observed.n), math.nan, COUNT
     by_score: dict[float, Anchor] = {}
-    problem: str | None = _NO_GENERATORS
+    problem = problem_of(calibration)
     if calibration.n_generators:
         known = known_fit(calibration, observed, composition, level=level, is_sample=is_sample)
         p_value = fit_p_value(calibration, observed, composition, rng=rng)
-        problem = known.reason or _hardly_separates(calibration)
-        if calibration.is_simulated.all():
-            problem = problem or _ONLY_SIMULATED
+        problem = known.reason or problem_of(calibration)
         by_score = anchors_of_counts(calibration, observed, composition, sampling=float(is_sample))
     count, fraction = known.value, 0.0 if math.isnan(known.value) else known.value
     contrast = None if contraster is None else contraster(composition.shares(fraction))
@@ -186,6 +188,7 @@ def _doubts(
         by_score=by_score,
         anchors=anchors,
         problem=problem,
+        is_untested=contraster is not None and contrast is None,
         has_trusted=bool((~calibration.is_simulated).any()),
         resembles=known.low * float(np.quantile(of_stand_ins, (1 - level) / 2)),
     )
@@ -194,6 +197,13 @@ def _doubts(
 def _with_value(measure: Measure, value: float) -> Measure:
     """Another point estimate under the same interval, which grows to hold it."""
     return replace(measure, value=value, low=min(measure.low, value), high=max(measure.high, value))
+
+
+def problem_of(calibration: Calibration) -> str | None:
+    """Why no set can be determined by a reference with these scores; None if there is no such reason."""
+    if calibration.n_generators == 0:
+        return _NO_GENERATORS
+    return _hardly_separates(calibration) or (_ONLY_SIMULATED if calibration.is_simulated.all() else None)
 
 
 def _hardly_separates(calibration: Calibration) -> str | None:
@@ -246,15 +256,14 @@ def _answer(doubts: _Doubts, calibration: Calibration, observed: ScoreCounts, le
 def _guarded(doubts: _Doubts, level: float) -> Measure:
     """The known fit, its upper end no lower than the guard for unseen generators and its lower end held back.
 
+    The guard is of the reference's detector and of this set's classifier: what the first never saw may look real to it.
     An unseen generator that scores as more synthetic than the known ones, or a few foreign real items, raise the
     estimate: where the real side alone proves less, the lower end follows it by up to `_HELD_BACK`.
     """
     known = doubts.known
     if not doubts.by_score or math.isnan(known.value):
         return known
-    guard = unseen_guard(doubts.by_score, level=level)
-    if doubts.departure > _SUSPICIOUS:
-        guard = max(guard, unseen_guard(doubts.anchors, level=level))
+    guard = max(unseen_guard(anchors, level=level) for anchors in (doubts.by_score, doubts.anchors))
     z = float(stats.norm.ppf((1 + level) / 2))
     proven = max(doubts.by_score[q].lower(z) for q in (0.85, 0.95))
     low = max(0.0, known.low - _HELD_BACK, min(known.low, proven))
@@ -271,15 +280,6 @@ def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> Fractio
         high = max(high, answer.high)
     value = float(np.clip(value, 0, 1))
     low, high = min(low, value), max(high, value)
-    known = "neither real items nor known generators" if doubts.has_known else "none of the real items"
-    if doubts.has_trusted and doubts.resembles > _RESEMBLANCE:
-        known = "simulated stand-ins and no known generator"
-    tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if doubts.has_known else []
-    tests += [] if math.isnan(doubts.departure) else [f"departure {doubts.departure:.1f}"]
-    reason = (
-        f"part of the set is like {known} of the reference ({', '.join(tests)}): an unseen generator or another real "
-        "source is present, which cannot be told apart without labels (madaudit review)"
-    )
     return replace(
         answer,
         estimate=math.nan,
@@ -287,9 +287,23 @@ def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> Fractio
         high=high,
         status="bounds",
         method=REAL_SIDE,
-        reason=reason,
+        reason=_what_is_outside(doubts),
         by_generator={},
         if_reference_matches=Measure(value, low, high, answer.n),
+    )
+
+
+def _what_is_outside(doubts: _Doubts) -> str:
+    known = "neither real items nor known generators" if doubts.has_known else "none of the real items"
+    tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if doubts.fit_p_value < _MILD_LEVEL else []
+    if doubts.departure > _MILD_DEPARTURE:
+        tests.append(f"departure {doubts.departure:.1f}, by chance under {_DEPARTURE}")
+    if doubts.has_trusted and doubts.resembles > _RESEMBLANCE:
+        known = "simulated stand-ins and no known generator"
+        tests.append(f"share {doubts.resembles:.2f} or more")
+    return (
+        f"part of the set is like {known} of the reference ({', '.join(tests)}): an unseen generator or another real "
+        "source is present, which cannot be told apart without labels (madaudit review)"
     )
 
 

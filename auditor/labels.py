@@ -97,8 +97,9 @@ def estimate_with_labels(
     """The synthetic fraction among all items of the strata, corrected for the labeller's errors.
 
     The estimate is the maximum-likelihood one, which is that of Rogan & Gladen (1978) in each stratum where this lies
-    in [0, 1]. The interval holds every fraction that `tails` does not reject. An error rate without a single known
-    answer is taken as 0. With `is_sample` the set stands for a larger one. Raises InputError for too few answers.
+    in [0, 1]. The interval holds every fraction that `tails` does not reject. Without any known answer the labels are
+    taken for true; with those of one origin alone, the other error could be anything, and one end says nothing. With
+    `is_sample` the set stands for a larger one. Raises InputError for too few answers.
     """
     n = int(counts.answered.sum())
     if n < FEWEST_LABELS:
@@ -120,7 +121,18 @@ def estimate_with_labels(
     if is_sample:
         z, items = float(stats.norm.ppf(1 - tail)), int(counts.sizes.sum())
         low, high = (_widened(end, value, z * math.sqrt(end * (1 - end) / items)) for end in (low, high))
-    return LabelledFraction(Measure(value, low, high, n), *errors)
+    return LabelledFraction(_without_unknown_end(Measure(value, low, high, n), counts), *errors)
+
+
+def _without_unknown_end(fraction: Measure, counts: LabelCounts) -> Measure:
+    """The fraction, with no upper end where only real items were known, and no lower one where only synthetic were."""
+    if bool(counts.real.answered) == bool(counts.generated.answered):
+        return fraction
+    if counts.real.answered:
+        reason = "items of known synthetic origin were not labelled: those labelled real may be synthetic"
+        return Measure(math.nan, fraction.low, 1.0, fraction.n, reason=reason)
+    reason = "items of known real origin were not labelled: those labelled synthetic may be real"
+    return Measure(math.nan, 0.0, fraction.high, fraction.n, reason=reason)
 
 
 def tails(

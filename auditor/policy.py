@@ -1,5 +1,6 @@
 """Thresholds, the checks they make, and the verdict."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class Threshold:
     compare: str  # low | estimate | high
 
     def __post_init__(self) -> None:
+        if percent := [limit for limit in (self.warn, self.fail) if 1 < limit < math.inf]:
+            raise InputError(f"policy: {percent[0]} lies above 1, expected a share: write 5 % as 0.05")
         if self.compare not in _ENDS:
             raise InputError(f"policy: compare is {self.compare!r}, expected one of {', '.join(_ENDS)}")
         if not self.warn <= self.fail:
@@ -66,8 +69,9 @@ def load_policy(path: str | Path | None) -> Policy:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot read the policy {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or set(content) - {*_QUANTITIES, "required"}:
-        raise InputError(f"{path}: expected the keys {', '.join(_QUANTITIES)} and required, found {content!r:.200}")
+    if not isinstance(content, dict) or (unknown := set(content) - {*_QUANTITIES, "required"}):
+        found = ", ".join(sorted(map(str, unknown))) if isinstance(content, dict) else repr(content)
+        raise InputError(f"{path}: expected the keys {', '.join(_QUANTITIES)} and required, found {found:.200}")
     default = Policy()
     fields: dict[str, Any] = {q: _threshold(q, content[q], getattr(default, q)) for q in _QUANTITIES if q in content}
     required = content.get("required", default.required)

@@ -14,10 +14,12 @@ import numpy as np
 
 from auditor.calibration import Calibration, ScoreCounts, calibration_of
 from auditor.confounds import Traits, leak_between, total, traits_of
-from auditor.detector import FEWEST, Detector, component_labels, fit_detector, standardise
+from auditor.copies import distinct_rows
+from auditor.detector import FEWEST, Detector, component_labels, fit_detector
 from auditor.moments import Moments
 from auditor.parts import Part
 from auditor.probe import Landmarks, Probe
+from auditor.scaling import standardise
 from auditor.semantic import SemanticReference
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
@@ -115,7 +117,7 @@ def build_reference(
     labels = tuple(part.label for part in parts)
     if len(set(labels)) < len(labels):
         raise InputError(f"the labels {', '.join(labels)} repeat: give every generator its own")
-    parts = _without_shared_items(parts)
+    parts = [_without_copies(part) for part in _without_shared_items(parts)]
     for part in parts:
         if len(part.ids) < FEWEST:
             raise InputError(
@@ -157,6 +159,12 @@ def _without_shared_items(parts: Sequence[Part]) -> list[Part]:
     owners = Counter(content for part in parts for content in {row.tobytes() for row in part.digests})
     shared = {content for content, count in owners.items() if count > 1}
     return [part.without(shared, "stands in another part of the reference too") for part in parts]
+
+
+def _without_copies(part: Part) -> Part:
+    """The part with one item of each group of copies and near copies: more would pass for independent evidence."""
+    kept = distinct_rows(part.vectors[0])
+    return part if len(kept) == len(part.ids) else part.take(kept, "copy, or nearly, of another item of its part")
 
 
 def _identity(
@@ -298,8 +306,8 @@ def _detector(a: Mapping[str, np.ndarray], vectors: np.ndarray, n_real: int, see
     exemplars = standardise(vectors, a["mean"], a["scale"])
     inverse_temperature, *bias = a["calibration"].tolist()
     return Detector(
-        a["mean"], a["scale"], exemplars, a["component"], n_real, a["folds"], probes, inverse_temperature,
-        np.array(bias), seed, device,
+        a["mean"], a["scale"], exemplars, a["component"], n_real, a["folds"], a["digests"], probes,
+        inverse_temperature, np.array(bias), seed, device,
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from data import data_folder
 from threadpoolctl import threadpool_limits
 
 from auditor.calibration import Calibration, calibration_of, count_scores
-from auditor.contrast import contrast_with, design_effect, rows_of_components
+from auditor.contrast import contrast_with, rows_of_components
+from auditor.copies import design_effect
 from auditor.detector import Detector, component_labels, fit_detector
 from auditor.fraction import FractionEstimate, estimate_fraction
 from auditor.parts import Part, encode_part

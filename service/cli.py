@@ -120,7 +120,7 @@ def demo(
 def audit(
     source: Annotated[str | None, typer.Argument(help="Path, pattern or URL of the set.")] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Name of a built reference.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the audit [madaudit-NAME].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the audit, by default madaudit-NAME.")] = None,
     policy: Annotated[Path | None, typer.Option("--policy", help="YAML with thresholds.")] = None,
     workflow: Annotated[Workflow | None, typer.Option("--workflow")] = None,
     generations: Annotated[int | None, typer.Option("--generations", min=1)] = None,
@@ -153,6 +153,7 @@ def audit(
     from auditor.policy import load_policy
     from service.pipeline import find_reference, run_audit
     from service.progress import ShardProgress
+    from service.review import renew_review
 
     intended = {
         "name": workflow.value if workflow else None, "generations": generations, "real": real, "bias": bias,
@@ -181,6 +182,10 @@ def audit(
             source, reference, out, settings=settings, intent=intent, options=options, workers=workers,
             device=device, progress=progress,
         )  # fmt: skip
+    try:
+        result = renew_review(out, settings=settings) or result
+    except InputError as error:
+        say(f"madaudit: the review in {out} is no part of this answer: {error}")
     if as_json:
         print_json(result)
     else:
@@ -192,7 +197,9 @@ def audit(
 def report(
     folder: Path,
     form: Annotated[ReportForm, typer.Option("--format")] = ReportForm.html,
-    out: Annotated[Path | None, typer.Option("--out", help="File [standard output; html: DIR/report.html].")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File, by default standard output; html: DIR/report.html.")
+    ] = None,
 ) -> None:
     """Write the report of a finished audit again, as html, md or json."""
     from service.report import read_result, render
@@ -291,7 +298,11 @@ def merge(
     from auditor.finalise import Intent
     from auditor.policy import load_policy
     from service.pipeline import merge_audits
+    from service.report import read_result
 
+    for folder in folders:
+        if "review" in read_result(folder):
+            say(f"madaudit: the labels of {folder}'s review are not used: review the merged audit")
     result = merge_audits(folders, out, settings=read_settings(home), intent=Intent(policy=load_policy(policy)))
     if as_json:
         print_json(result)

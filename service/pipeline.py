@@ -11,6 +11,7 @@ from typing import Any
 
 from auditor.audit import AuditOptions, Progress, audit_into
 from auditor.finalise import Intent
+from auditor.fraction import problem_of
 from auditor.merging import merge_into
 from auditor.parts import encode_part
 from auditor.reference import EncoderRole, Reference, build_reference, load_reference, save_reference
@@ -203,10 +204,19 @@ def describe(reference: Reference) -> dict[str, Any]:
     semantic = reference.semantic_encoder
     return {
         **reference.summary(),
+        "warnings": _warnings(reference),
         "encoder": reference.evidence.spec,
         "semantic_encoder": semantic.spec if semantic else None,
         "formats": {label: dict(f) for label, f in zip(reference.labels, reference.formats, strict=True)},
     }
+
+
+def _warnings(reference: Reference) -> list[str]:
+    """Why audits against this reference will be undetermined, known before the first."""
+    calibration = reference.calibration
+    found = [reference.distrust] if reference.distrust else []
+    found += [problem] if (problem := problem_of(calibration)) else []
+    return found
 
 
 def _reference_folder(name: str, settings: Settings) -> Path:

@@ -114,4 +114,6 @@ def _print_reference(description: dict[str, Any]) -> None:
     typer.echo(f"{description['name']}: {items}; encoder {description['encoder']}, semantic encoder {semantic}")
     for label, reasons in description["skipped"].items():
         typer.echo(f"  skipped of {label}: {', '.join(f'{count} × {reason}' for reason, count in reasons.items())}")
+    for warning in description["warnings"]:
+        typer.echo(f"  audits against it will be undetermined: {warning}")
     typer.echo(f"  separation of real and synthetic scores: {description['separation']:.2f} (an answer needs 0.25)")

@@ -28,6 +28,8 @@ def read_result(out: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
+        if not (out / "state").is_dir():
+            raise ArtifactError(f"{path} is missing: {out} is no folder that madaudit audit --out wrote") from None
         raise ArtifactError(f"{path} is missing: the audit is not finished, run it again") from None
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged ({error}): run the audit again") from None

@@ -31,7 +31,7 @@ from service.review_sheet import Shown, read_labels, shown, write_sheet
 from service.settings import Settings
 from service.store import Ledger
 
-__all__ = ["Review", "finish_review", "start_review"]
+__all__ = ["Review", "finish_review", "renew_review", "start_review"]
 
 _SCHEMA = "madaudit/review/1"
 _FOLDER, _LABELS = "review", "labels.csv"
@@ -280,6 +280,15 @@ def finish_review(out: Path, labels: Path, *, settings: Settings) -> dict[str, A
     return result
 
 
+def renew_review(out: Path, *, settings: Settings) -> dict[str, Any] | None:
+    """The result of an audit that was run again, answered by the labels it was given before; None if there are none.
+
+    Raises InputError if it now holds other items than those that were labelled.
+    """
+    labels = out / _FOLDER / _LABELS
+    return finish_review(out, labels, settings=settings) if labels.exists() and (out / _KEY).exists() else None
+
+
 def _is_sample(out: Path) -> bool:
     """Whether the audit used a random sample of its source: the folders of sampled shards say so."""
     listed = json.loads((out / "state" / "shards.json").read_bytes())
@@ -344,7 +353,7 @@ def _answered(result: Mapping[str, Any], found: LabelledFraction, review: dict[s
         "estimate": fraction.value if is_told else None,
         "low": fraction.low,
         "high": fraction.high,
-        "status": "determined" if is_told else "undetermined",
+        "status": "determined" if is_told else "bounds" if fraction.high - fraction.low < 1 else "undetermined",
         "method": "review",
         "reason": fraction.reason or _caveat(found),
         "assumes": _ASSUMES,

@@ -48,6 +48,25 @@ def test_on_pure_noise_the_out_of_fold_scores_tell_nothing(copies):
     assert auroc(evidence, component) == pytest.approx(0.5, abs=0.1)
 
 
+def test_pairs_made_from_one_another_do_not_mislead_the_probe():
+    """Halves of pairs in different folds would have it learn each item's opposite: an AUROC under that of new items."""
+    rng = np.random.default_rng(4)
+    real = 2 * normal(200, rng, width=48)
+    made = real + 0.3 * normal(200, rng, width=48)
+    made[:, :4] += 1.5
+    component = component_labels([200, 200])
+    detector, evidence = fitted(np.concatenate([real, made]), component)
+    new = 2 * normal(400, rng, width=48)
+    new[200:, :4] += 1.5
+    assert auroc(evidence, component) >= auroc(detector.evidence(new, digests_of(new)), component) - 0.05
+
+
+def test_an_item_of_the_reference_is_scored_as_in_cross_fitting(separable):
+    detector, own, vectors, _ = separable
+    assert np.array_equal(detector._folds_of(digests_of(vectors)), detector.folds)
+    assert len(own.scores) == len(vectors)
+
+
 @pytest.mark.parametrize("copies", [1, 2])
 def test_on_pure_noise_the_fraction_is_undetermined(copies):
     rng = np.random.default_rng(6)

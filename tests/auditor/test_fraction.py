@@ -310,3 +310,15 @@ def test_the_same_seed_gives_the_same_answer(rng):
     observed = incoming(calibration, (100, 60, 40), 3.0, rng)
     first, second = (estimate_fraction(calibration, observed, rng=np.random.default_rng(3)) for _ in range(2))
     assert first == second
+
+
+def test_too_few_items_for_a_classifier_leave_the_fraction_undetermined(rng):
+    calibration = reference((300, 300), 3.0, rng)
+    observed = incoming(calibration, [6, 2], 3.0, rng)
+    found = estimate_fraction(calibration, observed, rng=rng, contrast=lambda shares: None)
+    assert (found.status, found.low, found.high) == ("undetermined", 0, 1)
+    assert "8 items are too few" in found.reason
+    declared = {"assume_reference_complete": True, "assume_generators_complete": True}
+    trusted = estimate_fraction(calibration, observed, rng=rng, contrast=lambda shares: None, **declared)
+    assert trusted.status == "determined"
+    assert trusted.low <= 0.25 <= trusted.high

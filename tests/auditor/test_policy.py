@@ -123,5 +123,10 @@ def test_a_missing_file_is_an_input_error(tmp_path):
         load_policy(tmp_path / "none.yaml")
 
 
+def test_a_limit_in_percent_is_refused():
+    with pytest.raises(InputError, match=r"5 lies above 1.*0\.05"):
+        Threshold(5, 20, "high")
+
+
 def test_a_limit_of_infinity_switches_a_threshold_off():
     assert check("x", Threshold(0.1, math.inf, "high"), {"high": 1.0}, None).status == "warn"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from auditor.calibration import calibration_of, count_scores
-from auditor.contrast import contrast_with, design_effect
+from auditor.contrast import contrast_with
+from auditor.copies import copy_groups, design_effect
 from auditor.detector import fit_detector
 from auditor.fraction import estimate_fraction
 
@@ -48,7 +49,7 @@ def answer(parts, known, rng, number=0, copies=1, sources=(), simulated=(), **ch
     calibration = calibration_of(own, component, labels, frozenset(f"g{k}" for k in simulated))
     observed = count_scores(detector.evidence(incoming, digests_of(incoming)), calibration.edges)
     contrast = partial(contrast_with, components, incoming, n_real=1 + len(sources), seed=number)
-    effect = design_effect(np.unique(incoming, axis=0, return_counts=True)[1])
+    effect = design_effect(np.bincount(copy_groups(incoming)))
     return estimate_fraction(
         calibration, observed, rng=np.random.default_rng(number), contrast=contrast, copies=effect, **changes
     )
@@ -164,6 +165,30 @@ def test_a_reference_without_generators_tells_what_the_real_side_says(rng):
     assert found.if_reference_matches.low < 0.75 < found.if_reference_matches.high == 1
     assert found.if_reference_matches.value == pytest.approx(0.75, abs=0.1)
     assert np.isnan(found.fit_p_value)
+
+
+@pytest.mark.parametrize("n", [12, 30])
+def test_a_small_set_of_an_unseen_generator_gives_bounds(n, rng):
+    found = answers([(20, n)], (1,), rng)
+    assert share(found, lambda f: f.status == "bounds") >= 0.9
+    assert share(found, lambda f: f.high > 0.9) >= 0.9
+
+
+def test_near_copies_do_not_pass_for_evidence(rng):
+    components, component, detector, own = reference((1,), (), 0)
+    drawn = np.concatenate([kind(None, 34, rng), kind(1, 6, rng)])
+    incoming = np.repeat(drawn, 5, axis=0) + rng.normal(0, 0.1, (200, WIDTH)).astype(np.float32)
+    calibration = calibration_of(own, component, ("real", "g1"))
+    observed = count_scores(detector.evidence(incoming, digests_of(incoming)), calibration.edges)
+    found = estimate_fraction(
+        calibration,
+        observed,
+        rng=rng,
+        contrast=partial(contrast_with, components, incoming, seed=0),
+        copies=design_effect(np.bincount(copy_groups(incoming))),
+    )
+    assert holds(0.15)(found)
+    assert found.if_reference_matches.value < 0.3
 
 
 def test_copies_do_not_pass_for_evidence(rng):

@@ -222,7 +222,32 @@ def test_real_known_answers_alone_leave_the_error_on_synthetic_items_open(
     madaudit("review", audited, *known[:2])
     result = madaudit("review", audited, "--labels", filled(audited, tmp_path / "l.csv", truth), "--json").json
     assert result["review"]["error_on_real"]["n"] == 10
-    assert result["synthetic_fraction"]["reason"].startswith("holds if no synthetic item was labelled real:")
+    answer = result["synthetic_fraction"]
+    assert (answer["status"], answer["estimate"], answer["high"]) == ("bounds", None, 1)
+    assert 0 < answer["low"] < 0.5
+    assert answer["reason"].startswith("items of known synthetic origin were not labelled")
+
+
+def test_an_audit_run_again_keeps_its_labels(
+    madaudit: Command, audited: Path, tmp_path: Path, make: SimpleNamespace
+) -> None:
+    madaudit("review", audited)
+    first = madaudit("review", audited, "--labels", filled(audited, tmp_path / "l.csv", truth), "--json").json
+    again = madaudit("audit", tmp_path / "im", "--reference", "images", "--out", audited, "--json").json
+    assert again["synthetic_fraction"]["method"] == "review"
+    assert make.comparable(again) == make.comparable(first)
+
+
+def test_too_few_stored_labels_are_named_when_an_audit_runs_again(
+    madaudit: Command, audited: Path, tmp_path: Path
+) -> None:
+    madaudit("review", audited)
+    few = iter(range(100))
+    labels = filled(audited, audited / "review" / "labels.csv", lambda entry: "real" if next(few) < 5 else "")
+    outcome = madaudit("audit", tmp_path / "im", "--reference", "images", "--out", audited, "--json")
+    assert labels.exists()
+    assert "is no part of this answer" in outcome.err
+    assert outcome.json["synthetic_fraction"]["method"] != "review"
 
 
 def test_the_checks_and_the_verdict_follow_the_labels(madaudit: Command, audited: Path, tmp_path: Path) -> None:
