@@ -86,13 +86,14 @@ def anchors_of_contrast(contrast: Contrast, composition: Composition, *, samplin
     `sampling` is the weight of the sampling of real and synthetic items in the variance: 0 where the incoming items
     are the whole set, 1 where they are a small sample of what the answer is about.
     """
-    sizes = np.array([len(scores) for scores in (*contrast.real, *contrast.known)])
     thresholds = _quantiles(contrast.real, composition.real, _SHARES)
     anchors = {}
     for wanted, threshold in zip(_SHARES, thresholds, strict=True):
         below = [float((scores <= threshold).mean()) for scores in (*contrast.real, *contrast.known)]
         incoming = float((contrast.incoming <= threshold).mean())
-        anchors[wanted] = _anchor(np.array(below), sizes, incoming, contrast.effective_n, composition, sampling)
+        anchors[wanted] = _anchor(
+            np.array(below), contrast.sizes, incoming, contrast.effective_n, composition, sampling
+        )
     return anchors
 
 

@@ -107,15 +107,25 @@ def count_scores(evidence: Evidence, edges: np.ndarray) -> ScoreCounts:
 
 
 def calibration_of(
-    evidence: Evidence, component: np.ndarray, labels: tuple[str, ...], simulated: frozenset[str] = frozenset()
+    evidence: Evidence,
+    component: np.ndarray,
+    labels: tuple[str, ...],
+    simulated: frozenset[str] = frozenset(),
+    *,
+    effects: np.ndarray | None = None,
 ) -> Calibration:
-    """Calibration from the reference's own out-of-fold evidence."""
+    """Calibration from the reference's own out-of-fold evidence, copies within a component counted once.
+
+    `effects` (m + K,) are the design effects of these copies.
+    """
     n_real = evidence.n_real
     edges = _edges(evidence.scores, component >= n_real)
     counts = tuple(
         count_scores(Evidence(evidence.posteriors[component == k], evidence.nearest[component == k], n_real), edges)
         for k in range(len(labels))
     )
+    if effects is not None:
+        counts = tuple(c.thinned(float(effect)) for c, effect in zip(counts, effects, strict=True))
     return Calibration(labels, edges, counts, n_real, simulated)
 
 

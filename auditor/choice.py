@@ -20,7 +20,9 @@ def choose_estimator(calibration: Calibration, composition: Composition, n: int,
     Each of 50 splits halves every component: one half calibrates, sets of known fractions are drawn from the other.
     """
     m = calibration.n_real
-    halves = [_halved(c.histogram, rng) for c in calibration.components]  # each (splits, 2, bins)
+    halves = [
+        _halved(np.rint(c.histogram).astype(np.int64), rng) for c in calibration.components
+    ]  # each (splits, 2, bins)
     densities = np.stack(halves)  # (m + K, splits, 2, bins)
     real = np.tensordot(composition.real, densities[:m], 1)  # (splits, 2, bins)
     synthetic = np.tensordot(composition.synthetic, densities[m:], 1)
@@ -40,6 +42,7 @@ def choose_estimator(calibration: Calibration, composition: Composition, n: int,
 
 def _halved(histogram: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Densities (splits, 2, bins) of random halves, half an item spread over the bins of each."""
+    histogram = np.rint(histogram).astype(np.int64)  # copies that count once leave fractions of items
     first = rng.multivariate_hypergeometric(histogram, int(histogram.sum()) // 2, size=_SPLITS)
     halves = np.stack([first, histogram - first], axis=1) + 0.5 / len(histogram)
     return halves / halves.sum(2, keepdims=True)

@@ -29,6 +29,7 @@ class Contrast:
     real: tuple[np.ndarray, ...]  # of each real source
     known: tuple[np.ndarray, ...]  # of each generator
     incoming: np.ndarray  # (n,) ascending
+    sizes: np.ndarray  # (m + K,) items of each component that tell as much, copies counted once
     departure: float  # by how many standard errors the incoming items leave the fitted mixture
     copies: float = 1.0  # design effect of copies among the incoming items
 
@@ -55,37 +56,52 @@ def rows_of_components(component: np.ndarray, *, n_real: int = 1, seed: int) -> 
 
 
 def contrast_with(
-    components: Sequence[np.ndarray], incoming: np.ndarray, shares: np.ndarray, *, n_real: int = 1, seed: int
+    components: Sequence[np.ndarray],
+    incoming: np.ndarray,
+    shares: np.ndarray,
+    *,
+    seed: int,
+    n_real: int = 1,
+    folds: Sequence[np.ndarray] | None = None,
+    effects: np.ndarray | None = None,
 ) -> Contrast:
     """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real ones first.
 
-    `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. An item's fold is a hash of
-    its vector or, of near copies, that of the first. The time grows with the items given; of the incoming 1,500 count.
+    `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. `folds` (n_k,) of the
+    components' items keep together what is made from one another; else, and for incoming items, it is a hash of the
+    vector, of near copies that of the first; `effects` (m + K,) are the design effects of copies within each component.
+    The time grows with the items given; of the incoming 1,500 count.
     """
     incoming = incoming[:_MOST]
     parts = [*components, incoming[np.argsort(content_keys(incoming, seed=seed), kind="stable")]]
     component = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     vectors = np.concatenate(parts)
     rows = standardise(vectors, *column_scale(vectors)).astype(np.float64)
-    groups = copy_groups(parts[-1])
-    sources = np.concatenate([np.arange(len(vectors) - len(groups)), _first_of(groups) + len(vectors) - len(groups)])
-    folds = fold_of(vectors[sources], seed=seed, folds=FOLDS)
+    groups = copy_groups(parts[-1], beside=vectors[: -len(parts[-1])])
+    known = fold_of(vectors[: -len(groups)], seed=seed, folds=FOLDS) if folds is None else np.concatenate(folds)
+    fold = np.concatenate([known, _folds_beside(vectors[: -len(groups)], known, parts[-1], groups, seed=seed)])
     copies = design_effect(np.bincount(groups))
-    unlike_real = -_out_of_fold(rows, folds, component < n_real, _even_weights(component, shares[:n_real]))
+    sizes = np.array([len(part) for part in components]) / (1.0 if effects is None else effects)
+    unlike_real = -_out_of_fold(rows, fold, component < n_real, _even_weights(component, shares[:n_real]))
     of_component = [unlike_real[component == k] for k in range(len(parts))]
     return Contrast(
         tuple(of_component[:n_real]),
         tuple(of_component[n_real:-1]),
         np.sort(of_component[-1]),
-        _departure(rows, folds, component, shares, copies),
+        sizes,
+        _departure(rows, fold, component, shares, sizes, copies),
         copies,
     )
 
 
-def _first_of(groups: np.ndarray) -> np.ndarray:
-    """The first row of each row's group, (n,)."""
-    first: np.ndarray = np.unique(groups, return_index=True)[1][groups]
-    return first
+def _folds_beside(
+    vectors: np.ndarray, folds: np.ndarray, incoming: np.ndarray, groups: np.ndarray, *, seed: int
+) -> np.ndarray:
+    """Folds of the incoming items, by the first of each group: that of an equal item of the components, or a hash."""
+    first = incoming[np.unique(groups, return_index=True)[1]]
+    known = {row.tobytes(): fold for row, fold in zip(vectors, folds.tolist(), strict=True)}
+    hashed = fold_of(first, seed=seed, folds=FOLDS).tolist()
+    return np.array([known.get(row.tobytes(), fold) for row, fold in zip(first, hashed, strict=True)])[groups]
 
 
 def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -101,7 +117,9 @@ def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _departure(rows: np.ndarray, folds: np.ndarray, component: np.ndarray, shares: np.ndarray, copies: float) -> float:
+def _departure(
+    rows: np.ndarray, folds: np.ndarray, component: np.ndarray, shares: np.ndarray, sizes: np.ndarray, copies: float
+) -> float:
     """A classifier two-sample test (Lopez-Paz & Oquab 2017) of the incoming items against the fitted mixture.
 
     Mean score of the incoming items less that of the mixture, over its standard error. The folds depend on each other,
@@ -114,7 +132,7 @@ def _departure(rows: np.ndarray, folds: np.ndarray, component: np.ndarray, share
     incoming, mixture = parts[-1], parts[:-1]
     expected = float(shares @ [part.mean() for part in mixture])
     spread = np.array([part.var() for part in mixture])
-    variance = copies * (shares @ spread) / len(incoming) + shares**2 @ (spread / [len(part) for part in mixture])
+    variance = copies * (shares @ spread) / len(incoming) + shares**2 @ (spread / sizes)
     return float((incoming.mean() - expected) / math.sqrt(variance)) if variance > 0 else 0.0
 
 

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from auditor.scaling import column_scale, standardise
 from indexes.search import knn
 
-__all__ = ["copy_groups", "design_effect", "distinct_rows", "kin_groups"]
+__all__ = ["copy_groups", "design_effect", "kin_groups"]
 
 _MOST = 64  # near copies of one item that are looked for
 _CHANCE = 0.01  # share of independent items that may pass for near copies
@@ -19,25 +19,31 @@ _SHARES = (0.1, 0.2)  # of the items within the radii that give the dimension
 _JUDGES = 1000  # items from which these radii are measured
 
 
-def copy_groups(vectors: np.ndarray) -> np.ndarray:
+def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: int = _MOST) -> np.ndarray:
     """Group number (n,) of each vector (n, d): copies and near copies, such as frames or re-encodings, share one.
 
     Near copies are nearer to each other than to any other, and than most items are to a tenth of all, by a factor r. In
     D dimensions the distances to the c-th and the next neighbour of independent items have a ratio under r with
     probability r^(cD) (Facco et al. 2017): r is ½ or what keeps that under one in a hundred, D being measured at a
-    scale that copies do not reach. Copies that drift, each a little from the last, are not found.
+    scale that copies do not reach. What looks like copies may be a narrow mode: items among which independent ones,
+    `beside` (m, d), lie as near are no copies, and without these no more than `most` are looked for. Copies that drift,
+    each a little from the last, are not found.
     """
-    n, most = len(vectors), min(_MOST, len(vectors) // 2)
+    n, most = len(vectors), min(most, len(vectors) // 2)
     if most < 2:
         return np.unique(vectors, axis=0, return_inverse=True)[1].reshape(-1)
-    rows = standardise(vectors, *column_scale(vectors))
+    scale = column_scale(vectors)
+    rows = standardise(vectors, *scale)
     dimension, radius = _scale(rows)
+    reach = np.full(n, radius)
+    if beside is not None and len(beside):
+        reach = np.minimum(reach, np.sqrt(knn(rows, standardise(beside, *scale), 1)[0][:, 0]))
     ratio = min(_NEARER, _CHANCE ** (1 / dimension))
     squared, indices = knn(rows, rows, most + 1)
     others = indices != np.arange(n)[:, None]
     others[others.all(1), -1] = False  # so many exact copies that a row did not find itself
     distances, indices = np.sqrt(squared[others]).reshape(n, most), indices[others].reshape(n, most)
-    parted = distances[:, :-1] < ratio * np.minimum(distances[:, 1:], radius)
+    parted = distances[:, :-1] < ratio * np.minimum(distances[:, 1:], reach[:, None])
     copies = most - 1 - np.argmax(parted[:, ::-1], axis=1)
     copies[~parted.any(1)] = 0
     linked = (np.arange(most) < copies[:, None]) | (distances == 0)
@@ -54,13 +60,8 @@ def _scale(rows: np.ndarray) -> tuple[float, float]:
     return dimension, near
 
 
-def distinct_rows(vectors: np.ndarray) -> np.ndarray:
-    """The first of each group of copies and near copies, ascending."""
-    return np.sort(np.unique(copy_groups(vectors), return_index=True)[1])
-
-
-def kin_groups(rows: np.ndarray, component: np.ndarray, contents: np.ndarray, n_real: int) -> np.ndarray:
-    """Group number (n,) of each row: equal contents, and a real item and the synthetic ones made from it, share one.
+def kin_groups(rows: np.ndarray, component: np.ndarray, groups: np.ndarray, n_real: int) -> np.ndarray:
+    """Group number (n,) of each row: those of a group, and a real item and the synthetic ones made from it, share one.
 
     Made from it (paraphrases, reconstructions, variations) are those of a generator that are nearest to it among their
     kind, as it is to them among the real ones, if either's second nearest is further than by chance; parted over folds
@@ -68,7 +69,7 @@ def kin_groups(rows: np.ndarray, component: np.ndarray, contents: np.ndarray, n_
     """
     real = np.flatnonzero(component < n_real)
     ratio = min(_KIN, _CHANCE ** (1 / _scale(rows[real])[0]))
-    sources, targets = [np.unique(contents, return_index=True)[1][contents]], [np.arange(len(rows))]
+    sources, targets = [np.unique(groups, return_index=True)[1][groups]], [np.arange(len(rows))]
     for k in range(n_real, int(component.max()) + 1):
         made = np.flatnonzero(component == k)
         origin, is_near = _nearest_by_far(rows[made], rows[real], ratio)

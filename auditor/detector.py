@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from auditor.copies import kin_groups
+from auditor.copies import copy_groups, design_effect, kin_groups
 from auditor.probe import Probe, calibrate, fit_probe
 from auditor.scaling import column_scale, standardise
 from indexes.errors import InputError
@@ -17,6 +17,7 @@ __all__ = ["FEWEST", "FOLDS", "Detector", "Evidence", "fit_detector", "log_odds"
 
 FOLDS = 5
 FEWEST = 10 * FOLDS  # items of a component
+_COPIES = 4  # neighbours of an item that may be its near copies; a mode of the data is no narrower, one hopes
 _NEIGHBOURS = 3  # nearest exemplars per component whose mean distance is evidence
 
 
@@ -48,6 +49,7 @@ class Detector:
     n_real: int  # m
     folds: np.ndarray  # (n,) int64
     digests: np.ndarray  # (n, 16) uint8
+    effects: np.ndarray  # (m + K,) design effects of copies and near copies within each component
     probes: tuple[Probe, ...]  # one a fold
     inverse_temperature: float
     bias: np.ndarray  # (m + K,)
@@ -105,9 +107,11 @@ def fit_detector(
             f"the smallest part of the reference has {smallest} usable items, expected at least {FEWEST}: "
             "add items to it or leave it out"
         )
+    members = [np.flatnonzero(component == k) for k in range(int(component.max()) + 1)]
+    copies = [copy_groups(vectors[rows], most=_COPIES) for rows in members]
     mean, scale = column_scale(vectors)
     rows = standardise(vectors, mean, scale)
-    folds = _folds_of_kin(rows, component, digests, n_real, seed)
+    folds = _folds_of_kin(rows, component, digests, _stacked(copies, members, len(rows)), n_real, seed)
     parts = part_distances(rows, rows, component, folds, device=device, own=np.arange(len(rows)))
     width = rows.shape[1]
     logits = np.zeros((len(rows), int(component.max()) + 1))
@@ -119,19 +123,46 @@ def fit_detector(
         logits[~train] = probe.logits(rows[~train], features[~train])
         probes.append(probe)
     inverse_temperature, bias = calibrate(logits, component) if probes else (1.0, np.zeros(1))
+    effects = np.array([design_effect(np.bincount(groups)) for groups in copies])
     detector = Detector(
-        mean, scale, rows, component, n_real, folds, digests, tuple(probes), inverse_temperature, bias, seed, device
+        mean,
+        scale,
+        rows,
+        component,
+        n_real,
+        folds,
+        digests,
+        effects,
+        tuple(probes),
+        inverse_temperature,
+        bias,
+        seed,
+        device,
     )
     return detector, detector._judge(logits, parts, width)
 
 
-def _folds_of_kin(rows: np.ndarray, component: np.ndarray, digests: np.ndarray, n_real: int, seed: int) -> np.ndarray:
-    """Folds (n,) that keep together what is alike in content or made from one another: that of the least content."""
+def _stacked(groups: Sequence[np.ndarray], members: Sequence[np.ndarray], n: int) -> np.ndarray:
+    """Group numbers (n,) of all rows from those within each component, none of which share a number."""
+    stacked, count = np.empty(n, dtype=np.int64), 0
+    for of_component, rows in zip(groups, members, strict=True):
+        stacked[rows] = of_component + count
+        count += int(of_component.max()) + 1
+    return stacked
+
+
+def _folds_of_kin(
+    rows: np.ndarray, component: np.ndarray, digests: np.ndarray, copies: np.ndarray, n_real: int, seed: int
+) -> np.ndarray:
+    """Folds (n,) that keep copies and what is made from one another together: that of their least content."""
     contents, content = np.unique(digests, axis=0, return_inverse=True)
-    group = kin_groups(rows, component, content.reshape(-1), n_real)
+    content = content.reshape(-1)
+    group = kin_groups(rows, component, copies, n_real)
     least = np.full(group.max() + 1, len(contents))
-    np.minimum.at(least, group, content.reshape(-1))
-    return fold_of(contents[least], seed=seed, folds=FOLDS)[group]
+    np.minimum.at(least, group, content)
+    folds = fold_of(contents[least], seed=seed, folds=FOLDS)[group]
+    first = np.unique(content, return_index=True)[1]
+    return folds[first][content]  # equal contents that no group joins, of different components
 
 
 def log_odds(posteriors: np.ndarray, n_real: int, weights: np.ndarray | None = None) -> np.ndarray:

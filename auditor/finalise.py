@@ -66,7 +66,7 @@ def finalise(
         rng=np.random.default_rng(intent.seed),
         contrast=partial(contrast_to, reference, state.sample.evidence, seed=intent.seed),
         level=intent.level,
-        copies=max(copies_in(shards), near_copies_in(state.sample.evidence)),
+        copies=max(copies_in(shards), near_copies_in(state.sample.evidence, reference)),
         distrust=reference.distrust,
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
@@ -83,9 +83,11 @@ def copies_in(shards: Sequence[ShardResult]) -> float:
     return design_effect(counts.field("counts").to_numpy())
 
 
-def near_copies_in(sample: np.ndarray) -> float:
+def near_copies_in(sample: np.ndarray, reference: Reference) -> float:
     """The design effect of near copies within a sample of the vectors (n, d)."""
-    return design_effect(np.bincount(copy_groups(sample)))
+    chosen = rows_of_components(reference.detector.component, n_real=reference.n_real, seed=reference.seed)
+    beside = np.asarray(reference.embeddings.vectors[np.concatenate(chosen)])
+    return design_effect(np.bincount(copy_groups(sample, beside=beside)))
 
 
 def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *, seed: int) -> Contrast | None:
@@ -94,7 +96,11 @@ def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *
         return None
     chosen = rows_of_components(reference.detector.component, n_real=reference.n_real, seed=seed)
     components = [np.asarray(reference.embeddings.vectors[rows]) for rows in chosen]
-    return contrast_with(components, vectors, shares, n_real=reference.n_real, seed=seed)
+    detector = reference.detector
+    return contrast_with(
+        components, vectors, shares, n_real=reference.n_real, seed=seed,
+        folds=[detector.folds[rows] for rows in chosen], effects=detector.effects,
+    )  # fmt: skip
 
 
 def result_of(

@@ -34,6 +34,7 @@ _MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell rea
 _FIT_LEVEL = 0.005  # p-value under which the incoming scores are no mixture of the reference's components
 _DEPARTURE = 2.8  # of the classifier test, above which something else is there; by chance its deviation is about 1.3
 _MILD_LEVEL, _MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
+_BLIND = 0.8  # of a known generator's items below the median real score: that classifier, being linear, says nothing
 _PLAIN_DEPARTURE = 5.0
 _HELD_BACK = 0.05  # by which the lower end may follow the real side
 _RESEMBLANCE = 0.02  # share that looks like stand-ins for generators from which something else is there
@@ -263,7 +264,9 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
     known = doubts.known
     if not doubts.by_score or math.isnan(known.value):
         return known
-    guard = max(unseen_guard(anchors, level=level) for anchors in (doubts.by_score, doubts.anchors))
+    guard = unseen_guard(doubts.by_score, level=level)
+    if max(doubts.anchors[0.5].hidden) < _BLIND:
+        guard = max(guard, unseen_guard(doubts.anchors, level=level))
     z = float(stats.norm.ppf((1 + level) / 2))
     proven = max(doubts.by_score[q].lower(z) for q in (0.85, 0.95))
     low = max(0.0, known.low - _HELD_BACK, min(known.low, proven))

@@ -14,7 +14,6 @@ import numpy as np
 
 from auditor.calibration import Calibration, ScoreCounts, calibration_of
 from auditor.confounds import Traits, leak_between, total, traits_of
-from auditor.copies import distinct_rows
 from auditor.detector import FEWEST, Detector, component_labels, fit_detector
 from auditor.moments import Moments
 from auditor.parts import Part
@@ -117,7 +116,7 @@ def build_reference(
     labels = tuple(part.label for part in parts)
     if len(set(labels)) < len(labels):
         raise InputError(f"the labels {', '.join(labels)} repeat: give every generator its own")
-    parts = [_without_copies(part) for part in _without_shared_items(parts)]
+    parts = _without_shared_items(parts)
     for part in parts:
         if len(part.ids) < FEWEST:
             raise InputError(
@@ -144,7 +143,7 @@ def build_reference(
         embeddings=Embeddings(vectors, ids, evidence.fingerprint),
         digests=digests,
         detector=detector,
-        calibration=calibration_of(own, component, labels, frozenset(simulated)),
+        calibration=calibration_of(own, component, labels, frozenset(simulated), effects=detector.effects),
         nearest=np.sort(own.nearest.min(1)),
         semantic=space,
         formats=tuple(dict(sorted(Counter(part.formats).items())) for part in parts),
@@ -159,12 +158,6 @@ def _without_shared_items(parts: Sequence[Part]) -> list[Part]:
     owners = Counter(content for part in parts for content in {row.tobytes() for row in part.digests})
     shared = {content for content, count in owners.items() if count > 1}
     return [part.without(shared, "stands in another part of the reference too") for part in parts]
-
-
-def _without_copies(part: Part) -> Part:
-    """The part with one item of each group of copies and near copies: more would pass for independent evidence."""
-    kept = distinct_rows(part.vectors[0])
-    return part if len(kept) == len(part.ids) else part.take(kept, "copy, or nearly, of another item of its part")
 
 
 def _identity(
@@ -273,6 +266,7 @@ def _arrays(reference: Reference) -> dict[str, np.ndarray]:
         "scale": d.scale,
         "component": d.component,
         "folds": d.folds,
+        "effects": d.effects,
         "calibration": np.array([d.inverse_temperature, *d.bias]),
         "edges": c.edges,
         "histograms": np.stack([k.histogram for k in c.components]),
@@ -306,7 +300,7 @@ def _detector(a: Mapping[str, np.ndarray], vectors: np.ndarray, n_real: int, see
     exemplars = standardise(vectors, a["mean"], a["scale"])
     inverse_temperature, *bias = a["calibration"].tolist()
     return Detector(
-        a["mean"], a["scale"], exemplars, a["component"], n_real, a["folds"], a["digests"], probes,
+        a["mean"], a["scale"], exemplars, a["component"], n_real, a["folds"], a["digests"], a["effects"], probes,
         inverse_temperature, np.array(bias), seed, device,
     )  # fmt: skip
 

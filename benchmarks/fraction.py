@@ -23,27 +23,30 @@ from threadpoolctl import threadpool_limits
 
 from auditor.calibration import calibration_of, count_scores
 from auditor.contrast import contrast_with
-from auditor.copies import copy_groups, design_effect, distinct_rows
+from auditor.copies import copy_groups, design_effect
 from auditor.detector import fit_detector
 from auditor.fraction import FractionEstimate, estimate_fraction
 
 
 def estimate(draw: Draw, *, complete: bool = False) -> FractionEstimate:
     """The answer an audit gives: the same functions, on vectors in memory."""
-    kept = [distinct_rows(part) for part in draw.components]
-    components = [part[rows] for part, rows in zip(draw.components, kept, strict=True)]
-    vectors, component = np.concatenate(components), np.repeat(np.arange(len(kept)), [len(rows) for rows in kept])
-    digests = np.concatenate([part[rows] for part, rows in zip(draw.component_digests, kept, strict=True)])
+    vectors = np.concatenate(draw.components)
+    component = np.repeat(np.arange(len(draw.components)), [len(part) for part in draw.components])
+    digests = np.concatenate(draw.component_digests)
     detector, own = fit_detector(vectors, component, digests, n_real=draw.n_real, seed=draw.seed)
-    calibration = calibration_of(own, component, draw.labels)
+    calibration = calibration_of(own, component, draw.labels, effects=detector.effects)
     observed = count_scores(detector.evidence(draw.incoming, draw.incoming_digests), calibration.edges)
 
     def contrast(shares: np.ndarray) -> object:
-        return contrast_with(components, draw.incoming, shares, n_real=draw.n_real, seed=draw.seed)
+        folds = [detector.folds[component == k] for k in range(len(draw.components))]
+        return contrast_with(
+            draw.components, draw.incoming, shares, n_real=draw.n_real, seed=draw.seed, folds=folds,
+            effects=detector.effects,
+        )  # fmt: skip
 
     return estimate_fraction(
         calibration, observed, rng=np.random.default_rng(draw.seed), contrast=contrast,
-        copies=design_effect(np.bincount(copy_groups(draw.incoming))),
+        copies=design_effect(np.bincount(copy_groups(draw.incoming, beside=vectors))),
         assume_generators_complete=complete,
     )  # fmt: skip
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from auditor.workflows import workflow_named
 from indexes.errors import InputError
-from loops.workflows import workflow_named
 
 __all__ = ["LoopConfig", "config_from"]
 

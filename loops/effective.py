@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from auditor.intervals import Measure
+from auditor.workflows import workflow_named
 from loops.config import LoopConfig
 from loops.generation import Generation
 from loops.run import prepare_loop, run_loop
-from loops.workflows import workflow_named
 
 __all__ = ["RealOnly", "effective_ratio", "real_only_curve"]
 

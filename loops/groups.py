@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from auditor.intervals import Measure
+from auditor.workflows import WORKFLOWS
 from indexes.errors import InputError
 from loops.config import LoopConfig, config_from
 from loops.effective import RealOnly, effective_ratio
@@ -18,7 +19,6 @@ from loops.generation import Generation
 from loops.measure import over_chains
 from loops.records import Space
 from loops.theory import effective_size
-from loops.workflows import WORKFLOWS
 
 __all__ = ["Group", "Run", "effective_share", "find_runs", "grouped", "read_run"]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from auditor.intervals import Measure
+from auditor.workflows import workflow_named
 from indexes.device import compute_threads
 from indexes.errors import ArtifactError, InputError
 from loops.chains import Chains, fit_chains, streams_of
@@ -23,7 +24,6 @@ from loops.records import Samples
 from loops.selection import draw_selected
 from loops.streams import Purpose, Streams
 from loops.training_set import Batch, TrainingSet, batch_sizes, initial_set, later_set, real_set
-from loops.workflows import workflow_named
 
 __all__ = ["Loop", "prepare_loop", "run_loop"]
 
@@ -34,13 +34,16 @@ _SHEET = 64  # samples kept of every generation to look at
 class Loop:
     """All that stays the same from generation to generation."""
 
-    def __init__(self, config: LoopConfig, family: Family, world: World) -> None:
-        """`config` may still have defaults to fill in; the filled-in one is `self.config`."""
+    def __init__(self, config: LoopConfig, family: Family, world: World, *, fixed: Samples | None = None) -> None:
+        """`config` may still have defaults to fill in; the filled-in one is `self.config`.
+
+        `fixed` are the real items that are drawn once, if they are to be those of another loop.
+        """
         clean = world.clean
         named = dataclasses.replace(config, data=clean.name)
         self.config = named.resolved(size=clean.size, width=clean.space.width, vectorised=family.vectorised)
         self.family, self.world, self.streams = family, world, Streams(config.seed)
-        self.fixed = real_set(world.drawn, self.config, self.streams)
+        self.fixed = real_set(world.drawn, self.config, self.streams) if fixed is None else fixed
         n_measure = self.config.n_measure
         assert n_measure is not None
         self.gauge: Gauge
@@ -109,10 +112,8 @@ class Loop:
 
     def measure(self, models: Chains, training: TrainingSet, generation: int) -> Generation:
         """The record of a generation: sampled measures on the first chains, exact ones on all."""
-        count, n = min(self.config.measured_chains, models.count), self.config.n_measure
-        assert n is not None
-        rngs = self._rngs(Purpose.measuring, generation)
-        measured = models.first(count).sample(n, bias=self.config.bias, rngs=rngs[:count])
+        count = min(self.config.measured_chains, models.count)
+        measured = self.draw_measured(models.first(count), generation)
         if not np.isfinite(measured.values).all():
             raise InputError(f"what the models of generation {generation} sample is not finite: they have diverged")
         readings = [self.gauge.measure(values) for values in measured.values]
@@ -137,6 +138,13 @@ class Loop:
             training=training,
             models=models,
         )
+
+    def draw_measured(self, models: Chains, generation: int) -> Samples:
+        """The samples on which models of a generation are measured."""
+        n = self.config.n_measure
+        assert n is not None
+        rngs = self._rngs(Purpose.measuring, generation)
+        return models.sample(n, bias=self.config.bias, rngs=rngs[: models.count])
 
     @cached_property
     def _floor(self) -> float:

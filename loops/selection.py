@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from auditor.workflows import workflow_named
 from indexes.errors import InputError
 from loops.chains import Chains
 from loops.config import LoopConfig
 from loops.population import Population
 from loops.records import Samples
-from loops.workflows import workflow_named
 
 __all__ = ["best_of", "draw_selected", "verified"]
 

@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     labels = 6
     limit = 7
     verifying = 8
+    reference = 9
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,12 @@ from loops.data import default_data
 from loops.folder import generation_rows, make_folder, read_generations, read_loop, write_table
 from loops.models import make_family
 from loops.models.catalogue import plain_name
+from loops.observe import write_observed
 from loops.run import run_loop
 
 __all__ = ["Planned", "plan_sweep", "run_sweep"]
 
-_KEYS = ("base", "grid", "runs")
+_KEYS = ("base", "grid", "runs", "observe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Planned:
 
     key: str  # the digest of its configuration, and its folder's name
     config: LoopConfig
+    is_observed: bool = False  # whether what a team could have known beforehand is kept beside the loop
 
 
 def plan_sweep(document: Any) -> list[Planned]:
@@ -39,11 +41,13 @@ def plan_sweep(document: Any) -> list[Planned]:
 
     `base` holds fields of a loop, `grid` lists of values of which every combination is run, the last field changing
     fastest, and `runs` a list of further changes, each of which is run with the whole grid. A field `settings.NAME` is
-    a setting of the family. Raises InputError for anything that no loop can be, before anything is run.
+    a setting of the family; with `observe: true` each loop gets what `loops.observe` finds. Raises InputError for
+    anything that no loop can be, before anything is run.
     """
     if not isinstance(document, Mapping) or set(document) - set(_KEYS):
         found = sorted(map(str, document)) if isinstance(document, Mapping) else type(document).__name__
         raise InputError(f"a sweep holds {found}, expected the keys {', '.join(_KEYS)}")
+    is_observed = document.get("observe") is True
     base, grid, runs = document.get("base") or {}, document.get("grid") or {}, document.get("runs") or [{}]
     if not isinstance(base, Mapping) or not isinstance(runs, list) or not all(isinstance(r, Mapping) for r in runs):
         raise InputError("a sweep's base is expected to be a mapping and its runs a list of mappings")
@@ -61,7 +65,7 @@ def plan_sweep(document: Any) -> list[Planned]:
             )
             make_family(config.family, config.settings)  # an unknown setting is an error before anything is run
             key = hashlib.blake2b(json.dumps(config.as_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
-            planned.setdefault(key, Planned(key, config))
+            planned.setdefault(key, Planned(key, config, is_observed))
     return list(planned.values())
 
 
@@ -126,6 +130,8 @@ def _run_one(entry: Planned, out: Path) -> tuple[str, str]:
     try:
         for _ in run_loop(entry.config, folder=out / "runs" / entry.key):
             pass
+        if entry.is_observed:
+            write_observed(entry.config, out / "runs" / entry.key)
     except AuditError as error:
         return entry.key, " ".join(str(error).split())
     return entry.key, ""

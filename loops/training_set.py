@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from auditor.workflows import workflow_named
 from indexes.errors import InputError
 from loops.config import LoopConfig
 from loops.population import Supply
 from loops.records import Samples, concatenate
 from loops.streams import Purpose, Streams
 from loops.supply import is_contaminant
-from loops.workflows import workflow_named
 
 __all__ = ["CONTAMINANT", "REAL", "Batch", "TrainingSet", "batch_sizes", "initial_set", "later_set", "real_set"]
 

@@ -20,7 +20,7 @@ def contrast(rng, *, fraction, synthetic, known=None, n=300, n_real=300):
     count = round(fraction * n)
     incoming = np.concatenate([rng.normal(size=n - count), synthetic(count)])
     scores = () if known is None else (known(n_real),)
-    return Contrast((rng.normal(size=n_real),), scores, np.sort(incoming), 0.0)
+    return Contrast((rng.normal(size=n_real),), scores, np.sort(incoming), np.full(1 + len(scores), n_real), 0.0)
 
 
 def far(rng):
@@ -97,7 +97,9 @@ def test_histograms_and_scores_of_the_same_items_agree(rng):
 
     calibration = Calibration(("real", "known"), edges, (counts(scores[0]), counts(scores[1])))
     by_counts = anchors_of_counts(calibration, counts(scores[2]), one_source(1), sampling=0.0)
-    by_score = anchors(Contrast((scores[0],), (scores[1],), np.sort(scores[2]), 0.0))
+    by_score = anchors(
+        Contrast((scores[0],), (scores[1],), np.sort(scores[2]), np.array([len(scores[0]), len(scores[1])]), 0.0)
+    )
     for share in (0.5, 0.7, 0.85, 0.95):
         a, b = by_counts[share], by_score[share]
         np.testing.assert_allclose([a.missing, a.error, *a.hidden], [b.missing, b.error, *b.hidden], rtol=1e-12)

@@ -49,7 +49,7 @@ def answer(parts, known, rng, number=0, copies=1, sources=(), simulated=(), **ch
     calibration = calibration_of(own, component, labels, frozenset(f"g{k}" for k in simulated))
     observed = count_scores(detector.evidence(incoming, digests_of(incoming)), calibration.edges)
     contrast = partial(contrast_with, components, incoming, n_real=1 + len(sources), seed=number)
-    effect = design_effect(np.bincount(copy_groups(incoming)))
+    effect = design_effect(np.bincount(copy_groups(incoming, beside=np.concatenate(components))))
     return estimate_fraction(
         calibration, observed, rng=np.random.default_rng(number), contrast=contrast, copies=effect, **changes
     )
@@ -185,7 +185,7 @@ def test_near_copies_do_not_pass_for_evidence(rng):
         observed,
         rng=rng,
         contrast=partial(contrast_with, components, incoming, seed=0),
-        copies=design_effect(np.bincount(copy_groups(incoming))),
+        copies=design_effect(np.bincount(copy_groups(incoming, beside=np.concatenate(components)))),
     )
     assert holds(0.15)(found)
     assert found.if_reference_matches.value < 0.3

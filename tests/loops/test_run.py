@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from auditor.workflows import WORKFLOWS
 from indexes.errors import ArtifactError, InputError
 from loops import LoopConfig, config_from, run_loop
 from loops.generation import Generation
 from loops.run import prepare_loop
 from loops.streams import Purpose, Streams
-from loops.workflows import WORKFLOWS
 
 SMALL = {"generations": 4, "n_initial": 24, "chains": 2, "n_measure": 20, "measured_chains": 1, "data": "normal:2"}
 

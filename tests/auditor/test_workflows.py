@@ -1,7 +1,7 @@
 import pytest
 
+from auditor.workflows import WORKFLOWS, workflow_named
 from indexes.errors import InputError
-from loops.workflows import WORKFLOWS, workflow_named
 
 
 def test_the_workflows_of_the_contract_are_there() -> None:

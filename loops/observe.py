@@ -1,0 +1,102 @@
+"""What a team could have known before its loop ran: an audit of its data, samples of its first model, and a pilot."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.arrays import source_of_array
+from auditor.audit import audit
+from auditor.parts import encode_part
+from auditor.reference import EncoderRole, Reference, build_reference
+from auditor.sample_facts import facts_of
+from indexes.device import compute_threads
+from indexes.encoders import load_encoder
+from indexes.store import write_atomic
+from loops.config import LoopConfig
+from loops.run import Loop, prepare_loop
+from loops.streams import Purpose, Streams
+from loops.supply import Contaminated
+
+__all__ = ["OBSERVED", "observe", "write_observed"]
+
+OBSERVED = "observed.json"
+_SCHEMA = "madaudit/observed/1"
+_OTHER_SEED = 1_000_003  # added to a loop's seed: the team's own models are not those of the forecast trajectory
+_FEWEST_CONTAMINANTS = 50  # of a known generator in the reference
+
+
+def write_observed(config: LoopConfig, folder: Path) -> None:
+    """Keep what is observed beside the loop, if it is not there yet."""
+    if not (folder / OBSERVED).exists():
+        write_atomic(folder / OBSERVED, json.dumps(observe(config), indent=1).encode())
+
+
+def observe(config: LoopConfig) -> dict[str, Any]:
+    """An audit of the items that generation 1 is trained on, and facts of models trained on them with another seed.
+
+    The trusted reference holds real items that the loop measures against, and samples of a generator: the contaminant
+    itself in loops of even seed, else a Gaussian with the real moments, so that half of the contaminations are by a
+    generator that the reference has not seen. The pilot is one more generation of the workflow.
+    """
+    with compute_threads(config.threads):
+        loop = prepare_loop(config)
+        population = loop.world.clean
+        real = _single(population.embed(loop.gauge.items))
+        rng = Streams(config.seed).rng(Purpose.reference, 0)
+        others = population.draw(len(real), chains=1, fresh=True, rng=rng).values[0]
+        training = _single(population.embed(loop.fixed.values[0, : loop.config.n_initial]))
+        reference = _reference(real, _generated(loop, real, rng))
+        found = audit(training, reference)
+        return {
+            "schema": _SCHEMA,
+            "n_reference": len(real),
+            "width": real.shape[1],
+            "audit": {name: found[name] for name in ("synthetic_fraction", "diversity", "fidelity", "n_items")},
+            "real": facts_of(_single(population.embed(others)), real).as_json(),
+            "training": facts_of(training, real).as_json(),
+            **_own_models(loop, real),
+        }
+
+
+def _own_models(loop: Loop, real: np.ndarray) -> dict[str, Any]:
+    """Facts of the first two generations of a loop over the same data with another seed."""
+    config = dataclasses.replace(loop.config, seed=loop.config.seed + _OTHER_SEED, generations=2)
+    other = Loop(config, loop.family, loop.world, fixed=loop.fixed)
+    found: dict[str, Any] = {}
+    batches: list[Any] = []
+    for generation, name in ((1, "model_samples"), (2, "pilot")):
+        training = other.training_set(generation, batches)
+        models = other.fit(training, generation, lambda done: None)
+        drawn = other.draw_measured(models.first(1), generation).values[0]
+        trained_on = other.world.clean.embed(training.samples.values[0])
+        found[name] = facts_of(_single(other.world.clean.embed(drawn)), real, _single(trained_on)).as_json()
+        batches += other.sample(models, generation)
+    return found
+
+
+def _generated(loop: Loop, real: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Samples of the generator that the reference knows, (n, d)."""
+    drawn = loop.world.drawn
+    supply = drawn if isinstance(drawn, Contaminated) else getattr(drawn, "supply", None)
+    n = max(len(real) // 2, _FEWEST_CONTAMINANTS)
+    if isinstance(supply, Contaminated) and loop.config.seed % 2 == 0:
+        items = supply.contaminant.draw(n, chains=1, fresh=True, rng=rng).values[0]
+        return _single(loop.world.clean.embed(items))
+    return _single(rng.multivariate_normal(real.mean(0), np.cov(real.T), n, method="eigh"))
+
+
+def _reference(real: np.ndarray, generated: np.ndarray) -> Reference:
+    encoder = load_encoder(f"embeddings:{real.shape[1]}")
+    parts = [
+        encode_part(label, [source_of_array(rows)], [encoder], batch_size=1024, threads=1)
+        for label, rows in (("real", real), ("generator", generated))
+    ]
+    role = EncoderRole(encoder.spec, encoder.fingerprint, encoder.sees, encoder.kind)
+    return build_reference("calibration", parts, evidence=role, semantic=role, seed=0)
+
+
+def _single(rows: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(rows, dtype=np.float32)
