@@ -17,6 +17,7 @@ __all__ = ["FEWEST", "FOLDS", "Detector", "Evidence", "fit_detector", "log_odds"
 
 FOLDS = 5
 FEWEST = 10 * FOLDS  # items of a component
+_FEWEST_DISTINCT = 10  # of them, copies and near copies counted once
 _COPIES = 4  # neighbours of an item that may be its near copies; a mode of the data is no narrower, one hopes
 _NEIGHBOURS = 3  # nearest exemplars per component whose mean distance is evidence
 
@@ -101,17 +102,10 @@ def fit_detector(
     vectors (n, d), component (n,) numbers the `n_real` real sources first, then the generators. Raises InputError when
     a component has too few items for every fold's training part.
     """
-    smallest = int(np.bincount(component).min())
-    if smallest < FEWEST:
-        raise InputError(
-            f"the smallest part of the reference has {smallest} usable items, expected at least {FEWEST}: "
-            "add items to it or leave it out"
-        )
-    members = [np.flatnonzero(component == k) for k in range(int(component.max()) + 1)]
-    copies = [copy_groups(vectors[rows], most=_COPIES) for rows in members]
+    copies, effects = _copies_within(vectors, component)
     mean, scale = column_scale(vectors)
     rows = standardise(vectors, mean, scale)
-    folds = _folds_of_kin(rows, component, digests, _stacked(copies, members, len(rows)), n_real, seed)
+    folds = _folds_of_kin(rows, component, digests, copies, n_real, seed)
     parts = part_distances(rows, rows, component, folds, device=device, own=np.arange(len(rows)))
     width = rows.shape[1]
     logits = np.zeros((len(rows), int(component.max()) + 1))
@@ -123,32 +117,32 @@ def fit_detector(
         logits[~train] = probe.logits(rows[~train], features[~train])
         probes.append(probe)
     inverse_temperature, bias = calibrate(logits, component) if probes else (1.0, np.zeros(1))
-    effects = np.array([design_effect(np.bincount(groups)) for groups in copies])
     detector = Detector(
-        mean,
-        scale,
-        rows,
-        component,
-        n_real,
-        folds,
-        digests,
-        effects,
-        tuple(probes),
-        inverse_temperature,
-        bias,
-        seed,
+        mean, scale, rows, component, n_real, folds, digests, effects, tuple(probes), inverse_temperature, bias, seed,
         device,
-    )
+    )  # fmt: skip
     return detector, detector._judge(logits, parts, width)
 
 
-def _stacked(groups: Sequence[np.ndarray], members: Sequence[np.ndarray], n: int) -> np.ndarray:
-    """Group numbers (n,) of all rows from those within each component, none of which share a number."""
-    stacked, count = np.empty(n, dtype=np.int64), 0
-    for of_component, rows in zip(groups, members, strict=True):
-        stacked[rows] = of_component + count
-        count += int(of_component.max()) + 1
-    return stacked
+def _copies_within(vectors: np.ndarray, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group numbers (n,) of copies and near copies within each component, and their design effects (m + K,)."""
+    groups, effects = np.empty(len(vectors), dtype=np.int64), []
+    for k in range(int(component.max()) + 1):
+        members = np.flatnonzero(component == k)
+        if len(members) < FEWEST:
+            raise InputError(
+                f"the smallest part of the reference has {np.bincount(component).min()} usable items, expected at least "
+                f"{FEWEST}: add items to it or leave it out"
+            )
+        found = copy_groups(vectors[members], most=_COPIES)
+        if found.max() + 1 < _FEWEST_DISTINCT:
+            raise InputError(
+                f"a part of the reference holds fewer than {_FEWEST_DISTINCT} items that the encoder can tell apart: "
+                "add other items or choose another encoder"
+            )
+        groups[members] = found + len(vectors) * k
+        effects.append(design_effect(np.bincount(found)))
+    return np.unique(groups, return_inverse=True)[1].reshape(-1), np.array(effects)
 
 
 def _folds_of_kin(
