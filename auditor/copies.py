@@ -16,7 +16,7 @@ _CHANCE = 0.01  # share of independent items that may pass for near copies
 _NEARER = 0.5  # near copies are nearer to each other than to anything else by this factor at least
 _KIN = 0.9  # the same of an item and what was made from it
 _SHARES = (0.1, 0.2)  # of the items within the radii that give the dimension
-_JUDGES = 1000  # items from which these radii are measured
+_JUDGES = 300  # items from which these radii are measured
 
 
 def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: int = _MOST) -> np.ndarray:

@@ -131,8 +131,8 @@ def _copies_within(vectors: np.ndarray, component: np.ndarray) -> tuple[np.ndarr
         members = np.flatnonzero(component == k)
         if len(members) < FEWEST:
             raise InputError(
-                f"the smallest part of the reference has {np.bincount(component).min()} usable items, expected at least "
-                f"{FEWEST}: add items to it or leave it out"
+                f"a part of the reference has {len(members)} usable items, expected at least {FEWEST}: add items to it "
+                "or leave it out"
             )
         found = copy_groups(vectors[members], most=_COPIES)
         if found.max() + 1 < _FEWEST_DISTINCT:
