@@ -1,4 +1,4 @@
-"""The data of a loop: a formula, scikit-learn's digits, or any source, as a family reads them."""
+"""The data of a loop: a formula, a bundled data set, or any source, as a family reads them."""
 
 import dataclasses
 import hashlib
@@ -14,6 +14,7 @@ from indexes.encoders import load_encoder
 from indexes.errors import InputError
 from indexes.records import Kind, Skip
 from indexes.sources import open_source
+from loops.bundled import bundled_texts, bundled_vectors
 from loops.config import LoopConfig
 from loops.distributions import distribution_named
 from loops.image_arrays import read_image_array
@@ -26,7 +27,7 @@ from loops.streams import Purpose, Streams
 from loops.supply import Contaminated, Sampled, clustered, sampled
 from loops.tokens import GridCodec, TextCodec
 
-__all__ = ["World", "default_data", "digits", "open_data", "open_world"]
+__all__ = ["World", "default_data", "open_data", "open_world"]
 
 _DEFAULTS = {
     "gaussian": "normal:1", "categorical": "tokens:10", "linear-regression": "linear:10", "gmm": "grid:5",
@@ -67,7 +68,7 @@ def open_world(config: LoopConfig, family: Family) -> World:
 
 
 def open_data(spec: str, config: LoopConfig, *, reads: str, like: Population | None = None) -> Population:
-    """A formula, `digits`, or a source, as vectors or as tokens, in the same code as those of `like` if given."""
+    """A formula, a bundled data set, or a source, as vectors or as tokens in the code of `like` if given."""
     formula = distribution_named(spec)
     if formula is not None:
         if (reads == "tokens") != bool(formula.space.vocabulary):
@@ -77,10 +78,13 @@ def open_data(spec: str, config: LoopConfig, *, reads: str, like: Population | N
             )
         return formula
     arrays = read_image_array(spec) if config.encoder is None else None
-    if spec == "digits":
-        found = digits()
-        values, labels = _some(found.values, found.labels, config)
-        found = dataclasses.replace(found, values=values, labels=labels)
+    bundled, bundled_text = bundled_vectors(spec), bundled_texts(spec)
+    if bundled is not None:
+        values, labels = _some(bundled.values, bundled.labels, config)
+        found = dataclasses.replace(bundled, values=values, labels=labels)
+    elif bundled_text is not None:
+        coded = _text_population(spec, [bundled_text[row] for row in _kept(len(bundled_text), config)], like)
+        return coded if reads == "tokens" else _embedded(coded)
     elif arrays is not None:
         values, labels, space = arrays
         found = Empirical(spec, space, *_some(values, labels, config), digest=_digest(values, labels))
@@ -95,16 +99,6 @@ def _check_alike(like: Population | None, *, texts: bool) -> None:
     codec = like.codec if isinstance(like, Empirical) else None
     if codec is not None and isinstance(codec, TextCodec) != texts:
         raise InputError("the data and their contaminant are of two kinds, expected two sets of texts or of numbers")
-
-
-def digits() -> Empirical:
-    """scikit-learn's 1,797 handwritten digits, 8 × 8 in grey levels 0 … 16, with their labels."""
-    from sklearn.datasets import load_digits
-
-    loaded = load_digits()
-    values = loaded.data.astype(np.float32)
-    space = Space(64, image=(1, 8, 8), bounds=(0.0, 16.0), classes=10)
-    return Empirical("digits", space, values, loaded.target.astype(np.int64), digest=_digest(values))
 
 
 def _read_source(spec: str, config: LoopConfig) -> tuple[list[str], Empirical]:
@@ -215,6 +209,12 @@ def _text_population(spec: str, texts: list[str], like: Population | None) -> Em
 
     space = Space(values.shape[1], vocabulary=codec.size)
     return Empirical(spec, space, values, None, embed, codec.decode, digest=_digest(values), codec=codec)
+
+
+def _embedded(coded: Empirical) -> Empirical:
+    """Texts as the vectors in which they are measured."""
+    vectors = coded.embed(coded.values)
+    return Empirical(coded.name, Space(vectors.shape[1]), vectors, digest=_digest(vectors))
 
 
 def _quantised(found: Empirical, like: Population | None) -> Empirical:

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from indexes.errors import InputError
+from loops.bundled import bundled_vectors
 from loops.config import LoopConfig
-from loops.data import default_data, digits, open_data, open_world
+from loops.data import default_data, open_data, open_world
 from loops.models import FAMILIES, make_family
 from loops.population import Empirical
 from loops.run import prepare_loop, run_loop
@@ -141,14 +142,14 @@ def test_vectors_become_tokens_measured_in_their_own_units(tmp_path: Path, rng: 
 
 
 def test_the_digits_are_scikit_learns() -> None:
-    found = digits()
+    found = bundled_vectors("digits")
     assert (found.size, found.space.image, found.space.bounds, found.space.classes) == (1797, (1, 8, 8), (0, 16), 10)
     np.testing.assert_array_equal(np.unique(found.values), np.arange(17))
 
 
 def test_the_digits_lose_nothing_as_tokens() -> None:
     found = opened("digits", reads="tokens")
-    np.testing.assert_array_equal(found.embed(found.values), digits().values)
+    np.testing.assert_array_equal(found.embed(found.values), bundled_vectors("digits").values)
 
 
 @pytest.mark.parametrize("source", ["digits", "x.npy"])
@@ -161,7 +162,7 @@ def test_a_limit_takes_so_many_items_at_random(source: str, tmp_path: Path) -> N
 
 
 def test_labels_follow_the_limited_digits() -> None:
-    all_of_them = digits()
+    all_of_them = bundled_vectors("digits")
     assert all_of_them.labels is not None
     labels = {row.tobytes(): label for row, label in zip(all_of_them.values, all_of_them.labels, strict=True)}
     found = opened("digits", limit=50)

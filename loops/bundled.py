@@ -1,0 +1,131 @@
+"""Real data that ship with the dependencies and the standard library, by name: no file and no network is needed."""
+
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from loops.population import Empirical
+from loops.records import Space
+
+__all__ = ["BUNDLED", "Bundled", "bundled_texts", "bundled_vectors"]
+
+_SEED = 20240507  # of the data sets that are drawn
+_POINTS = 4000  # items of these
+_SIDE = 8  # pixels of a patch
+_PIECE = 64  # characters of a text
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """One data set."""
+
+    summary: str
+    vectors: Callable[[], Empirical] | None = None
+    texts: Callable[[], list[str]] | None = None
+
+
+def bundled_vectors(name: str) -> Empirical | None:
+    """The data set of that name, None if there is none or if it holds texts."""
+    found = BUNDLED.get(name)
+    return None if found is None or found.vectors is None else found.vectors()
+
+
+def bundled_texts(name: str) -> list[str] | None:
+    """The texts of the data set of that name, 64 characters each at most; None if there is none or if it holds none."""
+    found = BUNDLED.get(name)
+    return None if found is None or found.texts is None else found.texts()
+
+
+def _empirical(
+    name: str, values: np.ndarray, labels: np.ndarray | None = None, space: Space | None = None
+) -> Empirical:
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    digest = hashlib.blake2b(values, digest_size=16).hexdigest()
+    if labels is None:
+        return Empirical(name, space or Space(values.shape[1]), values, digest=digest)
+    space = space or Space(values.shape[1], classes=int(labels.max()) + 1)
+    return Empirical(name, space, values, labels.astype(np.int64), digest=digest)
+
+
+def _digits() -> Empirical:
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    return _empirical("digits", loaded.data, loaded.target, Space(64, image=(1, 8, 8), bounds=(0.0, 16.0), classes=10))
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    return np.asarray((values - values.mean(0)) / values.std(0))
+
+
+def _cancer() -> Empirical:
+    from sklearn.datasets import load_breast_cancer
+
+    loaded = load_breast_cancer()
+    return _empirical("cancer", _standardised(loaded.data), loaded.target)
+
+
+def _diabetes() -> Empirical:
+    from sklearn.datasets import load_diabetes
+
+    return _empirical("diabetes", _standardised(load_diabetes().data))
+
+
+def _moons() -> Empirical:
+    from sklearn.datasets import make_moons
+
+    values, labels = make_moons(_POINTS, noise=0.08, random_state=_SEED)
+    return _empirical("moons", values, labels)
+
+
+def _swiss_roll() -> Empirical:
+    from sklearn.datasets import make_swiss_roll
+
+    return _empirical("swiss-roll", _standardised(make_swiss_roll(_POINTS, noise=0.3, random_state=_SEED)[0]))
+
+
+def _patches() -> Empirical:
+    """Grey patches at random places of scikit-learn's two photographs, which are their labels."""
+    from sklearn.datasets import load_sample_images
+
+    rng, patches = np.random.default_rng(_SEED), []
+    for image in load_sample_images().images:
+        grey = image.astype(np.float64).mean(2)
+        tops = rng.integers(grey.shape[0] - _SIDE, size=_POINTS // 2)
+        lefts = rng.integers(grey.shape[1] - _SIDE, size=_POINTS // 2)
+        patches += [grey[top : top + _SIDE, left : left + _SIDE].ravel() for top, left in zip(tops, lefts, strict=True)]
+    space = Space(_SIDE**2, image=(1, _SIDE, _SIDE), bounds=(0.0, 255.0), classes=2)
+    return _empirical("patches", np.stack(patches), np.repeat([0, 1], _POINTS // 2), space)
+
+
+def _pieces(text: str) -> list[str]:
+    """The running text in pieces at word borders, without those that are hardly words."""
+    pieces = textwrap.wrap(" ".join(text.split()), _PIECE, break_long_words=True)
+    return [piece for piece in pieces if sum(c.isalpha() for c in piece) > _PIECE // 2]
+
+
+def _python_topics() -> list[str]:
+    from pydoc_data.topics import topics
+
+    return _pieces(" ".join(topics[name] for name in sorted(topics)))
+
+
+def _numpy_docstrings() -> list[str]:
+    names = sorted(name for name in dir(np) if not name.startswith("_"))
+    return _pieces(" ".join(inspect.getdoc(getattr(np, name)) or "" for name in names))
+
+
+BUNDLED = {
+    "digits": Bundled("1,797 handwritten digits, 8 × 8 in grey levels 0 … 16, with their labels", _digits),
+    "patches": Bundled("4,000 grey patches, 8 × 8, of two photographs", _patches),
+    "cancer": Bundled("569 breast masses by 30 standardised measurements, two labels", _cancer),
+    "diabetes": Bundled("442 patients by 10 standardised measurements", _diabetes),
+    "moons": Bundled("4,000 points on two half circles in the plane, two labels", _moons),
+    "swiss-roll": Bundled("4,000 points on a rolled sheet in space", _swiss_roll),
+    "topics": Bundled("Python's language reference in pieces of 64 characters", texts=_python_topics),
+    "docstrings": Bundled("NumPy's docstrings in pieces of 64 characters", texts=_numpy_docstrings),
+}
