@@ -16,6 +16,7 @@ from indexes.device import compute_threads
 from indexes.encoders import load_encoder
 from indexes.store import write_atomic
 from loops.config import LoopConfig
+from loops.measure import gauge_for
 from loops.run import Loop, prepare_loop
 from loops.streams import Purpose, Streams
 from loops.supply import Contaminated
@@ -54,11 +55,19 @@ def observe(config: LoopConfig) -> dict[str, Any]:
             "schema": _SCHEMA,
             "n_reference": len(real),
             "width": real.shape[1],
+            "total_variance": float(np.trace(population.truth.covariance)),
+            "floor": _floor(loop),
             "audit": {name: found[name] for name in ("synthetic_fraction", "diversity", "fidelity", "n_items")},
             "real": facts_of(_single(population.embed(others)), real).as_json(),
             "training": facts_of(training, real).as_json(),
             **_own_models(loop, real),
         }
+
+
+def _floor(loop: Loop) -> float:
+    """Mean Fréchet distance of independent real samples of the size measured, in the data's own units."""
+    readings = gauge_for(loop.world.clean, n=len(loop.gauge.items), rng=loop.streams.rng(Purpose.measuring, 0))[1]
+    return readings["frechet"].value
 
 
 def _own_models(loop: Loop, real: np.ndarray) -> dict[str, Any]:

@@ -31,6 +31,12 @@ def test_clean_data_measure_as_real(observed):
     assert observed["audit"]["synthetic_fraction"]["low"] < 0.05
 
 
+def test_the_floor_is_what_independent_real_samples_measure(observed):
+    """Of n items in d dimensions d/n for the mean and d(d + 1)/(4n) for the covariance; eight draws."""
+    assert observed["floor"] == pytest.approx(4 / 200 + 20 / 800, rel=0.4)
+    assert observed["total_variance"] == pytest.approx(4)
+
+
 def test_the_models_are_not_those_of_the_loop(observed):
     first = next(iter(run_loop(CONFIG)))
     assert observed["model_samples"]["recall"] != first.chains["recall"][0]

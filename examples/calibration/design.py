@@ -1,0 +1,68 @@
+"""Draws the loops from which the risk model is calibrated: `python examples/calibration/design.py > sweep.yaml`.
+
+Families, data, workflows, sizes, sampling bias and contamination are drawn at random, so that no two of them go
+together; the same script makes the same file.
+"""
+
+import numpy as np
+
+_PLANE, _SPACE = ("grid:5", "rosenbrock", "moons", "swiss-roll"), ("normal:10", "cancer", "diabetes")
+_IMAGES, _TEXTS = ("digits", "patches"), ("topics", "docstrings")
+_VECTORS = (*_PLANE, *_SPACE, *_IMAGES)
+_CODED = ("moons", "swiss-roll", "cancer", "digits")  # also read as tokens
+# Loops of each family, its data, and its settings, which trade a little quality for time.
+_FAMILIES = {
+    "gaussian": (44, _VECTORS, {}),
+    "gmm": (48, _VECTORS, {}),
+    "kde": (44, _VECTORS, {"bandwidth": 0.5}),
+    "flow": (44, _VECTORS, {"steps": 300, "layers": 6}),
+    "vae": (48, _VECTORS, {"steps": 800}),
+    "gan": (40, _VECTORS, {"steps": 400, "hidden": 128, "penalty": 1.0}),
+    "diffusion": (44, _VECTORS, {"steps": 600}),
+    "unet-diffusion": (16, _IMAGES, {"steps": 300, "channels": 8}),
+    "ngram": (52, (*_TEXTS, *_CODED), {}),
+    "language-model": (40, (*_TEXTS, *_CODED), {"steps": 300, "width": 32}),
+}
+_WORKFLOWS = ("replace", "replace", "augment", "augment", "fresh", "fresh", "accumulate", "augment-accumulate")
+_SMALL = {"cancer": 250, "diabetes": 200}  # items on which loops over few items are measured
+_CONTAMINANTS = {"vectors": ("gaussian", "gmm", "kde", "vae"), "tokens": ("ngram",)}
+
+
+def loop_of(family: str, seed: int, rng: np.random.Generator) -> str:
+    """One line of the sweep."""
+    _, data_sets, settings = _FAMILIES[family]
+    data, workflow = str(rng.choice(data_sets)), str(rng.choice(_WORKFLOWS))
+    n_measure = _SMALL.get(data, 300)
+    most = 400 if data in _SMALL or family in ("unet-diffusion", "language-model") else 800
+    n_initial = round(float(np.exp(rng.uniform(np.log(100), np.log(most)))))
+    fields: dict[str, object] = {
+        "family": family, "data": data, "workflow": workflow, "seed": seed, "n_initial": n_initial,
+        "n_synthetic": round(n_initial * float(rng.choice([0.25, 0.5, 1, 2]))), "n_measure": n_measure,
+        "bias": float(rng.choice([1.0, 1.0, 0.9, 0.8, 0.7])),
+    }  # fmt: skip
+    if workflow == "replace":
+        fields["n_synthetic"] = round(n_initial * float(rng.choice([0.5, 1, 2])))
+    if workflow in ("augment", "augment-accumulate"):
+        fields["n_real"] = n_initial
+    if workflow == "fresh":
+        fields["n_real"] = round(n_initial * float(rng.choice([0.1, 0.25, 0.5, 1])))
+    if rng.random() < 0.6:
+        kind = "tokens" if family in ("ngram", "language-model") else "vectors"
+        fields["contamination"] = float(rng.choice([0.1, 0.25, 0.5, 0.7]))
+        fields["contaminant"] = str(rng.choice(_CONTAMINANTS[kind]))
+    fields |= {f"settings.{name}": value for name, value in settings.items()}
+    return "{" + ", ".join(f"{name}: {value}" for name, value in fields.items()) + "}"
+
+
+def main() -> None:
+    """Print the sweep, families by turns, so that a part of it is as varied as the whole."""
+    rng = np.random.default_rng(20)
+    places = [((i + 0.5) / count, family) for family, (count, _, _) in _FAMILIES.items() for i in range(count)]
+    print("# Loops for the calibration of the risk model; made by design.py.")
+    print("observe: true\nbase: {generations: 8, chains: 1}\nruns:")
+    for seed, (_, family) in enumerate(sorted(places)):
+        print(f"  - {loop_of(family, seed, rng)}")
+
+
+if __name__ == "__main__":
+    main()
