@@ -1,0 +1,164 @@
+"""What a forecast knows, by tier, as named features: the plan, the audit, the team's own model, a pilot."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from auditor.recursion import Plan, growth, impulse_response, origin_shares
+from auditor.sample_facts import SampleFacts
+from auditor.workflows import workflow_named
+
+__all__ = ["TIERS", "AuditFigures", "Known", "features_of", "figures_of", "workflow_class"]
+
+TIERS = ("audit", "model-samples", "pilot")
+_CLASSES = ("synthetic", "fixed", "pool", "fresh")
+_TINY = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFigures:
+    """What an audit measured of the data; each is nan where it could not tell, and ratios are to a real sample."""
+
+    n: int
+    fraction: float  # synthetic, the estimate or the middle of what is left open
+    fraction_width: float  # of its interval
+    vendi: float
+    effective_rank: float
+    coverage: float
+    recall: float
+    precision: float
+    density: float
+    frechet: float
+
+
+def figures_of(result: Mapping[str, Any]) -> AuditFigures:
+    """The figures of an audit's result, of the fraction those that hold if the reference matches."""
+    fraction = result["synthetic_fraction"]
+    given = fraction if fraction["estimate"] is not None else fraction["if_reference_matches"]
+    low, high = given["low"], given["high"]
+    middle = given["estimate"] if given["estimate"] is not None else (low + high) / 2
+    measures = {**result["diversity"]["measures"], **result["fidelity"]["measures"]}
+
+    def ratio(name: str) -> float:
+        value, real = measures[name].get("value"), measures[name].get("reference")
+        return math.nan if value is None or not real else value / real
+
+    names = [field.name for field in fields(AuditFigures)[3:]]
+    return AuditFigures(result["n_items"], middle, high - low, **{name: ratio(name) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that a team can say before it trains; what is None it has not measured."""
+
+    plan: Plan
+    audit: AuditFigures
+    model: SampleFacts | None = None  # samples of its own model, trained once on the data
+    pilot: SampleFacts | None = None  # samples of the second generation of its workflow
+
+    @property
+    def tier(self) -> str:
+        """The most that is known."""
+        if self.model is None:
+            return TIERS[0]
+        return TIERS[1] if self.pilot is None else TIERS[2]
+
+
+def workflow_class(plan: Plan) -> str:
+    """`synthetic` without real data, `fixed` beside the same, `pool` where nothing is thrown away, `fresh`."""
+    workflow = workflow_named(plan.workflow)
+    n_real = plan.n_initial if workflow.real == "initial" else plan.n_real
+    if workflow.real == "none" or n_real == 0:
+        return "synthetic"
+    if workflow.synthetic == "pool":
+        return "pool"
+    return "fresh" if workflow.real == "fresh" else "fixed"
+
+
+def features_of(known: Known, *, tier: str) -> dict[str, float]:
+    """The features of a tier, by name; nan for what could not be measured."""
+    found = {**_of_plan(known.plan), **_of_audit(known)}
+    if tier != TIERS[0]:
+        assert known.model is not None
+        found |= _of_samples("model", known.model)
+    if tier == TIERS[2]:
+        assert known.model is not None
+        assert known.pilot is not None
+        found |= _of_growth(known.model, known.pilot)
+    return found
+
+
+def _of_plan(plan: Plan) -> dict[str, float]:
+    shares = origin_shares(plan)
+    response = impulse_response(shares)
+    independent, coherent = growth(response, 0.5)[-1], growth(response, 1.0)[-1]
+    kind = workflow_class(plan)
+    return {
+        **{f"is_{name}": float(kind == name) for name in _CLASSES},
+        "synthetic_share": 1 - float(shares[-1, 0]),
+        "log_growth_independent": math.log(independent),
+        "log_growth_coherent": math.log(coherent),
+        "log_n_initial": math.log(plan.n_initial),
+        "log_training_ratio": math.log(_training_size(plan) / plan.n_initial),
+        "bias_lost": 1 - plan.bias,
+        "bias_lost_in_all": (1 - plan.bias) * math.sqrt(coherent),
+    }
+
+
+def _training_size(plan: Plan) -> int:
+    """Items that the last generation is trained on."""
+    workflow = workflow_named(plan.workflow)
+    models = plan.generations - 1 if workflow.synthetic == "pool" and not workflow.subsampled else 1
+    n_real = {"none": 0, "initial": plan.n_initial}.get(workflow.real, plan.n_real)
+    return max(1, n_real + plan.n_synthetic * models)
+
+
+def _of_audit(known: Known) -> dict[str, float]:
+    audit = known.audit
+    return {
+        "fraction": audit.fraction,
+        "fraction_width": audit.fraction_width,
+        "log_vendi": _log(audit.vendi),
+        "log_effective_rank": _log(audit.effective_rank),
+        "coverage": audit.coverage,
+        "recall": audit.recall,
+        "precision": audit.precision,
+        "log_density": _log(audit.density),
+        "log_frechet": _log(audit.frechet),
+    }
+
+
+def _of_samples(name: str, facts: SampleFacts) -> dict[str, float]:
+    return {
+        f"{name}_log_frechet": _log(facts.frechet),
+        f"{name}_precision": facts.precision,
+        f"{name}_recall": facts.recall,
+        f"{name}_log_density": _log(facts.density),
+        f"{name}_coverage": facts.coverage,
+        f"{name}_log_vendi": _log(facts.vendi),
+        f"{name}_log_effective_rank": _log(facts.effective_rank),
+        f"{name}_log_variance": _log(facts.variance),
+        f"{name}_log_det": facts.log_det,
+        f"{name}_log_spacing": _log(facts.spacing),
+        f"{name}_log_to_training": _log(facts.to_training),
+    }
+
+
+def _of_growth(first: SampleFacts, second: SampleFacts) -> dict[str, float]:
+    return {
+        "growth_log_frechet": _log(second.frechet) - _log(first.frechet),
+        "growth_log_recall": _log(second.recall) - _log(first.recall),
+        "growth_precision": second.precision - first.precision,
+        "growth_coverage": second.coverage - first.coverage,
+        "growth_log_vendi": _log(second.vendi) - _log(first.vendi),
+        "growth_log_variance": _log(second.variance) - _log(first.variance),
+        "growth_log_det": second.log_det - first.log_det,
+        "growth_log_spacing": _log(second.spacing) - _log(first.spacing),
+    }
+
+
+def _log(value: float) -> float:
+    return math.nan if math.isnan(value) else float(np.log(max(value, 0.0) + _TINY))
