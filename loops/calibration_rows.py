@@ -1,0 +1,86 @@
+"""Loops that were run as rows of a calibration: what could have been known beforehand, and what happened."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.recursion import Plan
+from auditor.risk_inputs import Known, figures_of
+from auditor.sample_facts import SampleFacts
+from indexes.errors import InputError
+from loops.folder import read_generations, read_loop
+from loops.models.catalogue import plain_name
+from loops.observe import OBSERVED
+
+__all__ = ["CalibrationRow", "read_row", "read_rows"]
+
+_DIVERGED = 6.0  # natural logarithms, at which a distance is cut: a model that left the data altogether
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRow:
+    """One loop."""
+
+    key: str
+    family: str
+    data: str
+    known: Known
+    outputs: np.ndarray  # (4, T): log level, log ratio, log diversity ratio, precision
+
+
+def read_rows(folders: Sequence[Path]) -> list[CalibrationRow]:
+    """The finished and observed loops of sweeps, in order of their keys; InputError where there are none."""
+    found: dict[str, CalibrationRow] = {}
+    for folder in folders:
+        for mark in sorted(folder.glob(f"**/{OBSERVED}")):
+            row = read_row(mark.parent)
+            if row is not None:
+                found[row.key] = row
+    if not found:
+        names = ", ".join(map(str, folders))
+        raise InputError(f"{names} hold no finished loop with {OBSERVED}: run a sweep that has observe: true")
+    return [found[key] for key in sorted(found)]
+
+
+def read_row(folder: Path) -> CalibrationRow | None:
+    """The loop in a folder; None if it is not finished."""
+    stored, observed = read_loop(folder), json.loads((folder / OBSERVED).read_text(encoding="utf-8"))
+    config, generations = stored["config"], read_generations(folder)
+    if len(generations) < config["generations"]:
+        return None
+    measures = {
+        name: np.array([record.measures[name].value for record in generations])
+        for name in ("frechet", "recall", "precision")
+    }
+    plan = Plan(
+        config["workflow"], config["generations"], config["n_initial"], config["n_synthetic"], config["n_real"],
+        config["bias"],
+    )  # fmt: skip
+    facts = (_facts(observed[name]) for name in ("model_samples", "pilot"))
+    return CalibrationRow(
+        folder.name,
+        plain_name(config["family"]),
+        stored["data"]["name"],
+        Known(plan, figures_of(observed["audit"]), *facts),
+        _outputs(measures, observed["floor"], is_exact="frechet" not in stored["real"], n=observed["n_reference"]),
+    )
+
+
+def _outputs(measures: Mapping[str, np.ndarray], floor: float, *, is_exact: bool, n: int) -> np.ndarray:
+    """The outputs (4, T); distances known exactly get the floor that samples would have added."""
+    frechet = measures["frechet"] + (floor if is_exact else 0.0)
+    level = np.minimum(np.log(frechet / floor), _DIVERGED)
+    recall = measures["recall"] + 1 / n
+    return np.stack([level, level - level[0], np.log(recall / recall[0]), measures["precision"]])
+
+
+def _facts(stored: Mapping[str, Any]) -> SampleFacts:
+    values: dict[str, Any] = {
+        f.name: math.nan if stored[f.name] is None else stored[f.name] for f in fields(SampleFacts)
+    }
+    return SampleFacts(**values)

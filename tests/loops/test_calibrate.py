@@ -1,0 +1,177 @@
+"""The risk model on rows drawn from a law that is known: what it must find, hold and refuse."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from auditor.recursion import Plan, growth, impulse_response, origin_shares
+from auditor.risk import OUTPUTS, Event, load_risk_model, margins
+from auditor.risk_inputs import TIERS, AuditFigures, Known
+from auditor.sample_facts import SampleFacts
+from indexes.errors import ArtifactError, InputError
+from loops.calibrate import calibrate, held_out, skill_of
+from loops.calibration_rows import CalibrationRow
+
+_FAMILIES, _DATA, _HORIZON = ("a", "b", "c", "d", "e", "f"), ("x", "y", "z", "w"), 8
+_WORKFLOWS = ("replace", "augment", "fresh", "accumulate")
+
+
+def facts(frechet, recall):
+    return SampleFacts(300, frechet, 0.9, recall, 1.0, 0.9, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
+
+
+def row(number, rng):
+    """A loop whose distance grows by the recursion with a model error that its samples show, but for noise."""
+    workflow, n = str(rng.choice(_WORKFLOWS)), int(rng.integers(100, 800))
+    plan = Plan(workflow, _HORIZON, n, n, n if workflow in ("augment", "fresh") else 0, float(rng.choice([1.0, 0.8])))
+    error = float(np.exp(rng.normal(-4.5, 1)))
+    response = impulse_response(origin_shares(plan))
+    distance = 0.02 + error * growth(response, 0.75)
+    recall = 0.95 * np.exp(-(1 - plan.bias) * (growth(response, 1.0) - 1) / 8)
+    noise = np.exp(0.05 * rng.normal(size=(2, _HORIZON)))
+    distance, recall = distance * noise[0], np.minimum(recall * noise[1], 1)
+    level = np.log(distance / 0.02)
+    outputs = np.stack([level, level - level[0], np.log(recall / recall[0]), np.full(_HORIZON, 0.9)])
+    audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0)
+    seen = np.exp(0.05 * rng.normal(size=4))
+    known = Known(
+        plan, audit, facts(distance[0] * seen[0], recall[0] * seen[1]), facts(distance[1] * seen[2], recall[1])
+    )
+    return CalibrationRow(f"{number:04d}", str(rng.choice(_FAMILIES)), str(rng.choice(_DATA)), known, outputs)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    return [row(number, rng) for number in range(160)]
+
+
+@pytest.fixture(scope="module")
+def model(rows):
+    return calibrate(rows)
+
+
+@pytest.fixture(scope="module")
+def fresh(rows):
+    """What is known of a loop with fresh data."""
+    return next(row.known for row in rows if row.known.plan.workflow == "fresh")
+
+
+def at_tier(known, tier):
+    return replace(
+        known, model=None if tier == "audit" else known.model, pilot=known.pilot if tier == "pilot" else None
+    )
+
+
+def test_what_the_law_determines_is_forecast_on_unseen_families_and_data(rows):
+    skill = skill_of(held_out(rows, "model-samples"))["all"]
+    assert skill["spearman_frechet_ratio"] > 0.9
+    assert skill["spearman_diversity_ratio"] > 0.6
+    assert skill["brier_skill"] > 0.5
+
+
+def test_bands_hold_whole_trajectories_as_often_as_they_say(rows):
+    """160 trajectories of four outputs at level 0.9: standard error 0.024 were they independent."""
+    coverage = skill_of(held_out(rows, "pilot"))["all"]["coverage"]
+    assert 0.84 <= coverage <= 0.97
+
+
+def test_knowing_more_helps(rows):
+    errors = [skill_of(held_out(rows, tier))["all"]["brier"] for tier in TIERS[:2]]
+    assert errors[1] < errors[0]
+
+
+def test_a_saved_model_forecasts_the_same(model, rows, tmp_path):
+    model.save(tmp_path / "risk.npz")
+    again = load_risk_model(tmp_path / "risk.npz")
+    for tier in TIERS:
+        known = at_tier(rows[3].known, tier)
+        first, second = model.predict(known), again.predict(known)
+        assert second.probability.value == pytest.approx(first.probability.value, abs=1e-4, nan_ok=True)
+        assert second.status == first.status
+        assert second.skill == first.skill
+    assert (tmp_path / "risk.npz").stat().st_size < 500_000
+
+
+def test_a_forecast_has_every_output_of_every_generation_in_order(model, rows):
+    found = model.predict(rows[5].known).as_json()
+    assert [entry["generation"] for entry in found["trajectory"]] == list(range(1, 9))
+    for entry in found["trajectory"]:
+        for name in OUTPUTS:
+            assert entry[name]["low"] <= entry[name]["estimate"] <= entry[name]["high"]
+    assert found["tier"] == "pilot"
+    assert found["horizon"] == 8
+
+
+def test_a_shorter_horizon_is_the_beginning_of_the_longer(model, rows):
+    """Apart from features of the plan, which sum over its generations."""
+    known = rows[5].known
+    short = model.predict(replace(known, plan=replace(known.plan, generations=4)))
+    assert len(short.as_json()["trajectory"]) == 4
+
+
+def test_fully_synthetic_loops_are_riskier_than_fresh_data(model, fresh):
+    plans = [replace(fresh.plan, workflow=name, n_real=n, bias=0.8) for name, n in (("replace", 0), ("fresh", 800))]
+    found = [model.predict(replace(fresh, plan=plan)).trajectory for plan in plans]
+    assert found[0]["frechet_level"][-1].value > 2 * found[1]["frechet_level"][-1].value
+    assert found[0]["diversity_ratio"][-1].value < found[1]["diversity_ratio"][-1].value
+
+
+def test_stricter_limits_are_crossed_more_often(model, fresh):
+    chances = [model.predict(fresh, event=Event(ratio, 0.8)).probability.value for ratio in (1.5, 2.0, 4.0)]
+    assert chances[0] >= chances[1] >= chances[2]
+
+
+def test_the_uncertainty_of_the_audit_is_in_the_probability(model, fresh):
+    sharp, vague = (replace(fresh, audit=replace(fresh.audit, fraction=0.5, fraction_width=w)) for w in (0.0, 1.0))
+    narrow, wide = (model.predict(known).probability for known in (sharp, vague))
+    assert (narrow.low, narrow.high) == pytest.approx((narrow.value, narrow.value))
+    assert wide.low <= wide.value <= wide.high
+
+
+def test_what_is_unlike_the_calibration_is_extrapolated(model, fresh):
+    far = replace(fresh, model=facts(500.0, 0.01), pilot=facts(5000.0, 0.001))
+    assert model.predict(far).status == "extrapolated"
+    other = replace(fresh, plan=replace(fresh.plan, workflow="weighted"))
+    assert model.predict(other).status == "extrapolated"
+
+
+def test_a_tier_without_skill_says_so(model, rows):
+    poor = {tier: replace(m, skill={"all": {"brier_skill_in_class": -0.1}}) for tier, m in model.tiers.items()}
+    found = replace(model, tiers=poor).predict(rows[0].known)
+    assert (found.status, found.probability.low, found.probability.high) == ("undetermined", 0, 1)
+    assert math.isnan(found.probability.value)
+
+
+def test_what_is_not_known_cannot_be_used(model, rows):
+    with pytest.raises(InputError, match="only audit is known"):
+        model.predict(at_tier(rows[0].known, "audit"), tier="pilot")
+    with pytest.raises(InputError, match="expected 8 at most"):
+        model.predict(replace(rows[0].known, plan=replace(rows[0].known.plan, generations=9)))
+
+
+def test_too_few_loops_are_refused(rows):
+    with pytest.raises(InputError, match="expected 40 of 3"):
+        calibrate(rows[:30])
+
+
+def test_what_is_no_model_is_an_artifact_error(tmp_path):
+    (tmp_path / "m.npz").write_bytes(b"nothing")
+    for name in ("m.npz", "missing.npz"):
+        with pytest.raises(ArtifactError, match="madaudit calibrate"):
+            load_risk_model(tmp_path / name)
+
+
+def test_an_event_is_beyond_either_limit_at_the_end_or_ever():
+    ratio, diversity = np.log([[1, 3, 1.5], [1, 1, 1]]), np.log([[1, 1, 1], [1, 0.9, 0.7]])
+    at, ever = (margins(ratio, diversity, Event(when=when)) > 0 for when in ("at", "ever"))
+    assert at.tolist() == [[False, False], [False, True]]
+    assert ever.tolist() == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize("limits", [(0.9, 0.8, "at"), (2.0, 1.2, "at"), (2.0, 0.8, "later")])
+def test_events_that_mean_nothing_are_refused(limits):
+    with pytest.raises(InputError, match="expected one above 1"):
+        Event(*limits)
