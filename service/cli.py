@@ -15,6 +15,7 @@ import yaml
 
 from indexes.errors import AuditError, InputError
 from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_json, print_summary, say
+from service.forecast_commands import calibrate, forecast
 from service.loop_commands import loop_app
 from service.reference_commands import reference_app
 from service.settings import read_settings
@@ -30,6 +31,8 @@ app = typer.Typer(
     help="Audit a dataset before training on it: synthetic fraction, lost diversity, risk of model autophagy.",
 )
 app.add_typer(reference_app, name="reference")
+app.command()(calibrate)
+app.command()(forecast)
 app.add_typer(loop_app, name="loop")
 
 

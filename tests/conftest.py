@@ -16,8 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from auditor.recursion import Plan, growth, impulse_response, origin_shares
 from auditor.reference import Reference, load_reference
+from auditor.risk_inputs import AuditFigures, Known
+from auditor.sample_facts import SampleFacts
 from indexes.device import compute_threads
+from loops.calibration_rows import CalibrationRow
 
 N_REFERENCE = 120  # items of each component of the references below
 WIDTH = 6  # of the vectors
@@ -142,6 +146,42 @@ def write_jsonl(path: Path, lines: Sequence[str]) -> Path:
     return path
 
 
+_HORIZON = 8
+_WORKFLOWS = ("replace", "augment", "fresh", "accumulate")
+
+
+def facts(frechet: float, recall: float) -> SampleFacts:
+    """Facts of samples that are as real but for these two."""
+    return SampleFacts(300, frechet, 0.9, recall, 1.0, 0.9, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
+
+
+def calibration_row(number: int, rng: np.random.Generator) -> CalibrationRow:
+    """A loop whose distance grows by the recursion with a model error that its samples show, but for noise."""
+    workflow, n = str(rng.choice(_WORKFLOWS)), int(rng.integers(100, 800))
+    plan = Plan(workflow, _HORIZON, n, n, n if workflow in ("augment", "fresh") else 0, float(rng.choice([1.0, 0.8])))
+    error = float(np.exp(rng.normal(-4.5, 1)))
+    response = impulse_response(origin_shares(plan))
+    distance = 0.02 + error * growth(response, 0.75)
+    recall = 0.95 * np.exp(-(1 - plan.bias) * (growth(response, 1.0) - 1) / 8)
+    noise = np.exp(0.05 * rng.normal(size=(2, _HORIZON)))
+    distance, recall = distance * noise[0], np.minimum(recall * noise[1], 1)
+    level = np.log(distance / 0.02)
+    outputs = np.stack([level, level - level[0], np.log(recall / recall[0]), np.full(_HORIZON, 0.9)])
+    audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0)
+    seen = np.exp(0.05 * rng.normal(size=4))
+    known = Known(
+        plan, audit, facts(distance[0] * seen[0], recall[0] * seen[1]), facts(distance[1] * seen[2], recall[1])
+    )
+    return CalibrationRow(
+        f"{number:04d}", str(rng.choice(list("abcdef"))), str(rng.choice(list("xyzw"))), known, outputs
+    )
+
+
+def calibration_rows(n: int, rng: np.random.Generator) -> list[CalibrationRow]:
+    """So many loops of that law, of six families on four data sets."""
+    return [calibration_row(number, rng) for number in range(n)]
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Three references in one home: `images` by pixels:8, `vectors` by embeddings, `texts` by lexical."""
@@ -173,7 +213,7 @@ def make() -> SimpleNamespace:
     return SimpleNamespace(
         real_images=real_images, fake_images=fake_images, png=png, write_images=write_images, write_tar=write_tar,
         real_vectors=real_vectors, fake_vectors=fake_vectors, texts=texts, write_jsonl=write_jsonl,
-        comparable=comparable, run=run_command,
+        comparable=comparable, run=run_command, facts=facts, calibration_rows=calibration_rows,
     )  # fmt: skip
 
 
@@ -190,7 +230,7 @@ def madaudit(world: World) -> Command:
         on_cpu = ("--device", "cpu", "--quiet") if command in ("audit", "reference build") else ()
         if command == "audit" and "--workers" not in arguments:
             on_cpu += ("--workers", "1")  # starting processes takes seconds
-        at_home = () if command in ("report", "demo") else ("--home", world.home)
+        at_home = () if command in ("report", "demo", "calibrate") else ("--home", world.home)
         return run_command(*command.split(), *arguments, *at_home, *on_cpu)
 
     return run

@@ -20,7 +20,13 @@ HOMES = {
     "fastapi": ("service/",),
     "diffusers": ("loops/models/",),
     "zuko": ("loops/models/",),
-    "typer": ("service/cli.py", "service/console.py", "service/loop_commands.py", "service/reference_commands.py"),
+    "typer": (
+        "service/cli.py",
+        "service/console.py",
+        "service/forecast_commands.py",
+        "service/loop_commands.py",
+        "service/reference_commands.py",
+    ),
     "matplotlib": ("service/figures.py", "loops/plots.py", "loops/sheets.py"),
 }
 PRINTERS = ("service/console.py", "service/progress.py")

@@ -6,46 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auditor.recursion import Plan, growth, impulse_response, origin_shares
 from auditor.risk import OUTPUTS, Event, load_risk_model, margins
-from auditor.risk_inputs import TIERS, AuditFigures, Known
-from auditor.sample_facts import SampleFacts
+from auditor.risk_inputs import TIERS
 from indexes.errors import ArtifactError, InputError
 from loops.calibrate import calibrate, held_out, skill_of
-from loops.calibration_rows import CalibrationRow
-
-_FAMILIES, _DATA, _HORIZON = ("a", "b", "c", "d", "e", "f"), ("x", "y", "z", "w"), 8
-_WORKFLOWS = ("replace", "augment", "fresh", "accumulate")
-
-
-def facts(frechet, recall):
-    return SampleFacts(300, frechet, 0.9, recall, 1.0, 0.9, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
-
-
-def row(number, rng):
-    """A loop whose distance grows by the recursion with a model error that its samples show, but for noise."""
-    workflow, n = str(rng.choice(_WORKFLOWS)), int(rng.integers(100, 800))
-    plan = Plan(workflow, _HORIZON, n, n, n if workflow in ("augment", "fresh") else 0, float(rng.choice([1.0, 0.8])))
-    error = float(np.exp(rng.normal(-4.5, 1)))
-    response = impulse_response(origin_shares(plan))
-    distance = 0.02 + error * growth(response, 0.75)
-    recall = 0.95 * np.exp(-(1 - plan.bias) * (growth(response, 1.0) - 1) / 8)
-    noise = np.exp(0.05 * rng.normal(size=(2, _HORIZON)))
-    distance, recall = distance * noise[0], np.minimum(recall * noise[1], 1)
-    level = np.log(distance / 0.02)
-    outputs = np.stack([level, level - level[0], np.log(recall / recall[0]), np.full(_HORIZON, 0.9)])
-    audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0)
-    seen = np.exp(0.05 * rng.normal(size=4))
-    known = Known(
-        plan, audit, facts(distance[0] * seen[0], recall[0] * seen[1]), facts(distance[1] * seen[2], recall[1])
-    )
-    return CalibrationRow(f"{number:04d}", str(rng.choice(_FAMILIES)), str(rng.choice(_DATA)), known, outputs)
 
 
 @pytest.fixture(scope="module")
-def rows():
-    rng = np.random.default_rng(0)
-    return [row(number, rng) for number in range(160)]
+def rows(make):
+    return make.calibration_rows(160, np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +100,8 @@ def test_the_uncertainty_of_the_audit_is_in_the_probability(model, fresh):
     assert wide.low <= wide.value <= wide.high
 
 
-def test_what_is_unlike_the_calibration_is_extrapolated(model, fresh):
-    far = replace(fresh, model=facts(500.0, 0.01), pilot=facts(5000.0, 0.001))
+def test_what_is_unlike_the_calibration_is_extrapolated(model, fresh, make):
+    far = replace(fresh, model=make.facts(500.0, 0.01), pilot=make.facts(5000.0, 0.001))
     assert model.predict(far).status == "extrapolated"
     other = replace(fresh, plan=replace(fresh.plan, workflow="weighted"))
     assert model.predict(other).status == "extrapolated"

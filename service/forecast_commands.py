@@ -1,0 +1,128 @@
+"""The commands of the risk model: calibrate it on loops that were run, and forecast with it."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from indexes.errors import InputError
+from service.console import Home, Json, Quiet, print_json, say
+from service.settings import read_settings
+
+__all__ = ["calibrate", "forecast"]
+
+
+class When(StrEnum):
+    """When the event counts."""
+
+    at = "at"
+    ever = "ever"
+
+
+def calibrate(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of sweeps that were run with observe: true.")],
+    out: Annotated[Path, typer.Option("--out", help="File of the model, .npz.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a risk model to loops that were run, and print how it does on families and data it has not seen."""
+    from loops.calibrate import calibrate as fit
+    from loops.calibration_rows import read_rows
+
+    rows = read_rows(folders)
+    model = fit(rows, report=lambda line: None if quiet else say(line))
+    model.save(out)
+    skill = {tier: {kind: dict(s) for kind, s in found.skill.items()} for tier, found in model.tiers.items()}
+    if as_json:
+        print_json({"schema": "madaudit/calibration/1", "rows": len(rows), "model": str(out), "skill": skill})
+        return
+    families, data = model.manifest["families"], model.manifest["data"]
+    typer.echo(f"{len(rows)} loops, {len(families)} families, {len(data)} data sets; on families and data held out:")
+    typer.echo(
+        f"{'tier':<14} {'loops':<10} {'n':>4} {'event':>6} {'Brier skill':>11} {'in class':>9} {'F ratio':>12} "
+        f"{'F level':>8} {'diversity':>9} {'bands':>6}"
+    )
+    for tier, kinds in skill.items():
+        for kind, found in kinds.items():
+            typer.echo(_line(tier, kind, found))
+
+
+def _line(tier: str, kind: str, s: dict[str, float]) -> str:
+    return (
+        f"{tier:<14} {kind:<10} {s['n']:>4} {s['event_rate']:>6.2f} {s['brier_skill']:>11.2f} "
+        f"{s['brier_skill_in_class']:>9.2f} {s['spearman_frechet_ratio']:>12.2f} {s['spearman_frechet_level']:>8.2f} "
+        f"{s['spearman_diversity_ratio']:>9.2f} {s['coverage']:>6.2f}"
+    )
+
+
+def forecast(
+    workflow: Annotated[str, typer.Option("--workflow", help="See madaudit loop workflows.")],
+    generations: Annotated[int, typer.Option("--generations", min=2, help="How far to look.")] = 8,
+    audit: Annotated[Path | None, typer.Option("--from", help="Folder of a finished audit.")] = None,
+    synthetic_fraction: Annotated[
+        float | None, typer.Option("--synthetic-fraction", help="Without an audit: share of synthetic items.")
+    ] = None,
+    diversity_ratio: Annotated[
+        float | None, typer.Option("--diversity-ratio", help="Without an audit: Vendi score over that of real data.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Items of the first training set.")] = None,
+    real: Annotated[int | None, typer.Option("--real", min=0, help="Real items beside synthetic ones.")] = None,
+    synthetic: Annotated[
+        int | None, typer.Option("--synthetic", min=0, help="Synthetic items that a generation adds.")
+    ] = None,
+    bias: Annotated[float | None, typer.Option("--bias", help="Sampling bias λ.")] = None,
+    model_samples: Annotated[
+        str | None, typer.Option("--model-samples", help="SRC of samples of your model trained on the data.")
+    ] = None,
+    pilot: Annotated[
+        str | None, typer.Option("--pilot", help="SRC of samples of a second generation of the workflow.")
+    ] = None,
+    frechet_ratio: Annotated[float, typer.Option("--event-frechet-ratio", help="Above which a loop is MAD.")] = 2.0,
+    diversity: Annotated[float, typer.Option("--event-diversity-ratio", help="Below which a loop is MAD.")] = 0.8,
+    when: Annotated[When, typer.Option("--event-when", help="At the last generation, or ever.")] = When.at,
+    model: Annotated[Path | None, typer.Option("--risk-model", help="File that madaudit calibrate wrote.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast how likely training on the data starts model autophagy, and its course, before it is done."""
+    from auditor.risk import Event
+    from auditor.risk_inputs import Known
+    from service.forecasts import figures_given, known_from_audit, plan_of, risk_model
+    from service.forecasts import forecast as make
+    from service.report import read_result
+
+    event = Event(frechet_ratio, diversity, when.value)
+    fitted = risk_model(model)
+    if audit is not None:
+        size = n or read_result(audit)["n_items"]
+        plan = plan_of(workflow, generations, n=size, real=real, synthetic=synthetic, bias=bias)
+        known = known_from_audit(
+            audit, plan, settings=read_settings(home), model_samples=model_samples, pilot=pilot
+        )  # fmt: skip
+    else:
+        if synthetic_fraction is None or n is None or model_samples is not None or pilot is not None:
+            raise InputError(
+                "no audit was named: give --from DIR, or --synthetic-fraction and --n, which allow no samples"
+            )
+        plan = plan_of(workflow, generations, n=n, real=real, synthetic=synthetic, bias=bias)
+        known = Known(plan, figures_given(n=n, fraction=synthetic_fraction, diversity_ratio=diversity_ratio))
+    found = make(known, fitted, event=event)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _print(found: dict[str, Any]) -> None:
+    chance = found["probability"]
+    stated = "–" if chance["estimate"] is None else f"{chance['estimate']:.2f}"
+    typer.echo(f"{found['status']}: probability of MAD {stated} ({chance['low']:.2f} – {chance['high']:.2f})")
+    typer.echo(f"  event: {found['event']}; known: {found['tier']}")
+    if found["reason"]:
+        typer.echo(f"  {found['reason']}")
+    typer.echo(f"{'generation':>10} {'Fréchet level':>22} {'Fréchet ratio':>22} {'diversity ratio':>22}")
+    for row in found["trajectory"]:
+        cells = [row[name] for name in ("frechet_level", "frechet_ratio", "diversity_ratio")]
+        columns = " ".join(f"{c['estimate']:>6.2f} ({c['low']:.2f} – {c['high']:.2f})".rjust(22) for c in cells)
+        typer.echo(f"{row['generation']:>10} {columns}")
