@@ -64,22 +64,28 @@ def contrast_with(
     n_real: int = 1,
     folds: Sequence[np.ndarray] | None = None,
     effects: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> Contrast:
     """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real ones first.
 
     `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. `folds` (n_k,) of the
     components' items keep together what is made from one another; else, and for incoming items, it is a hash of the
-    vector, of near copies that of the first; `effects` (m + K,) are the design effects of copies within each component.
+    vector, of near copies that of the first; `effects` (m + K,) are the design effects of copies within each component,
+    `groups` (n,) those of near copies among the incoming items, which are sought if they are not given.
     The time grows with the items given; of the incoming 1,500 count.
     """
-    incoming = incoming[:_MOST]
-    parts = [*components, incoming[np.argsort(content_keys(incoming, seed=seed), kind="stable")]]
+    order = np.argsort(content_keys(incoming[:_MOST], seed=seed), kind="stable")
+    parts = [*components, incoming[order]]
     component = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     vectors = np.concatenate(parts)
     rows = standardise(vectors, *column_scale(vectors)).astype(np.float64)
-    groups = copy_groups(parts[-1], beside=vectors[: -len(parts[-1])])
-    known = fold_of(vectors[: -len(groups)], seed=seed, folds=FOLDS) if folds is None else np.concatenate(folds)
-    fold = np.concatenate([known, _folds_beside(vectors[: -len(groups)], known, parts[-1], groups, seed=seed)])
+    exemplars = vectors[: -len(order)]
+    if groups is None:
+        groups = copy_groups(parts[-1], beside=exemplars)
+    else:
+        groups = np.unique(groups[order], return_inverse=True)[1].reshape(-1)
+    known = fold_of(exemplars, seed=seed, folds=FOLDS) if folds is None else np.concatenate(folds)
+    fold = np.concatenate([known, _folds_beside(exemplars, known, parts[-1], groups, seed=seed)])
     copies = design_effect(np.bincount(groups))
     sizes = np.array([len(part) for part in components]) / (1.0 if effects is None else effects)
     unlike_real = -_out_of_fold(rows, fold, component < n_real, _even_weights(component, shares[:n_real]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import special
@@ -39,7 +40,7 @@ class Evidence:
         return log_odds(self.posteriors, self.n_real)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Detector:
     """Fold models and exemplars; an item is scored by the model of a fold that never saw its content."""
 
@@ -75,10 +76,14 @@ class Detector:
 
     def _folds_of(self, digests: np.ndarray) -> np.ndarray:
         """The folds (n,) of contents: their exemplar's, or by chance."""
-        own, asked = (np.ascontiguousarray(d).view("V16").ravel() for d in (self.digests, digests))
-        order = np.argsort(own)
-        at = order[np.minimum(np.searchsorted(own, asked, sorter=order), len(own) - 1)]
-        return np.where(own[at] == asked, self.folds[at], fold_of(digests, seed=self.seed, folds=FOLDS))
+        folds = fold_of(digests, seed=self.seed, folds=FOLDS)
+        known = (self._known_folds.get(row.tobytes(), fold) for row, fold in zip(digests, folds.tolist(), strict=True))
+        return np.fromiter(known, dtype=np.int64, count=len(folds))
+
+    @cached_property
+    def _known_folds(self) -> dict[bytes, int]:
+        """The fold of each exemplar's content; made once, for it is asked at every batch."""
+        return {row.tobytes(): fold for row, fold in zip(self.digests, self.folds.tolist(), strict=True)}
 
     def _judge(self, logits: np.ndarray, parts: np.ndarray, width: int) -> Evidence:
         posteriors = special.softmax(self.inverse_temperature * logits + self.bias, axis=1)

@@ -60,13 +60,14 @@ def finalise(
     if state.n == 0:
         reasons = ", ".join(f"{count} × {reason}" for reason, count in state.skipped.items()) or "it is empty"
         raise InputError(f"nothing in {source} could be used ({reasons}): expected {reference.evidence.kind}s")
+    near = near_copies(reference, state.sample.evidence)
     fraction = estimate_fraction(
         reference.calibration,
         state.scores,
         rng=np.random.default_rng(intent.seed),
-        contrast=partial(contrast_to, reference, state.sample.evidence, seed=intent.seed),
+        contrast=partial(contrast_to, reference, state.sample.evidence, near, seed=intent.seed),
         level=intent.level,
-        copies=max(copies_in(shards), near_copies_in(state.sample.evidence, reference)),
+        copies=max(copies_in(shards), design_effect(np.bincount(near))),
         distrust=reference.distrust,
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
@@ -83,15 +84,17 @@ def copies_in(shards: Sequence[ShardResult]) -> float:
     return design_effect(counts.field("counts").to_numpy())
 
 
-def near_copies_in(sample: np.ndarray, reference: Reference) -> float:
-    """The design effect of near copies within a sample of the vectors (n, d)."""
+def near_copies(reference: Reference, sample: np.ndarray) -> np.ndarray:
+    """Group numbers (n,) of near copies within a sample of the incoming vectors (n, d)."""
     chosen = rows_of_components(reference.detector.component, n_real=reference.n_real, seed=reference.seed)
     beside = np.asarray(reference.embeddings.vectors[np.concatenate(chosen)])
-    return design_effect(np.bincount(copy_groups(sample, beside=beside)))
+    return copy_groups(sample, beside=beside)
 
 
-def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *, seed: int) -> Contrast | None:
-    """The contrast of a sample of the incoming vectors to the reference; None for too few of them."""
+def contrast_to(
+    reference: Reference, vectors: np.ndarray, groups: np.ndarray, shares: np.ndarray, *, seed: int
+) -> Contrast | None:
+    """The contrast of a sample of the incoming vectors, its near copies known, to the reference; None if too few."""
     if len(vectors) < _FEWEST:
         return None
     chosen = rows_of_components(reference.detector.component, n_real=reference.n_real, seed=seed)
@@ -99,7 +102,7 @@ def contrast_to(reference: Reference, vectors: np.ndarray, shares: np.ndarray, *
     detector = reference.detector
     return contrast_with(
         components, vectors, shares, n_real=reference.n_real, seed=seed,
-        folds=[detector.folds[rows] for rows in chosen], effects=detector.effects,
+        folds=[detector.folds[rows] for rows in chosen], effects=detector.effects, groups=groups,
     )  # fmt: skip
 
 

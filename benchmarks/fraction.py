@@ -37,16 +37,18 @@ def estimate(draw: Draw, *, complete: bool = False) -> FractionEstimate:
     calibration = calibration_of(own, component, draw.labels, effects=detector.effects)
     observed = count_scores(detector.evidence(draw.incoming, draw.incoming_digests), calibration.edges)
 
+    near = copy_groups(draw.incoming, beside=vectors)
+
     def contrast(shares: np.ndarray) -> object:
         folds = [detector.folds[component == k] for k in range(len(draw.components))]
         return contrast_with(
             draw.components, draw.incoming, shares, n_real=draw.n_real, seed=draw.seed, folds=folds,
-            effects=detector.effects,
+            effects=detector.effects, groups=near,
         )  # fmt: skip
 
     return estimate_fraction(
         calibration, observed, rng=np.random.default_rng(draw.seed), contrast=contrast,
-        copies=design_effect(np.bincount(copy_groups(draw.incoming, beside=vectors))),
+        copies=design_effect(np.bincount(near)),
         assume_generators_complete=complete,
     )  # fmt: skip
 

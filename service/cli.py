@@ -156,7 +156,6 @@ def audit(
     from auditor.policy import load_policy
     from service.pipeline import find_reference, run_audit
     from service.progress import ShardProgress
-    from service.review import renew_review
 
     intended = {
         "name": workflow.value if workflow else None, "generations": generations, "real": real, "bias": bias,
@@ -185,15 +184,23 @@ def audit(
             source, reference, out, settings=settings, intent=intent, options=options, workers=workers,
             device=device, progress=progress,
         )  # fmt: skip
-    try:
-        result = renew_review(out, settings=settings) or result
-    except InputError as error:
-        say(f"madaudit: the review in {out} is no part of this answer: {error}")
+    result = _reviewed(out, result, settings)
     if as_json:
         print_json(result)
     else:
         print_summary(result, out)
     raise typer.Exit(exit_code(result["verdict"], fail_on.value))
+
+
+def _reviewed(out: Path, result: dict[str, Any], settings: Any) -> dict[str, Any]:
+    """The result answered by the labels of an earlier review, or a word that they do not fit it."""
+    from service.review import renew_review
+
+    try:
+        return renew_review(out, settings=settings) or result
+    except InputError as error:
+        say(f"madaudit: the review in {out} is no part of this answer: {error}")
+        return result
 
 
 @app.command()
