@@ -3,10 +3,9 @@
 import math
 
 import numpy as np
-from scipy import linalg
 
 from auditor.intervals import Measure, normal_interval
-from auditor.moments import Moments, moments_of
+from auditor.moments import Moments, clean_eigh, clean_eigvalsh, moments_of
 from indexes.errors import InputError
 from indexes.search import ball_counts, knn
 
@@ -24,7 +23,7 @@ def frechet(real: np.ndarray, candidate: np.ndarray) -> Measure:
 def frechet_of(real: Moments, candidate: Moments) -> float:
     """|μ₁−μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁^½ Σ₂ Σ₁^½)^½, through symmetric eigenvalues."""
     first, second = real.covariance, candidate.covariance
-    cross = _cross_eigenvalues(_root(first), second)[0]
+    cross = clean_eigvalsh(real.root @ second @ real.root)
     gap = real.mean - candidate.mean
     return max(0.0, float(gap @ gap + np.trace(first) + np.trace(second) - 2 * np.sqrt(cross).sum()))
 
@@ -47,29 +46,13 @@ def frechet_interval(
 
 
 def _frechet_influence(here: Moments, there: Moments, rows: np.ndarray) -> np.ndarray:
-    root = _root(there.covariance)
-    values, vectors = _cross_eigenvalues(root, here.covariance)
+    root = there.root
+    values, vectors = clean_eigh(root @ here.covariance @ root)
     inverse_root = np.where(values > 0, 1 / np.sqrt(np.where(values > 0, values, 1)), 0)
     transport = root @ (vectors * inverse_root) @ vectors.T @ root  # maps `here` onto `there`
     centred = np.asarray(rows, dtype=np.float64) - here.mean
     quadratic = (centred**2).sum(1) - ((centred @ transport) * centred).sum(1)
     return quadratic + 2 * centred @ (here.mean - there.mean)
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    values, vectors = _clean_eigh(covariance)
-    return (vectors * np.sqrt(values)) @ vectors.T
-
-
-def _cross_eigenvalues(root: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return _clean_eigh(root @ covariance @ root)
-
-
-def _clean_eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues below rounding error are zero: their square roots would be noise of order 1e-8."""
-    values, vectors = linalg.eigh((matrix + matrix.T) / 2)
-    floor = max(values[-1], 0.0) * len(values) * 1e-14
-    return np.where(values > floor, values, 0.0), vectors
 
 
 def neighbour_radii(vectors: np.ndarray, k: int, *, device: str = "cpu") -> np.ndarray:

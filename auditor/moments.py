@@ -1,15 +1,17 @@
 """Sums that determine a mean and a covariance, and that add over parts of a dataset."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy import linalg
 
 from indexes.errors import InputError
 
-__all__ = ["Moments", "moments_of", "unit_rows"]
+__all__ = ["Moments", "clean_eigh", "clean_eigvalsh", "moments_of", "unit_rows"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Moments:
     """n, Σx and Σxxᵀ in float64."""
 
@@ -33,6 +35,12 @@ class Moments:
             raise InputError(f"a covariance needs at least 2 items, got {self.n}")
         return (self.outer - np.outer(self.total, self.mean)) / (self.n - 1)
 
+    @cached_property
+    def root(self) -> np.ndarray:
+        """The symmetric square root of the covariance, (d, d)."""
+        values, vectors = clean_eigh(self.covariance)
+        return (vectors * np.sqrt(values)) @ vectors.T
+
     @property
     def second(self) -> np.ndarray:
         """E[xxᵀ], (d, d), not centred."""
@@ -45,6 +53,22 @@ def moments_of(vectors: np.ndarray) -> Moments:
     if rows.ndim != 2:
         raise InputError(f"expected vectors of shape (n, d), got {rows.shape}")
     return Moments(len(rows), rows.sum(0), rows.T @ rows)
+
+
+def clean_eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, those below rounding error zero, since their roots would be noise of order 1e-8; and vectors."""
+    values, vectors = linalg.eigh((matrix + matrix.T) / 2)
+    return _cleaned(values), vectors
+
+
+def clean_eigvalsh(matrix: np.ndarray) -> np.ndarray:
+    """The eigenvalues of `clean_eigh` alone."""
+    return _cleaned(linalg.eigvalsh((matrix + matrix.T) / 2))
+
+
+def _cleaned(values: np.ndarray) -> np.ndarray:
+    floor = max(values[-1], 0.0) * len(values) * 1e-14
+    return np.asarray(np.where(values > floor, values, 0.0))
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

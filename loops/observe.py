@@ -15,9 +15,7 @@ from auditor.sample_facts import facts_of
 from indexes.device import compute_threads
 from indexes.encoders import load_encoder
 from indexes.store import write_atomic
-from loops.config import LoopConfig
-from loops.measure import gauge_for
-from loops.run import Loop, prepare_loop
+from loops.run import Loop
 from loops.streams import Purpose, Streams
 from loops.supply import Contaminated
 
@@ -29,24 +27,23 @@ _OTHER_SEED = 1_000_003  # added to a loop's seed: the team's own models are not
 _FEWEST_CONTAMINANTS = 50  # of a known generator in the reference
 
 
-def write_observed(config: LoopConfig, folder: Path) -> None:
+def write_observed(loop: Loop, folder: Path) -> None:
     """Keep what is observed beside the loop, if it is not there yet."""
     if not (folder / OBSERVED).exists():
-        write_atomic(folder / OBSERVED, json.dumps(observe(config), indent=1).encode())
+        write_atomic(folder / OBSERVED, json.dumps(observe(loop), indent=1).encode())
 
 
-def observe(config: LoopConfig) -> dict[str, Any]:
+def observe(loop: Loop) -> dict[str, Any]:
     """An audit of the items that generation 1 is trained on, and facts of models trained on them with another seed.
 
     The trusted reference holds real items that the loop measures against, and samples of a generator: the contaminant
     itself in loops of even seed, else a Gaussian with the real moments, so that half of the contaminations are by a
     generator that the reference has not seen. The pilot is one more generation of the workflow.
     """
-    with compute_threads(config.threads):
-        loop = prepare_loop(config)
+    with compute_threads(loop.config.threads):
         population = loop.world.clean
         real = _single(population.embed(loop.gauge.items))
-        rng = Streams(config.seed).rng(Purpose.reference, 0)
+        rng = Streams(loop.config.seed).rng(Purpose.reference, 0)
         others = population.draw(len(real), chains=1, fresh=True, rng=rng).values[0]
         training = _single(population.embed(loop.fixed.values[0, : loop.config.n_initial]))
         reference = _reference(real, _generated(loop, real, rng))
@@ -56,7 +53,7 @@ def observe(config: LoopConfig) -> dict[str, Any]:
             "n_reference": len(real),
             "width": real.shape[1],
             "total_variance": float(np.trace(population.truth.covariance)),
-            "floor": _floor(loop),
+            "floor": loop.readings["frechet"].value,  # of real samples of the size measured, in the data's own units
             "audit": {name: found[name] for name in ("synthetic_fraction", "diversity", "fidelity", "n_items")},
             "real": facts_of(_single(population.embed(others)), real).as_json(),
             "training": facts_of(training, real).as_json(),
@@ -64,16 +61,10 @@ def observe(config: LoopConfig) -> dict[str, Any]:
         }
 
 
-def _floor(loop: Loop) -> float:
-    """Mean Fréchet distance of independent real samples of the size measured, in the data's own units."""
-    readings = gauge_for(loop.world.clean, n=len(loop.gauge.items), rng=loop.streams.rng(Purpose.measuring, 0))[1]
-    return readings["frechet"].value
-
-
 def _own_models(loop: Loop, real: np.ndarray) -> dict[str, Any]:
     """Facts of the first two generations of a loop over the same data with another seed."""
     config = dataclasses.replace(loop.config, seed=loop.config.seed + _OTHER_SEED, generations=2)
-    other = Loop(config, loop.family, loop.world, fixed=loop.fixed)
+    other = Loop(config, loop.family, loop.world, like=loop)
     found: dict[str, Any] = {}
     batches: list[Any] = []
     for generation, name in ((1, "model_samples"), (2, "pilot")):

@@ -34,22 +34,28 @@ _SHEET = 64  # samples kept of every generation to look at
 class Loop:
     """All that stays the same from generation to generation."""
 
-    def __init__(self, config: LoopConfig, family: Family, world: World, *, fixed: Samples | None = None) -> None:
+    def __init__(self, config: LoopConfig, family: Family, world: World, *, like: "Loop | None" = None) -> None:
         """`config` may still have defaults to fill in; the filled-in one is `self.config`.
 
-        `fixed` are the real items that are drawn once, if they are to be those of another loop.
+        `like` is another loop in the same world, whose real items are used and measured against.
         """
         clean = world.clean
         named = dataclasses.replace(config, data=clean.name)
         self.config = named.resolved(size=clean.size, width=clean.space.width, vectorised=family.vectorised)
         self.family, self.world, self.streams = family, world, Streams(config.seed)
-        self.fixed = real_set(world.drawn, self.config, self.streams) if fixed is None else fixed
         n_measure = self.config.n_measure
         assert n_measure is not None
+        self.fixed: Samples
         self.gauge: Gauge
-        self.real: dict[str, Measure]  # what real samples of the same size measure, where models are sampled too
-        self.gauge, readings = gauge_for(world.clean, n=n_measure, rng=self.streams.rng(Purpose.measuring, 0))
-        self.real = {name: reading for name, reading in readings.items() if name not in self._exact_names()}
+        self.readings: dict[str, Measure]  # of real samples of the size that is measured
+        if like is not None:
+            self.fixed, self.gauge, self.readings = like.fixed, like.gauge, like.readings
+        else:
+            self.fixed = real_set(world.drawn, self.config, self.streams)
+            rng = self.streams.rng(Purpose.measuring, 0)
+            self.gauge, self.readings = gauge_for(world.clean, n=n_measure, rng=rng)
+        # what real samples measure where models are sampled too
+        self.real = {name: reading for name, reading in self.readings.items() if name not in self._exact_names()}
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from loops.folder import generation_rows, make_folder, read_generations, read_lo
 from loops.models import make_family
 from loops.models.catalogue import plain_name
 from loops.observe import write_observed
-from loops.run import run_loop
+from loops.run import prepare_loop, run_loop
 
 __all__ = ["Planned", "plan_sweep", "run_sweep"]
 
@@ -128,10 +128,11 @@ def _outcomes(planned: list[Planned], out: Path, workers: int) -> Any:
 def _run_one(entry: Planned, out: Path) -> tuple[str, str]:
     """The key and the error, if any: only an error of the input or of stored files, a bug is not caught."""
     try:
-        for _ in run_loop(entry.config, folder=out / "runs" / entry.key):
+        loop = prepare_loop(entry.config)
+        for _ in run_loop(loop, folder=out / "runs" / entry.key):
             pass
         if entry.is_observed:
-            write_observed(entry.config, out / "runs" / entry.key)
+            write_observed(loop, out / "runs" / entry.key)
     except AuditError as error:
         return entry.key, " ".join(str(error).split())
     return entry.key, ""

@@ -12,40 +12,43 @@ _VECTORS = (*_PLANE, *_SPACE, *_IMAGES)
 _CODED = ("moons", "swiss-roll", "cancer", "digits")  # also read as tokens
 # Loops of each family, its data, and its settings, which trade a little quality for time.
 _FAMILIES = {
-    "gaussian": (44, _VECTORS, {}),
-    "gmm": (48, _VECTORS, {}),
-    "kde": (44, _VECTORS, {"bandwidth": 0.5}),
-    "flow": (44, _VECTORS, {"steps": 300, "layers": 6}),
-    "vae": (48, _VECTORS, {"steps": 800}),
-    "gan": (40, _VECTORS, {"steps": 400, "hidden": 128, "penalty": 1.0}),
-    "diffusion": (44, _VECTORS, {"steps": 600}),
-    "unet-diffusion": (16, _IMAGES, {"steps": 300, "channels": 8}),
-    "ngram": (52, (*_TEXTS, *_CODED), {}),
-    "language-model": (40, (*_TEXTS, *_CODED), {"steps": 300, "width": 32}),
+    "gaussian": (62, _VECTORS, {}),
+    "gmm": (68, _VECTORS, {}),
+    "kde": (62, _VECTORS, {"bandwidth": 0.5}),
+    "flow": (30, _VECTORS, {"steps": 200, "layers": 6}),
+    "vae": (32, _VECTORS, {"steps": 300}),
+    "gan": (28, _VECTORS, {"steps": 200, "hidden": 128, "penalty": 1.0}),
+    "diffusion": (28, _VECTORS, {"steps": 300}),
+    "unet-diffusion": (10, _IMAGES, {"steps": 250, "channels": 8}),
+    "ngram": (72, (*_TEXTS, *_CODED), {}),
+    "language-model": (28, (*_TEXTS, *_CODED), {"steps": 200, "width": 32}),
 }
 _WORKFLOWS = ("replace", "replace", "augment", "augment", "fresh", "fresh", "accumulate", "augment-accumulate")
 _SMALL = {"cancer": 250, "diabetes": 200}  # items on which loops over few items are measured
-_CONTAMINANTS = {"vectors": ("gaussian", "gmm", "kde", "vae"), "tokens": ("ngram",)}
+_MOST = {"digits": 1500}
+_CONTAMINANTS = {"vectors": ("gaussian", "gmm", "kde"), "tokens": ("ngram",)}
 
 
 def loop_of(family: str, seed: int, rng: np.random.Generator) -> str:
     """One line of the sweep."""
     _, data_sets, settings = _FAMILIES[family]
     data, workflow = str(rng.choice(data_sets)), str(rng.choice(_WORKFLOWS))
-    n_measure = _SMALL.get(data, 300)
-    most = 400 if data in _SMALL or family in ("unet-diffusion", "language-model") else 800
+    n_measure = _SMALL.get(data, 500)
+    most = 400 if data in _SMALL else 600 if family in ("unet-diffusion", "language-model") else _MOST.get(data, 3000)
     n_initial = round(float(np.exp(rng.uniform(np.log(100), np.log(most)))))
     fields: dict[str, object] = {
         "family": family, "data": data, "workflow": workflow, "seed": seed, "n_initial": n_initial,
         "n_synthetic": round(n_initial * float(rng.choice([0.25, 0.5, 1, 2]))), "n_measure": n_measure,
-        "bias": float(rng.choice([1.0, 1.0, 0.9, 0.8, 0.7])),
+        "bias": float(rng.choice([1.0, 1.0, 1.0, 0.9, 0.8, 0.7])),
     }  # fmt: skip
     if workflow == "replace":
-        fields["n_synthetic"] = round(n_initial * float(rng.choice([0.5, 1, 2])))
+        fields["n_synthetic"] = round(n_initial * float(rng.choice([0.5, 1, 2, 4])))
     if workflow in ("augment", "augment-accumulate"):
         fields["n_real"] = n_initial
     if workflow == "fresh":
         fields["n_real"] = round(n_initial * float(rng.choice([0.1, 0.25, 0.5, 1])))
+    if workflow in ("augment", "fresh") and rng.random() < 0.1:
+        fields["n_synthetic"] = 0  # what the family does by itself
     if rng.random() < 0.6:
         kind = "tokens" if family in ("ngram", "language-model") else "vectors"
         fields["contamination"] = float(rng.choice([0.1, 0.25, 0.5, 0.7]))

@@ -7,7 +7,7 @@ import pytest
 
 from loops.config import LoopConfig
 from loops.observe import OBSERVED, observe
-from loops.run import run_loop
+from loops.run import prepare_loop, run_loop
 from loops.sweep import plan_sweep, run_sweep
 
 CONFIG = LoopConfig(
@@ -18,11 +18,11 @@ CONFIG = LoopConfig(
 
 @pytest.fixture(scope="module")
 def observed():
-    return observe(CONFIG)
+    return observe(prepare_loop(CONFIG))
 
 
 def test_the_same_loop_is_observed_alike(observed):
-    assert observe(CONFIG) == observed
+    assert observe(prepare_loop(CONFIG)) == observed
 
 
 def test_clean_data_measure_as_real(observed):
@@ -48,7 +48,7 @@ def test_contamination_shows_in_the_audit():
         family="gmm", data="rosenbrock", workflow="augment", n_initial=400, n_real=400, n_synthetic=400, n_measure=400,
         generations=2, chains=1, contamination=0.5, contaminant="gaussian", seed=2,
     )  # fmt: skip
-    fraction = observe(contaminated)["audit"]["synthetic_fraction"]["if_reference_matches"]
+    fraction = observe(prepare_loop(contaminated))["audit"]["synthetic_fraction"]["if_reference_matches"]
     assert fraction["low"] > 0.1
     assert fraction["low"] <= 0.5 <= fraction["high"]
 
