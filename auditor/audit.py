@@ -101,7 +101,8 @@ def audit_into(
         for done, items in enumerate(run(unfinished, reference), start=1):
             progress(reused + done, len(tasks), items)
         shards = [task.result for task in tasks]
-        intent = replace(intent or Intent(), is_sample=any(task.sample for task in tasks))
+        rules = [task.sample for task in tasks if task.sample]
+        intent = replace(intent or Intent(), is_sample=bool(rules), set_size=rules[0].set_size if rules else None)
         return conclude(out, shards, reference, intent, source.spec, started=started, reused=reused)
 
 

@@ -21,6 +21,7 @@ from auditor.items import DuplicateCounts, write_items
 from auditor.novelty import unexplained
 from auditor.policy import Policy, check, verdict_of
 from auditor.reference import EncoderRole, Reference
+from auditor.risk_answer import RiskQuestion, answer_risk, check_risk, known_of, no_risk
 from auditor.semantic import diversity_measures, fidelity_measures, loss_of
 from auditor.shards import EVIDENCE, SKIPPED, ShardResult, read_gallery, read_state
 from auditor.state import AuditState, fold_states
@@ -32,7 +33,7 @@ __all__ = ["SCHEMA", "Intent", "finalise", "most_suspicious", "write_result"]
 SCHEMA = "madaudit/result/1"
 _GALLERY_SHOWN = 24
 _FEWEST = 10  # items of a set for which a classifier can be trained
-_NO_RISK_MODEL = "no calibrated risk model ships with this version: nothing can be said about the risk yet"
+_NO_WORKFLOW = "no workflow was named, on which the risk depends: give --workflow"
 _TRACES_ONLY = "the encoder sees processing traces and not content: name a --semantic-encoder to measure this"
 
 
@@ -46,6 +47,8 @@ class Intent:
     declared: frozenset[str] = frozenset()  # reference-complete, generators-complete
     seed: int = 0  # of the draws behind the test of fit and the generators' shares
     is_sample: bool = False  # the items are a random sample of the set; the audit knows
+    set_size: int | None = None  # items of the set where only a sample was used; the audit knows
+    risk: RiskQuestion | None = field(default=None, repr=False)  # without one nothing is said of the risk
 
 
 def finalise(
@@ -120,30 +123,28 @@ def result_of(
     answer = _fraction_fields(fraction, intent.declared)
     answer["histogram"] = _histogram(state, reference)
     answer["unexplained"] = unexplained(state.novel, state.n, len(reference.nearest), level=intent.level).as_json()
-    policy = intent.policy
-    loss = diversity["loss"]
+    policy, loss = intent.policy, diversity["loss"]
+    figures = {"n_items": state.n, "synthetic_fraction": answer, "diversity": diversity, "fidelity": fidelity}
+    risk = _risk(figures, state, reference, intent)
     checks = [
         check("synthetic_fraction", policy.synthetic_fraction, answer, _undetermined_reason(fraction)),
         check("diversity_loss", policy.diversity_loss, loss, loss["reason"]),
-        check("mad_risk", policy.mad_risk, None, _NO_RISK_MODEL),
+        check_risk(policy.mad_risk, risk),
     ]
     return {
         "schema": SCHEMA,
-        "verdict": verdict_of(checks, policy.required),
+        "verdict": verdict_of(checks, policy.requires(workflow=intent.risk is not None)),
         "source": source,
-        "n_items": state.n,
         "skipped": dict(state.skipped),
-        "synthetic_fraction": answer,
-        "diversity": diversity,
-        "fidelity": fidelity,
-        "mad_risk": _no_risk(intent),
+        **figures,
+        "mad_risk": risk,
         "checks": [asdict(c) for c in checks],
         "confounds": _confounds(state, reference),
         "formats": dict(state.formats),
         "traits": {name: dict(table) for name, table in state.traits.items()},
         "reference": reference.summary(),
         "encoder": _encoder_fields(reference),
-        "policy": policy.as_json(),
+        "policy": policy.as_json(workflow=intent.risk is not None),
         "workflow": dict(intent.workflow),
         "declared": sorted(intent.declared),
     }
@@ -211,16 +212,16 @@ def _triple(measure: Measure) -> dict[str, Any]:
 def _semantic_answers(state: AuditState, reference: Reference, level: float) -> tuple[dict[str, Any], dict[str, Any]]:
     if state.semantic is None or reference.semantic is None:
         missing = Measure(math.nan, reason=_TRACES_ONLY)
-        fidelity = dict.fromkeys(("frechet", "precision", "density"), missing)
+        fidelity, scale = dict.fromkeys(("frechet", "precision", "density"), missing), None
         diversity = dict.fromkeys(("vendi", "coverage", "recall", "effective_rank"), missing)
         loss = missing
     else:
         space, sample = reference.semantic, state.sample
-        fidelity = fidelity_measures(state.semantic, sample, space, level=level)
+        fidelity, scale = fidelity_measures(state.semantic, sample, space, level=level), space.scale
         diversity = diversity_measures(state.semantic, sample, space, level=level)
         loss = loss_of(sample, space, level=level)
     return (
-        {"measures": {name: m.as_json() for name, m in fidelity.items()}},
+        {"measures": {name: m.as_json() for name, m in fidelity.items()}, "scale": scale},
         {
             "loss": {**_triple(loss), "n": loss.n, "reason": loss.reason},
             "measures": {name: m.as_json() for name, m in diversity.items()},
@@ -238,16 +239,21 @@ def _duplicate_measure(duplicates: DuplicateCounts, intent: Intent) -> dict[str,
     return {**measure, "of_reference": duplicates.of_reference / duplicates.n}
 
 
-def _no_risk(intent: Intent) -> dict[str, Any]:
-    return {
-        "probability": {"estimate": None, "low": None, "high": None},
-        "status": "undetermined",
-        "reason": _NO_RISK_MODEL,
-        "workflow": dict(intent.workflow),
-        "horizon": intent.workflow.get("generations"),
-        "tier": "audit",
-        "trajectory": [],
-    }
+def _risk(figures: Mapping[str, Any], state: AuditState, reference: Reference, intent: Intent) -> dict[str, Any]:
+    question = intent.risk
+    if question is None:
+        return no_risk(intent.workflow, _NO_WORKFLOW)
+    if state.semantic is None or reference.semantic is None:
+        return no_risk(intent.workflow, _TRACES_ONLY)
+    known = known_of(
+        question.plan(intent.set_size or state.n), figures, real=reference.semantic.vectors,
+        training=state.sample.semantic, model_samples=question.model_samples, pilot=question.pilot,
+    )  # fmt: skip
+    answer = answer_risk(known, question.model, intent.policy)
+    if question.simulate is None:
+        return answer
+    sample, event = state.sample.semantic, intent.policy.mad_event
+    return {**answer, "simulation": question.simulate(known.plan, reference.semantic.vectors, sample, event)}
 
 
 def _confounds(state: AuditState, reference: Reference) -> list[dict[str, str]]:

@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from auditor.risk_event import Event
 from indexes.errors import InputError
 
-__all__ = ["Check", "Policy", "Threshold", "check", "load_policy", "verdict_of"]
+__all__ = ["QUANTITIES", "Check", "Policy", "Threshold", "check", "load_policy", "verdict_of"]
 
 Status = Literal["pass", "undetermined", "warn", "fail"]
 _ORDER: tuple[Status, ...] = ("pass", "undetermined", "warn", "fail")
 _ENDS = ("low", "estimate", "high")
+QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,18 @@ class Policy:
     synthetic_fraction: Threshold = Threshold(0.05, 0.20, "high")
     diversity_loss: Threshold = Threshold(0.10, 0.25, "low")
     mad_risk: Threshold = Threshold(0.20, 0.50, "estimate")
-    required: tuple[str, ...] = ("synthetic_fraction", "diversity_loss")
+    required: tuple[str, ...] | None = None  # by default all, the risk only where a workflow is named
+    mad_event: Event = field(default_factory=Event)
 
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "required": list(self.required)}
+    def requires(self, *, workflow: bool) -> tuple[str, ...]:
+        """The checks that decide; `workflow` says whether one was named."""
+        if self.required is not None:
+            return self.required
+        return QUANTITIES if workflow else QUANTITIES[:-1]
+
+    def as_json(self, *, workflow: bool) -> dict[str, Any]:
+        """The policy in force."""
+        return {**asdict(self), "required": list(self.requires(workflow=workflow))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +68,6 @@ class Check:
     reason: str
 
 
-_QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk")
-
-
 def load_policy(path: str | Path | None) -> Policy:
     """The policy in a YAML file, its missing parts from the defaults; raises InputError for anything unknown."""
     if path is None:
@@ -69,14 +76,20 @@ def load_policy(path: str | Path | None) -> Policy:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot read the policy {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or (unknown := set(content) - {*_QUANTITIES, "required"}):
+    if not isinstance(content, dict) or (unknown := set(content) - {*QUANTITIES, "required", "mad_event"}):
         found = ", ".join(sorted(map(str, unknown))) if isinstance(content, dict) else repr(content)
-        raise InputError(f"{path}: expected the keys {', '.join(_QUANTITIES)} and required, found {found:.200}")
+        raise InputError(
+            f"{path}: expected the keys {', '.join(QUANTITIES)}, mad_event and required, found {found:.200}"
+        )
     default = Policy()
-    fields: dict[str, Any] = {q: _threshold(q, content[q], getattr(default, q)) for q in _QUANTITIES if q in content}
-    required = content.get("required", default.required)
-    if not isinstance(required, list | tuple) or not all(name in _QUANTITIES for name in required):
-        raise InputError(f"{path}: required is {required!r}, expected a list of {', '.join(_QUANTITIES)}")
+    fields: dict[str, Any] = {q: _threshold(q, content[q], getattr(default, q)) for q in QUANTITIES if q in content}
+    if "mad_event" in content:
+        fields["mad_event"] = _event(content["mad_event"])
+    required = content.get("required")
+    if required is None:
+        return Policy(**fields)
+    if not isinstance(required, list | tuple) or not all(name in QUANTITIES for name in required):
+        raise InputError(f"{path}: required is {required!r}, expected a list of {', '.join(QUANTITIES)}")
     return Policy(**fields, required=tuple(required))
 
 
@@ -87,6 +100,18 @@ def _threshold(name: str, given: Any, default: Threshold) -> Threshold:
     if not all(isinstance(merged[k], int | float) and not isinstance(merged[k], bool) for k in ("warn", "fail")):
         raise InputError(f"policy: warn and fail of {name} must be numbers, found {given!r}")
     return Threshold(**merged)
+
+
+def _event(given: Any) -> Event:
+    known = asdict(Event())
+    if not isinstance(given, dict) or set(given) - set(known):
+        raise InputError(
+            f"policy: mad_event is {given!r}, expected {{frechet_ratio: …, diversity_ratio: …, when: at|ever}}"
+        )
+    numbers = [given.get(name, known[name]) for name in ("frechet_ratio", "diversity_ratio")]
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+        raise InputError(f"policy: the ratios of mad_event must be numbers, found {given!r}")
+    return Event(**{**known, **given})
 
 
 def check(name: str, threshold: Threshold, answer: Mapping[str, Any] | None, reason: str | None) -> Check:

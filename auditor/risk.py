@@ -1,10 +1,11 @@
 """The forecast of model autophagy: a calibrated model from what is known before training to what happens."""
 
+import hashlib
 import io
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,55 +14,28 @@ from scipy import special
 
 from auditor.intervals import Measure
 from auditor.kernel_ridge import KernelRidge
+from auditor.recursion import Plan, origin_shares
+from auditor.risk_event import Event, margins
 from auditor.risk_inputs import TIERS, Known, features_of, workflow_class
+from auditor.workflows import workflow_named
 from indexes.errors import ArtifactError, InputError
 from indexes.store import write_atomic
 
 __all__ = [
     "OUTPUTS",
-    "Event",
     "Forecast",
     "RiskModel",
     "TierModel",
     "chance_features",
     "load_risk_model",
-    "margins",
 ]
 
-SCHEMA = "madaudit/risk/1"
+SCHEMA = "madaudit/risk/2"
+LEVEL = 0  # in OUTPUTS
 OUTPUTS = ("frechet_level", "frechet_ratio", "diversity_ratio", "precision")  # the first three as logarithms
 _LOGARITHMS = OUTPUTS[:3]
 _WIDEST = 10.0  # standard deviations beyond which a feature is cut
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """When a loop counts as gone MAD: the Fréchet ratio above, or the diversity ratio below, its limit."""
-
-    frechet_ratio: float = 2.0  # F over that of generation 1
-    diversity_ratio: float = 0.8  # recall over that of generation 1
-    when: str = "at"  # the last generation, or "ever" up to it
-
-    def __post_init__(self) -> None:
-        if not (self.frechet_ratio > 1 and 0 < self.diversity_ratio < 1 and self.when in ("at", "ever")):
-            raise InputError(
-                f"an event of a Fréchet ratio above {self.frechet_ratio} or a diversity ratio below "
-                f"{self.diversity_ratio}, {self.when}, expected one above 1, one between 0 and 1, and at or ever"
-            )
-
-    @property
-    def sentence(self) -> str:
-        """In words."""
-        when = "at the last generation" if self.when == "at" else "at any generation"
-        return f"{when}, frechet_ratio > {self.frechet_ratio:g} or diversity_ratio < {self.diversity_ratio:g}"
-
-
-def margins(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Event) -> np.ndarray:
-    """How far each trajectory (n, T), generation 1 first, is beyond either limit in logarithms, (n, 2)."""
-    beyond = np.stack(
-        [log_ratio - math.log(event.frechet_ratio), math.log(event.diversity_ratio) - log_diversity], axis=-1
-    )[:, 1:]
-    return np.asarray(beyond[:, -1] if event.when == "at" else beyond.max(1))
+_AMOUNTS = np.arange(-18, 13) / 3  # of fresh real data at which the level is compared, log2 of their ratio to n_initial
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +46,7 @@ class TierModel:
     centre: np.ndarray  # (p,)
     scale: np.ndarray  # (p,)
     regression: KernelRidge  # to (outputs · T) numbers, output by output
-    chances: Mapping[str, np.ndarray]  # at, ever: coefficients (4,) of the event's log odds
+    chances: Mapping[str, np.ndarray]  # at, ever: coefficients (1 + B, 4) of the log odds, B of resampled families
     bands: Mapping[str, np.ndarray]  # by workflow class: half widths (outputs, T) that hold whole trajectories
     reach: float  # distance to the nearest calibration row beyond which a forecast extrapolates
     skill: Mapping[str, Mapping[str, float]]  # by workflow class and "all": Brier skill and rank correlations
@@ -85,6 +59,32 @@ class TierModel:
     def distance(self, row: np.ndarray) -> float:
         """Root mean squared distance to the nearest calibration row."""
         return float(np.sqrt(((self.regression.rows - row) ** 2).mean(1).min()))
+
+    def expected(self, known: Sequence[Known], tier: str) -> np.ndarray:
+        """Outputs (m, outputs, T) of each loop; more fresh real data never raise the level.
+
+        What the regression says of the level is made so: it is read off the largest of its values for at least as
+        much fresh data, which theory says must fall (Alemohammad et al. 2024, the fresh data loop).
+        """
+        found = self._regressed(known, tier)
+        for i, one in enumerate(known):
+            if workflow_named(one.plan.workflow).real == "fresh":
+                found[i, LEVEL] = self._never_raised(one, tier)
+        return found
+
+    def _regressed(self, known: Sequence[Known], tier: str) -> np.ndarray:
+        rows = np.concatenate([self.standardised(features_of(one, tier=tier)) for one in known])
+        return self.regression.predict(rows).reshape(len(rows), len(OUTPUTS), -1)
+
+    def _never_raised(self, known: Known, tier: str) -> np.ndarray:
+        """The level (T,) for the plan's fresh data: between the running maxima from above over a grid of amounts."""
+        plan = known.plan
+        grid = np.unique(np.round(plan.n_initial * np.exp2(_AMOUNTS))).astype(int)
+        grid = np.concatenate([[0], grid[grid > 0]]) if plan.n_synthetic else grid[grid > 0]
+        asked = [replace(known, plan=replace(plan, n_real=int(n))) for n in grid]
+        highest = np.maximum.accumulate(self._regressed(asked, tier)[::-1, LEVEL], axis=0)[::-1]
+        places = np.log1p(grid)
+        return np.array([np.interp(np.log1p(plan.n_real), places, levels) for levels in highest.T])
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,39 +133,48 @@ class RiskModel:
     level: float  # of the bands
     workflows: tuple[str, ...]  # that the calibration holds
     manifest: Mapping[str, Any] = field(default_factory=dict)  # what it was calibrated on
+    identity: Mapping[str, Any] = field(default_factory=dict)  # the file it was read from, and its digest
 
     def predict(self, known: Known, *, event: Event | None = None, tier: str | None = None) -> Forecast:
         """The forecast for a plan, at the highest tier that is known or a lower one asked for.
 
-        The interval of the probability spans what the audit's own interval of the fraction leaves open. Raises
-        InputError for a tier that is not known and for a horizon beyond the calibration's.
+        The interval of the probability spans what the audit's own interval of the fraction leaves open, and what
+        other families in the calibration would have said. Raises InputError for a tier that is not known and for a
+        horizon beyond the calibration's.
         """
         event, tier = event or Event(), tier or known.tier
         if TIERS.index(tier) > TIERS.index(known.tier):
             raise InputError(f"the tier {tier} was asked for and only {known.tier} is known: give its samples too")
+        self.check(known.plan)
         last = known.plan.generations
-        if last > self.horizon:
-            raise InputError(f"a forecast of {last} generations was asked for, expected {self.horizon} at most")
         model = self.tiers[tier]
+        known = replace(known, plan=replace(known.plan, generations=self.horizon))
         half = known.audit.fraction_width / 2
         fractions = np.clip(known.audit.fraction + np.array([0.0, -half, half]), 0, 1)
-        features = features_of(known, tier=tier)
-        rows = np.concatenate([model.standardised({**features, "fraction": float(f)}) for f in fractions])
-        outputs = model.regression.predict(rows).reshape(len(rows), len(OUTPUTS), self.horizon)[:, :, :last]
+        asked = [replace(known, audit=replace(known.audit, fraction=float(f))) for f in fractions]
+        outputs = model.expected(asked, tier)[:, :, :last]
         chances = _chances(outputs, model.chances[event.when], event)
         kind = workflow_class(known.plan)
-        status, reason = self._status(known, model, rows[:1], kind)
+        status, reason = self._status(known, model, model.standardised(features_of(known, tier=tier)), kind)
         told = status != "undetermined"
         return Forecast(
             tier=tier,
             status=status,
             reason=reason,
             event=event,
-            probability=Measure(float(chances[0]) if told else math.nan, *_span(chances, told)),
+            probability=Measure(float(chances[0, 0]) if told else math.nan, *_span(chances, self.level, told)),
             trajectory=_trajectory(outputs[0], model.bands.get(kind, model.bands["all"])[:, :last]),
             skill=model.skill.get(kind, model.skill["all"]),
             level=self.level,
         )
+
+    def check(self, plan: Plan) -> None:
+        """Raises InputError for a horizon beyond the calibration's, and for a plan that has nothing to train on."""
+        if plan.generations > self.horizon:
+            raise InputError(
+                f"a forecast of {plan.generations} generations was asked for, expected {self.horizon} at most"
+            )
+        origin_shares(plan)
 
     def _status(self, known: Known, model: TierModel, row: np.ndarray, kind: str) -> tuple[str, str | None]:
         skill = model.skill.get(kind)
@@ -215,9 +224,9 @@ class RiskModel:
 
 
 def _chances(outputs: np.ndarray, coefficients: np.ndarray, event: Event) -> np.ndarray:
-    """Probability of the event (n,) from forecasts (n, outputs, T)."""
+    """Probability of the event (n, 1 + B) from forecasts (n, outputs, T), by each set of coefficients."""
     ratio, diversity = outputs[:, OUTPUTS.index("frechet_ratio")], outputs[:, OUTPUTS.index("diversity_ratio")]
-    return np.asarray(special.expit(chance_features(margins(ratio, diversity, event)) @ coefficients))
+    return np.asarray(special.expit(chance_features(margins(ratio, diversity, event)) @ coefficients.T))
 
 
 def chance_features(beyond: np.ndarray) -> np.ndarray:
@@ -225,8 +234,12 @@ def chance_features(beyond: np.ndarray) -> np.ndarray:
     return np.column_stack([np.ones(len(beyond)), beyond, beyond.max(1)])
 
 
-def _span(chances: np.ndarray, told: bool) -> tuple[float, float]:
-    return (float(chances.min()), float(chances.max())) if told else (0.0, 1.0)
+def _span(chances: np.ndarray, level: float, told: bool) -> tuple[float, float]:
+    """What the fraction's interval and the choice of families leave open; everything where nothing is told."""
+    if not told:
+        return 0.0, 1.0
+    low, high = np.quantile(chances, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return float(min(low.min(), chances[0, 0])), float(max(high.max(), chances[0, 0]))
 
 
 def _trajectory(outputs: np.ndarray, bands: np.ndarray) -> dict[str, list[Measure]]:
@@ -256,7 +269,8 @@ def _arrays(model: TierModel) -> dict[str, np.ndarray]:
 def load_risk_model(path: str | Path) -> RiskModel:
     """Read a model; raises ArtifactError where it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        content = Path(path).read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = dict(stored)
         described = json.loads(str(arrays["manifest"]))
         if described["schema"] != SCHEMA:
@@ -264,8 +278,9 @@ def load_risk_model(path: str | Path) -> RiskModel:
         tiers = {tier: _tier(tier, arrays, fields) for tier, fields in described["tiers"].items()}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ArtifactError(f"{path} is no risk model ({error}): make one with madaudit calibrate") from None
+    identity = {"file": str(path), "digest": hashlib.blake2b(content, digest_size=16).hexdigest()}
     return RiskModel(
-        tiers, described["horizon"], described["level"], tuple(described["workflows"]), described["manifest"]
+        tiers, described["horizon"], described["level"], tuple(described["workflows"]), described["manifest"], identity
     )
 
 

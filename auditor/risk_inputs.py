@@ -32,12 +32,15 @@ class AuditFigures:
     precision: float
     density: float
     frechet: float
+    floor: float = math.nan  # F of a real sample of the size that levels are stated at, over the real total variance
+    rank: float = math.nan  # effective rank of a real sample
 
 
 def figures_of(result: Mapping[str, Any]) -> AuditFigures:
     """The figures of an audit's result, of the fraction those that hold if the reference matches."""
     fraction = result["synthetic_fraction"]
-    given = fraction if fraction["estimate"] is not None else fraction["if_reference_matches"]
+    conditional = fraction["if_reference_matches"]
+    given = fraction if fraction["estimate"] is not None or conditional["low"] is None else conditional
     low, high = given["low"], given["high"]
     middle = given["estimate"] if given["estimate"] is not None else (low + high) / 2
     measures = {**result["diversity"]["measures"], **result["fidelity"]["measures"]}
@@ -46,8 +49,13 @@ def figures_of(result: Mapping[str, Any]) -> AuditFigures:
         value, real = measures[name].get("value"), measures[name].get("reference")
         return math.nan if value is None or not real else value / real
 
-    names = [field.name for field in fields(AuditFigures)[3:]]
-    return AuditFigures(result["n_items"], middle, high - low, **{name: ratio(name) for name in names})
+    scale = result["fidelity"]["scale"]
+    floor = scale["frechet"] / scale["total_variance"] if scale and scale["total_variance"] > 0 else math.nan
+    rank = measures["effective_rank"].get("reference")
+    ratios = {field.name: ratio(field.name) for field in fields(AuditFigures)[3:-2]}
+    return AuditFigures(
+        result["n_items"], middle, high - low, **ratios, floor=floor, rank=math.nan if rank is None else rank
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,8 @@ def _of_audit(known: Known) -> dict[str, float]:
         "precision": audit.precision,
         "log_density": _log(audit.density),
         "log_frechet": _log(audit.frechet),
+        "log_floor": _log(audit.floor, tiny=1e-9),
+        "log_rank": _log(audit.rank),
     }
 
 
@@ -160,5 +170,5 @@ def _of_growth(first: SampleFacts, second: SampleFacts) -> dict[str, float]:
     }
 
 
-def _log(value: float) -> float:
-    return math.nan if math.isnan(value) else float(np.log(max(value, 0.0) + _TINY))
+def _log(value: float, *, tiny: float = _TINY) -> float:
+    return math.nan if math.isnan(value) else float(np.log(max(value, 0.0) + tiny))

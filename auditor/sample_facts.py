@@ -1,7 +1,9 @@
 """What samples of a model, or any other set, measure beside a real sample: the raw figures a forecast starts from."""
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from auditor.moments import moments_of
 from indexes.errors import InputError
 from indexes.search import ball_counts, knn
 
-__all__ = ["FEWEST_ROWS", "SampleFacts", "facts_of"]
+__all__ = ["FEWEST_ROWS", "SampleFacts", "facts_from", "facts_of"]
 
 FEWEST_ROWS = 20  # of either side
 _NEIGHBOURS = 5
@@ -38,6 +40,14 @@ class SampleFacts:
     def as_json(self) -> dict[str, float | int | None]:
         """The fields, null for nan."""
         return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
+
+
+def facts_from(stored: Mapping[str, Any]) -> SampleFacts:
+    """The facts that `as_json` wrote."""
+    values: dict[str, Any] = {
+        f.name: math.nan if stored[f.name] is None else stored[f.name] for f in fields(SampleFacts)
+    }
+    return SampleFacts(**values)
 
 
 def facts_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None = None) -> SampleFacts:

@@ -14,10 +14,11 @@ from auditor.state import SAMPLE_SIZE, Sample, SemanticSums
 from indexes.errors import InputError
 from indexes.search import ball_counts, knn
 
-__all__ = ["NEIGHBOURS", "SemanticReference", "diversity_measures", "fidelity_measures", "loss_of"]
+__all__ = ["LEVEL_SIZE", "NEIGHBOURS", "SemanticReference", "diversity_measures", "fidelity_measures", "loss_of"]
 
 NEIGHBOURS = 5  # k of precision, recall, density, coverage
 ANCHORS = 10_000  # real points whose balls are used
+LEVEL_SIZE = 500  # items at which a risk forecast states its Fréchet levels
 _FEWEST = 10  # items from which the interval of the diversity loss holds
 
 
@@ -77,6 +78,12 @@ class SemanticReference:
         quarters = frechet_of(moments_of(rows[:quarter]), moments_of(rows[half : half + quarter]))
         seen = np.log2(quarters / halves) if halves > 0 and quarters > 0 else 1.0
         return float((1 + np.clip(seen, 0, 1)) / 2)
+
+    @property
+    def scale(self) -> dict[str, float]:
+        """The unit of a risk forecast's distances: F of a real sample of `n` items, and the real total variance."""
+        variance = float(np.trace(self.raw.covariance))
+        return {"n": LEVEL_SIZE, "frechet": self.frechet_baseline(LEVEL_SIZE), "total_variance": variance}
 
     def sums(self, vectors: np.ndarray) -> SemanticSums:
         """What an audit keeps of some items (n, d)."""

@@ -76,6 +76,7 @@ class SampleRule:
 
     threshold: int  # of `sample_keys`
     seed: int
+    set_size: int  # items of all shards together
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def sampled(tasks: Sequence[ShardTask], limit: int, *, seed: int) -> list[ShardT
     keys = np.concatenate([_keys(task.shard, seed) for task in tasks]) if tasks else np.zeros(0, dtype=np.uint64)
     if len(keys) <= limit:
         return list(tasks)
-    rule = SampleRule(int(np.partition(keys, limit - 1)[limit - 1]), seed)
+    rule = SampleRule(int(np.partition(keys, limit - 1)[limit - 1]), seed, len(keys))
     return [
         replace(task, sample=rule, folder=task.folder.with_name(f"{task.folder.name}-{rule.threshold:016x}"))
         for task in tasks

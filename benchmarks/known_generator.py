@@ -21,7 +21,8 @@ from data import data_folder
 
 from auditor.audit import AuditOptions
 from auditor.finalise import Intent
-from service.pipeline import LabelledSource, make_reference, run_audit
+from service.pipeline import run_audit
+from service.references import LabelledSource, make_reference
 from service.settings import Settings
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)

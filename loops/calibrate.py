@@ -5,22 +5,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 
 from auditor.kernel_ridge import KernelRidge, fit_kernel_ridge
-from auditor.risk import OUTPUTS, Event, RiskModel, TierModel, chance_features, margins
-from auditor.risk_inputs import TIERS, features_of, workflow_class
+from auditor.risk import OUTPUTS, RiskModel, TierModel, chance_features
+from auditor.risk_event import Event, margins
+from auditor.risk_inputs import TIERS, Known, features_of, workflow_class
 from indexes.errors import InputError
 from loops.calibration_rows import CalibrationRow
 
-__all__ = ["Predicted", "calibrate", "held_out", "skill_of"]
+__all__ = ["Predicted", "Reliability", "calibrate", "held_out", "reliability", "skill_of"]
 
 _LENGTHS, _RIDGES = (0.5, 1.0, 2.0), (0.1, 0.5, 2.0)
 _LIMITS = [(ratio, diversity) for ratio in (1.5, 2.0, 3.0) for diversity in (0.7, 0.8, 0.9)]
 _LEVEL = 0.9
 _REACH = 0.95  # share of the calibration's rows that lie within reach of those of other families
 _FEWEST_ROWS, _FEWEST_FAMILIES = 40, 3
+_BINS = 10  # of a reliability diagram
+_RESAMPLES = 40  # of families, behind the interval of a probability
 _RATIO, _DIVERSITY = OUTPUTS.index("frechet_ratio"), OUTPUTS.index("diversity_ratio")
 
 
@@ -28,6 +31,8 @@ _RATIO, _DIVERSITY = OUTPUTS.index("frechet_ratio"), OUTPUTS.index("diversity_ra
 class _Table:
     """Rows as arrays, for one tier."""
 
+    tier: str
+    known: tuple[Known, ...]  # (m,)
     names: tuple[str, ...]
     features: np.ndarray  # (m, p), nan where not measured
     outputs: np.ndarray  # (m, outputs · T)
@@ -42,8 +47,8 @@ class _Table:
 
     def take(self, rows: np.ndarray) -> "_Table":
         return _Table(
-            self.names, self.features[rows], self.outputs[rows], self.families[rows], self.data[rows],
-            self.classes[rows],
+            self.tier, tuple(self.known[int(row)] for row in rows), self.names, self.features[rows],
+            self.outputs[rows], self.families[rows], self.data[rows], self.classes[rows],
         )  # fmt: skip
 
 
@@ -71,7 +76,7 @@ def calibrate(rows: Sequence[CalibrationRow], *, report: Callable[[str], None] =
     for tier in TIERS:
         table = _table(rows, tier)
         report(f"{tier}: validating on {len(families)} families and {len(set(table.data))} data sets")
-        tiers[tier] = _fit(table, skill_of(held_out(rows, tier)))
+        tiers[tier] = _fit(table, skill_of(held_out(rows, tier)), resamples=_RESAMPLES)
     horizon = rows[0].outputs.shape[1]
     manifest: dict[str, Any] = {
         "rows": len(rows),
@@ -94,11 +99,10 @@ def held_out(rows: Sequence[CalibrationRow], tier: str) -> Predicted:
         tested = np.flatnonzero((table.families == family) & (table.data == data))
         train = table.take(np.flatnonzero((table.families != family) & (table.data != data)))
         model = _fit(train, {})
-        standard = _standardised(table.features[tested], model.centre, model.scale)
-        trajectories[tested] = model.regression.predict(standard).reshape(len(tested), *shape[1:])
+        trajectories[tested] = model.expected(table.take(tested).known, tier)
         for when in chances:
             beyond = margins(trajectories[tested, _RATIO], trajectories[tested, _DIVERSITY], Event(when=when))
-            chances[when][tested] = 1 / (1 + np.exp(-chance_features(beyond) @ model.chances[when]))
+            chances[when][tested] = special.expit(chance_features(beyond) @ model.chances[when][0])
         happened = _happened(train.trajectories, Event())
         base[tested] = happened.mean()
         for row in tested:
@@ -131,9 +135,29 @@ def _skill(found: Predicted, rows: np.ndarray) -> dict[str, float]:
         "brier": brier,
         "brier_skill": 1 - brier / base if base > 0 else 0.0,
         "brier_skill_in_class": 1 - brier / class_base if class_base > 0 else 0.0,
+        "calibration_error": _reliability(chance, happened).error,
         **ranks,
         "coverage": float(inside.all(axis=2).mean()),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How often an event happened beside how often it was forecast."""
+
+    bins: tuple[tuple[float, float, int], ...]  # mean forecast, share that happened, rows; about equally many in each
+    error: float  # expected calibration error: Σ rows · |forecast − share| / all
+
+
+def reliability(found: Predicted) -> Reliability:
+    """Of the default event at the last generation, over the tenths of the forecasts (Naeini et al. 2015)."""
+    return _reliability(found.chances["at"], _happened(found.truth, Event()))
+
+
+def _reliability(chances: np.ndarray, happened: np.ndarray) -> Reliability:
+    parts = np.array_split(np.argsort(chances, kind="stable"), _BINS)
+    bins = tuple((float(chances[p].mean()), float(happened[p].mean()), len(p)) for p in parts if len(p))
+    return Reliability(bins, sum(n * abs(forecast - share) for forecast, share, n in bins) / len(chances))
 
 
 def _rank(first: np.ndarray, second: np.ndarray) -> float:
@@ -146,6 +170,8 @@ def _table(rows: Sequence[CalibrationRow], tier: str) -> _Table:
     features = [features_of(row.known, tier=tier) for row in rows]
     names = tuple(features[0])
     return _Table(
+        tier,
+        tuple(row.known for row in rows),
         names,
         np.array([[found[name] for name in names] for found in features]),
         np.stack([row.outputs.ravel() for row in rows]),
@@ -160,7 +186,7 @@ def _standardised(features: np.ndarray, centre: np.ndarray, scale: np.ndarray) -
     return np.asarray(np.clip(np.where(np.isfinite(rows), rows, 0.0), -10, 10))
 
 
-def _fit(table: _Table, skill: dict[str, dict[str, float]]) -> TierModel:
+def _fit(table: _Table, skill: dict[str, dict[str, float]], *, resamples: int = 0) -> TierModel:
     centre = np.nan_to_num(np.nanmean(table.features, axis=0))
     scale = np.nan_to_num(np.nanstd(table.features, axis=0))
     scale = np.where(scale > 1e-9, scale, 1.0)
@@ -171,7 +197,7 @@ def _fit(table: _Table, skill: dict[str, dict[str, float]]) -> TierModel:
         centre=centre,
         scale=scale,
         regression=fit_kernel_ridge(rows, table.outputs, length=length, ridge=ridge),
-        chances={when: _chance(inner, table.trajectories, when) for when in ("at", "ever")},
+        chances={when: _chance(inner, table, when, resamples) for when in ("at", "ever")},
         bands=_bands(inner, table),
         reach=_reach(rows, table.families),
         skill=skill,
@@ -206,17 +232,30 @@ def _happened(trajectories: np.ndarray, event: Event) -> np.ndarray:
     return np.asarray((beyond > 0).any(1), dtype=np.float64)
 
 
-def _chance(inner: np.ndarray, truth: np.ndarray, when: str) -> np.ndarray:
-    """Coefficients (4,) of the log odds of events of several limits, from forecasts of held-out families."""
+def _chance(inner: np.ndarray, table: _Table, when: str, resamples: int) -> np.ndarray:
+    """Coefficients (1 + B, 4) of the log odds of events of several limits, from forecasts of held-out families.
+
+    The first are of all rows, the others of families drawn with replacement.
+    """
     rows, happened = [], []
     for ratio, diversity in _LIMITS:
         event = Event(ratio, diversity, when)
         rows.append(chance_features(margins(inner[:, _RATIO], inner[:, _DIVERSITY], event)))
-        happened.append(_happened(truth, event))
-    labels = np.concatenate(happened)
-    if labels.min() == labels.max():
-        return np.array([20.0 if labels[0] else -20.0, 0.0, 0.0, 0.0])
-    fitted = LogisticRegression(C=1.0, fit_intercept=False, max_iter=1000).fit(np.concatenate(rows), labels)
+        happened.append(_happened(table.trajectories, event))
+    features, labels = np.stack(rows), np.stack(happened)  # (limits, m, 4), (limits, m)
+    kinds, number = np.unique(table.families, return_inverse=True)
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), size=resamples)
+    return np.stack([_log_odds(features, labels, counts[number]) for counts in [np.ones(len(kinds)), *draws]])
+
+
+def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Coefficients (4,); weights (m,) count rows."""
+    used = np.broadcast_to(weights, labels.shape).ravel()
+    known, flat = labels.ravel(), features.reshape(-1, features.shape[-1])
+    if len(np.unique(known[used > 0])) < 2:
+        return np.array([20.0 if known[used > 0][0] else -20.0, 0.0, 0.0, 0.0])
+    fitted = LogisticRegression(C=1.0, fit_intercept=False, max_iter=1000).fit(flat, known, sample_weight=used)
     return np.asarray(fitted.coef_[0])
 
 

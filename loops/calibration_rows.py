@@ -1,9 +1,8 @@
 """Loops that were run as rows of a calibration: what could have been known beforehand, and what happened."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import numpy as np
 
 from auditor.recursion import Plan
 from auditor.risk_inputs import Known, figures_of
-from auditor.sample_facts import SampleFacts
+from auditor.sample_facts import facts_from
 from indexes.errors import InputError
 from loops.folder import read_generations, read_loop
 from loops.models.catalogue import plain_name
 from loops.observe import OBSERVED
 
-__all__ = ["CalibrationRow", "read_row", "read_rows"]
+__all__ = ["CalibrationRow", "outputs_of", "read_row", "read_rows"]
 
 _DIVERGED = 6.0  # natural logarithms, at which a distance is cut: a model that left the data altogether
 
@@ -61,26 +60,26 @@ def read_row(folder: Path) -> CalibrationRow | None:
         config["workflow"], config["generations"], config["n_initial"], config["n_synthetic"], config["n_real"],
         config["bias"],
     )  # fmt: skip
-    facts = (_facts(observed[name]) for name in ("model_samples", "pilot"))
+    facts = (facts_from(observed[name]) for name in ("model_samples", "pilot"))
     return CalibrationRow(
         folder.name,
         plain_name(config["family"]),
         stored["data"]["name"],
-        Known(plan, figures_of(observed["audit"]), *facts),
-        _outputs(measures, observed["floor"], is_exact="frechet" not in stored["real"], n=observed["n_reference"]),
+        Known(plan, figures_of(_in_its_scale(observed)), *facts),
+        outputs_of(measures, observed["floor"], is_exact="frechet" not in stored["real"], n=observed["n_reference"]),
     )
 
 
-def _outputs(measures: Mapping[str, np.ndarray], floor: float, *, is_exact: bool, n: int) -> np.ndarray:
+def _in_its_scale(observed: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of the audit, with the scale in which the loop's own levels are measured."""
+    audit = observed["audit"]
+    scale = {"n": observed["n_reference"], "frechet": observed["floor"], "total_variance": observed["total_variance"]}
+    return {**audit, "fidelity": {**audit["fidelity"], "scale": scale}}
+
+
+def outputs_of(measures: Mapping[str, np.ndarray], floor: float, *, is_exact: bool, n: int) -> np.ndarray:
     """The outputs (4, T); distances known exactly get the floor that samples would have added."""
     frechet = measures["frechet"] + (floor if is_exact else 0.0)
     level = np.minimum(np.log(frechet / floor), _DIVERGED)
     recall = measures["recall"] + 1 / n
     return np.stack([level, level - level[0], np.log(recall / recall[0]), measures["precision"]])
-
-
-def _facts(stored: Mapping[str, Any]) -> SampleFacts:
-    values: dict[str, Any] = {
-        f.name: math.nan if stored[f.name] is None else stored[f.name] for f in fields(SampleFacts)
-    }
-    return SampleFacts(**values)

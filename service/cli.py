@@ -15,7 +15,7 @@ import yaml
 
 from indexes.errors import AuditError, InputError
 from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_json, print_summary, say
-from service.forecast_commands import calibrate, forecast
+from service.forecast_commands import ModelSamples, Pilot, RiskModelFile, SimulateForecast, calibrate, forecast
 from service.loop_commands import loop_app
 from service.reference_commands import reference_app
 from service.settings import read_settings
@@ -43,15 +43,6 @@ class FailOn(StrEnum):
     warn = "warn"
     fail = "fail"
     never = "never"
-
-
-class Workflow(StrEnum):
-    """How the audited data would be used."""
-
-    replace_ = "replace"
-    augment = "augment"
-    accumulate = "accumulate"
-    fresh = "fresh"
 
 
 class Engine(StrEnum):
@@ -125,10 +116,19 @@ def audit(
     reference: Annotated[str | None, typer.Option("--reference", help="Name of a built reference.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the audit, by default madaudit-NAME.")] = None,
     policy: Annotated[Path | None, typer.Option("--policy", help="YAML with thresholds.")] = None,
-    workflow: Annotated[Workflow | None, typer.Option("--workflow")] = None,
-    generations: Annotated[int | None, typer.Option("--generations", min=1)] = None,
+    workflow: Annotated[
+        str | None, typer.Option("--workflow", help="How the set will be used; see madaudit loop workflows.")
+    ] = None,
+    generations: Annotated[int, typer.Option("--generations", min=2, help="How far to look.")] = 8,
     real: Annotated[int | None, typer.Option("--real", min=0, help="Real items a generation trains on.")] = None,
-    bias: Annotated[float | None, typer.Option("--bias", min=0, max=1, help="Sampling bias λ.")] = None,
+    synthetic: Annotated[
+        int | None, typer.Option("--synthetic", min=0, help="Synthetic items a generation adds.")
+    ] = None,
+    bias: Annotated[float, typer.Option("--bias", min=0, max=1, help="Sampling bias λ, 1 for none.")] = 1.0,
+    model_samples: ModelSamples = None,
+    pilot: Pilot = None,
+    risk_model: RiskModelFile = None,
+    simulate_forecast: SimulateForecast = None,
     engine: Annotated[Engine, typer.Option("--engine")] = Engine.local,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; the answer is the same.")] = None,
     device: Device = "auto",
@@ -154,15 +154,18 @@ def audit(
     from auditor.audit import AuditOptions
     from auditor.finalise import Intent
     from auditor.policy import load_policy
-    from service.pipeline import find_reference, run_audit
+    from service.forecasts import RiskRequest
+    from service.pipeline import run_audit
     from service.progress import ShardProgress
+    from service.references import find_reference
 
-    intended = {
-        "name": workflow.value if workflow else None, "generations": generations, "real": real, "bias": bias,
-    }  # fmt: skip
+    asked = RiskRequest(
+        workflow, generations, real=real, synthetic=synthetic, bias=bias, model_samples=model_samples, pilot=pilot,
+        risk_model=risk_model, simulate=simulate_forecast, seed=seed,
+    )  # fmt: skip
     intent = Intent(
         policy=load_policy(policy),
-        workflow={k: v for k, v in intended.items() if v is not None},
+        workflow=asked.named,
         level=level,
         declared=frozenset(d.value for d in declare or ()),
         seed=seed,
@@ -173,7 +176,7 @@ def audit(
         find_reference(reference, settings)
     if dry_run:
         plan = {"source": source, "reference": reference, "workflow": dict(intent.workflow)}
-        print_json({**plan, "policy": intent.policy.as_json()})
+        print_json({**plan, "policy": intent.policy.as_json(workflow=workflow is not None)})
         return
     if source is None or reference is None:
         missing = "source" if source is None else "reference"
@@ -182,7 +185,7 @@ def audit(
     with ShardProgress("auditing", quiet=quiet) as progress:
         result = run_audit(
             source, reference, out, settings=settings, intent=intent, options=options, workers=workers,
-            device=device, progress=progress,
+            device=device, progress=progress, risk=asked,
         )  # fmt: skip
     result = _reviewed(out, result, settings)
     if as_json:

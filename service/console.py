@@ -38,8 +38,16 @@ def print_summary(result: dict[str, Any], out: Path) -> None:
     if fraction["estimate"] is None and fraction["if_reference_matches"]["estimate"] is not None:
         typer.echo(f"  if reference holds  {_interval(fraction['if_reference_matches'])}")
     typer.echo(f"  diversity loss      {_interval(loss)}")
-    typer.echo(f"  MAD risk            {result['mad_risk']['reason']}")
+    typer.echo(f"  MAD risk            {_risk(result['mad_risk'])}")
     typer.echo(f"  report              {out / 'report.html'}")
+
+
+def _risk(risk: dict[str, Any]) -> str:
+    chance = risk["probability"]
+    if chance["estimate"] is None:
+        return f"{risk['status']}: {risk['reason']}"
+    stated = f"{chance['estimate']:.3f} ({chance['low']:.3f} – {chance['high']:.3f}), knowing the {risk['tier']}"
+    return stated if risk["status"] == "determined" else f"{stated}; {risk['status']}: {risk['reason']}"
 
 
 def _interval(answer: dict[str, Any]) -> str:

@@ -15,7 +15,8 @@ from indexes.errors import InputError
 from indexes.store import write_atomic
 from loops.models.gaussian_mixture import GaussianMixture
 from loops.records import Samples, Space
-from service.pipeline import LabelledSource, make_reference, run_audit
+from service.pipeline import run_audit
+from service.references import LabelledSource, make_reference
 from service.settings import Settings
 
 __all__ = ["run_demo"]

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-__all__ = ["diversity_figure", "interval_figure", "score_figure"]
+__all__ = ["diversity_figure", "forecast_figure", "interval_figure", "score_figure"]
 
 _STYLE: Any = {
     "svg.hashsalt": "madaudit",  # the same ids every time
@@ -84,6 +84,41 @@ def diversity_figure(result: Mapping[str, Any]) -> str | None:
         axes.invert_yaxis()
         axes.set_xlabel("relative to a real sample of the same size")
         return _svg(figure)
+
+
+def forecast_figure(result: Mapping[str, Any]) -> str | None:
+    """The course of the Fréchet level, its ratio to generation 1 and diversity, with bands; None without a forecast."""
+    risk = result["mad_risk"]
+    if not risk["trajectory"]:
+        return None
+    event = result["policy"]["mad_event"]
+    panels = {
+        "frechet_level": None,
+        "frechet_ratio": event["frechet_ratio"],
+        "diversity_ratio": event["diversity_ratio"],
+    }
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 2.4), layout="constrained")
+        for axes, (name, limit) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+            _course(axes, risk["trajectory"], name, _COLOURS[0], "forecast")
+            if "simulation" in risk:
+                _course(axes, risk["simulation"]["trajectory"], name, _COLOURS[2], "simulated")
+            if limit is not None:
+                axes.axhline(limit, color="#c0392b", lw=1)
+            if name.startswith("frechet"):
+                axes.set_yscale("log")
+            axes.set_title(name.replace("_", " ").replace("frechet", "Fréchet"), fontsize=9)
+            axes.set_xlabel("generation")
+        if "simulation" in risk:
+            figure.axes[0].legend(frameon=False)
+        return _svg(figure)
+
+
+def _course(axes: Any, trajectory: list[dict[str, Any]], name: str, colour: str, label: str) -> None:
+    generations = [entry["generation"] for entry in trajectory]
+    low, middle, high = ([entry[name][end] for entry in trajectory] for end in ("low", "estimate", "high"))
+    axes.fill_between(generations, low, high, color=colour, alpha=0.2, lw=0)
+    axes.plot(generations, middle, color=colour, marker="o", ms=3, label=label)
 
 
 def _shares(counts: list[int]) -> list[float]:

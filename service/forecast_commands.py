@@ -1,5 +1,6 @@
 """The commands of the risk model: calibrate it on loops that were run, and forecast with it."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,17 @@ from indexes.errors import InputError
 from service.console import Home, Json, Quiet, print_json, say
 from service.settings import read_settings
 
-__all__ = ["calibrate", "forecast"]
+__all__ = ["ModelSamples", "Pilot", "RiskModelFile", "SimulateForecast", "calibrate", "forecast"]
+
+ModelSamples = Annotated[
+    str | None, typer.Option("--model-samples", help="SRC of samples of your model trained on the data.")
+]
+Pilot = Annotated[str | None, typer.Option("--pilot", help="SRC of samples of a second generation of the workflow.")]
+SimulateForecast = Annotated[
+    str | None,
+    typer.Option("--simulate-forecast", help="Family: also simulate the loop on the audited set's own vectors."),
+]
+RiskModelFile = Annotated[Path | None, typer.Option("--risk-model", help="File that madaudit calibrate wrote.")]
 
 
 class When(StrEnum):
@@ -41,7 +52,7 @@ def calibrate(
     typer.echo(f"{len(rows)} loops, {len(families)} families, {len(data)} data sets; on families and data held out:")
     typer.echo(
         f"{'tier':<14} {'loops':<10} {'n':>4} {'event':>6} {'Brier skill':>11} {'in class':>9} {'F ratio':>12} "
-        f"{'F level':>8} {'diversity':>9} {'bands':>6}"
+        f"{'F level':>8} {'diversity':>9} {'bands':>6} {'ECE':>6}"
     )
     for tier, kinds in skill.items():
         for kind, found in kinds.items():
@@ -52,7 +63,7 @@ def _line(tier: str, kind: str, s: dict[str, float]) -> str:
     return (
         f"{tier:<14} {kind:<10} {s['n']:>4} {s['event_rate']:>6.2f} {s['brier_skill']:>11.2f} "
         f"{s['brier_skill_in_class']:>9.2f} {s['spearman_frechet_ratio']:>12.2f} {s['spearman_frechet_level']:>8.2f} "
-        f"{s['spearman_diversity_ratio']:>9.2f} {s['coverage']:>6.2f}"
+        f"{s['spearman_diversity_ratio']:>9.2f} {s['coverage']:>6.2f} {s['calibration_error']:>6.3f}"
     )
 
 
@@ -71,43 +82,52 @@ def forecast(
     synthetic: Annotated[
         int | None, typer.Option("--synthetic", min=0, help="Synthetic items that a generation adds.")
     ] = None,
-    bias: Annotated[float | None, typer.Option("--bias", help="Sampling bias λ.")] = None,
-    model_samples: Annotated[
-        str | None, typer.Option("--model-samples", help="SRC of samples of your model trained on the data.")
+    bias: Annotated[float, typer.Option("--bias", help="Sampling bias λ, 1 for none.")] = 1.0,
+    model_samples: ModelSamples = None,
+    pilot: Pilot = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="YAML with the risk's thresholds and event.")] = None,
+    frechet_ratio: Annotated[
+        float | None, typer.Option("--event-frechet-ratio", help="Above which a loop is MAD, by default 2.")
     ] = None,
-    pilot: Annotated[
-        str | None, typer.Option("--pilot", help="SRC of samples of a second generation of the workflow.")
+    diversity: Annotated[
+        float | None, typer.Option("--event-diversity-ratio", help="Below which a loop is MAD, by default 0.8.")
     ] = None,
-    frechet_ratio: Annotated[float, typer.Option("--event-frechet-ratio", help="Above which a loop is MAD.")] = 2.0,
-    diversity: Annotated[float, typer.Option("--event-diversity-ratio", help="Below which a loop is MAD.")] = 0.8,
-    when: Annotated[When, typer.Option("--event-when", help="At the last generation, or ever.")] = When.at,
-    model: Annotated[Path | None, typer.Option("--risk-model", help="File that madaudit calibrate wrote.")] = None,
+    when: Annotated[
+        When | None, typer.Option("--event-when", help="At the last generation (the default), or ever.")
+    ] = None,
+    model: RiskModelFile = None,
+    simulate_forecast: SimulateForecast = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the simulation.")] = 0,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Forecast how likely training on the data starts model autophagy, and its course, before it is done."""
-    from auditor.risk import Event
+    from auditor.policy import load_policy
+    from auditor.risk_answer import answer_risk, plan_of
     from auditor.risk_inputs import Known
-    from service.forecasts import figures_given, known_from_audit, plan_of, risk_model
-    from service.forecasts import forecast as make
+    from service.forecasts import figures_given, known_from_audit, risk_model, simulated
     from service.report import read_result
 
-    event = Event(frechet_ratio, diversity, when.value)
+    stated: dict[str, Any] = {"frechet_ratio": frechet_ratio, "diversity_ratio": diversity, "when": when and when.value}
+    rules = load_policy(policy)
+    event = replace(rules.mad_event, **{name: value for name, value in stated.items() if value is not None})
     fitted = risk_model(model)
+    size = n or (read_result(audit)["n_items"] if audit else None)
+    if audit is None and (synthetic_fraction is None or n is None or model_samples is not None or pilot is not None):
+        raise InputError("no audit was named: give --from DIR, or --synthetic-fraction and --n, which allow no samples")
+    assert size is not None
+    plan = plan_of(workflow, generations, n=size, n_real=real, n_synthetic=synthetic, bias=bias)
     if audit is not None:
-        size = n or read_result(audit)["n_items"]
-        plan = plan_of(workflow, generations, n=size, real=real, synthetic=synthetic, bias=bias)
-        known = known_from_audit(
-            audit, plan, settings=read_settings(home), model_samples=model_samples, pilot=pilot
-        )  # fmt: skip
+        known = known_from_audit(audit, plan, settings=read_settings(home), model_samples=model_samples, pilot=pilot)
     else:
-        if synthetic_fraction is None or n is None or model_samples is not None or pilot is not None:
-            raise InputError(
-                "no audit was named: give --from DIR, or --synthetic-fraction and --n, which allow no samples"
-            )
-        plan = plan_of(workflow, generations, n=n, real=real, synthetic=synthetic, bias=bias)
-        known = Known(plan, figures_given(n=n, fraction=synthetic_fraction, diversity_ratio=diversity_ratio))
-    found = make(known, fitted, event=event)
+        assert synthetic_fraction is not None
+        known = Known(plan, figures_given(n=size, fraction=synthetic_fraction, diversity_ratio=diversity_ratio))
+    found = {"schema": "madaudit/forecast/1", **answer_risk(known, fitted, replace(rules, mad_event=event))}
+    if simulate_forecast is not None:
+        if audit is None:
+            raise InputError("a simulation needs the vectors of an audit: give --from DIR")
+        settings = read_settings(home)
+        found["simulation"] = simulated(audit, plan, simulate_forecast, settings=settings, event=event, seed=seed)
     if as_json:
         print_json(found)
     else:
@@ -115,9 +135,7 @@ def forecast(
 
 
 def _print(found: dict[str, Any]) -> None:
-    chance = found["probability"]
-    stated = "–" if chance["estimate"] is None else f"{chance['estimate']:.2f}"
-    typer.echo(f"{found['status']}: probability of MAD {stated} ({chance['low']:.2f} – {chance['high']:.2f})")
+    typer.echo(f"{found['status']}: probability of MAD {_chance(found['probability'])}")
     typer.echo(f"  event: {found['event']}; known: {found['tier']}")
     if found["reason"]:
         typer.echo(f"  {found['reason']}")
@@ -126,3 +144,23 @@ def _print(found: dict[str, Any]) -> None:
         cells = [row[name] for name in ("frechet_level", "frechet_ratio", "diversity_ratio")]
         columns = " ".join(f"{c['estimate']:>6.2f} ({c['low']:.2f} – {c['high']:.2f})".rjust(22) for c in cells)
         typer.echo(f"{row['generation']:>10} {columns}")
+    advice = found["advice"]
+    typer.echo("workflows, with the data at hand:")
+    for beside in advice["workflows"]:
+        chance = beside["probability"]
+        typer.echo(
+            f"  {beside['name']:<20} {beside['n_real']:>8} real {beside['n_synthetic']:>8} synthetic   "
+            f"{_chance(chance)} {beside['status']}"
+        )
+    fresh, share = advice["fresh_real_data"], advice["largest_synthetic_share"]
+    typer.echo(f"to keep the risk's upper end at {advice['limit']:g}:")
+    typer.echo(f"  fresh real items a generation   {fresh['reason'] or fresh['n_real']}")
+    typer.echo(f"  share of synthetic items        {share['reason'] or format(share['share'], '.2f')}")
+    if "simulation" in found:
+        ran = found["simulation"]
+        typer.echo(f"simulated with {ran['family']}: {ran['event_in']} of {ran['chains']} loops went MAD")
+
+
+def _chance(chance: dict[str, float | None]) -> str:
+    stated = "–" if chance["estimate"] is None else f"{chance['estimate']:.2f}"
+    return f"{stated:>4} ({chance['low']:.2f} – {chance['high']:.2f})"

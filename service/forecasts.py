@@ -2,19 +2,22 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from auditor.policy import Check, Policy, Threshold, verdict_of
 from auditor.recursion import Plan
 from auditor.reference import Reference, load_reference
-from auditor.risk import Event, RiskModel, load_risk_model
+from auditor.risk import RiskModel, load_risk_model
+from auditor.risk_answer import RiskQuestion, Simulate, answer_risk, check_risk, known_of
+from auditor.risk_event import Event
 from auditor.risk_inputs import AuditFigures, Known, figures_of
-from auditor.sample_facts import FEWEST_ROWS, SampleFacts, facts_of
-from auditor.semantic import SemanticReference
+from auditor.sample_facts import FEWEST_ROWS, facts_from
 from auditor.shards import ShardResult, read_state
 from auditor.state import fold_states
 from auditor.workflows import workflow_named
@@ -23,13 +26,23 @@ from indexes.encoders import load_encoder
 from indexes.errors import ArtifactError, InputError
 from indexes.records import Skip
 from indexes.sources import open_source
-from service.pipeline import find_reference
+from loops.models import make_family
+from service.references import find_reference
 from service.report import read_result
 from service.settings import Settings
 
-__all__ = ["figures_given", "forecast", "known_from_audit", "plan_of", "risk_model"]
+__all__ = [
+    "SHIPPED",
+    "RiskRequest",
+    "encoded",
+    "figures_given",
+    "known_from_audit",
+    "renewed",
+    "risk_model",
+    "simulated",
+]
 
-_SHIPPED = "risk_model.npz"  # in the package auditor, once a calibration ships
+SHIPPED = "risk_model.npz"  # in the package auditor
 _MOST = 2000  # samples of a model that are measured
 
 
@@ -37,23 +50,9 @@ def risk_model(path: Path | None) -> RiskModel:
     """The model in a file, else the one that ships."""
     if path is not None:
         return load_risk_model(path)
-    shipped = resources.files("auditor") / _SHIPPED
-    if not shipped.is_file():
-        raise InputError(
-            "no calibrated risk model ships with this version: make one with madaudit calibrate and name it with "
-            "--risk-model"
-        )
-    with resources.as_file(shipped) as file:
-        return load_risk_model(file)
-
-
-def plan_of(
-    workflow: str, generations: int, *, n: int, real: int | None, synthetic: int | None, bias: float | None
-) -> Plan:
-    """The plan; by default synthetic items, and real ones where the workflow has any, are as many as the data hold."""
-    kind = workflow_named(workflow).real
-    n_real = 0 if kind in ("none", "initial") else n if real is None else real
-    return Plan(workflow, generations, n, n if synthetic is None else synthetic, n_real, 1.0 if bias is None else bias)
+    with resources.as_file(resources.files("auditor") / SHIPPED) as file:
+        found = load_risk_model(file)
+    return replace(found, identity={**found.identity, "file": SHIPPED})
 
 
 def figures_given(*, n: int, fraction: float, diversity_ratio: float | None) -> AuditFigures:
@@ -70,54 +69,128 @@ def known_from_audit(
 ) -> Known:
     """What a finished audit tells, and what samples of the team's own model and pilot add to it.
 
-    The samples are measured in the space of the reference's semantic encoder, beside its real items and the audited
-    ones, on which the model was trained.
+    Samples are measured in the space of the reference's semantic encoder, beside its real items and the audited ones,
+    on which the model was trained; those that the audit itself was given need not be given again.
     """
     result = read_result(out)
+    _check_given(model_samples, pilot)
+    if model_samples is None:
+        return _known_to(result, plan)
+    reference = load_reference(find_reference(result["reference"]["name"], settings))
+    vectors = [None if spec is None else encoded(spec, reference) for spec in (model_samples, pilot)]
+    assert reference.semantic is not None
+    return known_of(
+        plan, result, real=reference.semantic.vectors, training=_audited(out), model_samples=vectors[0],
+        pilot=vectors[1],
+    )  # fmt: skip
+
+
+def _check_given(model_samples: str | None, pilot: str | None) -> None:
     if model_samples is None and pilot is not None:
         raise InputError("a pilot was given without samples of the first model: give --model-samples too")
-    if model_samples is None:
-        return Known(plan, figures_of(result))
-    reference = load_reference(find_reference(result["reference"]["name"], settings))
-    if reference.semantic is None or reference.semantic_encoder is None:
-        raise InputError(
-            f"the reference {reference.name} has no semantic encoder, in which a model's samples could be measured: "
-            "build it with --semantic-encoder"
+
+
+def _known_to(result: Mapping[str, Any], plan: Plan) -> Known:
+    """What a result holds; its pilot tells only of the plan that it was run for."""
+    stored = result["mad_risk"].get("known", {"model_samples": None, "pilot": None})
+    model, pilot = (None if facts is None else facts_from(facts) for facts in stored.values())
+    asked = {name: result["mad_risk"]["workflow"].get(name) for name in ("name", "n_synthetic", "n_real", "bias")}
+    is_same = asked == {
+        "name": plan.workflow, "n_synthetic": plan.n_synthetic, "n_real": plan.n_real, "bias": plan.bias,
+    }  # fmt: skip
+    return Known(plan, figures_of(result), model, pilot if is_same else None)
+
+
+@dataclass(frozen=True, slots=True)
+class RiskRequest:
+    """What a person asks of the risk of an audited set, as given."""
+
+    workflow: str | None
+    generations: int = 8
+    real: int | None = None  # items a generation
+    synthetic: int | None = None  # items a generation
+    bias: float = 1.0  # λ
+    model_samples: str | None = None  # SRC
+    pilot: str | None = None  # SRC
+    risk_model: Path | None = None  # by default the one that ships
+    simulate: str | None = None  # a family of the simulator
+    seed: int = 0  # of the simulation
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What was said of the workflow; nothing where none was named."""
+        if self.workflow is None:
+            return {}
+        asked = {"real": self.real, "synthetic": self.synthetic}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return {"name": self.workflow, "generations": self.generations, **given, "bias": self.bias}
+
+    def question(self, reference: Reference) -> RiskQuestion | None:
+        """What an audit is asked, None without a workflow; all that can be wrong is found before the audit begins."""
+        if self.workflow is None:
+            if self.model_samples or self.pilot or self.risk_model or self.simulate:
+                raise InputError(
+                    "samples, a risk model or a simulation were asked for and no workflow, on which the risk depends: "
+                    "give --workflow"
+                )
+            return None
+        workflow_named(self.workflow)
+        model = risk_model(self.risk_model)
+        _check_given(self.model_samples, self.pilot)
+        model_samples, pilot = (
+            None if spec is None else encoded(spec, reference) for spec in (self.model_samples, self.pilot)
         )
-    training = _audited(out)
-    facts = [
-        None if spec is None else _facts(spec, reference, reference.semantic, training)
-        for spec in (model_samples, pilot)
-    ]
-    return Known(plan, figures_of(result), *facts)
+        asked = RiskQuestion(
+            model, self.workflow, self.generations, self.real, self.synthetic, self.bias, model_samples, pilot,
+            simulation_of(self.simulate, self.seed),
+        )  # fmt: skip
+        model.check(asked.plan(1))
+        return asked
 
 
-def forecast(known: Known, model: RiskModel, *, event: Event | None = None) -> dict[str, Any]:
-    """The forecast at each tier that is known, the highest at the top, as JSON."""
-    found = model.predict(known, event=event).as_json()
-    plan = known.plan
-    return {
-        "schema": "madaudit/forecast/1",
-        **found,
-        "workflow": {
-            "name": plan.workflow,
-            "generations": plan.generations,
-            "n_initial": plan.n_initial,
-            "n_synthetic": plan.n_synthetic,
-            "n_real": plan.n_real,
-            "bias": plan.bias,
-        },
-        "next_tier": _next_tier(found["tier"], model),
-    }
-
-
-def _next_tier(tier: str, model: RiskModel) -> dict[str, Any] | None:
-    """What measuring more would buy: the skill of the next tier on loops that were held out."""
-    tiers = list(model.tiers)
-    at = tiers.index(tier)
-    if at + 1 == len(tiers):
+def simulation_of(family: str | None, seed: int) -> Simulate | None:
+    """A simulation by that family; InputError for one that there is not."""
+    if family is None:
         return None
-    return {"tier": tiers[at + 1], "skill": dict(model.tiers[tiers[at + 1]].skill["all"])}
+    make_family(family, {})
+
+    def simulate(plan: Plan, real: np.ndarray, training: np.ndarray, event: Event) -> dict[str, Any]:
+        from loops.simulated_forecast import simulate_forecast
+
+        return simulate_forecast(family, plan, real, training, event=event, seed=seed)
+
+    return simulate
+
+
+def renewed(result: dict[str, Any]) -> dict[str, Any]:
+    """The result with its risk answered again, from its fraction as it now stands."""
+    found = result["mad_risk"]
+    if "model" not in found:
+        return result
+    model = risk_model(None if found["model"]["file"] == SHIPPED else Path(found["model"]["file"]))
+    if model.identity != found["model"]:
+        raise InputError(f"{found['model']['file']} is no longer the risk model of this audit: audit the set again")
+    fields = found["workflow"]
+    plan = Plan(**{"workflow": fields["name"], **{k: v for k, v in fields.items() if k != "name"}})
+    policy = Policy(
+        mad_risk=Threshold(**result["policy"]["mad_risk"]), mad_event=Event(**result["policy"]["mad_event"])
+    )
+    kept = {name: found[name] for name in ("simulation",) if name in found}
+    answer = {**answer_risk(_known_to(result, plan), model, policy), **kept}
+    judged = asdict(check_risk(policy.mad_risk, answer))
+    checks = [judged if c["name"] == judged["name"] else c for c in result["checks"]]
+    verdict = verdict_of([Check(**c) for c in checks], result["policy"]["required"])
+    return {**result, "mad_risk": answer, "checks": checks, "verdict": verdict}
+
+
+def simulated(out: Path, plan: Plan, family: str, *, settings: Settings, event: Event, seed: int) -> dict[str, Any]:
+    """A simulation on the vectors that a finished audit has kept."""
+    reference = load_reference(find_reference(read_result(out)["reference"]["name"], settings))
+    if reference.semantic is None:
+        raise InputError(f"the reference {reference.name} has no semantic encoder: build it with --semantic-encoder")
+    run = simulation_of(family, seed)
+    assert run is not None
+    return run(plan, reference.semantic.vectors, _audited(out), event)
 
 
 def _audited(out: Path) -> np.ndarray:
@@ -130,8 +203,13 @@ def _audited(out: Path) -> np.ndarray:
     return fold_states(read_state(ShardResult(name, out / "state" / key)) for name, key in listed).sample.semantic
 
 
-def _facts(spec: str, reference: Reference, space: SemanticReference, training: np.ndarray) -> SampleFacts:
-    assert reference.semantic_encoder is not None
+def encoded(spec: str, reference: Reference) -> np.ndarray:
+    """Vectors (n, d) of a model's samples, 2000 at most, from the reference's semantic encoder."""
+    if reference.semantic is None or reference.semantic_encoder is None:
+        raise InputError(
+            f"the reference {reference.name} has no semantic encoder, in which a model's samples could be measured: "
+            "build it with --semantic-encoder"
+        )
     encoder = load_encoder(reference.semantic_encoder.spec)
     if encoder.fingerprint != reference.semantic_encoder.fingerprint:
         raise InputError(f"the encoder {encoder.spec} is not the one that {reference.name} was built with: rebuild it")
@@ -145,4 +223,4 @@ def _facts(spec: str, reference: Reference, space: SemanticReference, training: 
     count = sum(map(len, vectors))
     if count < FEWEST_ROWS:
         raise InputError(f"{spec} holds {count} usable {encoder.kind}s, expected {FEWEST_ROWS} or more samples")
-    return facts_of(np.concatenate(vectors)[:_MOST], space.vectors, training)
+    return np.concatenate(vectors)[:_MOST]

@@ -40,8 +40,8 @@ def reference_build(
     quiet: Quiet = False,
 ) -> None:
     """Build a reference from trusted data and examples of known generators."""
-    from service.pipeline import describe, make_reference, parse_labelled
     from service.progress import ShardProgress
+    from service.references import describe, make_reference, parse_labelled
 
     with ShardProgress("encoding", quiet=quiet) as progress:
         reference = make_reference(
@@ -85,7 +85,7 @@ def reference_list(home: Home = None, as_json: Json = False) -> None:
 def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
     """Show one reference."""
     from auditor.reference import load_reference
-    from service.pipeline import describe, find_reference
+    from service.references import describe, find_reference
 
     folder = find_reference(name, read_settings(home))
     description = {**describe(load_reference(folder)), "folder": str(folder)}
@@ -99,7 +99,7 @@ def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
 @reference_app.command("delete")
 def reference_delete(name: str, home: Home = None, as_json: Json = False) -> None:
     """Delete a reference."""
-    from service.pipeline import delete_reference
+    from service.references import delete_reference
 
     delete_reference(name, read_settings(home))
     if as_json:

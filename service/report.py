@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from auditor.finalise import SCHEMA
 from indexes.errors import ArtifactError
 from indexes.store import write_atomic
-from service.figures import diversity_figure, interval_figure, score_figure
+from service.figures import diversity_figure, forecast_figure, interval_figure, score_figure
 
 __all__ = ["read_result", "render", "write_report"]
 
@@ -62,6 +62,7 @@ def render(out: Path, result: Mapping[str, Any], form: str) -> str:
             "answers": interval_figure(result),
             "scores": score_figure(result),
             "diversity": diversity_figure(result),
+            "forecast": forecast_figure(result),
         }
     return environment.get_template(f"report.{form}").render(
         r=result, figures=figures, gallery=_gallery(out), verdict_text=_VERDICTS[result["verdict"]]

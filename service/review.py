@@ -26,6 +26,7 @@ from indexes.records import Item, Kind, Source, Unusable
 from indexes.sources import open_source
 from indexes.sources.files import printable
 from indexes.store import write_atomic
+from service.forecasts import renewed
 from service.report import read_result, write_report
 from service.review_sheet import Shown, read_labels, shown, write_sheet
 from service.settings import Settings
@@ -271,7 +272,7 @@ def finish_review(out: Path, labels: Path, *, settings: Settings) -> dict[str, A
         found = estimate_with_labels(
             counts, rng=np.random.default_rng(key["seed"]), level=level, is_sample=_is_sample(out)
         )
-        result = _answered(result, found, _summary(key, answers, counts, found))
+        result = renewed(_answered(result, found, _summary(key, answers, counts, found)))
         if labels.resolve() != (folder / _LABELS).resolve():
             write_atomic(folder / _LABELS, labels.read_bytes())
         write_result(out, result)

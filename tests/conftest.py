@@ -21,6 +21,7 @@ from auditor.reference import Reference, load_reference
 from auditor.risk_inputs import AuditFigures, Known
 from auditor.sample_facts import SampleFacts
 from indexes.device import compute_threads
+from loops.calibrate import calibrate
 from loops.calibration_rows import CalibrationRow
 
 N_REFERENCE = 120  # items of each component of the references below
@@ -167,7 +168,7 @@ def calibration_row(number: int, rng: np.random.Generator) -> CalibrationRow:
     distance, recall = distance * noise[0], np.minimum(recall * noise[1], 1)
     level = np.log(distance / 0.02)
     outputs = np.stack([level, level - level[0], np.log(recall / recall[0]), np.full(_HORIZON, 0.9)])
-    audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0)
+    audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0, 0.02, 5.0)
     seen = np.exp(0.05 * rng.normal(size=4))
     known = Known(
         plan, audit, facts(distance[0] * seen[0], recall[0] * seen[1]), facts(distance[1] * seen[2], recall[1])
@@ -215,6 +216,20 @@ def make() -> SimpleNamespace:
         real_vectors=real_vectors, fake_vectors=fake_vectors, texts=texts, write_jsonl=write_jsonl,
         comparable=comparable, run=run_command, facts=facts, calibration_rows=calibration_rows,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def law_rows() -> list[CalibrationRow]:
+    """160 loops of the law above."""
+    return calibration_rows(160, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="session")
+def law_model(law_rows: list[CalibrationRow], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a risk model calibrated on them."""
+    path = tmp_path_factory.mktemp("model") / "risk.npz"
+    calibrate(law_rows).save(path)
+    return path
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from auditor.policy import Check, Policy, Threshold, check, load_policy, verdict_of
+from auditor.risk_event import Event
 from indexes.errors import InputError
 
 THRESHOLD = Threshold(0.05, 0.2, "high")
@@ -59,11 +60,13 @@ def test_a_check_that_is_not_required_decides_nothing():
 
 
 def test_the_default_policy_is_that_of_the_contract():
-    policy = Policy().as_json()
+    policy = Policy().as_json(workflow=True)
     assert policy["synthetic_fraction"] == {"warn": 0.05, "fail": 0.2, "compare": "high"}
     assert policy["diversity_loss"] == {"warn": 0.1, "fail": 0.25, "compare": "low"}
     assert policy["mad_risk"] == {"warn": 0.2, "fail": 0.5, "compare": "estimate"}
-    assert policy["required"] == ["synthetic_fraction", "diversity_loss"]
+    assert policy["required"] == ["synthetic_fraction", "diversity_loss", "mad_risk"]
+    assert Policy().as_json(workflow=False)["required"] == ["synthetic_fraction", "diversity_loss"]
+    assert policy["mad_event"] == {"frechet_ratio": 2.0, "diversity_ratio": 0.8, "when": "at"}
 
 
 def test_no_file_gives_the_default():
@@ -72,8 +75,11 @@ def test_no_file_gives_the_default():
 
 def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
     path = tmp_path / "policy.yaml"
-    path.write_text("synthetic_fraction: {warn: 0.01}\nrequired: [mad_risk]\n")
-    assert load_policy(path) == Policy(synthetic_fraction=Threshold(0.01, 0.2, "high"), required=("mad_risk",))
+    path.write_text("synthetic_fraction: {warn: 0.01}\nrequired: [mad_risk]\nmad_event: {when: ever}\n")
+    expected = Policy(
+        synthetic_fraction=Threshold(0.01, 0.2, "high"), required=("mad_risk",), mad_event=Event(when="ever")
+    )
+    assert load_policy(path) == expected
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,11 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
         "synthetic_fraction: {compare: middle}",
         "required: synthetic_fraction",
         "required: [unknown]",
+        "mad_event: 2",
+        "mad_event: {ratio: 2}",
+        "mad_event: {frechet_ratio: high}",
+        "mad_event: {frechet_ratio: 0.5}",
+        "mad_event: {when: later}",
         "{: ",
     ],
 )

@@ -14,7 +14,7 @@ from auditor.risk_inputs import TIERS, AuditFigures, Known, features_of, figures
 from auditor.sample_facts import facts_of
 from indexes.encoders import load_encoder
 
-FIGURES = AuditFigures(200, 0.2, 0.1, 0.9, 0.95, 0.9, 0.9, 1.0, 1.0, 2.0)
+FIGURES = AuditFigures(200, 0.2, 0.1, 0.9, 0.95, 0.9, 0.9, 1.0, 1.0, 2.0, 0.01, 3.0)
 PLAN = Plan("fresh", 8, 200, 100, 100, 0.9)
 
 
@@ -72,6 +72,7 @@ def test_figures_are_those_of_an_audit(rng):
     assert found.n == 120
     assert found.vendi == vendi["value"] / vendi["reference"]
     assert found.fraction == result["synthetic_fraction"]["estimate"]
+    assert found.floor * np.trace(np.cov(rows[:120].T)) == pytest.approx(result["fidelity"]["scale"]["frechet"])
     assert all(math.isfinite(value) for value in features_of(Known(PLAN, found), tier="audit").values())
 
 
@@ -83,7 +84,7 @@ def test_an_undetermined_fraction_is_the_middle_of_what_is_left_open():
         "n_items": 10,
         "synthetic_fraction": {"estimate": None, "low": 0.0, "high": 1.0, "if_reference_matches": open_end},
         "diversity": {"measures": none},
-        "fidelity": {"measures": fidelity},
+        "fidelity": {"measures": fidelity, "scale": None},
     }
     found = figures_of(result)
     assert (found.fraction, found.fraction_width) == (pytest.approx(0.6), pytest.approx(0.8))

@@ -6,20 +6,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auditor.risk import OUTPUTS, Event, load_risk_model, margins
+from auditor.risk import OUTPUTS, load_risk_model
+from auditor.risk_event import Event
 from auditor.risk_inputs import TIERS
 from indexes.errors import ArtifactError, InputError
-from loops.calibrate import calibrate, held_out, skill_of
+from loops.calibrate import calibrate, held_out, reliability, skill_of
 
 
 @pytest.fixture(scope="module")
-def rows(make):
-    return make.calibration_rows(160, np.random.default_rng(0))
+def rows(law_rows):
+    return law_rows
 
 
 @pytest.fixture(scope="module")
-def model(rows):
-    return calibrate(rows)
+def model(law_model):
+    return load_risk_model(law_model)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,8 @@ def test_knowing_more_helps(rows):
     assert errors[1] < errors[0]
 
 
-def test_a_saved_model_forecasts_the_same(model, rows, tmp_path):
+def test_a_saved_model_forecasts_the_same(rows, tmp_path):
+    model = calibrate(rows[:60])
     model.save(tmp_path / "risk.npz")
     again = load_risk_model(tmp_path / "risk.npz")
     for tier in TIERS:
@@ -75,10 +77,9 @@ def test_a_forecast_has_every_output_of_every_generation_in_order(model, rows):
 
 
 def test_a_shorter_horizon_is_the_beginning_of_the_longer(model, rows):
-    """Apart from features of the plan, which sum over its generations."""
     known = rows[5].known
-    short = model.predict(replace(known, plan=replace(known.plan, generations=4)))
-    assert len(short.as_json()["trajectory"]) == 4
+    short, long = (model.predict(replace(known, plan=replace(known.plan, generations=t))).as_json() for t in (4, 8))
+    assert short["trajectory"] == long["trajectory"][:4]
 
 
 def test_fully_synthetic_loops_are_riskier_than_fresh_data(model, fresh):
@@ -93,11 +94,31 @@ def test_stricter_limits_are_crossed_more_often(model, fresh):
     assert chances[0] >= chances[1] >= chances[2]
 
 
+def test_the_choice_of_families_is_in_the_probability(model, fresh):
+    found = model.predict(replace(fresh, audit=replace(fresh.audit, fraction_width=0.0))).probability
+    assert found.low < found.value < found.high
+
+
 def test_the_uncertainty_of_the_audit_is_in_the_probability(model, fresh):
+    alone = {
+        tier: replace(m, chances={when: found[:1] for when, found in m.chances.items()})
+        for tier, m in model.tiers.items()
+    }
+    model = replace(model, tiers=alone)  # as if other families would have said the same
     sharp, vague = (replace(fresh, audit=replace(fresh.audit, fraction=0.5, fraction_width=w)) for w in (0.0, 1.0))
     narrow, wide = (model.predict(known).probability for known in (sharp, vague))
     assert (narrow.low, narrow.high) == pytest.approx((narrow.value, narrow.value))
-    assert wide.low <= wide.value <= wide.high
+    assert wide.low < wide.value < wide.high
+
+
+def test_more_fresh_real_data_never_raise_the_level(model, rows):
+    """Whatever the regression says."""
+    for row in rows[:25]:
+        plan = replace(row.known.plan, workflow="fresh")
+        known = [replace(row.known, plan=replace(plan, n_real=n)) for n in (0, 1, 30, 100, 101, 400, 1600, 5000)]
+        for tier in TIERS:
+            levels = model.tiers[tier].expected(known, tier)[:, 0]
+            assert (np.diff(levels, axis=0) <= 1e-9).all()
 
 
 def test_what_is_unlike_the_calibration_is_extrapolated(model, fresh, make):
@@ -133,14 +154,15 @@ def test_what_is_no_model_is_an_artifact_error(tmp_path):
             load_risk_model(tmp_path / name)
 
 
-def test_an_event_is_beyond_either_limit_at_the_end_or_ever():
-    ratio, diversity = np.log([[1, 3, 1.5], [1, 1, 1]]), np.log([[1, 1, 1], [1, 0.9, 0.7]])
-    at, ever = (margins(ratio, diversity, Event(when=when)) > 0 for when in ("at", "ever"))
-    assert at.tolist() == [[False, False], [False, True]]
-    assert ever.tolist() == [[True, False], [False, True]]
-
-
-@pytest.mark.parametrize("limits", [(0.9, 0.8, "at"), (2.0, 1.2, "at"), (2.0, 0.8, "later")])
-def test_events_that_mean_nothing_are_refused(limits):
-    with pytest.raises(InputError, match="expected one above 1"):
-        Event(*limits)
+def test_reliability_is_that_of_the_forecasts(rows):
+    """Chances drawn uniformly and events that happen as often as they say: the error is noise alone."""
+    rng = np.random.default_rng(0)
+    found = held_out(rows[:60], "audit")
+    chances = rng.uniform(size=4000)
+    truth = np.zeros((4000, 4, 2))
+    truth[:, 1, 1] = np.where(rng.uniform(size=4000) < chances, 5.0, -5.0)  # log ratio
+    honest = reliability(replace(found, chances={"at": chances}, truth=truth))
+    assert honest.error < 0.03
+    assert sum(count for _, _, count in honest.bins) == 4000
+    boastful = reliability(replace(found, chances={"at": np.round(chances)}, truth=truth))
+    assert boastful.error == pytest.approx(0.25, abs=0.03)

@@ -63,10 +63,10 @@ def test_a_result_has_every_field_of_the_contract(madaudit: Command, mixed: Path
     assert {"probability", "status", "reason", "horizon", "tier", "trajectory"} <= result["mad_risk"].keys()
 
 
-def test_the_workflow_named_is_in_the_result(madaudit: Command, mixed: Path, tmp_path: Path) -> None:
+def test_the_workflow_named_is_in_the_result(madaudit: Command, mixed: Path, law_model: Path, tmp_path: Path) -> None:
     result = madaudit(
         "audit", mixed, "--reference", "vectors", "--out", tmp_path / "o", "--json", "--workflow", "augment",
-        "--generations", 5, "--real", 1000, "--bias", 0.9,
+        "--generations", 5, "--real", 1000, "--bias", 0.9, "--risk-model", law_model,
     ).json  # fmt: skip
     assert result["workflow"] == {"name": "augment", "generations": 5, "real": 1000, "bias": 0.9}
     assert result["mad_risk"]["horizon"] == 5
@@ -373,6 +373,7 @@ def test_a_dry_run_prints_the_policy_and_touches_nothing(madaudit: Command, mixe
         "diversity_loss": {"warn": 0.10, "fail": 0.25, "compare": "low"},
         "mad_risk": {"warn": 0.20, "fail": 0.50, "compare": "estimate"},
         "required": ["synthetic_fraction", "diversity_loss"],
+        "mad_event": {"frechet_ratio": 2.0, "diversity_ratio": 0.8, "when": "at"},
     }
     assert (outcome.code, (tmp_path / "o").exists()) == (0, False)
 

@@ -11,7 +11,7 @@ from indexes.errors import InputError
 from indexes.images import decode
 from indexes.sources import open_source
 from service.exemplars import exemplar_label, simulate_exemplars
-from service.pipeline import find_reference, make_reference, parse_labelled
+from service.references import find_reference, make_reference, parse_labelled
 from service.settings import Settings
 
 

@@ -1,5 +1,7 @@
 """`madaudit calibrate` and `madaudit forecast`, from an audit and from figures."""
 
+import csv
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,16 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loops.calibrate import calibrate
 from loops.sweep import plan_sweep, run_sweep
 
 
 @pytest.fixture(scope="module")
-def model(make: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A risk model of loops drawn from a law."""
-    path = tmp_path_factory.mktemp("model") / "risk.npz"
-    calibrate(make.calibration_rows(160, np.random.default_rng(0))).save(path)
-    return path
+def model(law_model: Path) -> Path:
+    return law_model
 
 
 @pytest.fixture
@@ -120,3 +118,109 @@ def test_a_folder_without_observed_loops_is_refused(madaudit: Any, tmp_path: Pat
     refused = madaudit("calibrate", tmp_path, "--out", tmp_path / "m.npz")
     assert refused.code == 2
     assert "observe: true" in refused.err
+
+
+PLANNED = ("--workflow", "fresh", "--generations", 5, "--real", 60, "--synthetic", 40, "--bias", 0.9)
+
+
+def test_an_audit_with_a_workflow_answers_the_risk_and_is_judged_by_it(
+    madaudit: Any, world: Any, model: Path, make: SimpleNamespace, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    np.save(tmp_path / "set.npy", make.real_vectors(100, rng))
+    np.save(tmp_path / "first.npy", make.real_vectors(80, rng))
+    (tmp_path / "policy.yaml").write_text("mad_risk: {warn: 0.0, fail: 0.0}\nmad_event: {when: ever}\n")
+    found = madaudit(
+        "audit", tmp_path / "set.npy", "--reference", "vectors", "--out", tmp_path / "o", *PLANNED, "--json",
+        "--risk-model", model, "--model-samples", tmp_path / "first.npy", "--policy", tmp_path / "policy.yaml",
+    )  # fmt: skip
+    risk = found.json["mad_risk"]
+    assert (risk["tier"], risk["horizon"], len(risk["trajectory"])) == ("model-samples", 5, 5)
+    assert risk["event"].startswith("at any generation")
+    assert risk["workflow"] == {
+        "name": "fresh", "generations": 5, "n_initial": 100, "n_synthetic": 40, "n_real": 60, "bias": 0.9,
+    }  # fmt: skip
+    assert risk["known"]["model_samples"]["n"] == 80
+    check = found.json["checks"][2]
+    assert "mad_risk" in found.json["policy"]["required"]
+    if risk["status"] == "determined":
+        assert (check["status"], found.code) == ("fail", 1)
+    else:
+        assert check["status"] == "undetermined"
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert "MAD risk</h2>" in page
+    assert "accumulate" in page
+    again = madaudit(
+        "forecast", "--from", tmp_path / "o", *PLANNED, "--risk-model", model, "--event-when", "ever", "--json"
+    )
+    assert again.json["probability"] == risk["probability"]
+    assert again.json["tier"] == "model-samples"
+
+
+def test_without_a_workflow_the_risk_is_not_asked_for_and_decides_nothing(madaudit: Any, audited: Path) -> None:
+    result = json.loads((audited / "result.json").read_text())
+    assert result["mad_risk"]["status"] == "undetermined"
+    assert "give --workflow" in result["mad_risk"]["reason"]
+    assert result["policy"]["required"] == ["synthetic_fraction", "diversity_loss"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--workflow", "other"), "no workflow is called 'other'"),
+        (("--workflow", "fresh", "--generations", 30), "expected 8 at most"),
+        (("--workflow", "replace", "--synthetic", 0), "nothing to train on"),
+        (("--simulate-forecast", "gmm"), "give --workflow"),
+        (("--workflow", "fresh", "--simulate-forecast", "none"), "none"),
+        (("--workflow", "fresh", "--pilot", "x.npy"), "give --model-samples too"),
+    ],
+)
+def test_a_risk_that_cannot_be_asked_is_one_line_before_anything_is_read(
+    madaudit: Any, model: Path, tmp_path: Path, arguments: tuple[object, ...], expected: str
+) -> None:
+    given = arguments if arguments[0] == "--simulate-forecast" else (*arguments, "--risk-model", model)
+    refused = madaudit("audit", tmp_path / "absent.npy", "--reference", "vectors", "--out", tmp_path / "o", *given)
+    assert refused.code == 2
+    assert expected in refused.err
+    assert len(refused.err.splitlines()) == 1
+
+
+def test_a_forecast_is_also_simulated_on_the_audited_vectors(madaudit: Any, audited: Path, model: Path) -> None:
+    common = (
+        "forecast",
+        "--from",
+        audited,
+        "--workflow",
+        "replace",
+        "--generations",
+        3,
+        "--risk-model",
+        model,
+        "--json",
+    )
+    ran = madaudit(*common, "--simulate-forecast", "gaussian").json["simulation"]
+    assert (ran["family"], ran["chains"], len(ran["trajectory"])) == ("gaussian", 4, 3)
+    assert ran["sizes"] == {"n_initial": 100, "n_synthetic": 100, "n_real": 0}
+    levels = [entry["frechet_level"]["estimate"] for entry in ran["trajectory"]]
+    assert levels[-1] > levels[0]
+    assert madaudit(*common, "--simulate-forecast", "gaussian").json["simulation"] == ran
+
+
+def test_a_review_answers_the_risk_again(
+    madaudit: Any, world: Any, model: Path, make: SimpleNamespace, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Labels move the fraction, and the forecast starts from it."""
+    np.save(tmp_path / "set.npy", make.real_vectors(100, rng))
+    out = tmp_path / "o"
+    madaudit("audit", tmp_path / "set.npy", "--reference", "vectors", "--out", out, *PLANNED, "--risk-model", model)
+    before = json.loads((out / "result.json").read_text())
+    drawn = madaudit("review", out, "--n", 30, "--json").json
+    with Path(drawn["table"]).open() as file:
+        items = list(csv.DictReader(file))
+    with (tmp_path / "labels.csv").open("w") as file:
+        writer = csv.DictWriter(file, list(items[0]))
+        writer.writeheader()
+        writer.writerows({**item, "label": "synthetic"} for item in items)
+    after = madaudit("review", out, "--labels", tmp_path / "labels.csv", "--json").json
+    assert after["synthetic_fraction"]["low"] > before["synthetic_fraction"]["high"]
+    assert after["mad_risk"]["trajectory"] != before["mad_risk"]["trajectory"]
+    assert after["mad_risk"]["workflow"] == before["mad_risk"]["workflow"]

@@ -17,7 +17,8 @@ from PIL import Image
 from auditor.audit import AuditOptions
 from auditor.finalise import Intent
 from indexes.errors import InputError
-from service.pipeline import find_reference, make_reference, parse_labelled, run_audit
+from service.pipeline import run_audit
+from service.references import find_reference, make_reference, parse_labelled
 from service.settings import Settings
 from service.store import Ledger
 

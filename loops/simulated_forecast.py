@@ -1,0 +1,93 @@
+"""A loop on an audited set's own vectors, run under its plan: a forecast without a calibration."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from auditor.recursion import Plan
+from auditor.risk_event import Event, margins
+from indexes.errors import InputError
+from loops.calibration_rows import outputs_of
+from loops.config import LoopConfig
+from loops.data import World
+from loops.models import make_family
+from loops.population import Empirical
+from loops.records import Space
+from loops.run import Loop, run_loop
+from loops.streams import Purpose, Streams
+from loops.supply import clustered
+
+__all__ = ["simulate_forecast"]
+
+_CHAINS = 4
+_FEWEST = 50  # items of either side
+_MEASURED = 1000  # items at most
+_OUTPUTS = ("frechet_level", "frechet_ratio", "diversity_ratio", "precision")
+
+
+def simulate_forecast(
+    family: str, plan: Plan, real: np.ndarray, training: np.ndarray, *, event: Event, seed: int
+) -> dict[str, Any]:
+    """The course of four loops of a family, measured against real vectors (m, d), as `mad_risk.simulation`.
+
+    Generation 1 is trained on audited vectors (n, d), from which all data called real are drawn, so that they hold the
+    set's own contamination; where only a sample of the set is at hand all counts are scaled down alike. `low` and
+    `high` are the least and the most of the loops. Raises InputError for families that read no vectors and too few
+    items.
+    """
+    made = make_family(family, {})
+    if made.reads != "vectors":
+        raise InputError(f"a forecast is simulated on vectors, and {family} reads {made.reads}: choose another family")
+    if min(len(real), len(training)) < _FEWEST:
+        raise InputError(
+            f"a forecast is simulated on {_FEWEST} items or more, got {len(training)} and {len(real)} real"
+        )
+    scale = min(1.0, len(training) / plan.n_initial)
+    config = LoopConfig(
+        family=family, workflow=plan.workflow, data="reference", generations=plan.generations,
+        n_initial=round(plan.n_initial * scale), n_synthetic=math.ceil(plan.n_synthetic * scale),
+        n_real=math.ceil(plan.n_real * scale), bias=plan.bias, seed=seed, chains=_CHAINS, measured_chains=_CHAINS,
+        n_measure=min(len(real) // 2, _MEASURED),
+    )  # fmt: skip
+    clean, drawn = (
+        Empirical(name, Space(rows.shape[1]), np.ascontiguousarray(rows, dtype=np.float32))
+        for name, rows in (("reference", real), ("audited", training))
+    )
+    supply = clustered(drawn, drawn, rng=Streams(seed).rng(Purpose.labels, 0)) if made.conditional else drawn
+    loop = Loop(config, made, World(supply, clean, {}))
+    return {
+        "family": family,
+        "chains": _CHAINS,
+        "sizes": {name: getattr(config, name) for name in ("n_initial", "n_synthetic", "n_real")},
+        **_described(_courses(loop), event),
+    }
+
+
+def _courses(loop: Loop) -> np.ndarray:
+    """Outputs (chains, 4, T)."""
+    n = len(loop.gauge.items)
+    records = [dataclasses.replace(record, training=None, models=None) for record in run_loop(loop)]
+    is_exact = "frechet" not in loop.real
+    return np.stack([
+        outputs_of(
+            {name: np.array([r.chains[name][chain] for r in records]) for name in ("frechet", "recall", "precision")},
+            loop.readings["frechet"].value, is_exact=is_exact, n=n,
+        )
+        for chain in range(_CHAINS)
+    ])  # fmt: skip
+
+
+def _described(courses: np.ndarray, event: Event) -> dict[str, Any]:
+    happened = (margins(courses[:, 1], courses[:, 2], event) > 0).any(1)
+    stated = np.concatenate([np.exp(courses[:, :3]), courses[:, 3:]], axis=1)
+    trajectory = [
+        {"generation": t + 1, **{name: _range(stated[:, i, t]) for i, name in enumerate(_OUTPUTS)}}
+        for t in range(courses.shape[2])
+    ]
+    return {"event_in": int(happened.sum()), "trajectory": trajectory}
+
+
+def _range(values: np.ndarray) -> dict[str, float]:
+    return {"estimate": float(values.mean()), "low": float(values.min()), "high": float(values.max())}

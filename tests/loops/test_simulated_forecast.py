@@ -1,0 +1,47 @@
+"""Simulated forecasts against what is known of the loops they run."""
+
+import numpy as np
+import pytest
+
+from auditor.recursion import Plan
+from auditor.risk_event import Event
+from indexes.errors import InputError
+from loops.simulated_forecast import simulate_forecast
+
+
+def simulated(plan, training=None, real=None, family="gaussian"):
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(1000, 3)) if real is None else real
+    training = rng.normal(size=(200, 3)) if training is None else training
+    return simulate_forecast(family, plan, real, training, event=Event(), seed=0)
+
+
+def test_a_gaussian_beside_fixed_real_data_stays_and_alone_drifts():
+    """Alemohammad et al. (2024): a fixed real set bounds the drift of what is well specified."""
+    beside = simulated(Plan("augment", 8, 200, 100, 200))
+    alone = simulated(Plan("replace", 8, 200, 200, bias=0.7))
+    assert beside["event_in"] == 0
+    assert alone["event_in"] == 4
+    assert alone["trajectory"][-1]["diversity_ratio"]["high"] < 0.8
+
+
+def test_contamination_of_the_audited_set_is_in_the_level():
+    rng = np.random.default_rng(1)
+    shifted = rng.normal(size=(200, 3)) + 1.0
+    plan = Plan("augment", 3, 200, 100, 200)
+    clean, contaminated = (found["trajectory"][0]["frechet_level"]["estimate"]
+                           for found in (simulated(plan), simulated(plan, training=shifted)))  # fmt: skip
+    assert contaminated > 20 * clean
+
+
+def test_a_set_larger_than_its_sample_is_scaled_down():
+    found = simulated(Plan("fresh", 2, 10_000, 5000, 2000))
+    assert found["sizes"] == {"n_initial": 200, "n_synthetic": 100, "n_real": 40}
+
+
+def test_what_cannot_be_simulated_is_refused():
+    plan = Plan("replace", 3, 200, 200)
+    with pytest.raises(InputError, match="reads tokens"):
+        simulated(plan, family="ngram")
+    with pytest.raises(InputError, match="50 items or more"):
+        simulated(plan, training=np.zeros((10, 3)))
