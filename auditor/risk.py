@@ -14,9 +14,11 @@ from scipy import special
 
 from auditor.intervals import Measure
 from auditor.kernel_ridge import KernelRidge
+from auditor.mechanistic import course_of
 from auditor.recursion import Plan, origin_shares
 from auditor.risk_event import Event, margins
 from auditor.risk_inputs import TIERS, Known, features_of, workflow_class
+from auditor.semantic import LEVEL_SIZE
 from auditor.workflows import workflow_named
 from indexes.errors import ArtifactError, InputError
 from indexes.store import write_atomic
@@ -27,7 +29,9 @@ __all__ = [
     "RiskModel",
     "TierModel",
     "chance_features",
+    "inputs_of",
     "load_risk_model",
+    "start_of",
 ]
 
 SCHEMA = "madaudit/risk/2"
@@ -45,7 +49,7 @@ class TierModel:
     names: tuple[str, ...]  # of the features
     centre: np.ndarray  # (p,)
     scale: np.ndarray  # (p,)
-    regression: KernelRidge  # to (outputs · T) numbers, output by output
+    regression: KernelRidge  # to what the recursion leaves of (outputs · T) numbers, output by output
     chances: Mapping[str, np.ndarray]  # at, ever: coefficients (1 + B, 4) of the log odds, B of resampled families
     bands: Mapping[str, np.ndarray]  # by workflow class: half widths (outputs, T) that hold whole trajectories
     reach: float  # distance to the nearest calibration row beyond which a forecast extrapolates
@@ -55,6 +59,10 @@ class TierModel:
         """A row (1, p); what could not be measured is taken as average."""
         row = (np.array([features[name] for name in self.names]) - self.centre) / self.scale
         return np.clip(np.where(np.isfinite(row), row, 0.0), -_WIDEST, _WIDEST)[None]
+
+    def row(self, known: Known, tier: str) -> np.ndarray:
+        """The standardised features of a loop, (1, p)."""
+        return self.standardised(inputs_of(self._filled(known), tier))
 
     def distance(self, row: np.ndarray) -> float:
         """Root mean squared distance to the nearest calibration row."""
@@ -73,8 +81,17 @@ class TierModel:
         return found
 
     def _regressed(self, known: Sequence[Known], tier: str) -> np.ndarray:
-        rows = np.concatenate([self.standardised(features_of(one, tier=tier)) for one in known])
-        return self.regression.predict(rows).reshape(len(rows), len(OUTPUTS), -1)
+        known = [self._filled(one) for one in known]
+        rows = np.concatenate([self.standardised(inputs_of(one, tier)) for one in known])
+        left = self.regression.predict(rows).reshape(len(rows), len(OUTPUTS), -1)
+        return left + np.stack([start_of(one, tier) for one in known])
+
+    def _filled(self, known: Known) -> Known:
+        """With the average floor of the calibration where there is no audit to tell it."""
+        if math.isfinite(known.audit.floor):
+            return known
+        floor = float(np.exp(self.centre[self.names.index("log_floor")]))
+        return replace(known, audit=replace(known.audit, floor=floor, floor_items=LEVEL_SIZE))
 
     def _never_raised(self, known: Known, tier: str) -> np.ndarray:
         """The level (T,) for the plan's fresh data: between the running maxima from above over a grid of amounts."""
@@ -155,7 +172,7 @@ class RiskModel:
         outputs = model.expected(asked, tier)[:, :, :last]
         chances = _chances(outputs, model.chances[event.when], event)
         kind = workflow_class(known.plan)
-        status, reason = self._status(known, model, model.standardised(features_of(known, tier=tier)), kind)
+        status, reason = self._status(known, model, model.row(known, tier), kind)
         told = status != "undetermined"
         return Forecast(
             tier=tier,
@@ -227,6 +244,24 @@ def _chances(outputs: np.ndarray, coefficients: np.ndarray, event: Event) -> np.
     """Probability of the event (n, 1 + B) from forecasts (n, outputs, T), by each set of coefficients."""
     ratio, diversity = outputs[:, OUTPUTS.index("frechet_ratio")], outputs[:, OUTPUTS.index("diversity_ratio")]
     return np.asarray(special.expit(chance_features(margins(ratio, diversity, event)) @ coefficients.T))
+
+
+def start_of(known: Known, tier: str) -> np.ndarray:
+    """What the recursion alone expects, (outputs, T): from it the regression starts. It says nothing of precision."""
+    course = course_of(known, tier=tier)
+    return np.stack([course.level, course.ratio, np.zeros_like(course.level), np.zeros_like(course.level)])
+
+
+def inputs_of(known: Known, tier: str) -> dict[str, float]:
+    """The features of a tier, those of the recursion's forecast among them."""
+    course = course_of(known, tier=tier)
+    return {
+        **features_of(known, tier=tier),
+        "recursion_level": float(course.level[-1]),
+        "recursion_ratio": float(course.ratio[-1]),
+        "recursion_diversity": float(course.diversity[-1]),
+        "recursion_first_level": float(course.level[0]),
+    }
 
 
 def chance_features(beyond: np.ndarray) -> np.ndarray:

@@ -32,7 +32,8 @@ class AuditFigures:
     precision: float
     density: float
     frechet: float
-    floor: float = math.nan  # F of a real sample of the size that levels are stated at, over the real total variance
+    floor: float = math.nan  # F of a real sample of `floor_items`, over the real total variance
+    floor_items: int = 0  # the size that levels are stated at
     rank: float = math.nan  # effective rank of a real sample
 
 
@@ -52,10 +53,11 @@ def figures_of(result: Mapping[str, Any]) -> AuditFigures:
     scale = result["fidelity"]["scale"]
     floor = scale["frechet"] / scale["total_variance"] if scale and scale["total_variance"] > 0 else math.nan
     rank = measures["effective_rank"].get("reference")
-    ratios = {field.name: ratio(field.name) for field in fields(AuditFigures)[3:-2]}
+    ratios = {field.name: ratio(field.name) for field in fields(AuditFigures)[3:-3]}
     return AuditFigures(
-        result["n_items"], middle, high - low, **ratios, floor=floor, rank=math.nan if rank is None else rank
-    )
+        result["n_items"], middle, high - low, **ratios, floor=floor, floor_items=scale["n"] if scale else 0,
+        rank=math.nan if rank is None else rank,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

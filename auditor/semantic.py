@@ -18,7 +18,7 @@ __all__ = ["LEVEL_SIZE", "NEIGHBOURS", "SemanticReference", "diversity_measures"
 
 NEIGHBOURS = 5  # k of precision, recall, density, coverage
 ANCHORS = 10_000  # real points whose balls are used
-LEVEL_SIZE = 500  # items at which a risk forecast states its Fréchet levels
+LEVEL_SIZE = 2000  # items at which a risk forecast states its Fréchet levels
 _FEWEST = 10  # items from which the interval of the diversity loss holds
 
 

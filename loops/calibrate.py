@@ -9,9 +9,9 @@ from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 
 from auditor.kernel_ridge import KernelRidge, fit_kernel_ridge
-from auditor.risk import OUTPUTS, RiskModel, TierModel, chance_features
+from auditor.risk import OUTPUTS, RiskModel, TierModel, chance_features, inputs_of, start_of
 from auditor.risk_event import Event, margins
-from auditor.risk_inputs import TIERS, Known, features_of, workflow_class
+from auditor.risk_inputs import TIERS, Known, workflow_class
 from indexes.errors import InputError
 from loops.calibration_rows import CalibrationRow
 
@@ -36,6 +36,7 @@ class _Table:
     names: tuple[str, ...]
     features: np.ndarray  # (m, p), nan where not measured
     outputs: np.ndarray  # (m, outputs · T)
+    starts: np.ndarray  # (m, outputs · T) what the recursion alone expects
     families: np.ndarray  # (m,)
     data: np.ndarray  # (m,)
     classes: np.ndarray  # (m,)
@@ -48,7 +49,7 @@ class _Table:
     def take(self, rows: np.ndarray) -> "_Table":
         return _Table(
             self.tier, tuple(self.known[int(row)] for row in rows), self.names, self.features[rows],
-            self.outputs[rows], self.families[rows], self.data[rows], self.classes[rows],
+            self.outputs[rows], self.starts[rows], self.families[rows], self.data[rows], self.classes[rows],
         )  # fmt: skip
 
 
@@ -167,7 +168,7 @@ def _rank(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _table(rows: Sequence[CalibrationRow], tier: str) -> _Table:
-    features = [features_of(row.known, tier=tier) for row in rows]
+    features = [inputs_of(row.known, tier) for row in rows]
     names = tuple(features[0])
     return _Table(
         tier,
@@ -175,6 +176,7 @@ def _table(rows: Sequence[CalibrationRow], tier: str) -> _Table:
         names,
         np.array([[found[name] for name in names] for found in features]),
         np.stack([row.outputs.ravel() for row in rows]),
+        np.stack([start_of(row.known, tier).ravel() for row in rows]),
         np.array([row.family for row in rows]),
         np.array([row.data for row in rows]),
         np.array([workflow_class(row.known.plan) for row in rows]),
@@ -196,7 +198,7 @@ def _fit(table: _Table, skill: dict[str, dict[str, float]], *, resamples: int = 
         names=table.names,
         centre=centre,
         scale=scale,
-        regression=fit_kernel_ridge(rows, table.outputs, length=length, ridge=ridge),
+        regression=fit_kernel_ridge(rows, table.outputs - table.starts, length=length, ridge=ridge),
         chances={when: _chance(inner, table, when, resamples) for when in ("at", "ever")},
         bands=_bands(inner, table),
         reach=_reach(rows, table.families),
@@ -219,11 +221,11 @@ def _chosen(rows: np.ndarray, table: _Table) -> tuple[float, float, np.ndarray]:
 
 
 def _across_families(rows: np.ndarray, table: _Table, length: float, ridge: float) -> np.ndarray:
-    found = np.empty_like(table.outputs)
+    found, left = table.starts.copy(), table.outputs - table.starts
     for family in np.unique(table.families):
         held = table.families == family
-        model: KernelRidge = fit_kernel_ridge(rows[~held], table.outputs[~held], length=length, ridge=ridge)
-        found[held] = model.predict(rows[held])
+        model: KernelRidge = fit_kernel_ridge(rows[~held], left[~held], length=length, ridge=ridge)
+        found[held] += model.predict(rows[held])
     return found
 
 

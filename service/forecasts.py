@@ -60,7 +60,9 @@ def figures_given(*, n: int, fraction: float, diversity_ratio: float | None) -> 
     if not 0 <= fraction <= 1:
         raise InputError(f"a synthetic fraction of {fraction} was given, expected one between 0 and 1")
     vendi = math.nan if diversity_ratio is None else diversity_ratio
-    unknown = dict.fromkeys(("effective_rank", "coverage", "recall", "precision", "density", "frechet"), math.nan)
+    unknown: dict[str, Any] = dict.fromkeys(
+        ("effective_rank", "coverage", "recall", "precision", "density", "frechet"), math.nan
+    )
     return AuditFigures(n, fraction, 0.0, vendi, **unknown)
 
 

@@ -168,7 +168,7 @@ def calibration_row(number: int, rng: np.random.Generator) -> CalibrationRow:
     distance, recall = distance * noise[0], np.minimum(recall * noise[1], 1)
     level = np.log(distance / 0.02)
     outputs = np.stack([level, level - level[0], np.log(recall / recall[0]), np.full(_HORIZON, 0.9)])
-    audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0, 0.02, 5.0)
+    audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0, 0.02, 300, 5.0)
     seen = np.exp(0.05 * rng.normal(size=4))
     known = Known(
         plan, audit, facts(distance[0] * seen[0], recall[0] * seen[1]), facts(distance[1] * seen[2], recall[1])

@@ -14,7 +14,7 @@ from auditor.risk_inputs import TIERS, AuditFigures, Known, features_of, figures
 from auditor.sample_facts import facts_of
 from indexes.encoders import load_encoder
 
-FIGURES = AuditFigures(200, 0.2, 0.1, 0.9, 0.95, 0.9, 0.9, 1.0, 1.0, 2.0, 0.01, 3.0)
+FIGURES = AuditFigures(200, 0.2, 0.1, 0.9, 0.95, 0.9, 0.9, 1.0, 1.0, 2.0, 0.01, 2000, 3.0)
 PLAN = Plan("fresh", 8, 200, 100, 100, 0.9)
 
 
