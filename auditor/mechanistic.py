@@ -1,20 +1,20 @@
 """What the recursion alone expects of a plan, from what a tier knows: the learned forecast starts from it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from auditor.recursion import Mechanism, impulse_response, origin_shares, solve_coherence
+from auditor.recursion import Mechanism, impulse_response, origin_shares, solve_coherence, training_sizes
 from auditor.risk_inputs import TIERS, Known
 from auditor.sample_facts import SampleFacts
 
 __all__ = ["Course", "course_of"]
 
-_UNKNOWN_MODEL = 2.0  # ε² over v, of a model of which nothing is known
+_UNKNOWN_MODEL = 0.5  # ε² over v, of a model of which nothing is known
 _LEAST_MODEL = 0.02  # the same at least, of one whose samples are as good as real ones
-_COHERENCE = 0.75  # γ where no pilot tells it
-_WIDEST = 1.2  # variance of a model's samples over that of what it was trained on, at most
+_COHERENCE = 0.6  # γ where no pilot tells it
+_LEAST_KEPT, _MOST_KEPT = 1e-3, 1.2  # of the variance, by a generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +31,29 @@ class Course:
 
 
 def course_of(known: Known, *, tier: str) -> Course:
-    """The course by `auditor.recursion`: sampling error v from the floor, ε² from model samples, γ from the pilot.
+    """The course by `auditor.recursion`.
 
-    The variance follows q_{t+1} = κ (r + s q_t), r and s the real and synthetic shares and κ what a generation makes
-    of the variance it is trained on: λ² if nothing else is known, a normal model's under sampling bias.
+    The sampling error v is that of a real sample as large as each training set, ε² comes from the model's samples and γ
+    from the pilot. The total variance follows q_{t+1} = κ (r + s q_t), r and s the real and synthetic shares and κ what
+    a generation keeps of the variance it is trained on: λ if nothing else is known (Alemohammad et al. 2024). One
+    shrunk alike in all directions adds (1 − √q)² to the distance.
     """
-    return Course(_level(known, tier), _diversity(known, tier))
+    variances = _variances(known, tier)
+    return Course(_level(known, tier, (1 - np.sqrt(variances)) ** 2), np.log(variances / variances[0]))
 
 
-def _level(known: Known, tier: str) -> np.ndarray:
+def _level(known: Known, tier: str, shrunk: np.ndarray) -> np.ndarray:
     audit, plan = known.audit, known.plan
     response = impulse_response(origin_shares(plan))
-    sampling = audit.floor * audit.floor_items / plan.n_initial
-    if tier == TIERS[0] or known.model is None:
-        mechanism = Mechanism(audit.floor, sampling, _UNKNOWN_MODEL * sampling, 0.0, _COHERENCE)
-    else:
+    sampling = audit.floor * audit.floor_items / training_sizes(plan)
+    mechanism = Mechanism(audit.floor, sampling, _UNKNOWN_MODEL * sampling[0], shrunk, _COHERENCE)
+    if tier != TIERS[0] and known.model is not None:
         first = _distance(known.model, known)
-        model = max(first - audit.floor - sampling, _LEAST_MODEL * sampling)
-        mechanism = Mechanism(audit.floor, sampling, model, 0.0, _COHERENCE)
+        error = max(first - audit.floor - sampling[0] - shrunk[0], _LEAST_MODEL * sampling[0])
+        mechanism = replace(mechanism, model=error)
         if tier == TIERS[2] and known.pilot is not None:
             coherence = solve_coherence(_distance(known.pilot, known) / first, mechanism, response)
-            mechanism = Mechanism(audit.floor, sampling, model, 0.0, coherence)
+            mechanism = replace(mechanism, coherence=coherence)
     return np.asarray(np.log(mechanism.forecast(response) / audit.floor))
 
 
@@ -61,15 +63,21 @@ def _distance(facts: SampleFacts, known: Known) -> float:
     return max(facts.frechet - 2 * floor * items / facts.n + floor, 0.1 * floor)
 
 
-def _diversity(known: Known, tier: str) -> np.ndarray:
+def _variances(known: Known, tier: str) -> np.ndarray:
+    """Total variance of what each generation samples, over the real one, (T,)."""
     shares = origin_shares(known.plan)
-    first = kept = known.plan.bias**2
+    first = kept = known.plan.bias
     if tier != TIERS[0] and known.model is not None:
-        first = kept = min(max(known.model.variance, 1e-3), _WIDEST)
+        first = kept = _bounded(known.model.variance)
         if tier == TIERS[2] and known.pilot is not None:
-            kept = min(max(known.pilot.variance, 1e-3) / (shares[2, 0] + shares[2, 1] * first), _WIDEST)
+            again = _bounded(known.pilot.variance / (shares[2, 0] + shares[2, 1] * first))
+            kept = math.sqrt(first * again)
     variances = np.full(known.plan.generations + 1, math.nan)
     variances[1] = first
     for t in range(2, len(variances)):
         variances[t] = kept * (shares[t, 0] + shares[t, 1:t] @ variances[1:t])
-    return np.asarray(np.log(variances[1:] / first))
+    return variances[1:]
+
+
+def _bounded(kept: float) -> float:
+    return min(max(kept, _LEAST_KEPT), _MOST_KEPT)

@@ -1,7 +1,7 @@
 """The mechanistic forecast: errors of every generation, carried on by the workflow's mixing, add up to a distance."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize
@@ -9,7 +9,7 @@ from scipy import optimize
 from auditor.workflows import workflow_named
 from indexes.errors import InputError
 
-__all__ = ["Mechanism", "Plan", "growth", "impulse_response", "origin_shares", "solve_coherence"]
+__all__ = ["Mechanism", "Plan", "growth", "impulse_response", "origin_shares", "solve_coherence", "training_sizes"]
 
 _SATURATION = 1.3  # squared distance, in units of the real total variance, towards which it levels off
 _COHERENCES = (0.5, 1.0)  # errors that add in variance, and in amplitude
@@ -57,6 +57,15 @@ def origin_shares(plan: Plan, *, real_weight: float = 0.5) -> np.ndarray:
     return shares
 
 
+def training_sizes(plan: Plan) -> np.ndarray:
+    """Items that each generation is trained on, (T,)."""
+    workflow = workflow_named(plan.workflow)
+    n_real = {"none": 0, "initial": plan.n_initial}.get(workflow.real, plan.n_real)
+    sources = np.arange(1, plan.generations) if workflow.synthetic == "pool" else np.ones(plan.generations - 1)
+    later = n_real + plan.n_synthetic * sources
+    return np.concatenate([[plan.n_initial], np.full_like(later, plan.n_initial) if workflow.subsampled else later])
+
+
 def impulse_response(shares: np.ndarray) -> np.ndarray:
     """h[k, t]: how much of an error that generation k makes is left in generation t, (T + 1, T + 1).
 
@@ -69,13 +78,13 @@ def impulse_response(shares: np.ndarray) -> np.ndarray:
     return response
 
 
-def growth(response: np.ndarray, coherence: float) -> np.ndarray:
-    """S_t(γ) = (Σ_k h[k, t]^(1/γ))^(2γ) for t = 1 … T, (T,): 1 at t = 1.
+def growth(response: np.ndarray, coherence: float, errors: float | np.ndarray = 1.0) -> np.ndarray:
+    """S_t(γ) = (Σ_k (e_k h[k, t])^(1/γ))^(2γ) for t = 1 … T, (T,), of errors whose squares e_k² (T,) are given.
 
-    By how much the squared errors of all generations exceed that of one: γ = ½ if they are independent and add in
-    variance, γ = 1 if they all point the same way and add in amplitude.
+    The squared errors of all generations together: γ = ½ if they are independent and add in variance, γ = 1 if they all
+    point the same way and add in amplitude.
     """
-    inner = response[1:, 1:] ** (1 / coherence)
+    inner = (response[1:, 1:] * np.sqrt(np.broadcast_to(errors, len(response) - 1))[:, None]) ** (1 / coherence)
     return np.asarray(np.triu(inner).sum(0) ** (2 * coherence))
 
 
@@ -84,14 +93,14 @@ class Mechanism:
     """What a distance is made of, each a squared distance in units of the real total variance."""
 
     floor: float  # of a real sample of the size measured
-    sampling: float  # v: from the finite training set, fresh in every generation
+    sampling: float | np.ndarray  # v: from finite training sets, new in every generation, one number or (T,)
     model: float  # ε²: what a model adds in one generation
-    data: float  # δ²: of the real data themselves, if they are contaminated
+    data: float | np.ndarray  # δ²: what adds to no error, one number or (T,)
     coherence: float = 0.5  # γ of the models' errors
 
     def forecast(self, response: np.ndarray) -> np.ndarray:
-        """F_t for t = 1 … T, (T,): the floor and c(1 − exp(−x_t/c)), x_t = v S_t(½) + ε² S_t(γ) + δ²."""
-        error = self.sampling * growth(response, 0.5) + self.model * growth(response, self.coherence) + self.data
+        """F_t for t = 1 … T, (T,): the floor and c(1 − exp(−x_t/c)), x_t = S_t(½) of v + S_t(γ) of ε² + δ²."""
+        error = growth(response, 0.5, self.sampling) + growth(response, self.coherence, self.model) + self.data
         return np.asarray(self.floor - _SATURATION * np.expm1(-error / _SATURATION))
 
 
@@ -99,7 +108,7 @@ def solve_coherence(ratio: float, mechanism: Mechanism, response: np.ndarray) ->
     """The γ in [½, 1] under which F_2/F_1 comes nearest to the ratio that a pilot measured."""
 
     def excess(coherence: float) -> float:
-        tried = Mechanism(mechanism.floor, mechanism.sampling, mechanism.model, mechanism.data, coherence)
+        tried = replace(mechanism, coherence=coherence)
         first, second = tried.forecast(response)[:2]
         return math.log(second / first) - math.log(ratio)
 

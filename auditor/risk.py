@@ -247,9 +247,11 @@ def _chances(outputs: np.ndarray, coefficients: np.ndarray, event: Event) -> np.
 
 
 def start_of(known: Known, tier: str) -> np.ndarray:
-    """What the recursion alone expects, (outputs, T): from it the regression starts. It says nothing of precision."""
+    """Where the regression starts, (outputs, T): the recursion's level and ratio, the first model's precision."""
     course = course_of(known, tier=tier)
-    return np.stack([course.level, course.ratio, np.zeros_like(course.level), np.zeros_like(course.level)])
+    precision = known.model.precision if known.model is not None and tier != TIERS[0] else known.audit.precision
+    flat = np.zeros_like(course.level)
+    return np.stack([course.level, course.ratio, flat, flat + (precision if math.isfinite(precision) else 1.0)])
 
 
 def inputs_of(known: Known, tier: str) -> dict[str, float]:

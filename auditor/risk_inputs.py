@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.recursion import Plan, growth, impulse_response, origin_shares
+from auditor.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
 from auditor.sample_facts import SampleFacts
 from auditor.workflows import workflow_named
 
@@ -112,18 +112,10 @@ def _of_plan(plan: Plan) -> dict[str, float]:
         "log_growth_independent": math.log(independent),
         "log_growth_coherent": math.log(coherent),
         "log_n_initial": math.log(plan.n_initial),
-        "log_training_ratio": math.log(_training_size(plan) / plan.n_initial),
+        "log_training_ratio": math.log(training_sizes(plan)[-1] / plan.n_initial),
         "bias_lost": 1 - plan.bias,
         "bias_lost_in_all": (1 - plan.bias) * math.sqrt(coherent),
     }
-
-
-def _training_size(plan: Plan) -> int:
-    """Items that the last generation is trained on."""
-    workflow = workflow_named(plan.workflow)
-    models = plan.generations - 1 if workflow.synthetic == "pool" and not workflow.subsampled else 1
-    n_real = {"none": 0, "initial": plan.n_initial}.get(workflow.real, plan.n_real)
-    return max(1, n_real + plan.n_synthetic * models)
 
 
 def _of_audit(known: Known) -> dict[str, float]:

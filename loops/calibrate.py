@@ -84,6 +84,8 @@ def calibrate(rows: Sequence[CalibrationRow], *, report: Callable[[str], None] =
         "families": sorted(families),
         "data": sorted({row.data for row in rows}),
         "keys": [row.key for row in rows],
+        "row_families": [row.family for row in rows],
+        "row_data": [row.data for row in rows],
     }
     workflows = tuple(sorted({row.known.plan.workflow for row in rows}))
     return RiskModel(tiers, horizon, _LEVEL, workflows, manifest)

@@ -16,8 +16,9 @@ from loops.folder import read_generations, read_loop
 from loops.models.catalogue import plain_name
 from loops.observe import OBSERVED
 
-__all__ = ["CalibrationRow", "outputs_of", "read_row", "read_rows"]
+__all__ = ["MEASURED", "CalibrationRow", "Exact", "outputs_of", "read_row", "read_rows"]
 
+MEASURED = ("frechet", "recall", "precision", "mean_error", "variance")  # of every generation; the last two if exact
 _DIVERGED = 6.0  # natural logarithms, at which a distance is cut: a model that left the data altogether
 
 
@@ -53,8 +54,8 @@ def read_row(folder: Path) -> CalibrationRow | None:
     if len(generations) < config["generations"]:
         return None
     measures = {
-        name: np.array([record.measures[name].value for record in generations])
-        for name in ("frechet", "recall", "precision")
+        name: np.array([record.measures[name].value if name in record.measures else np.nan for record in generations])
+        for name in MEASURED
     }
     plan = Plan(
         config["workflow"], config["generations"], config["n_initial"], config["n_synthetic"], config["n_real"],
@@ -66,8 +67,13 @@ def read_row(folder: Path) -> CalibrationRow | None:
         plain_name(config["family"]),
         stored["data"]["name"],
         Known(plan, figures_of(_in_its_scale(observed)), *facts),
-        outputs_of(measures, observed["floor"], is_exact="frechet" not in stored["real"], n=observed["n_reference"]),
-    )
+        outputs_of(
+            measures, floor=observed["floor"], n=observed["n_reference"],
+            exact=None if "frechet" in stored["real"] else Exact(
+                config["bias"], observed["width"], observed["total_variance"]
+            ),
+        ),
+    )  # fmt: skip
 
 
 def _in_its_scale(observed: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,9 +83,24 @@ def _in_its_scale(observed: Mapping[str, Any]) -> dict[str, Any]:
     return {**audit, "fidelity": {**audit["fidelity"], "scale": scale}}
 
 
-def outputs_of(measures: Mapping[str, np.ndarray], floor: float, *, is_exact: bool, n: int) -> np.ndarray:
-    """The outputs (4, T); distances known exactly get the floor that samples would have added."""
-    frechet = measures["frechet"] + (floor if is_exact else 0.0)
-    level = np.minimum(np.log(frechet / floor), _DIVERGED)
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """Of a normal model whose distance is known from its parameters, which know nothing of how it is sampled."""
+
+    bias: float
+    width: int
+    total_variance: float  # of the real distribution
+
+    def biased(self, measures: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Distance of N(μ, λΣ), (T,): gap + λ tr Σ + tr S − 2 √λ tr (S^½ Σ S^½)^½, whose last term F has too."""
+        gap, trace = measures["mean_error"], measures["variance"] * self.width
+        twice = gap + trace + self.total_variance - measures["frechet"]
+        return np.asarray(gap + self.bias * trace + self.total_variance - np.sqrt(self.bias) * twice)
+
+
+def outputs_of(measures: Mapping[str, np.ndarray], *, floor: float, n: int, exact: Exact | None) -> np.ndarray:
+    """The outputs (4, T) from what was MEASURED; exact distances get the bias and floor that samples would show."""
+    frechet = measures["frechet"] if exact is None else exact.biased(measures) + floor
+    level = np.clip(np.log(frechet / floor), -_DIVERGED, _DIVERGED)
     recall = measures["recall"] + 1 / n
     return np.stack([level, level - level[0], np.log(recall / recall[0]), measures["precision"]])

@@ -9,7 +9,7 @@ import numpy as np
 from auditor.recursion import Plan
 from auditor.risk_event import Event, margins
 from indexes.errors import InputError
-from loops.calibration_rows import outputs_of
+from loops.calibration_rows import MEASURED, Exact, outputs_of
 from loops.config import LoopConfig
 from loops.data import World
 from loops.models import make_family
@@ -67,13 +67,15 @@ def simulate_forecast(
 
 def _courses(loop: Loop) -> np.ndarray:
     """Outputs (chains, 4, T)."""
-    n = len(loop.gauge.items)
+    truth = loop.world.clean.truth
+    exact = Exact(loop.config.bias, len(truth.mean), float(np.trace(truth.covariance)))
     records = [dataclasses.replace(record, training=None, models=None) for record in run_loop(loop)]
-    is_exact = "frechet" not in loop.real
+    first = records[0].chains
     return np.stack([
         outputs_of(
-            {name: np.array([r.chains[name][chain] for r in records]) for name in ("frechet", "recall", "precision")},
-            loop.readings["frechet"].value, is_exact=is_exact, n=n,
+            {name: np.array([r.chains[name][chain] for r in records]) for name in MEASURED if name in first},
+            floor=loop.readings["frechet"].value, n=len(loop.gauge.items),
+            exact=exact if "frechet" not in loop.real else None,
         )
         for chain in range(_CHAINS)
     ])  # fmt: skip

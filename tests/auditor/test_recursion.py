@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from auditor.recursion import Mechanism, Plan, growth, impulse_response, origin_shares, solve_coherence
+from auditor.recursion import Mechanism, Plan, growth, impulse_response, origin_shares, solve_coherence, training_sizes
 from indexes.errors import InputError
 
 
@@ -100,3 +100,21 @@ def test_what_no_loop_can_be_is_refused(changes):
 def test_a_loop_without_items_is_refused():
     with pytest.raises(InputError, match="nothing to train on"):
         origin_shares(plan("replace", n_synthetic=0))
+
+
+@pytest.mark.parametrize(
+    ("workflow", "expected"),
+    [("replace", [100, 40, 40, 40]), ("augment", [100, 70, 70, 70]), ("fresh", [100, 70, 70, 70]),
+     ("accumulate", [100, 140, 180, 220]), ("augment-accumulate", [100, 70, 110, 150]),
+     ("accumulate-subsample", [100, 100, 100, 100])],
+)  # fmt: skip
+def test_training_sets_grow_as_the_workflow_says(workflow, expected):
+    n_real = 30 if workflow.startswith(("augment", "fresh")) else 0
+    assert training_sizes(Plan(workflow, 4, 100, 40, n_real)).tolist() == expected
+
+
+def test_unequal_errors_add_up_as_equal_ones_do():
+    found = response("fresh")
+    np.testing.assert_allclose(growth(found, 0.8, np.full(found.shape[0] - 1, 4.0)), 4 * growth(found, 0.8))
+    only_first = np.array([1.0, *np.zeros(found.shape[0] - 2)])
+    np.testing.assert_allclose(growth(found, 0.8, only_first), found[1, 1:] ** 2)

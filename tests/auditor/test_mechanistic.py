@@ -1,0 +1,63 @@
+"""The recursion's forecast from what a tier knows, where a formula gives it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from auditor.mechanistic import course_of
+from auditor.recursion import Plan
+from auditor.risk_inputs import TIERS, AuditFigures, Known
+
+FIGURES = AuditFigures(400, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, floor=0.01, floor_items=300, rank=5.0)
+
+
+@pytest.fixture
+def known(make):
+    """A first model at four times the floor above it, a second one further away; samples of 300 beside 300."""
+    return Known(Plan("replace", 8, 400, 400), FIGURES, make.facts(0.06, 0.9), make.facts(0.13, 0.9))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_without_synthetic_data_nothing_changes(known, tier):
+    plan = replace(known.plan, workflow="augment", n_real=400, n_synthetic=0)
+    course = course_of(replace(known, plan=plan), tier=tier)
+    assert course.ratio == pytest.approx(np.zeros(8), abs=1e-12)
+    assert course.level == pytest.approx(np.full(8, course.level[0]))
+
+
+def test_samples_of_the_model_give_the_first_level(known):
+    """0.06 between two samples of 300 is 0.05 against the real distribution: five floors, less what saturates."""
+    assert np.exp(course_of(known, tier="model-samples").level[0]) == pytest.approx(5, rel=0.03)
+
+
+def test_a_pilot_gives_the_second(known):
+    """0.13 is 0.12 against the real distribution, 2.4 times the first."""
+    assert np.exp(course_of(known, tier="pilot").ratio[1]) == pytest.approx(2.4, rel=0.01)
+
+
+@pytest.mark.parametrize("bias", [1.0, 0.9, 0.7])
+def test_sampling_bias_is_taken_from_the_variance_of_a_fully_synthetic_loop(known, bias):
+    course = course_of(replace(known, plan=replace(known.plan, bias=bias)), tier="audit")
+    assert course.diversity == pytest.approx(np.log(bias) * np.arange(8))
+
+
+def test_fixed_real_data_keep_the_variance_above_a_floor(known):
+    """q = κ(r + s q) has the fixed point κr/(1 − κs); here κ = .7, r = s = ½."""
+    plan = replace(known.plan, workflow="augment", n_real=400, bias=0.7, generations=60)
+    course = course_of(replace(known, plan=plan), tier="audit")
+    assert np.exp(course.diversity[-1]) * 0.7 == pytest.approx(0.35 / (1 - 0.35))
+
+
+def test_more_fresh_real_data_lower_the_level(known):
+    plans = [replace(known.plan, workflow="fresh", n_real=n) for n in (0, 50, 200, 800, 3200)]
+    levels = [course_of(replace(known, plan=plan), tier="pilot").level[-1] for plan in plans]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[0] > levels[-1] + 0.5
+
+
+def test_a_model_that_samples_as_well_as_reality_is_no_error(known, make):
+    perfect = replace(known, model=make.facts(0.0, 1.0), pilot=make.facts(0.0, 1.0))
+    for tier in TIERS:
+        assert np.isfinite(course_of(perfect, tier=tier).level).all()
+        assert np.isfinite(course_of(perfect, tier=tier).diversity).all()

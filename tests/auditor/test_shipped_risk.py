@@ -1,0 +1,107 @@
+"""The risk model that ships: what it was made of, and the limits that theory fixes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from auditor.risk_inputs import TIERS
+from loops.calibration_rows import read_row
+from loops.config import LoopConfig
+from loops.observe import write_observed
+from loops.run import prepare_loop, run_loop
+from service.forecasts import SHIPPED, risk_model
+
+# Held out by family and data together: Spearman correlations of F ratio, F level and diversity, Brier skill.
+BARS = {"audit": (0.60, 0.65, 0.40, 0.30), "model-samples": (0.68, 0.80, 0.60, 0.45), "pilot": (0.78, 0.85, 0.68, 0.55)}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return risk_model(None)
+
+
+def known_of(tmp_path_factory, **changes):
+    """What a team would know of a well-specified Gaussian loop, and what then happened, (4, T)."""
+    fields = {"n_initial": 400, "n_synthetic": 400, "n_measure": 1000, "chains": 1, "generations": 8, "seed": 5}
+    config = LoopConfig(family="gaussian", data="normal:10", **{**fields, **changes})
+    folder, loop = tmp_path_factory.mktemp("loop"), prepare_loop(config)
+    list(run_loop(loop, folder=folder))
+    write_observed(loop, folder)
+    row = read_row(folder)
+    return row.known, row.outputs
+
+
+@pytest.fixture(scope="module")
+def augmented(tmp_path_factory):
+    return known_of(tmp_path_factory, workflow="augment", n_real=400)
+
+
+@pytest.fixture(scope="module")
+def replaced(tmp_path_factory):
+    return known_of(tmp_path_factory, workflow="replace", bias=0.7)
+
+
+def at(known, tier):
+    return replace(
+        known, model=None if tier == "audit" else known.model, pilot=known.pilot if tier == "pilot" else None
+    )
+
+
+def test_it_says_what_it_was_calibrated_on(model):
+    made_of = model.manifest
+    assert made_of["rows"] >= 400
+    assert len(made_of["families"]) >= 10
+    assert len(made_of["data"]) >= 8
+    assert sum(kind == "unet-diffusion" for kind in made_of["row_families"]) >= 8
+    assert (model.horizon, model.level, model.identity["file"]) == (8, 0.9, SHIPPED)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_its_skill_on_unseen_families_and_data_is_what_is_asked_for(model, tier):
+    found = model.tiers[tier].skill["all"]
+    names = ("spearman_frechet_ratio", "spearman_frechet_level", "spearman_diversity_ratio", "brier_skill")
+    for name, bar in zip(names, BARS[tier], strict=True):
+        assert found[name] >= bar, name
+    assert 0.85 <= found["coverage"] <= 0.95
+    assert found["calibration_error"] <= 0.06
+    assert all(skill["coverage"] >= 0.82 for skill in model.tiers[tier].skill.values())
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_without_synthetic_data_there_is_no_risk_beyond_the_family_s_own(model, augmented, tier):
+    """A Gaussian retrained on the same real data is the same Gaussian."""
+    known = at(augmented[0], tier)
+    found = model.predict(replace(known, pilot=None, plan=replace(known.plan, n_synthetic=0)))
+    ratio = found.trajectory["frechet_ratio"][-1]
+    assert found.probability.value < 0.2
+    assert ratio.low < 1 < ratio.high
+    assert 0.7 < ratio.value < 1.4
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_well_specified_gaussian_with_fixed_real_data_does_not_go_mad(model, augmented, tier):
+    known, outputs = augmented
+    assert np.exp(outputs[1, -1]) < 2
+    found = model.predict(at(known, tier))
+    assert found.probability.value < 0.5
+    assert found.trajectory["diversity_ratio"][-1].value > 0.8
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_fully_synthetic_loop_with_sampling_bias_loses_diversity(model, replaced, tier):
+    known, outputs = replaced
+    assert np.exp(outputs[2, -1]) < 0.5
+    found = model.predict(at(known, tier))
+    assert found.trajectory["diversity_ratio"][-1].value < 0.8
+    assert found.probability.value > 0.5
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("loop", ["augmented", "replaced"])
+def test_more_fresh_real_data_never_raise_the_level(model, request, tier, loop):
+    known = request.getfixturevalue(loop)[0]
+    plan = replace(known.plan, workflow="fresh")
+    asked = [replace(known, plan=replace(plan, n_real=n)) for n in (0, 10, 47, 100, 333, 1000, 5000)]
+    levels = model.tiers[tier].expected(asked, tier)[:, 0]
+    assert (np.diff(levels, axis=0) <= 1e-9).all()
