@@ -63,13 +63,12 @@ def _alternatives(plan: Plan) -> Iterator[Plan]:
             yield replace(plan, workflow=name, n_real=n_real if has_real else 0, n_synthetic=n_synthetic)
 
 
-def _forecast(plan: Plan, known: Known, model: RiskModel, event: Event) -> Forecast:
-    pilot = known.pilot if plan == known.plan else None
-    return model.predict(replace(known, plan=plan, pilot=pilot), event=event)
+def _asked(plan: Plan, known: Known) -> Known:
+    return replace(known, plan=plan, pilot=known.pilot if plan == known.plan else None)
 
 
 def _beside(plan: Plan, known: Known, model: RiskModel, event: Event) -> dict[str, Any]:
-    found = _forecast(plan, known, model, event).as_json()
+    found = model.predict(_asked(plan, known), event=event).as_json()
     last: Mapping[str, Any] = found["trajectory"][-1]
     names = ("frechet_level", "frechet_ratio", "diversity_ratio")
     return {
@@ -100,19 +99,19 @@ def _largest_share(known: Known, model: RiskModel, event: Event, limit: float) -
     most = int(np.cumprod(_fits(plans, known, model, event, limit)).sum())
     if most == 0:
         return {"share": None, "n_synthetic": None, "reason": _none(plans, known, model, event, limit)}
-    return {"share": float(_SHARES[most - 1]), "n_synthetic": plans[most - 1].n_synthetic, "reason": None}
+    return {"share": round(float(_SHARES[most - 1]), 2), "n_synthetic": plans[most - 1].n_synthetic, "reason": None}
 
 
 def _fits(plans: Sequence[Plan], known: Known, model: RiskModel, event: Event, limit: float) -> np.ndarray:
     """Whether the risk of each plan keeps to the limit, (m,) bool; one that is not determined does not."""
-    found = [_forecast(plan, known, model, event) for plan in plans]
-    return np.array([f.status != "undetermined" and f.probability.high <= limit for f in found])
+    found = [model.probability(_asked(plan, known), event=event) for plan in plans]
+    return np.array([chance.status != "undetermined" and chance.value.high <= limit for chance in found])
 
 
 def _none(plans: Sequence[Plan], known: Known, model: RiskModel, event: Event, limit: float) -> str:
-    least = min(plans, key=lambda plan: plan.n_synthetic / max(plan.n_real, 1))
-    found = _forecast(least, known, model, event)
+    least = min(plans, key=lambda plan: (plan.n_synthetic / max(plan.n_real, 1), -plan.n_real))
+    found = model.probability(_asked(least, known), event=event)
     if found.status == "undetermined":
         return f"the forecast is undetermined: {found.reason}"
     amounts = f"{least.n_real} real beside {least.n_synthetic} made items"
-    return f"even {amounts} leave a risk of up to {found.probability.high:.2f}, expected {limit:g}"
+    return f"even {amounts} leave a risk of up to {found.value.high:.2f}, expected {limit:g}"

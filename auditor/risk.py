@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,94 +14,32 @@ from scipy import special
 
 from auditor.intervals import Measure
 from auditor.kernel_ridge import KernelRidge
-from auditor.mechanistic import course_of
 from auditor.recursion import Plan, origin_shares
 from auditor.risk_event import Event, margins
-from auditor.risk_inputs import TIERS, Known, features_of, workflow_class
-from auditor.semantic import LEVEL_SIZE
-from auditor.workflows import workflow_named
+from auditor.risk_inputs import TIERS, Known, workflow_class
+from auditor.tier_model import OUTPUTS, TierModel
 from indexes.errors import ArtifactError, InputError
 from indexes.store import write_atomic
 
 __all__ = [
-    "OUTPUTS",
+    "Chance",
     "Forecast",
     "RiskModel",
-    "TierModel",
     "chance_features",
-    "inputs_of",
     "load_risk_model",
-    "start_of",
 ]
 
 SCHEMA = "madaudit/risk/2"
-LEVEL = 0  # in OUTPUTS
-OUTPUTS = ("frechet_level", "frechet_ratio", "diversity_ratio", "precision")  # the first three as logarithms
 _LOGARITHMS = OUTPUTS[:3]
-_WIDEST = 10.0  # standard deviations beyond which a feature is cut
-_AMOUNTS = np.arange(-18, 13) / 3  # of fresh real data at which the level is compared, log2 of their ratio to n_initial
 
 
 @dataclass(frozen=True, slots=True)
-class TierModel:
-    """What was fitted for one tier."""
+class Chance:
+    """The probability of the event; nan and [0, 1] where nothing can be told."""
 
-    names: tuple[str, ...]  # of the features
-    centre: np.ndarray  # (p,)
-    scale: np.ndarray  # (p,)
-    regression: KernelRidge  # to what the recursion leaves of (outputs · T) numbers, output by output
-    chances: Mapping[str, np.ndarray]  # at, ever: coefficients (1 + B, 4) of the log odds, B of resampled families
-    bands: Mapping[str, np.ndarray]  # by workflow class: half widths (outputs, T) that hold whole trajectories
-    reach: float  # distance to the nearest calibration row beyond which a forecast extrapolates
-    skill: Mapping[str, Mapping[str, float]]  # by workflow class and "all": Brier skill and rank correlations
-
-    def standardised(self, features: Mapping[str, float]) -> np.ndarray:
-        """A row (1, p); what could not be measured is taken as average."""
-        row = (np.array([features[name] for name in self.names]) - self.centre) / self.scale
-        return np.clip(np.where(np.isfinite(row), row, 0.0), -_WIDEST, _WIDEST)[None]
-
-    def row(self, known: Known, tier: str) -> np.ndarray:
-        """The standardised features of a loop, (1, p)."""
-        return self.standardised(inputs_of(self._filled(known), tier))
-
-    def distance(self, row: np.ndarray) -> float:
-        """Root mean squared distance to the nearest calibration row."""
-        return float(np.sqrt(((self.regression.rows - row) ** 2).mean(1).min()))
-
-    def expected(self, known: Sequence[Known], tier: str) -> np.ndarray:
-        """Outputs (m, outputs, T) of each loop; more fresh real data never raise the level.
-
-        What the regression says of the level is made so: it is read off the largest of its values for at least as
-        much fresh data, which theory says must fall (Alemohammad et al. 2024, the fresh data loop).
-        """
-        found = self._regressed(known, tier)
-        for i, one in enumerate(known):
-            if workflow_named(one.plan.workflow).real == "fresh":
-                found[i, LEVEL] = self._never_raised(one, tier)
-        return found
-
-    def _regressed(self, known: Sequence[Known], tier: str) -> np.ndarray:
-        known = [self._filled(one) for one in known]
-        rows = np.concatenate([self.standardised(inputs_of(one, tier)) for one in known])
-        left = self.regression.predict(rows).reshape(len(rows), len(OUTPUTS), -1)
-        return left + np.stack([start_of(one, tier) for one in known])
-
-    def _filled(self, known: Known) -> Known:
-        """With the average floor of the calibration where there is no audit to tell it."""
-        if math.isfinite(known.audit.floor):
-            return known
-        floor = float(np.exp(self.centre[self.names.index("log_floor")]))
-        return replace(known, audit=replace(known.audit, floor=floor, floor_items=LEVEL_SIZE))
-
-    def _never_raised(self, known: Known, tier: str) -> np.ndarray:
-        """The level (T,) for the plan's fresh data: between the running maxima from above over a grid of amounts."""
-        plan = known.plan
-        grid = np.unique(np.round(plan.n_initial * np.exp2(_AMOUNTS))).astype(int)
-        grid = np.concatenate([[0], grid[grid > 0]]) if plan.n_synthetic else grid[grid > 0]
-        asked = [replace(known, plan=replace(plan, n_real=int(n))) for n in grid]
-        highest = np.maximum.accumulate(self._regressed(asked, tier)[::-1, LEVEL], axis=0)[::-1]
-        places = np.log1p(grid)
-        return np.array([np.interp(np.log1p(plan.n_real), places, levels) for levels in highest.T])
+    status: str  # determined | extrapolated | undetermined
+    reason: str | None
+    value: Measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,30 +98,39 @@ class RiskModel:
         horizon beyond the calibration's.
         """
         event, tier = event or Event(), tier or known.tier
-        if TIERS.index(tier) > TIERS.index(known.tier):
-            raise InputError(f"the tier {tier} was asked for and only {known.tier} is known: give its samples too")
-        self.check(known.plan)
-        last = known.plan.generations
-        model = self.tiers[tier]
-        known = replace(known, plan=replace(known.plan, generations=self.horizon))
-        half = known.audit.fraction_width / 2
-        fractions = np.clip(known.audit.fraction + np.array([0.0, -half, half]), 0, 1)
-        asked = [replace(known, audit=replace(known.audit, fraction=float(f))) for f in fractions]
-        outputs = model.expected(asked, tier)[:, :, :last]
-        chances = _chances(outputs, model.chances[event.when], event)
-        kind = workflow_class(known.plan)
-        status, reason = self._status(known, model, model.row(known, tier), kind)
-        told = status != "undetermined"
+        chance = self.probability(known, event=event, tier=tier)
+        last, kind, model = known.plan.generations, workflow_class(known.plan), self.tiers[tier]
+        outputs = model.expected([self._to_horizon(known)], tier)[0, :, :last]
         return Forecast(
             tier=tier,
-            status=status,
-            reason=reason,
+            status=chance.status,
+            reason=chance.reason,
             event=event,
-            probability=Measure(float(chances[0, 0]) if told else math.nan, *_span(chances, self.level, told)),
-            trajectory=_trajectory(outputs[0], model.bands.get(kind, model.bands["all"])[:, :last]),
+            probability=chance.value,
+            trajectory=_trajectory(outputs, model.bands.get(kind, model.bands["all"])[:, :last]),
             skill=model.skill.get(kind, model.skill["all"]),
             level=self.level,
         )
+
+    def probability(self, known: Known, *, event: Event, tier: str | None = None) -> Chance:
+        """The probability of the event alone, as `predict` gives it; it takes a hundredth of the time."""
+        tier = tier or known.tier
+        if TIERS.index(tier) > TIERS.index(known.tier):
+            raise InputError(f"the tier {tier} was asked for and only {known.tier} is known: give its samples too")
+        self.check(known.plan)
+        model, last, known = self.tiers[tier], known.plan.generations, self._to_horizon(known)
+        status, reason = self._status(known, model, model.row(known, tier), workflow_class(known.plan))
+        if status == "undetermined":
+            return Chance(status, reason, Measure(math.nan, 0.0, 1.0))
+        half = known.audit.fraction_width / 2
+        fractions = np.clip(known.audit.fraction + np.array([0.0, -half, half]), 0, 1)
+        outputs = model.at_fractions(known, tier, fractions)[:, :, :last]
+        chances = _chances(outputs, model.chances[event.when], event)
+        return Chance(status, reason, Measure(float(chances[0, 0]), *_span(chances, self.level)))
+
+    def _to_horizon(self, known: Known) -> Known:
+        """The plan over the calibration's generations, of which a shorter one is the beginning."""
+        return replace(known, plan=replace(known.plan, generations=self.horizon))
 
     def check(self, plan: Plan) -> None:
         """Raises InputError for a horizon beyond the calibration's, and for a plan that has nothing to train on."""
@@ -246,35 +193,13 @@ def _chances(outputs: np.ndarray, coefficients: np.ndarray, event: Event) -> np.
     return np.asarray(special.expit(chance_features(margins(ratio, diversity, event)) @ coefficients.T))
 
 
-def start_of(known: Known, tier: str) -> np.ndarray:
-    """Where the regression starts, (outputs, T): the recursion's level and ratio, the first model's precision."""
-    course = course_of(known, tier=tier)
-    precision = known.model.precision if known.model is not None and tier != TIERS[0] else known.audit.precision
-    flat = np.zeros_like(course.level)
-    return np.stack([course.level, course.ratio, flat, flat + (precision if math.isfinite(precision) else 1.0)])
-
-
-def inputs_of(known: Known, tier: str) -> dict[str, float]:
-    """The features of a tier, those of the recursion's forecast among them."""
-    course = course_of(known, tier=tier)
-    return {
-        **features_of(known, tier=tier),
-        "recursion_level": float(course.level[-1]),
-        "recursion_ratio": float(course.ratio[-1]),
-        "recursion_diversity": float(course.diversity[-1]),
-        "recursion_first_level": float(course.level[0]),
-    }
-
-
 def chance_features(beyond: np.ndarray) -> np.ndarray:
     """What the log odds of the event are linear in, (n, 4): either margin of the forecast and the larger, and one."""
     return np.column_stack([np.ones(len(beyond)), beyond, beyond.max(1)])
 
 
-def _span(chances: np.ndarray, level: float, told: bool) -> tuple[float, float]:
-    """What the fraction's interval and the choice of families leave open; everything where nothing is told."""
-    if not told:
-        return 0.0, 1.0
+def _span(chances: np.ndarray, level: float) -> tuple[float, float]:
+    """What the fraction's interval and the choice of families leave open."""
     low, high = np.quantile(chances, [(1 - level) / 2, (1 + level) / 2], axis=1)
     return float(min(low.min(), chances[0, 0])), float(max(high.max(), chances[0, 0]))
 

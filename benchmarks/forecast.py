@@ -19,9 +19,9 @@ from sklearn import datasets
 
 from auditor.advice import advise
 from auditor.recursion import Plan
-from auditor.risk import OUTPUTS
 from auditor.risk_event import Event, margins
 from auditor.risk_inputs import TIERS, Known
+from auditor.tier_model import OUTPUTS
 from loops.calibrate import held_out, reliability
 from loops.calibration_rows import CalibrationRow, read_row, read_rows
 from loops.config import LoopConfig, config_from

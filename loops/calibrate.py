@@ -9,9 +9,10 @@ from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 
 from auditor.kernel_ridge import KernelRidge, fit_kernel_ridge
-from auditor.risk import OUTPUTS, RiskModel, TierModel, chance_features, inputs_of, start_of
+from auditor.risk import RiskModel, chance_features
 from auditor.risk_event import Event, margins
 from auditor.risk_inputs import TIERS, Known, workflow_class
+from auditor.tier_model import OUTPUTS, TierModel, prepared_for
 from indexes.errors import InputError
 from loops.calibration_rows import CalibrationRow
 
@@ -170,7 +171,8 @@ def _rank(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _table(rows: Sequence[CalibrationRow], tier: str) -> _Table:
-    features = [inputs_of(row.known, tier) for row in rows]
+    prepared = [prepared_for(row.known, tier) for row in rows]
+    features = [inputs for inputs, _ in prepared]
     names = tuple(features[0])
     return _Table(
         tier,
@@ -178,7 +180,7 @@ def _table(rows: Sequence[CalibrationRow], tier: str) -> _Table:
         names,
         np.array([[found[name] for name in names] for found in features]),
         np.stack([row.outputs.ravel() for row in rows]),
-        np.stack([start_of(row.known, tier).ravel() for row in rows]),
+        np.stack([start.ravel() for _, start in prepared]),
         np.array([row.family for row in rows]),
         np.array([row.data for row in rows]),
         np.array([workflow_class(row.known.plan) for row in rows]),

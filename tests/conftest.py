@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from auditor.recursion import Plan, growth, impulse_response, origin_shares
+from auditor.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
 from auditor.reference import Reference, load_reference
 from auditor.risk_inputs import AuditFigures, Known
 from auditor.sample_facts import SampleFacts
@@ -159,10 +159,11 @@ def facts(frechet: float, recall: float) -> SampleFacts:
 def calibration_row(number: int, rng: np.random.Generator) -> CalibrationRow:
     """A loop whose distance grows by the recursion with a model error that its samples show, but for noise."""
     workflow, n = str(rng.choice(_WORKFLOWS)), int(rng.integers(100, 800))
-    plan = Plan(workflow, _HORIZON, n, n, n if workflow in ("augment", "fresh") else 0, float(rng.choice([1.0, 0.8])))
+    n_real = {"augment": n, "fresh": round(n * float(rng.choice([0.05, 0.3, 1.0])))}.get(workflow, 0)
+    plan = Plan(workflow, _HORIZON, n, n, n_real, float(rng.choice([1.0, 0.8])))
     error = float(np.exp(rng.normal(-4.5, 1)))
     response = impulse_response(origin_shares(plan))
-    distance = 0.02 + error * growth(response, 0.75)
+    distance = 0.02 + growth(response, 0.5, 0.02 * 300 / training_sizes(plan)) + error * growth(response, 0.75)
     recall = 0.95 * np.exp(-(1 - plan.bias) * (growth(response, 1.0) - 1) / 8)
     noise = np.exp(0.05 * rng.normal(size=(2, _HORIZON)))
     distance, recall = distance * noise[0], np.minimum(recall * noise[1], 1)
@@ -171,7 +172,10 @@ def calibration_row(number: int, rng: np.random.Generator) -> CalibrationRow:
     audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0, 0.02, 300, 5.0)
     seen = np.exp(0.05 * rng.normal(size=4))
     known = Known(
-        plan, audit, facts(distance[0] * seen[0], recall[0] * seen[1]), facts(distance[1] * seen[2], recall[1])
+        plan,
+        audit,
+        facts(0.02 + distance[0] * seen[0], recall[0] * seen[1]),
+        facts(0.02 + distance[1] * seen[2], recall[1]),
     )
     return CalibrationRow(
         f"{number:04d}", str(rng.choice(list("abcdef"))), str(rng.choice(list("xyzw"))), known, outputs

@@ -41,6 +41,7 @@ def test_the_advised_fresh_data_keep_the_risk_at_the_limit_and_less_does_not(mod
 
 
 def test_a_lower_limit_asks_for_more_fresh_data_and_a_smaller_share(model, known):
+    known = replace(known, plan=replace(known.plan, n_real=known.plan.n_initial))
     strict, lenient = (advice(model, known, limit=limit) for limit in (0.15, 0.6))
     assert strict["fresh_real_data"]["n_real"] > lenient["fresh_real_data"]["n_real"]
     assert strict["largest_synthetic_share"]["share"] < lenient["largest_synthetic_share"]["share"]

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auditor.risk import OUTPUTS, load_risk_model
+from auditor.risk import load_risk_model
 from auditor.risk_event import Event
 from auditor.risk_inputs import TIERS
+from auditor.tier_model import OUTPUTS
 from indexes.errors import ArtifactError, InputError
 from loops.calibrate import calibrate, held_out, reliability, skill_of
 
