@@ -22,10 +22,10 @@ from auditor.recursion import Plan
 from auditor.risk_event import Event, margins
 from auditor.risk_inputs import TIERS, Known
 from auditor.tier_model import OUTPUTS
-from loops.calibrate import held_out, reliability
 from loops.calibration_rows import CalibrationRow, read_row, read_rows
 from loops.config import LoopConfig, config_from
 from loops.sweep import Planned, plan_sweep, run_sweep
+from loops.validation import held_out, reliability
 from service.forecasts import risk_model
 
 _LIMIT = 0.2  # the default policy's, at which a risk warns

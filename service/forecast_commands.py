@@ -54,7 +54,7 @@ def calibrate(
         f"{'tier':<14} {'loops':<10} {'n':>4} {'event':>6} {'Brier skill':>11} {'in class':>9} {'F ratio':>12} "
         f"{'F level':>8} {'diversity':>9} {'bands':>6} {'ECE':>6}"
     )
-    for tier, kinds in skill.items():
+    for tier, kinds in {"share alone": model.manifest["share_alone"], **skill}.items():
         for kind, found in kinds.items():
             typer.echo(_line(tier, kind, found))
 

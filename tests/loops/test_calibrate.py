@@ -11,7 +11,8 @@ from auditor.risk_event import Event
 from auditor.risk_inputs import TIERS
 from auditor.tier_model import OUTPUTS
 from indexes.errors import ArtifactError, InputError
-from loops.calibrate import calibrate, held_out, reliability, skill_of
+from loops.calibrate import calibrate
+from loops.validation import held_out, reliability, share_alone, skill_of
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +168,10 @@ def test_reliability_is_that_of_the_forecasts(rows):
     assert sum(count for _, _, count in honest.bins) == 4000
     boastful = reliability(replace(found, chances={"at": np.round(chances)}, truth=truth))
     assert boastful.error == pytest.approx(0.25, abs=0.03)
+
+
+def test_the_synthetic_share_alone_is_worth_less(rows):
+    alone, found = skill_of(share_alone(rows))["all"], skill_of(held_out(rows, "model-samples"))["all"]
+    assert 0 < alone["brier_skill"] < found["brier_skill"]
+    for name in ("spearman_frechet_ratio", "spearman_frechet_level", "spearman_diversity_ratio"):
+        assert alone[name] < found[name]

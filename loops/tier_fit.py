@@ -1,0 +1,165 @@
+"""One tier of the risk model, fitted to loops that were run: regression, event, bands, reach."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from auditor.kernel_ridge import KernelRidge, fit_kernel_ridge
+from auditor.risk import chance_features
+from auditor.risk_event import Event, margins
+from auditor.risk_inputs import Known, workflow_class
+from auditor.tier_model import OUTPUTS, TierModel, prepared_for
+from loops.calibration_rows import CalibrationRow
+
+__all__ = ["LEVEL", "Table", "fit_tier", "happened_in", "table_of"]
+
+_LENGTHS, _RIDGES = (0.5, 1.0, 2.0), (0.1, 0.5, 2.0)
+_LIMITS = [(ratio, diversity) for ratio in (1.5, 2.0, 3.0) for diversity in (0.7, 0.8, 0.9)]
+LEVEL = 0.9  # of the bands
+_REACH = 0.95  # share of the calibration's rows that lie within reach of those of other families
+_RATIO, _DIVERSITY = OUTPUTS.index("frechet_ratio"), OUTPUTS.index("diversity_ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows as arrays, for one tier."""
+
+    tier: str
+    known: tuple[Known, ...]  # (m,)
+    names: tuple[str, ...]
+    features: np.ndarray  # (m, p), nan where not measured
+    outputs: np.ndarray  # (m, outputs · T)
+    starts: np.ndarray  # (m, outputs · T) what the recursion alone expects
+    families: np.ndarray  # (m,)
+    data: np.ndarray  # (m,)
+    classes: np.ndarray  # (m,)
+
+    @property
+    def trajectories(self) -> np.ndarray:
+        """(m, outputs, T)."""
+        return self.outputs.reshape(len(self.outputs), len(OUTPUTS), -1)
+
+    def take(self, rows: np.ndarray) -> "Table":
+        return Table(
+            self.tier, tuple(self.known[int(row)] for row in rows), self.names, self.features[rows],
+            self.outputs[rows], self.starts[rows], self.families[rows], self.data[rows], self.classes[rows],
+        )  # fmt: skip
+
+
+def table_of(rows: Sequence[CalibrationRow], tier: str) -> Table:
+    prepared = [prepared_for(row.known, tier) for row in rows]
+    features = [inputs for inputs, _ in prepared]
+    names = tuple(features[0])
+    return Table(
+        tier,
+        tuple(row.known for row in rows),
+        names,
+        np.array([[found[name] for name in names] for found in features]),
+        np.stack([row.outputs.ravel() for row in rows]),
+        np.stack([start.ravel() for _, start in prepared]),
+        np.array([row.family for row in rows]),
+        np.array([row.data for row in rows]),
+        np.array([workflow_class(row.known.plan) for row in rows]),
+    )
+
+
+def _standardised(features: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    rows = (features - centre) / scale
+    return np.asarray(np.clip(np.where(np.isfinite(rows), rows, 0.0), -10, 10))
+
+
+def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int = 0) -> TierModel:
+    centre = np.nan_to_num(np.nanmean(table.features, axis=0))
+    scale = np.nan_to_num(np.nanstd(table.features, axis=0))
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    rows = _standardised(table.features, centre, scale)
+    length, ridge, inner = _chosen(rows, table)
+    return TierModel(
+        names=table.names,
+        centre=centre,
+        scale=scale,
+        regression=fit_kernel_ridge(rows, table.outputs - table.starts, length=length, ridge=ridge),
+        chances={when: _chance(inner, table, when, resamples) for when in ("at", "ever")},
+        bands=_bands(inner, table),
+        reach=_reach(rows, table.families),
+        skill=skill,
+    )
+
+
+def _chosen(rows: np.ndarray, table: Table) -> tuple[float, float, np.ndarray]:
+    """Length and penalty with the least error on held-out families, and those forecasts (m, outputs, T)."""
+    spread = table.outputs.var(0) + 1e-9
+    best: tuple[float, float, float, np.ndarray] | None = None
+    for length in _LENGTHS:
+        for ridge in _RIDGES:
+            found = _across_families(rows, table, length, ridge)
+            error = float((((found - table.outputs) ** 2) / spread).mean())
+            if best is None or error < best[0]:
+                best = error, length, ridge, found
+    assert best is not None
+    return best[1], best[2], best[3].reshape(table.trajectories.shape)
+
+
+def _across_families(rows: np.ndarray, table: Table, length: float, ridge: float) -> np.ndarray:
+    found, left = table.starts.copy(), table.outputs - table.starts
+    for family in np.unique(table.families):
+        held = table.families == family
+        model: KernelRidge = fit_kernel_ridge(rows[~held], left[~held], length=length, ridge=ridge)
+        found[held] += model.predict(rows[held])
+    return found
+
+
+def happened_in(trajectories: np.ndarray, event: Event) -> np.ndarray:
+    beyond = margins(trajectories[:, _RATIO], trajectories[:, _DIVERSITY], event)
+    return np.asarray((beyond > 0).any(1), dtype=np.float64)
+
+
+def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.ndarray:
+    """Coefficients (1 + B, 4) of the log odds of events of several limits, from forecasts of held-out families.
+
+    The first are of all rows, the others of families drawn with replacement.
+    """
+    rows, happened = [], []
+    for ratio, diversity in _LIMITS:
+        event = Event(ratio, diversity, when)
+        rows.append(chance_features(margins(inner[:, _RATIO], inner[:, _DIVERSITY], event)))
+        happened.append(happened_in(table.trajectories, event))
+    features, labels = np.stack(rows), np.stack(happened)  # (limits, m, 4), (limits, m)
+    kinds, number = np.unique(table.families, return_inverse=True)
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), size=resamples)
+    return np.stack([_log_odds(features, labels, counts[number]) for counts in [np.ones(len(kinds)), *draws]])
+
+
+def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Coefficients (4,); weights (m,) count rows."""
+    used = np.broadcast_to(weights, labels.shape).ravel()
+    known, flat = labels.ravel(), features.reshape(-1, features.shape[-1])
+    if len(np.unique(known[used > 0])) < 2:
+        return np.array([20.0 if known[used > 0][0] else -20.0, 0.0, 0.0, 0.0])
+    fitted = LogisticRegression(C=1.0, fit_intercept=False, max_iter=1000).fit(flat, known, sample_weight=used)
+    return np.asarray(fitted.coef_[0])
+
+
+def _bands(inner: np.ndarray, table: Table) -> dict[str, np.ndarray]:
+    """Half widths (outputs, T) by workflow class, conformal: they hold whole trajectories of held-out families."""
+    errors = np.abs(inner - table.trajectories)
+    spread = np.sqrt((errors**2).mean(0)) + 1e-6
+    worst = (errors / spread).max(axis=2)  # (m, outputs)
+    groups = {"all": np.ones(len(worst), dtype=bool)}
+    groups |= {str(kind): table.classes == kind for kind in np.unique(table.classes)}
+    return {name: _quantile(worst[rows])[:, None] * spread for name, rows in groups.items()}
+
+
+def _quantile(scores: np.ndarray) -> np.ndarray:
+    """The ⌈(n + 1) level⌉-th smallest of each column, the largest where there is none."""
+    rank = min(len(scores), int(np.ceil((len(scores) + 1) * LEVEL)))
+    return np.asarray(np.sort(scores, axis=0)[rank - 1])
+
+
+def _reach(rows: np.ndarray, families: np.ndarray) -> float:
+    distances = np.sqrt(((rows[:, None] - rows) ** 2).mean(2))
+    distances[families[:, None] == families] = np.inf
+    return float(np.quantile(distances.min(1), _REACH))

@@ -1,0 +1,146 @@
+"""How the risk model does on families and data that it has not seen, beside the synthetic share alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+from sklearn.linear_model import LogisticRegression
+
+from auditor.risk import chance_features
+from auditor.risk_event import Event, margins
+from auditor.risk_inputs import TIERS
+from auditor.tier_model import OUTPUTS
+from loops.calibration_rows import CalibrationRow
+from loops.tier_fit import Table, fit_tier, happened_in, table_of
+
+__all__ = ["Predicted", "Reliability", "held_out", "reliability", "share_alone", "skill_of"]
+
+_BINS = 10  # of a reliability diagram
+_RATIO, _DIVERSITY = OUTPUTS.index("frechet_ratio"), OUTPUTS.index("diversity_ratio")
+_PRECISION = OUTPUTS.index("precision")
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What was forecast of rows whose family and data were both held out, beside what happened."""
+
+    trajectories: np.ndarray  # (m, outputs, T)
+    chances: dict[str, np.ndarray]  # at, ever: (m,) of the default event
+    halves: np.ndarray  # (m, outputs, T) half widths of the bands
+    truth: np.ndarray  # (m, outputs, T)
+    classes: np.ndarray  # (m,)
+    base: np.ndarray  # (m,) rate of the default event among the training rows
+    class_base: np.ndarray  # (m,) the same among those of the same workflow class
+
+
+def held_out(rows: Sequence[CalibrationRow], tier: str) -> Predicted:
+    """Forecasts of each row by a model of the rows of other families on other data; everything is chosen anew."""
+    table = table_of(rows, tier)
+    found = _nothing_yet(table)
+    for tested, train in _folds(table):
+        model = fit_tier(train, {})
+        found.trajectories[tested] = model.expected(table.take(tested).known, tier)
+        for when, chances in found.chances.items():
+            courses = found.trajectories[tested]
+            beyond = margins(courses[:, _RATIO], courses[:, _DIVERSITY], Event(when=when))
+            chances[tested] = special.expit(chance_features(beyond) @ model.chances[when][0])
+        for row in tested:
+            found.halves[row] = model.bands.get(table.classes[row], model.bands["all"])
+        _note_rates(found, tested, train)
+    return found
+
+
+def share_alone(rows: Sequence[CalibrationRow]) -> Predicted:
+    """The same from the synthetic share of the last training set and nothing else: what any forecast has to beat."""
+    table = table_of(rows, TIERS[0])
+    found, column = _nothing_yet(table), table.names.index("synthetic_share")
+    shares = table.features[:, [column]]
+    found.trajectories[:] = shares[:, :, None]
+    found.trajectories[:, [_DIVERSITY, _PRECISION]] *= -1  # they fall where the others rise
+    for tested, train in _folds(table):
+        for when, chances in found.chances.items():
+            labels = happened_in(train.trajectories, Event(when=when))
+            fitted = LogisticRegression().fit(train.features[:, [column]], labels)
+            chances[tested] = fitted.predict_proba(shares[tested])[:, 1]
+        _note_rates(found, tested, train)
+    return found
+
+
+def _nothing_yet(table: Table) -> Predicted:
+    shape, m = table.trajectories.shape, len(table.known)
+    chances = {when: np.full(m, np.nan) for when in ("at", "ever")}
+    empty = (np.full(m, np.nan) for _ in range(2))
+    return Predicted(np.full(shape, np.nan), chances, np.full(shape, np.nan), table.trajectories, table.classes, *empty)
+
+
+def _folds(table: Table) -> Iterator[tuple[np.ndarray, Table]]:
+    """For every family on every data set its rows, and the table of all other families on all other data."""
+    for family, data in sorted(set(zip(table.families.tolist(), table.data.tolist(), strict=True))):
+        own, other = (
+            (table.families == family) & (table.data == data),
+            (table.families != family) & (table.data != data),
+        )
+        yield np.flatnonzero(own), table.take(np.flatnonzero(other))
+
+
+def _note_rates(found: Predicted, tested: np.ndarray, train: Table) -> None:
+    happened = happened_in(train.trajectories, Event())
+    found.base[tested] = happened.mean()
+    for row in tested:
+        same = train.classes == found.classes[row]
+        found.class_base[row] = happened[same].mean() if same.any() else happened.mean()
+
+
+def skill_of(found: Predicted) -> dict[str, dict[str, float]]:
+    """Skill at the last generation and coverage of whole trajectories, by workflow class and of all."""
+    groups = {"all": np.ones(len(found.classes), dtype=bool)}
+    groups |= {str(kind): found.classes == kind for kind in np.unique(found.classes)}
+    return {name: _skill(found, rows) for name, rows in groups.items()}
+
+
+def _skill(found: Predicted, rows: np.ndarray) -> dict[str, float]:
+    happened, chance = happened_in(found.truth[rows], Event()), found.chances["at"][rows]
+    brier, base, class_base = (
+        float(((guess - happened) ** 2).mean()) for guess in (chance, found.base[rows], found.class_base[rows])
+    )
+    inside = np.abs(found.trajectories[rows] - found.truth[rows]) <= found.halves[rows] + 1e-12
+    ranks = {
+        f"spearman_{name}": _rank(found.trajectories[rows, i, -1], found.truth[rows, i, -1])
+        for i, name in enumerate(OUTPUTS)
+    }
+    return {
+        "n": int(rows.sum()),
+        "event_rate": float(happened.mean()),
+        "brier": brier,
+        "brier_skill": 1 - brier / base if base > 0 else 0.0,
+        "brier_skill_in_class": 1 - brier / class_base if class_base > 0 else 0.0,
+        "calibration_error": _reliability(chance, happened).error,
+        **ranks,
+        "coverage": float(inside.all(axis=2).mean()),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How often an event happened beside how often it was forecast."""
+
+    bins: tuple[tuple[float, float, int], ...]  # mean forecast, share that happened, rows; about equally many in each
+    error: float  # expected calibration error: Σ rows · |forecast − share| / all
+
+
+def reliability(found: Predicted) -> Reliability:
+    """Of the default event at the last generation, over the tenths of the forecasts (Naeini et al. 2015)."""
+    return _reliability(found.chances["at"], happened_in(found.truth, Event()))
+
+
+def _reliability(chances: np.ndarray, happened: np.ndarray) -> Reliability:
+    parts = np.array_split(np.argsort(chances, kind="stable"), _BINS)
+    bins = tuple((float(chances[p].mean()), float(happened[p].mean()), len(p)) for p in parts if len(p))
+    return Reliability(bins, sum(n * abs(forecast - share) for forecast, share, n in bins) / len(chances))
+
+
+def _rank(first: np.ndarray, second: np.ndarray) -> float:
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(stats.spearmanr(first, second).statistic)
