@@ -88,13 +88,14 @@ class TierModel:
 
 
 def prepared_for(known: Known, tier: str) -> tuple[dict[str, float], np.ndarray]:
-    """The features of a tier, and where the regression starts, (outputs, T): the recursion, the model's precision."""
+    """The features of a tier, and where the regression starts, (outputs, T): the recursion's distances."""
     course = course_of(known, tier=tier)
     inputs = {
         **features_of(known, tier=tier),
         "recursion_level": float(course.level[-1]),
         "recursion_ratio": float(course.ratio[-1]),
-        "recursion_diversity": float(course.diversity[-1]),
+        "recursion_variance": float(course.variance[-1]),
+        "recursion_recall": float(course.recall[-1]),
         "recursion_first_level": float(course.level[0]),
     }
     precision = known.model.precision if known.model is not None and tier != TIERS[0] else known.audit.precision

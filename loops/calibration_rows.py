@@ -19,6 +19,7 @@ from loops.observe import OBSERVED
 __all__ = ["MEASURED", "CalibrationRow", "Exact", "outputs_of", "read_row", "read_rows"]
 
 MEASURED = ("frechet", "recall", "precision", "mean_error", "variance")  # of every generation; the last two if exact
+_LOST = -3.0  # the same of recall, at which hardly any is left
 _DIVERGED = 6.0  # natural logarithms, at which a distance is cut: a model that left the data altogether
 
 
@@ -103,4 +104,4 @@ def outputs_of(measures: Mapping[str, np.ndarray], *, floor: float, n: int, exac
     frechet = measures["frechet"] if exact is None else exact.biased(measures) + floor
     level = np.clip(np.log(frechet / floor), -_DIVERGED, _DIVERGED)
     recall = measures["recall"] + 1 / n
-    return np.stack([level, level - level[0], np.log(recall / recall[0]), measures["precision"]])
+    return np.stack([level, level - level[0], np.maximum(np.log(recall / recall[0]), _LOST), measures["precision"]])

@@ -39,14 +39,14 @@ def test_a_pilot_gives_the_second(known):
 @pytest.mark.parametrize("bias", [1.0, 0.9, 0.7])
 def test_sampling_bias_is_taken_from_the_variance_of_a_fully_synthetic_loop(known, bias):
     course = course_of(replace(known, plan=replace(known.plan, bias=bias)), tier="audit")
-    assert course.diversity == pytest.approx(np.log(bias) * np.arange(8))
+    assert course.variance == pytest.approx(np.log(bias) * np.arange(8))
 
 
 def test_fixed_real_data_keep_the_variance_above_a_floor(known):
     """q = κ(r + s q) has the fixed point κr/(1 − κs); here κ = .7, r = s = ½."""
     plan = replace(known.plan, workflow="augment", n_real=400, bias=0.7, generations=60)
     course = course_of(replace(known, plan=plan), tier="audit")
-    assert np.exp(course.diversity[-1]) * 0.7 == pytest.approx(0.35 / (1 - 0.35))
+    assert np.exp(course.variance[-1]) * 0.7 == pytest.approx(0.35 / (1 - 0.35))
 
 
 def test_more_fresh_real_data_lower_the_level(known):
@@ -60,4 +60,17 @@ def test_a_model_that_samples_as_well_as_reality_is_no_error(known, make):
     perfect = replace(known, model=make.facts(0.0, 1.0), pilot=make.facts(0.0, 1.0))
     for tier in TIERS:
         assert np.isfinite(course_of(perfect, tier=tier).level).all()
-        assert np.isfinite(course_of(perfect, tier=tier).diversity).all()
+        assert np.isfinite(course_of(perfect, tier=tier).variance).all()
+
+
+def test_recall_that_a_pilot_loses_is_lost_again_by_every_generation(known, make):
+    """Fully synthetic: the same share in every generation."""
+    piloted = replace(known, model=make.facts(0.06, 0.9), pilot=make.facts(0.13, 0.81))
+    assert course_of(piloted, tier="pilot").recall == pytest.approx(np.log(0.9) * np.arange(8), rel=1e-2, abs=1e-3)
+
+
+def test_fixed_real_data_bound_the_loss_of_recall(known, make):
+    """Half of every training set is real: √S_t(1) → 2, so that in the end twice the pilot's loss is lost."""
+    plan = replace(known.plan, workflow="augment", n_real=400, generations=40)
+    piloted = replace(known, plan=plan, model=make.facts(0.06, 0.9), pilot=make.facts(0.13, 0.81))
+    assert course_of(piloted, tier="pilot").recall[-1] == pytest.approx(2 * np.log(0.9), rel=1e-2)
