@@ -91,11 +91,12 @@ def _recall(known: Known, tier: str) -> np.ndarray:
     if tier == TIERS[0] or known.model is None:
         return np.zeros_like(times)
     first = known.model.recall + _TINY
+    most = max(_LOST, math.log(_TINY / first))  # a model that covers nothing has nothing to lose
     if tier == TIERS[2] and known.pilot is not None:
         lost, at = math.log((known.pilot.recall + _TINY) / first), max(float(times[1]), _LEAST_SHARE)
-        return np.asarray(np.clip(lost * times / at, _LOST, 0.0))
+        return np.asarray(np.clip(lost * times / at, most, 0.0))
     trained_on = known.audit.recall if math.isfinite(known.audit.recall) else 1.0
-    return np.asarray(np.clip(min(math.log(first / (min(trained_on, 1.0) + _TINY)), 0.0) * times, _LOST, 0.0))
+    return np.asarray(np.clip(min(math.log(first / (min(trained_on, 1.0) + _TINY)), 0.0) * times, most, 0.0))
 
 
 def _bounded(kept: float) -> float:

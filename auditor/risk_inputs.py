@@ -140,6 +140,7 @@ def _of_samples(name: str, facts: SampleFacts) -> dict[str, float]:
         f"{name}_log_frechet": _log(facts.frechet),
         f"{name}_precision": facts.precision,
         f"{name}_recall": facts.recall,
+        f"{name}_log_recall": _log(facts.recall),
         f"{name}_log_density": _log(facts.density),
         f"{name}_coverage": facts.coverage,
         f"{name}_log_vendi": _log(facts.vendi),

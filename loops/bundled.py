@@ -89,17 +89,26 @@ def _swiss_roll() -> Empirical:
 
 
 def _patches() -> Empirical:
-    """Grey patches at random places of scikit-learn's two photographs, which are their labels."""
+    grey, labels = _cut_out(_SIDE, lambda image: image.mean(2))
+    return _empirical("patches", grey, labels, Space(_SIDE**2, image=(1, _SIDE, _SIDE), bounds=(0.0, 255.0), classes=2))
+
+
+def _colours() -> Empirical:
+    colours, labels = _cut_out(_SIDE // 2, lambda image: image / 255)
+    return _empirical("colours", colours, labels)
+
+
+def _cut_out(side: int, look: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Patches at random places of scikit-learn's two photographs, flat, and the photograph of each."""
     from sklearn.datasets import load_sample_images
 
     rng, patches = np.random.default_rng(_SEED), []
-    for image in load_sample_images().images:
-        grey = image.astype(np.float64).mean(2)
-        tops = rng.integers(grey.shape[0] - _SIDE, size=_POINTS // 2)
-        lefts = rng.integers(grey.shape[1] - _SIDE, size=_POINTS // 2)
-        patches += [grey[top : top + _SIDE, left : left + _SIDE].ravel() for top, left in zip(tops, lefts, strict=True)]
-    space = Space(_SIDE**2, image=(1, _SIDE, _SIDE), bounds=(0.0, 255.0), classes=2)
-    return _empirical("patches", np.stack(patches), np.repeat([0, 1], _POINTS // 2), space)
+    for photograph in load_sample_images().images:
+        image = look(photograph.astype(np.float64))
+        tops = rng.integers(image.shape[0] - side, size=_POINTS // 2)
+        lefts = rng.integers(image.shape[1] - side, size=_POINTS // 2)
+        patches += [image[top : top + side, left : left + side].ravel() for top, left in zip(tops, lefts, strict=True)]
+    return np.stack(patches), np.repeat([0, 1], _POINTS // 2)
 
 
 def _pieces(text: str) -> list[str]:
@@ -122,6 +131,7 @@ def _numpy_docstrings() -> list[str]:
 BUNDLED = {
     "digits": Bundled("1,797 handwritten digits, 8 × 8 in grey levels 0 … 16, with their labels", _digits),
     "patches": Bundled("4,000 grey patches, 8 × 8, of two photographs", _patches),
+    "colours": Bundled("4,000 patches of two photographs, 4 × 4 pixels in red, green and blue", _colours),
     "cancer": Bundled("569 breast masses by 30 standardised measurements, two labels", _cancer),
     "diabetes": Bundled("442 patients by 10 standardised measurements", _diabetes),
     "moons": Bundled("4,000 points on two half circles in the plane, two labels", _moons),

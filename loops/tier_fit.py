@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -15,7 +16,7 @@ from loops.calibration_rows import CalibrationRow
 
 __all__ = ["LEVEL", "Table", "fit_tier", "happened_in", "table_of"]
 
-_LENGTHS, _RIDGES = (0.5, 1.0, 2.0), (0.1, 0.5, 2.0)
+_LENGTHS, _RIDGES, _LINEARS = (0.35, 0.5, 1.0), (0.1, 0.5, 2.0), (0.0, 0.1)
 _LIMITS = [(ratio, diversity) for ratio in (1.5, 2.0, 3.0) for diversity in (0.7, 0.8, 0.9)]
 LEVEL = 0.9  # of the bands
 _REACH = 0.95  # share of the calibration's rows that lie within reach of those of other families
@@ -71,16 +72,17 @@ def _standardised(features: np.ndarray, centre: np.ndarray, scale: np.ndarray) -
 
 
 def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int = 0) -> TierModel:
+    """The tier of a table; with `resamples` also what as many draws of its families say of the event."""
     centre = np.nan_to_num(np.nanmean(table.features, axis=0))
     scale = np.nan_to_num(np.nanstd(table.features, axis=0))
     scale = np.where(scale > 1e-9, scale, 1.0)
     rows = _standardised(table.features, centre, scale)
-    length, ridge, inner = _chosen(rows, table)
+    shape, inner = _chosen(rows, table)
     return TierModel(
         names=table.names,
         centre=centre,
         scale=scale,
-        regression=fit_kernel_ridge(rows, table.outputs - table.starts, length=length, ridge=ridge),
+        regression=_regression(rows, table.outputs - table.starts, shape),
         chances={when: _chance(inner, table, when, resamples) for when in ("at", "ever")},
         bands=_bands(inner, table),
         reach=_reach(rows, table.families),
@@ -88,26 +90,25 @@ def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int
     )
 
 
-def _chosen(rows: np.ndarray, table: Table) -> tuple[float, float, np.ndarray]:
-    """Length and penalty with the least error on held-out families, and those forecasts (m, outputs, T)."""
+def _regression(rows: np.ndarray, outputs: np.ndarray, shape: tuple[float, float, float]) -> KernelRidge:
+    length, ridge, linear = shape
+    return fit_kernel_ridge(rows, outputs, length=length, ridge=ridge, linear=linear)
+
+
+def _chosen(rows: np.ndarray, table: Table) -> tuple[tuple[float, float, float], np.ndarray]:
+    """The kernel's shape with the least error on held-out families, and those forecasts (m, outputs, T)."""
     spread = table.outputs.var(0) + 1e-9
-    best: tuple[float, float, float, np.ndarray] | None = None
-    for length in _LENGTHS:
-        for ridge in _RIDGES:
-            found = _across_families(rows, table, length, ridge)
-            error = float((((found - table.outputs) ** 2) / spread).mean())
-            if best is None or error < best[0]:
-                best = error, length, ridge, found
-    assert best is not None
-    return best[1], best[2], best[3].reshape(table.trajectories.shape)
+    found = {shape: _across_families(rows, table, shape) for shape in product(_LENGTHS, _RIDGES, _LINEARS)}
+    errors = {shape: float((((f - table.outputs) ** 2) / spread).mean()) for shape, f in found.items()}
+    best = min(errors, key=lambda shape: errors[shape])
+    return best, found[best].reshape(table.trajectories.shape)
 
 
-def _across_families(rows: np.ndarray, table: Table, length: float, ridge: float) -> np.ndarray:
+def _across_families(rows: np.ndarray, table: Table, shape: tuple[float, float, float]) -> np.ndarray:
     found, left = table.starts.copy(), table.outputs - table.starts
     for family in np.unique(table.families):
         held = table.families == family
-        model: KernelRidge = fit_kernel_ridge(rows[~held], left[~held], length=length, ridge=ridge)
-        found[held] += model.predict(rows[held])
+        found[held] += _regression(rows[~held], left[~held], shape).predict(rows[held])
     return found
 
 

@@ -6,11 +6,11 @@ together; the same script makes the same file.
 
 import numpy as np
 
-# Few have two or three columns, in which a Fréchet distance is mostly chance, and embeddings have more.
-_PLANE, _SPACE = ("grid:5", "swiss-roll"), ("normal:10", "normal:32", "cancer", "diabetes")
+# One has two columns only, in which a Fréchet distance is mostly chance; embeddings have many.
+_PLANE, _SPACE = ("grid:5", "colours"), ("normal:10", "normal:32", "cancer", "diabetes")
 _IMAGES, _TEXTS = ("digits", "patches"), ("topics", "docstrings")
 _VECTORS = (*_PLANE, *_SPACE, *_IMAGES)
-_CODED = ("swiss-roll", "cancer", "digits")  # also read as tokens
+_CODED = ("colours", "cancer", "digits")  # also read as tokens
 # Loops of each family, its data, and its settings, which trade a little quality for time.
 _FAMILIES = {
     "gaussian": (66, _VECTORS, {}),

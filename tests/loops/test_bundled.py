@@ -15,7 +15,7 @@ TEXTS = [name for name, found in BUNDLED.items() if found.texts]
     ("name", "shape"),
     [
         ("digits", (1797, 64)), ("patches", (4000, 64)), ("cancer", (569, 30)), ("diabetes", (442, 10)),
-        ("moons", (4000, 2)), ("swiss-roll", (4000, 3)),
+        ("moons", (4000, 2)), ("swiss-roll", (4000, 3)), ("colours", (4000, 48)),
     ],
 )  # fmt: skip
 def test_vectors_have_their_shape_and_come_again(name, shape):
