@@ -40,13 +40,14 @@ def unseen_data(folder: Path) -> list[str]:
     """Data that the calibration does not hold, as sources."""
     folder.mkdir(parents=True, exist_ok=True)
     made = {
-        "circles": datasets.make_circles(4000, noise=0.06, factor=0.5, random_state=1)[0],
-        "s-curve": datasets.make_s_curve(4000, noise=0.1, random_state=2)[0],
-        "blobs": datasets.make_blobs(4000, n_features=6, centers=8, random_state=3)[0],
+        "classes": datasets.make_classification(4000, 20, n_informative=8, n_classes=4, random_state=1)[0],
+        "low-rank": datasets.make_low_rank_matrix(4000, 40, effective_rank=8, random_state=2),
+        "blobs": datasets.make_blobs(4000, n_features=16, centers=8, random_state=3)[0],
+        "s-curve": datasets.make_s_curve(4000, noise=0.1, random_state=4)[0],
     }
     for name, rows in made.items():
         np.save(folder / f"{name}.npy", ((rows - rows.mean(0)) / rows.std(0)).astype(np.float32))
-    return [*(str(folder / f"{name}.npy") for name in made), "normal:4", "grid:3"]
+    return [*(str(folder / f"{name}.npy") for name in made), "normal:20"]
 
 
 def unseen_loops(folder: Path, count: int) -> list[Planned]:
@@ -57,8 +58,8 @@ def unseen_loops(folder: Path, count: int) -> list[Planned]:
         workflow = ("replace", "augment", "fresh", "accumulate")[number // 2 % 4]
         n = round(float(np.exp(rng.uniform(np.log(150), np.log(1500)))))
         runs.append({
-            "family": family, "workflow": workflow, "seed": 9000 + number, "n_initial": n, "n_measure": 500,
-            "data": str(rng.choice(data)) if family != "ngram" else str(rng.choice(data[:3])),
+            "family": family, "workflow": workflow, "seed": 9000 + number, "n_initial": n, "n_measure": 2000,
+            "data": str(rng.choice(data)) if family != "ngram" else str(rng.choice(data[:4])),
             "n_synthetic": round(n * float(rng.choice([0.5, 1, 2]))), "bias": float(rng.choice([1.0, 1.0, 0.9, 0.8])),
             "settings": _FAMILIES[family], "contamination": float(rng.choice([0.1, 0.25, 0.5, 0.7])),
             "contaminant": "ngram" if family == "ngram" else str(rng.choice(["gaussian", "gmm", "kde"])),
