@@ -50,6 +50,7 @@ class Table:
 
 
 def table_of(rows: Sequence[CalibrationRow], tier: str) -> Table:
+    """The rows with the features of a tier."""
     prepared = [prepared_for(row.known, tier) for row in rows]
     features = [inputs for inputs, _ in prepared]
     names = tuple(features[0])
@@ -113,6 +114,7 @@ def _across_families(rows: np.ndarray, table: Table, shape: tuple[float, float, 
 
 
 def happened_in(trajectories: np.ndarray, event: Event) -> np.ndarray:
+    """Whether each of the trajectories (m, outputs, T) met the event, (m,) 0 or 1."""
     beyond = margins(trajectories[:, _RATIO], trajectories[:, _DIVERSITY], event)
     return np.asarray((beyond > 0).any(1), dtype=np.float64)
 
