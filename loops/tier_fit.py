@@ -16,7 +16,7 @@ from loops.calibration_rows import CalibrationRow
 
 __all__ = ["LEVEL", "Table", "fit_tier", "happened_in", "table_of"]
 
-_LENGTHS, _RIDGES, _LINEARS = (0.35, 0.5, 1.0), (0.1, 0.5, 2.0), (0.0, 0.1)
+_LENGTHS, _RIDGES, _LINEARS = (0.35, 0.5, 0.7), (0.5, 1.0), (0.0,)
 _LIMITS = [(ratio, diversity) for ratio in (1.5, 2.0, 3.0) for diversity in (0.7, 0.8, 0.9)]
 LEVEL = 0.9  # of the bands
 _REACH = 0.95  # share of the calibration's rows that lie within reach of those of other families
