@@ -148,6 +148,8 @@ class RiskModel:
                 f"on loops of its kind ({kind}) the forecast does no better than their base rate{rate} with what is "
                 "known: give --model-samples or --pilot"
             )
+        if not math.isfinite(known.audit.floor):
+            return "extrapolated", "no audit tells the scale of the data: what is not known was taken as average"
         if known.plan.workflow not in self.workflows:
             return "extrapolated", f"the calibration holds no loop of the workflow {known.plan.workflow}"
         if (distance := model.distance(row)) > model.reach:

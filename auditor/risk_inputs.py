@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from auditor.recursion import Plan, growth, impulse_response, origin_shares, tra
 from auditor.sample_facts import SampleFacts
 from auditor.workflows import workflow_named
 
-__all__ = ["TIERS", "AuditFigures", "Known", "features_of", "figures_of", "workflow_class"]
+__all__ = ["RATIOS", "TIERS", "AuditFigures", "Known", "features_of", "figures_of", "workflow_class"]
 
 TIERS = ("audit", "model-samples", "pilot")
 _CLASSES = ("synthetic", "fixed", "pool", "fresh")
 _TINY = 1e-3
+RATIOS = ("vendi", "effective_rank", "coverage", "recall", "precision", "density", "frechet")  # to a real sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def figures_of(result: Mapping[str, Any]) -> AuditFigures:
     scale = result["fidelity"]["scale"]
     floor = scale["frechet"] / scale["total_variance"] if scale and scale["total_variance"] > 0 else math.nan
     rank = measures["effective_rank"].get("reference")
-    ratios = {field.name: ratio(field.name) for field in fields(AuditFigures)[3:-3]}
+    ratios = {name: ratio(name) for name in RATIOS}
     return AuditFigures(
         result["n_items"], middle, high - low, **ratios, floor=floor, floor_items=scale["n"] if scale else 0,
         rank=math.nan if rank is None else rank,

@@ -59,9 +59,16 @@ class SemanticReference:
         for 32 to 512 dimensions: within 10 % up to half the real part, within 20 % beyond.
         """
         size, everything = min(n, len(self.vectors) // 2), len(self.vectors)
-        between = frechet_of(moments_of(self.vectors[:size]), moments_of(self.vectors[size:]))
+        if size not in self._measured:
+            self._measured[size] = frechet_of(moments_of(self.vectors[:size]), moments_of(self.vectors[size:]))
+        between = self._measured[size]
         smaller = (1 / n + 1 / everything) / (1 / size + 1 / (everything - size))
         return between * smaller**self._frechet_rate
+
+    @cached_property
+    def _measured(self) -> dict[int, float]:
+        """Distances between so many items and the rest, as far as they were asked for."""
+        return {}
 
     @cached_property
     def _frechet_rate(self) -> float:

@@ -19,12 +19,13 @@ from sklearn import datasets
 
 from auditor.advice import advise
 from auditor.recursion import Plan
-from auditor.risk_event import Event, margins
+from auditor.risk_event import Event
 from auditor.risk_inputs import TIERS, Known
 from auditor.tier_model import OUTPUTS
 from loops.calibration_rows import CalibrationRow, read_row, read_rows
 from loops.config import LoopConfig, config_from
 from loops.sweep import Planned, plan_sweep, run_sweep
+from loops.tier_fit import happened_in
 from loops.validation import held_out, reliability
 from service.forecasts import risk_model
 
@@ -80,7 +81,7 @@ def rows_of(folder: Path, count: int, workers: int) -> list[tuple[LoopConfig, Ca
 
 def happened(outputs: np.ndarray, event: Event) -> bool:
     """Whether a trajectory (4, T) met the event."""
-    return bool((margins(outputs[None, 1], outputs[None, 2], event) > 0).any())
+    return bool(happened_in(outputs[None], event)[0])
 
 
 def at_tier(known: Known, tier: str) -> Known:

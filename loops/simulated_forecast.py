@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from auditor.recursion import Plan
-from auditor.risk_event import Event, margins
+from auditor.risk_event import Event
+from auditor.tier_model import OUTPUTS
 from indexes.errors import InputError
 from loops.calibration_rows import MEASURED, Exact, outputs_of
 from loops.config import LoopConfig
@@ -18,13 +19,13 @@ from loops.records import Space
 from loops.run import Loop, run_loop
 from loops.streams import Purpose, Streams
 from loops.supply import clustered
+from loops.tier_fit import happened_in
 
 __all__ = ["simulate_forecast"]
 
 _CHAINS = 4
 _FEWEST = 50  # items of either side
 _MEASURED = 1000  # items at most
-_OUTPUTS = ("frechet_level", "frechet_ratio", "diversity_ratio", "precision")
 
 
 def simulate_forecast(
@@ -82,10 +83,10 @@ def _courses(loop: Loop) -> np.ndarray:
 
 
 def _described(courses: np.ndarray, event: Event) -> dict[str, Any]:
-    happened = (margins(courses[:, 1], courses[:, 2], event) > 0).any(1)
+    happened = happened_in(courses, event)
     stated = np.concatenate([np.exp(courses[:, :3]), courses[:, 3:]], axis=1)
     trajectory = [
-        {"generation": t + 1, **{name: _range(stated[:, i, t]) for i, name in enumerate(_OUTPUTS)}}
+        {"generation": t + 1, **{name: _range(stated[:, i, t]) for i, name in enumerate(OUTPUTS)}}
         for t in range(courses.shape[2])
     ]
     return {"event_in": int(happened.sum()), "trajectory": trajectory}

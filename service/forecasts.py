@@ -16,7 +16,7 @@ from auditor.reference import Reference, load_reference
 from auditor.risk import RiskModel, load_risk_model
 from auditor.risk_answer import RiskQuestion, Simulate, answer_risk, check_risk, known_of
 from auditor.risk_event import Event
-from auditor.risk_inputs import AuditFigures, Known, figures_of
+from auditor.risk_inputs import RATIOS, AuditFigures, Known, figures_of
 from auditor.sample_facts import FEWEST_ROWS, facts_from
 from auditor.shards import ShardResult, read_state
 from auditor.state import fold_states
@@ -59,11 +59,10 @@ def figures_given(*, n: int, fraction: float, diversity_ratio: float | None) -> 
     """Figures without an audit: what was not measured is nan, which a forecast takes as average."""
     if not 0 <= fraction <= 1:
         raise InputError(f"a synthetic fraction of {fraction} was given, expected one between 0 and 1")
-    vendi = math.nan if diversity_ratio is None else diversity_ratio
-    unknown: dict[str, Any] = dict.fromkeys(
-        ("effective_rank", "coverage", "recall", "precision", "density", "frechet"), math.nan
-    )
-    return AuditFigures(n, fraction, 0.0, vendi, **unknown)
+    ratios: dict[str, Any] = dict.fromkeys(RATIOS, math.nan)
+    if diversity_ratio is not None:
+        ratios["vendi"] = diversity_ratio
+    return AuditFigures(n, fraction, 0.0, **ratios)
 
 
 def known_from_audit(
@@ -76,6 +75,11 @@ def known_from_audit(
     """
     result = read_result(out)
     _check_given(model_samples, pilot)
+    if result["fidelity"].get("scale") is None:
+        raise InputError(
+            f"{out} holds no distances that a forecast could start from: audit the set again, against a reference with "
+            "a --semantic-encoder"
+        )
     if model_samples is None:
         return _known_to(result, plan)
     reference = load_reference(find_reference(result["reference"]["name"], settings))
@@ -188,9 +192,8 @@ def renewed(result: dict[str, Any]) -> dict[str, Any]:
 def simulated(out: Path, plan: Plan, family: str, *, settings: Settings, event: Event, seed: int) -> dict[str, Any]:
     """A simulation on the vectors that a finished audit has kept."""
     reference = load_reference(find_reference(read_result(out)["reference"]["name"], settings))
-    if reference.semantic is None:
-        raise InputError(f"the reference {reference.name} has no semantic encoder: build it with --semantic-encoder")
     run = simulation_of(family, seed)
+    assert reference.semantic is not None  # known_from_audit has seen to it
     assert run is not None
     return run(plan, reference.semantic.vectors, _audited(out), event)
 

@@ -55,6 +55,7 @@ def test_figures_can_stand_for_an_audit(madaudit: Any, model: Path) -> None:
     figures = ("--synthetic-fraction", 0.3, "--diversity-ratio", 0.9, "--n", 500)
     found = madaudit("forecast", *figures, "--workflow", "augment", "--risk-model", model, "--json").json
     assert (found["tier"], found["workflow"]["n_real"]) == ("audit", 500)
+    assert found["status"] in ("undetermined", "extrapolated")  # the scale of the data is not known
 
 
 def test_a_forecast_is_printed(madaudit: Any, model: Path) -> None:
@@ -224,3 +225,13 @@ def test_a_review_answers_the_risk_again(
     assert after["synthetic_fraction"]["low"] > before["synthetic_fraction"]["high"]
     assert after["mad_risk"]["trajectory"] != before["mad_risk"]["trajectory"]
     assert after["mad_risk"]["workflow"] == before["mad_risk"]["workflow"]
+
+
+def test_an_audit_without_distances_is_not_forecast(madaudit: Any, audited: Path, model: Path) -> None:
+    """As one by traces alone, or by an older version."""
+    result = json.loads((audited / "result.json").read_text())
+    result["fidelity"]["scale"] = None
+    (audited / "result.json").write_text(json.dumps(result))
+    refused = madaudit("forecast", "--from", audited, "--workflow", "fresh", "--risk-model", model)
+    assert refused.code == 2
+    assert "audit the set again" in refused.err
