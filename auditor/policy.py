@@ -11,7 +11,7 @@ import yaml
 from auditor.risk_event import Event
 from indexes.errors import InputError
 
-__all__ = ["QUANTITIES", "Check", "Policy", "Threshold", "check", "load_policy", "verdict_of"]
+__all__ = ["QUANTITIES", "Check", "Policy", "Threshold", "check", "load_policy", "policy_of", "verdict_of"]
 
 Status = Literal["pass", "undetermined", "warn", "fail"]
 _ORDER: tuple[Status, ...] = ("pass", "undetermined", "warn", "fail")
@@ -76,10 +76,15 @@ def load_policy(path: str | Path | None) -> Policy:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot read the policy {path}: {' '.join(str(error).split())}") from None
+    return policy_of(content, where=str(path))
+
+
+def policy_of(content: Any, *, where: str = "policy") -> Policy:
+    """The policy that a mapping states, its missing parts from the defaults; `where` names it in errors."""
     if not isinstance(content, dict) or (unknown := set(content) - {*QUANTITIES, "required", "mad_event"}):
         found = ", ".join(sorted(map(str, unknown))) if isinstance(content, dict) else repr(content)
         raise InputError(
-            f"{path}: expected the keys {', '.join(QUANTITIES)}, mad_event and required, found {found:.200}"
+            f"{where}: expected the keys {', '.join(QUANTITIES)}, mad_event and required, found {found:.200}"
         )
     default = Policy()
     fields: dict[str, Any] = {q: _threshold(q, content[q], getattr(default, q)) for q in QUANTITIES if q in content}
@@ -89,7 +94,7 @@ def load_policy(path: str | Path | None) -> Policy:
     if required is None:
         return Policy(**fields)
     if not isinstance(required, list | tuple) or not all(name in QUANTITIES for name in required):
-        raise InputError(f"{path}: required is {required!r}, expected a list of {', '.join(QUANTITIES)}")
+        raise InputError(f"{where}: required is {required!r}, expected a list of {', '.join(QUANTITIES)}")
     return Policy(**fields, required=tuple(required))
 
 

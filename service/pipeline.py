@@ -18,7 +18,7 @@ from service.report import read_result, write_report
 from service.settings import Settings
 from service.store import Ledger
 
-__all__ = ["merge_audits", "run_audit"]
+__all__ = ["audit_source", "merge_audits", "run_audit"]
 
 
 def run_audit(
@@ -35,19 +35,38 @@ def run_audit(
     risk: RiskRequest | None = None,
 ) -> dict[str, Any]:
     """Audit a source into a folder, write its report and record it."""
+    result = audit_source(
+        spec, find_reference(reference_name, settings), out, intent=intent, options=options, workers=workers,
+        device=device, progress=progress, risk=risk,
+    )  # fmt: skip
+    Ledger(settings.database).record_audit(out, result)
+    return result
+
+
+def audit_source(
+    spec: str,
+    reference_folder: Path,
+    out: Path,
+    *,
+    intent: Intent,
+    options: AuditOptions,
+    workers: int | None = None,
+    device: str | None = None,
+    progress: Progress = lambda done, total, items: None,
+    risk: RiskRequest | None = None,
+) -> dict[str, Any]:
+    """Audit a source into a folder and write its report; the ledger is not touched."""
     device = resolve_device(device)
-    folder = find_reference(reference_name, settings)
-    reference = load_reference(folder, device=device)
+    reference = load_reference(reference_folder, device=device)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file, expected a folder for the audit: choose another --out")
     if risk is not None:
         intent = replace(intent, risk=risk.question(reference))
     finished = audit_into(
         out, spec, reference, intent=intent, options=options,
-        run=local_runner(folder, workers=workers, device=device), progress=progress,
+        run=local_runner(reference_folder, workers=workers, device=device), progress=progress,
     )  # fmt: skip
     write_report(out, finished.result)
-    Ledger(settings.database).record_audit(out, finished.result)
     return finished.result
 
 

@@ -30,6 +30,9 @@ __all__ = [
     "find_reference",
     "make_reference",
     "parse_labelled",
+    "reference_folder",
+    "reference_from",
+    "store_reference",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -70,9 +73,40 @@ def make_reference(
     report: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
     """Build, store and record a reference; nothing is left of one that fails."""
-    folder = _reference_folder(name, settings)
+    folder = reference_folder(name, settings)
     if folder.exists() and not overwrite:
         raise InputError(f"a reference called {name!r} exists: delete it, choose another name, or use --overwrite")
+    reference = reference_from(
+        name, real, synthetic, encoder=encoder, semantic_encoder=semantic_encoder, column=column,
+        batch_size=batch_size, threads=threads, device=device, seed=seed, match_storage=match_storage,
+        simulate=simulate, report=report,
+    )  # fmt: skip
+    store_reference(reference, folder)
+    try:
+        Ledger(settings.database).record_reference(reference.name, reference.identity, describe(reference))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return reference
+
+
+def reference_from(
+    name: str,
+    real: Sequence[LabelledSource],
+    synthetic: Sequence[LabelledSource],
+    *,
+    encoder: str,
+    semantic_encoder: str | None,
+    column: str | None = None,
+    batch_size: int = 256,
+    threads: int = 2,
+    device: str | None = None,
+    seed: int = 0,
+    match_storage: bool = False,
+    simulate: Sequence[str] = (),
+    report: Callable[[str, int], None] = lambda label, items: None,
+) -> Reference:
+    """A reference built from sources, in memory."""
     device = resolve_device(device)
     groups, n_real = _opened(real, synthetic, encoder, column, device)
     if match_storage:
@@ -89,12 +123,10 @@ def make_reference(
             )
             for label, sources in groups.items()
         ]  # fmt: skip
-        reference = build_reference(
+        return build_reference(
             name, parts, n_real=n_real, simulated=tuple(simulated), evidence=_role(evidence),
             semantic=_role(semantic) if semantic else None, seed=seed, device=device,
         )  # fmt: skip
-    _store(reference, folder, settings)
-    return reference
 
 
 def _opened(
@@ -178,16 +210,13 @@ def _role(encoder: Encoder) -> EncoderRole:
     return EncoderRole(encoder.spec, encoder.fingerprint, encoder.sees, encoder.kind)
 
 
-def _store(reference: Reference, folder: Path, settings: Settings) -> None:
+def store_reference(reference: Reference, folder: Path) -> None:
+    """Put a reference into its folder, in the place of any other there; a folder is there whole or not at all."""
     building = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         save_reference(building, reference)
         shutil.rmtree(folder, ignore_errors=True)
         building.rename(folder)
-        Ledger(settings.database).record_reference(reference.name, reference.identity, describe(reference))
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -212,7 +241,8 @@ def _warnings(reference: Reference) -> list[str]:
     return found
 
 
-def _reference_folder(name: str, settings: Settings) -> Path:
+def reference_folder(name: str, settings: Settings) -> Path:
+    """Where a reference of that name lies, or would; raises InputError for what is no name."""
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} is no name for a reference: use letters, digits, '.', '_' and '-'")
     return settings.references / name
@@ -220,7 +250,7 @@ def _reference_folder(name: str, settings: Settings) -> Path:
 
 def find_reference(name: str, settings: Settings) -> Path:
     """The folder of a reference; raises InputError naming those that exist."""
-    folder = _reference_folder(name, settings)
+    folder = reference_folder(name, settings)
     if not folder.is_dir():
         known = ", ".join(r["name"] for r in Ledger(settings.database).references()) or "none yet"
         raise InputError(

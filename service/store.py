@@ -1,93 +1,77 @@
-"""The ledger: one DuckDB file under the home folder that knows the references and the audits."""
+"""The ledger: what the database knows of references and audits."""
 
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from indexes.errors import ResourceError
 from indexes.sources.files import printable
+from service.database import BriefDatabase, Transactions, now
 
 __all__ = ["Ledger"]
 
-_PATIENCE_S = 20.0  # another process holds the file only for the moment of a write
-
 
 class Ledger:
-    """Short transactions on the DuckDB file; every call opens and closes it, since one process writes at a time."""
+    """Short transactions on the database: on a file that is opened for each, or on one that the service holds."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, database: Path | Transactions) -> None:
+        self._database = BriefDatabase(database) if isinstance(database, Path) else database
 
     def record_reference(self, name: str, identity: str, summary: Mapping[str, Any]) -> None:
         """Enter a built reference, or replace the entry of the same name."""
-        with self._connection() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO reference_sets VALUES (?, ?, ?, ?)",
-                [name, identity, _now(), json.dumps(summary)],
+                [name, identity, now(), json.dumps(summary)],
             )
 
     def forget_reference(self, name: str) -> None:
         """Remove a reference's entry, if there is one."""
-        with self._connection() as connection:
+        with self._database.transaction() as connection:
             connection.execute("DELETE FROM reference_sets WHERE name = ?", [name])
 
     def references(self) -> list[dict[str, Any]]:
         """The summaries of all references by name, with the time they were built."""
-        with self._connection() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute("SELECT name, built, summary FROM reference_sets ORDER BY name").fetchall()
         return [{**json.loads(summary), "name": name, "built": built.isoformat()} for name, built, summary in rows]
 
     def record_audit(self, folder: Path, result: Mapping[str, Any]) -> None:
-        """Enter a finished audit, or replace the entry of the same folder."""
-        fraction = result["synthetic_fraction"]
-        row = [
-            printable(str(folder.resolve())), result["reference"]["name"], _now(), result["verdict"], result["n_items"],
-            fraction["low"], fraction["estimate"], fraction["high"], result["diversity"]["loss"]["estimate"],
-        ]  # fmt: skip
-        with self._connection() as connection:
-            connection.execute("INSERT OR REPLACE INTO audits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        """Enter a finished audit with its checks, or replace the entry of the same folder."""
+        with self._database.transaction() as connection:
+            enter_audit(connection, folder, result)
+
+    def forget_audit(self, folder: Path) -> None:
+        """Remove an audit's entry and its checks, if there are any."""
+        with self._database.transaction() as connection:
+            for table in ("audits", "checks"):
+                connection.execute(f"DELETE FROM {table} WHERE folder = ?", [_named(folder)])
 
     def audits(self) -> list[dict[str, Any]]:
         """All recorded audits, newest first."""
-        with self._connection() as connection:
+        with self._database.transaction() as connection:
             cursor = connection.execute("SELECT * FROM audits ORDER BY finished DESC, folder")
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    @contextmanager
-    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ResourceError(f"the home folder cannot be made ({error}): use another --home") from None
-        connection = _connect(self._path)
-        try:
-            connection.execute(files("service").joinpath("schema.sql").read_text())
-            yield connection
-        finally:
-            connection.close()
+
+def enter_audit(connection: Any, folder: Path, result: Mapping[str, Any]) -> None:
+    """The rows of a finished audit, in a transaction that is under way."""
+    fraction = result["synthetic_fraction"]
+    row = {
+        "folder": _named(folder), "reference": result["reference"]["name"], "finished": now(),
+        "verdict": result["verdict"], "n_items": result["n_items"], "synthetic_low": fraction["low"],
+        "synthetic_estimate": fraction["estimate"], "synthetic_high": fraction["high"],
+        "diversity_loss": result["diversity"]["loss"]["estimate"], "source": result["source"],
+        "mad_risk": result["mad_risk"]["probability"]["estimate"],
+    }  # fmt: skip
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    connection.execute(f"INSERT OR REPLACE INTO audits ({names}) VALUES ({marks})", list(row.values()))
+    connection.execute("DELETE FROM checks WHERE folder = ?", [_named(folder)])
+    for check in result["checks"]:
+        fields = [_named(folder), check["name"], check["status"], check["value"], check["reason"]]
+        connection.execute("INSERT INTO checks VALUES (?, ?, ?, ?, ?)", fields)
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            return duckdb.connect(str(path))
-        except duckdb.IOException as error:
-            if "lock" not in str(error).replace(str(path), "").lower() or time.monotonic() > deadline:
-                raise ResourceError(
-                    f"{path} cannot be opened ({str(error).splitlines()[0]}): stop the process that holds it, or use "
-                    "another --home"
-                ) from None
-        time.sleep(0.1)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
+def _named(folder: Path) -> str:
+    return printable(str(folder.resolve()))

@@ -16,7 +16,7 @@ HOMES = {
     "torchvision": ("indexes/encoders/", "loops/models/"),
     "open_clip": ("indexes/encoders/",),
     "faiss": ("indexes/search.py",),
-    "duckdb": ("service/store.py",),
+    "duckdb": ("service/database.py",),
     "fastapi": ("service/",),
     "diffusers": ("loops/models/",),
     "zuko": ("loops/models/",),
@@ -100,7 +100,7 @@ _LIGHT = (
     "indexes.errors", "indexes.records", "indexes.hashing", "indexes.images", "indexes.encode", "indexes.sources",
     "indexes.encoders", "indexes.encoders.forensic", "indexes.encoders.lexical", "indexes.encoders.pixels",
     "indexes.encoders.embeddings", "indexes.encoders.concat", "indexes.encoders.onnx", "loops.models",
-    "service.settings", "service.store", "service.progress", "service.figures", "service.cli",
+    "service.settings", "service.database", "service.store", "service.progress", "service.figures", "service.cli",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -29,6 +29,7 @@ __all__ = [
     "Refused",
     "damage_reason",
     "digest",
+    "guard_opening",
     "pieces",
     "printable",
     "record_parts",
@@ -36,6 +37,7 @@ __all__ = [
 
 MAX_ITEM_BYTES = 256 * 2**20  # larger items are skipped unread
 _PIECE_BYTES = 2**20
+_permits: Callable[[str], bool] | None = None  # see guard_opening
 
 # What the standard library and pyarrow raise on hostile or cut bytes; each is turned into one skip.
 DAMAGE = (
@@ -73,7 +75,14 @@ class File:
 
     def open(self) -> io.BufferedReader:
         """A binary handle with bounded `readline`, which fsspec's own handles lack."""
+        if _permits is not None and not _permits(self.address):
+            raise PermissionError(f"{self.name} lies outside what may be read")
         return open(self.path, "rb") if self.system is None else io.BufferedReader(self.system.open(self.path, "rb"))
+
+    @property
+    def address(self) -> str:
+        """Its path with links resolved, or its URL."""
+        return os.path.realpath(self.path) if self.system is None else str(self.system.unstrip_protocol(self.path))
 
     def size(self) -> int:
         """Its length in bytes."""
@@ -114,6 +123,15 @@ class File:
         if not self.system.isfile(found):
             raise Unusable("missing file")
         return found
+
+
+def guard_opening(permits: Callable[[str], bool] | None) -> None:
+    """From now on this process opens those files alone whose real path or URL is permitted; None permits all.
+
+    For sources that a stranger named: links, lists of paths and directories of servers may lead anywhere.
+    """
+    global _permits
+    _permits = permits
 
 
 Entry = File | Skip  # what a listing finds: a file, or something that cannot be one

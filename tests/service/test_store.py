@@ -4,9 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
-import service.store
+import service.database
 from indexes.errors import ResourceError
 from service.store import Ledger
 
@@ -23,6 +24,9 @@ def a_result(**changes: Any) -> dict[str, Any]:
         "reference": {"name": "r"},
         "synthetic_fraction": {"low": 0.0, "estimate": None, "high": 0.5},
         "diversity": {"loss": {"estimate": 0.1}},
+        "mad_risk": {"probability": {"estimate": 0.3}},
+        "source": "crawl/",
+        "checks": [{"name": "mad_risk", "status": "warn", "value": 0.3, "reason": "estimate 0.3 is at or above 0.2"}],
         **changes,
     }
 
@@ -63,6 +67,19 @@ def test_a_number_that_could_not_be_had_is_null(ledger: Ledger, tmp_path: Path) 
     assert ledger.audits()[0]["synthetic_high"] == 0.5
 
 
+def test_an_audit_stands_with_its_source_risk_and_checks_once(ledger: Ledger, tmp_path: Path) -> None:
+    path = tmp_path / "home" / "madaudit.duckdb"
+    for _ in range(2):
+        ledger.record_audit(tmp_path, a_result())
+    with duckdb.connect(str(path)) as connection:
+        joined = "SELECT source, mad_risk, name, status FROM audits JOIN checks USING (folder)"
+        assert connection.execute(joined).fetchall() == [("crawl/", 0.3, "mad_risk", "warn")]
+    ledger.forget_audit(tmp_path)
+    with duckdb.connect(str(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM checks").fetchall() == [(0,)]
+    assert ledger.audits() == []
+
+
 def _hold(path: Path, seconds: float) -> "subprocess.Popen[str]":
     code = f"import duckdb, time; c = duckdb.connect({str(path)!r}); print('held', flush=True); time.sleep({seconds})"
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -81,7 +98,7 @@ def test_a_file_held_by_another_process_is_waited_for(ledger: Ledger, tmp_path: 
 def test_a_file_held_for_too_long_is_a_resource_error_that_names_it(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.store, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(service.database, "_PATIENCE_S", 0.2)
     ledger.references()
     with _hold(tmp_path / "home" / "madaudit.duckdb", 60) as holder:
         with pytest.raises(ResourceError, match=r"madaudit\.duckdb cannot be opened"):

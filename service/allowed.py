@@ -1,0 +1,143 @@
+"""Which sources may be named over HTTP: what lies under the allowed folders and URL prefixes, and nothing else."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+
+from indexes.errors import InputError
+from indexes.sources.files import guard_opening
+from indexes.sources.listing import expand_braces
+
+__all__ = ["AllowedRoots", "Forbidden", "confine"]
+
+_WEB = ("http", "https")
+
+
+class Forbidden(InputError):
+    """A source was named that the service may not open."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedRoots:
+    """Folders and URL prefixes under which everything may be read."""
+
+    folders: tuple[str, ...]  # with links resolved
+    urls: tuple[str, ...]
+    allow_private: bool = False  # addresses that the internet does not route
+
+    @classmethod
+    def of(cls, roots: Sequence[str], *, allow_private: bool = False) -> "AllowedRoots":
+        """From the settings; raises InputError for a root that is neither an absolute path nor a URL."""
+        folders, urls = [], []
+        for root in roots:
+            if "://" in root:
+                urls.append(root.rstrip("/"))
+            elif os.path.isabs(os.path.expanduser(root)):
+                folders.append(os.path.realpath(os.path.expanduser(root)))
+            else:
+                raise InputError(f"the allowed root {root!r} is no absolute path and no URL: give one of these")
+        return cls(tuple(folders), tuple(urls), allow_private)
+
+    def check(self, spec: str) -> str:
+        """The source, if all that it names lies under the roots; raises Forbidden.
+
+        Links are resolved and patterns expanded first; what they match is checked again when it is opened.
+        """
+        if "\0" in spec or "::" in spec:
+            raise Forbidden(f"{_shown(spec)} is no path or URL that may be named here")
+        for name in expand_braces(spec):
+            if "://" in name:
+                self._check_url(name)
+            else:
+                self._check_path(name, spec)
+        return spec
+
+    def permits(self, address: str) -> bool:
+        """Whether a path without links, or a URL, lies under a root."""
+        if "://" in address:
+            return any(_under_url(address, root) for root in self.urls)
+        return any(_lies_under(address, root) for root in self.folders)
+
+    def _check_path(self, path: str, spec: str) -> None:
+        if not os.path.isabs(path) or ".." in path.split("/"):
+            raise Forbidden(f"{_shown(spec)}: expected an absolute path without ..")
+        if not self.permits(os.path.realpath(_plain_part(path))):
+            raise Forbidden(f"{_shown(spec)} lies under no allowed root: see MADAUDIT_ALLOWED_ROOTS")
+
+    def _check_url(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.username is not None or ".." in parts.path.split("/") or "%" in url or "\\" in url:
+            raise Forbidden(f"{_shown(url)}: expected a plain URL without credentials, .., % or backslashes")
+        if not self.permits(url):
+            raise Forbidden(f"{_shown(url)} lies under no allowed root: see MADAUDIT_ALLOWED_ROOTS")
+        if parts.scheme in _WEB and not self.allow_private:
+            check_public(parts.hostname or "")
+
+
+def check_public(host: str) -> None:
+    """Raises Forbidden for a host that resolves to an address that the internet does not route, or to none."""
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        raise Forbidden(f"the host {_shown(host)} cannot be resolved") from None
+    if not all(ipaddress.ip_address(str(address).partition("%")[0]).is_global for address in found):
+        raise Forbidden(f"the host {_shown(host)} has a private address")
+
+
+def confine(roots: AllowedRoots) -> None:
+    """From now on, this process opens sources under the roots alone, whatever links, redirects and names lead to."""
+    guard_opening(roots.permits)
+    for scheme in _WEB:
+        fsspec.config.conf[scheme] = {"get_client": _guarded_client(roots), "skip_instance_cache": True}
+
+
+def _guarded_client(roots: AllowedRoots) -> Any:
+    async def get_client(**options: Any) -> Any:
+        import aiohttp
+
+        class Refusing(aiohttp.ThreadedResolver):  # asked again at every connection: names may be rebound
+            async def resolve(self, host: str, *arguments: Any, **named: Any) -> Any:
+                if not roots.allow_private:
+                    check_public(host)
+                return await super().resolve(host, *arguments, **named)
+
+        async def refuse_redirects(session: Any, context: Any, details: Any) -> None:
+            raise aiohttp.ClientError(f"{details.response.status}: a redirect, which is not followed")
+
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_redirect.append(refuse_redirects)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(resolver=Refusing()), trace_configs=[tracing], **options
+        )
+
+    return get_client
+
+
+def _plain_part(path: str) -> str:
+    """The path up to its first part with a wildcard, if nothing of that very name exists."""
+    if os.path.lexists(path):
+        return path
+    parts = path.split("/")
+    wild = next((i for i, part in enumerate(parts) if any(sign in part for sign in "*?[")), len(parts))
+    return "/".join(parts[:wild]) or "/"
+
+
+def _lies_under(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def _under_url(url: str, root: str) -> bool:
+    """By scheme, host with port, and whole parts of the path."""
+    one, other = urlsplit(url), urlsplit(root)
+    same = (one.scheme.lower(), one.netloc.lower()) == (other.scheme.lower(), other.netloc.lower())
+    return same and (one.path == other.path or one.path.startswith(other.path.rstrip("/") + "/"))
+
+
+def _shown(text: str) -> str:
+    return repr(text[:200])

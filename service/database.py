@@ -1,0 +1,136 @@
+"""The DuckDB file under the home folder: opened, brought to the present schema, and written by one at a time."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+
+from indexes.errors import ArtifactError, ResourceError
+
+__all__ = ["BriefDatabase", "Database", "Transactions", "migrate", "now"]
+
+_PATIENCE_S = 20.0  # another process holds the file only for the moment of a write
+Connection = duckdb.DuckDBPyConnection
+
+
+class Transactions(Protocol):
+    """A database, as its readers and writers see it."""
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """A connection whose statements take effect together, or not at all when the block raises."""
+        ...
+
+
+class BriefDatabase:
+    """Opens and closes the file for every transaction, so that several commands can share a home folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        connection = _opened(self._path, patience=_PATIENCE_S)
+        try:
+            with _committed(connection):
+                yield connection
+        finally:
+            connection.close()
+
+
+class Database:
+    """Holds the file for as long as the service runs; any thread may read and write, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = _opened(path, patience=0.0)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        with self._lock, _committed(self._connection):
+            yield self._connection
+
+    def close(self) -> None:
+        """Write what is pending into the file and let it go."""
+        with self._lock:
+            self._connection.close()
+
+
+@contextmanager
+def _committed(connection: Connection) -> Iterator[None]:
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def _opened(path: Path, *, patience: float) -> Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"the home folder cannot be made ({error}): use another --home") from None
+    connection = _connect(path, patience)
+    try:
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path, patience: float) -> Connection:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return duckdb.connect(str(path))
+        except duckdb.IOException as error:
+            if "lock" not in str(error).replace(str(path), "").lower() or time.monotonic() > deadline:
+                raise ResourceError(
+                    f"{path} cannot be opened ({str(error).splitlines()[0]}): stop the process that holds it, perhaps "
+                    "madaudit serve, or use another --home"
+                ) from None
+        time.sleep(0.1)
+
+
+def migrate(connection: Connection) -> int:
+    """Apply the migrations that the file lacks, each in a transaction of its own; returns the schema's version.
+
+    Raises ArtifactError when a later version of madaudit has written the file.
+    """
+    connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
+    row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+    found = (row[0] if row else None) or 0
+    scripts = _scripts()
+    if found > len(scripts):
+        raise ArtifactError(
+            f"the database has schema {found}, this madaudit knows {len(scripts)}: install the version that wrote it, "
+            "or use another --home"
+        )
+    for version, script in enumerate(scripts[found:], start=found + 1):
+        with _committed(connection):
+            connection.execute(script)
+            connection.execute("INSERT INTO schema_version VALUES (?)", [version])
+    return len(scripts)
+
+
+def _scripts() -> list[str]:
+    """The migrations in order: `0001_….sql` and so on, without a gap."""
+    named = sorted(
+        (f for f in files("service").joinpath("migrations").iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", f.name)),
+        key=lambda file: file.name,
+    )
+    return [file.read_text() for file in named]
+
+
+def now() -> datetime:
+    """The present instant in UTC, as the database keeps it."""
+    return datetime.now(UTC).replace(tzinfo=None)
