@@ -1,1 +1,1 @@
-"""Everything a person or another program touches: command line, storage, reports."""
+"""Everything a person or another program touches: command line, service, storage, reports."""

@@ -18,6 +18,7 @@ from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_
 from service.forecast_commands import ModelSamples, Pilot, RiskModelFile, SimulateForecast, calibrate, forecast
 from service.loop_commands import loop_app
 from service.reference_commands import reference_app
+from service.serve_commands import keys_app, serve
 from service.settings import read_settings
 
 __all__ = ["app", "main"]
@@ -34,6 +35,8 @@ app.add_typer(reference_app, name="reference")
 app.command()(calibrate)
 app.command()(forecast)
 app.add_typer(loop_app, name="loop")
+app.command()(serve)
+app.add_typer(keys_app, name="keys")
 
 
 class FailOn(StrEnum):

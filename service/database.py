@@ -14,7 +14,7 @@ import duckdb
 
 from indexes.errors import ArtifactError, ResourceError
 
-__all__ = ["BriefDatabase", "Database", "Transactions", "migrate", "now"]
+__all__ = ["BriefDatabase", "Connection", "Database", "Transactions", "migrate", "now"]
 
 _PATIENCE_S = 20.0  # another process holds the file only for the moment of a write
 Connection = duckdb.DuckDBPyConnection

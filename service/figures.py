@@ -1,14 +1,15 @@
 """The report's plots, as SVG text."""
 
 import io
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-__all__ = ["diversity_figure", "forecast_figure", "interval_figure", "score_figure"]
+__all__ = ["diversity_figure", "forecast_figure", "interval_figure", "score_figure", "trend_figure"]
 
 _STYLE: Any = {
     "svg.hashsalt": "madaudit",  # the same ids every time
@@ -45,6 +46,28 @@ def interval_figure(result: Mapping[str, Any]) -> str:
         axes.set_yticks(range(3), [title for title, _, _ in answers])
         axes.set_ylim(2.6, -0.6)
         axes.set_xlim(min(-0.02, *(a["low"] or 0 for _, a, _ in answers)), 1.02)
+        return _svg(figure)
+
+
+def trend_figure(audits: Sequence[Mapping[str, Any]]) -> str:
+    """Synthetic fraction with its interval, diversity loss and risk of a source's audits, oldest first."""
+    curves = (
+        ("synthetic fraction", "synthetic_estimate", _COLOURS[0]),
+        ("diversity loss", "diversity_loss", _COLOURS[4]),
+        ("MAD risk", "mad_risk", _COLOURS[1]),
+    )
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 3.2), layout="constrained")
+        axes = figure.subplots()
+        at = list(range(len(audits)))
+        low, high = ([audit[name] for audit in audits] for name in ("synthetic_low", "synthetic_high"))
+        axes.vlines(at, low, high, color=_COLOURS[0], lw=5, alpha=0.35)
+        for label, name, colour in curves:
+            values = [math.nan if audit[name] is None else audit[name] for audit in audits]
+            axes.plot(at, values, "o-", color=colour, ms=4, lw=1, label=label)
+        axes.set_xticks(at, [audit["finished"].strftime("%d %b\n%H:%M") for audit in audits], fontsize=7)
+        axes.set_ylim(top=1.02)
+        axes.legend(frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.15))
         return _svg(figure)
 
 

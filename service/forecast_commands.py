@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from indexes.errors import InputError
 from service.console import Home, Json, Quiet, print_json, say
 from service.settings import read_settings
 
@@ -103,31 +102,16 @@ def forecast(
 ) -> None:
     """Forecast how likely training on the data starts model autophagy, and its course, before it is done."""
     from auditor.policy import load_policy
-    from auditor.risk_answer import answer_risk, plan_of
-    from auditor.risk_inputs import Known
-    from service.forecasts import figures_given, known_from_audit, risk_model, simulated
-    from service.report import read_result
+    from service.forecasts import ForecastRequest, forecast_of
 
     stated: dict[str, Any] = {"frechet_ratio": frechet_ratio, "diversity_ratio": diversity, "when": when and when.value}
     rules = load_policy(policy)
     event = replace(rules.mad_event, **{name: value for name, value in stated.items() if value is not None})
-    fitted = risk_model(model)
-    size = n or (read_result(audit)["n_items"] if audit else None)
-    if audit is None and (synthetic_fraction is None or n is None or model_samples is not None or pilot is not None):
-        raise InputError("no audit was named: give --from DIR, or --synthetic-fraction and --n, which allow no samples")
-    assert size is not None
-    plan = plan_of(workflow, generations, n=size, n_real=real, n_synthetic=synthetic, bias=bias)
-    if audit is not None:
-        known = known_from_audit(audit, plan, settings=read_settings(home), model_samples=model_samples, pilot=pilot)
-    else:
-        assert synthetic_fraction is not None
-        known = Known(plan, figures_given(n=size, fraction=synthetic_fraction, diversity_ratio=diversity_ratio))
-    found = {"schema": "madaudit/forecast/1", **answer_risk(known, fitted, replace(rules, mad_event=event))}
-    if simulate_forecast is not None:
-        if audit is None:
-            raise InputError("a simulation needs the vectors of an audit: give --from DIR")
-        settings = read_settings(home)
-        found["simulation"] = simulated(audit, plan, simulate_forecast, settings=settings, event=event, seed=seed)
+    asked = ForecastRequest(
+        workflow, generations, audit, synthetic_fraction, diversity_ratio, n, real, synthetic, bias, model_samples,
+        pilot, model, simulate_forecast, seed,
+    )  # fmt: skip
+    found = forecast_of(asked, replace(rules, mad_event=event), settings=read_settings(home))
     if as_json:
         print_json(found)
     else:

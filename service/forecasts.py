@@ -14,7 +14,7 @@ from auditor.policy import Check, Policy, Threshold, verdict_of
 from auditor.recursion import Plan
 from auditor.reference import Reference, load_reference
 from auditor.risk import RiskModel, load_risk_model
-from auditor.risk_answer import RiskQuestion, Simulate, answer_risk, check_risk, known_of
+from auditor.risk_answer import RiskQuestion, Simulate, answer_risk, check_risk, known_of, plan_of
 from auditor.risk_event import Event
 from auditor.risk_inputs import RATIOS, AuditFigures, Known, figures_of
 from auditor.sample_facts import FEWEST_ROWS, facts_from
@@ -33,9 +33,11 @@ from service.settings import Settings
 
 __all__ = [
     "SHIPPED",
+    "ForecastRequest",
     "RiskRequest",
     "encoded",
     "figures_given",
+    "forecast_of",
     "known_from_audit",
     "renewed",
     "risk_model",
@@ -105,6 +107,57 @@ def _known_to(result: Mapping[str, Any], plan: Plan) -> Known:
         "name": plan.workflow, "n_synthetic": plan.n_synthetic, "n_real": plan.n_real, "bias": plan.bias,
     }  # fmt: skip
     return Known(plan, figures_of(result), model, pilot if is_same else None)
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastRequest:
+    """What a person asks of a forecast: from a finished audit, or from figures."""
+
+    workflow: str
+    generations: int = 8
+    audit: Path | None = None  # folder of a finished audit
+    synthetic_fraction: float | None = None  # without an audit
+    diversity_ratio: float | None = None  # without an audit: Vendi score over that of real data
+    n: int | None = None  # items of the first training set, by default the audited ones
+    real: int | None = None
+    synthetic: int | None = None
+    bias: float = 1.0  # λ
+    model_samples: str | None = None  # SRC
+    pilot: str | None = None  # SRC
+    risk_model: Path | None = None  # by default the one that ships
+    simulate: str | None = None  # a family of the simulator
+    seed: int = 0  # of the simulation
+
+
+def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -> dict[str, Any]:
+    """The document of a forecast; raises InputError for a question that lacks something or contradicts itself."""
+    fitted = risk_model(asked.risk_model)
+    if asked.audit is None:
+        if asked.synthetic_fraction is None or asked.n is None or asked.model_samples or asked.pilot:
+            raise InputError(
+                "no audit was named: give --from DIR, or --synthetic-fraction and --n, which allow no samples"
+            )
+        if asked.simulate:
+            raise InputError("a simulation needs the vectors of an audit: give --from DIR")
+    size = asked.n if asked.n or asked.audit is None else read_result(asked.audit)["n_items"]
+    assert size is not None
+    plan = plan_of(
+        asked.workflow, asked.generations, n=size, n_real=asked.real, n_synthetic=asked.synthetic, bias=asked.bias
+    )
+    if asked.audit is None:
+        assert asked.synthetic_fraction is not None
+        figures = figures_given(n=size, fraction=asked.synthetic_fraction, diversity_ratio=asked.diversity_ratio)
+        known = Known(plan, figures)
+    else:
+        known = known_from_audit(
+            asked.audit, plan, settings=settings, model_samples=asked.model_samples, pilot=asked.pilot
+        )
+    found = {"schema": "madaudit/forecast/1", **answer_risk(known, fitted, policy)}
+    if asked.simulate and asked.audit:
+        found["simulation"] = simulated(
+            asked.audit, plan, asked.simulate, settings=settings, event=policy.mad_event, seed=asked.seed
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,13 @@ class Settings:
         return self.home / "madaudit.duckdb"
 
     @property
-    def audits(self) -> Path:
-        """Folders of the audits, loops and calibrations that were asked for over HTTP, by the id of their job."""
+    def jobs(self) -> Path:
+        """Results of what was asked for over HTTP: a folder for each job, named by its id."""
         return self.home / "jobs"
+
+    @property
+    def locks(self) -> Path:
+        return self.home / "locks"
 
     @property
     def uploads(self) -> Path:
@@ -47,6 +51,8 @@ class ServiceSettings:
     auth: bool = True  # `off` only where the service listens on a loopback address
     allowed_roots: tuple[str, ...] = ()  # folders and URL prefixes that sources may lie under, separated by commas
     allow_private_addresses: bool = False  # of sources over HTTP
+    device: str = "cpu"  # on which jobs compute: auto, cpu, cuda or cuda:N
+    log_level: str = "INFO"
     workers: int = 1  # jobs at a time, each in a process of its own
     queue_size: int = 1000  # jobs that may wait; more are answered 429
     max_attempts: int = 4  # times that a job's worker may die before it has finished a further shard
@@ -100,13 +106,11 @@ def read_settings(home: Path | None = None) -> Settings:
 def read_service_settings(environment: Mapping[str, str] | None = None) -> ServiceSettings:
     """The service's settings; raises InputError naming the variable that cannot be read."""
     found = os.environ if environment is None else environment
-    readers: dict[str, Callable[[str], object]] = {bool.__name__: _switch, int.__name__: int, "tuple": _listed}
     given: dict[str, object] = {}
     for name, field in ServiceSettings.__dataclass_fields__.items():
         text = found.get(_variable(name), "").strip()
         if text:
-            kind = getattr(field.type, "__name__", str(field.type))
-            given[name] = _read(name, text, readers[kind])
+            given[name] = _read(name, text, _READERS[getattr(field.type, "__name__", "")])
     return ServiceSettings(**given)  # type: ignore[arg-type]  # each was read as its field's type
 
 
@@ -131,3 +135,6 @@ def _switch(text: str) -> bool:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_READERS: dict[str, Callable[[str], object]] = {"bool": _switch, "int": int, "str": str, "tuple": _listed}

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 from indexes.sources.files import printable
-from service.database import BriefDatabase, Transactions, now
+from service.database import BriefDatabase, Connection, Transactions, now
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "enter_audit", "enter_reference", "leave_audit"]
 
 
 class Ledger:
@@ -20,10 +21,7 @@ class Ledger:
     def record_reference(self, name: str, identity: str, summary: Mapping[str, Any]) -> None:
         """Enter a built reference, or replace the entry of the same name."""
         with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO reference_sets VALUES (?, ?, ?, ?)",
-                [name, identity, now(), json.dumps(summary)],
-            )
+            enter_reference(connection, name, identity, summary)
 
     def forget_reference(self, name: str) -> None:
         """Remove a reference's entry, if there is one."""
@@ -34,7 +32,10 @@ class Ledger:
         """The summaries of all references by name, with the time they were built."""
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT name, built, summary FROM reference_sets ORDER BY name").fetchall()
-        return [{**json.loads(summary), "name": name, "built": built.isoformat()} for name, built, summary in rows]
+        return [
+            {**json.loads(summary), "name": name, "built": built.replace(tzinfo=UTC).isoformat()}
+            for name, built, summary in rows
+        ]
 
     def record_audit(self, folder: Path, result: Mapping[str, Any]) -> None:
         """Enter a finished audit with its checks, or replace the entry of the same folder."""
@@ -44,8 +45,7 @@ class Ledger:
     def forget_audit(self, folder: Path) -> None:
         """Remove an audit's entry and its checks, if there are any."""
         with self._database.transaction() as connection:
-            for table in ("audits", "checks"):
-                connection.execute(f"DELETE FROM {table} WHERE folder = ?", [_named(folder)])
+            leave_audit(connection, folder)
 
     def audits(self) -> list[dict[str, Any]]:
         """All recorded audits, newest first."""
@@ -54,8 +54,35 @@ class Ledger:
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def history(self, jobs: Path, *, owner: str | None, source: str | None = None) -> list[dict[str, Any]]:
+        """Recorded audits, oldest first, with the id of their job if they have one: of one owner or of all.
 
-def enter_audit(connection: Any, folder: Path, result: Mapping[str, Any]) -> None:
+        `jobs` is the folder in which jobs leave their results, a folder each.
+        """
+        with self._database.transaction() as connection:
+            cursor = connection.execute(
+                "SELECT a.*, j.id AS job FROM audits a LEFT JOIN jobs j ON a.folder = ? || '/' || j.id "
+                "WHERE (? IS NULL OR j.owner = ?) AND (? IS NULL OR a.source = ?) ORDER BY a.finished, a.folder",
+                [_named(jobs), owner, owner, source, source],
+            )
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def enter_reference(connection: Connection, name: str, identity: str, summary: Mapping[str, Any]) -> None:
+    """The row of a built reference, in a transaction that is under way."""
+    connection.execute(
+        "INSERT OR REPLACE INTO reference_sets VALUES (?, ?, ?, ?)", [name, identity, now(), json.dumps(summary)]
+    )
+
+
+def leave_audit(connection: Connection, folder: Path) -> None:
+    """No row of an audit any more, in a transaction that is under way."""
+    for table in ("audits", "checks"):
+        connection.execute(f"DELETE FROM {table} WHERE folder = ?", [_named(folder)])
+
+
+def enter_audit(connection: Connection, folder: Path, result: Mapping[str, Any]) -> None:
     """The rows of a finished audit, in a transaction that is under way."""
     fraction = result["synthetic_fraction"]
     row = {

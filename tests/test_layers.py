@@ -26,6 +26,7 @@ HOMES = {
         "service/forecast_commands.py",
         "service/loop_commands.py",
         "service/reference_commands.py",
+        "service/serve_commands.py",
     ),
     "matplotlib": ("service/figures.py", "loops/plots.py", "loops/sheets.py"),
 }

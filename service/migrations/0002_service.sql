@@ -21,6 +21,7 @@ CREATE TABLE jobs (
     total BIGINT NOT NULL DEFAULT 0,
     deaths INTEGER NOT NULL DEFAULT 0,
     runs INTEGER NOT NULL DEFAULT 0,
+    outcome JSON,
     error VARCHAR
 );
 CREATE TABLE idempotency_keys (

@@ -1,0 +1,59 @@
+"""The service as an ASGI application: its routes, and what begins and ends with it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
+
+from service import dashboard, problems
+from service.access import Sessions
+from service.context import Context
+from service.middleware import Around
+from service.routes import audits, health, jobs, keys, questions, references
+from service.schemas import Problem
+
+__all__ = ["create_app"]
+
+_SUMMARY = "Audits a dataset before it is trained on: synthetic fraction, lost diversity, risk of model autophagy."
+
+
+def create_app(context: Context) -> FastAPI:
+    """The application of an opened home folder; its workers start and end with it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        context.supervisor.start()
+        yield
+        context.supervisor.stop()
+        context.database.close()
+
+    app = FastAPI(
+        title="madaudit", summary=_SUMMARY, version=version("madaudit"), lifespan=lifespan, docs_url=None,
+        redoc_url=None, responses=problems.responses(403, 500),
+    )  # fmt: skip
+    app.state.context, app.state.sessions = context, Sessions()
+    app.add_middleware(Around)
+    problems.install(app)
+    app.include_router(audits.upload_router, max_body_size=context.settings.max_upload)
+    for routes in (audits, references, questions, jobs, keys, health, dashboard):
+        app.include_router(routes.router, max_body_size=context.settings.max_body)
+    app.add_exception_handler(*dashboard.LOGIN)
+    app.mount("/static", StaticFiles(packages=[("service", "static")]), name="static")
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # as FastAPI's documentation has it
+    return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, in which errors are problems."""
+    if app.openapi_schema is None:
+        found = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        schemas = found.setdefault("components", {}).setdefault("schemas", {})
+        schemas[Problem.__name__] = Problem.model_json_schema()
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        app.openapi_schema = found
+    return app.openapi_schema

@@ -1,0 +1,85 @@
+"""Errors as problem+json (RFC 9457): whatever goes wrong is told in one shape."""
+
+import http
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from indexes.errors import AuditError, InputError
+from service.allowed import Forbidden
+from service.jobs import KeyReused, QueueFull
+from service.schemas import Problem
+from service.supervisor import Refusal, TooSlow
+
+__all__ = ["MEDIA", "ProblemError", "install", "problem", "responses"]
+
+MEDIA = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+
+class ProblemError(Exception):
+    """Ends a request with a status and one line that says what was found, what was expected, what to do."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> JSONResponse:
+    """The response for a problem."""
+    body = {"type": "about:blank", "title": http.HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return JSONResponse(body, status, dict(headers or {}), media_type=MEDIA)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of these statuses."""
+    content = {MEDIA: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    return {status: {"description": http.HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of the app answered as a problem."""
+    app.exception_handler(ProblemError)(_of_problem)
+    app.exception_handler(RequestValidationError)(_of_validation)
+    app.exception_handler(HTTPException)(_of_http)
+    app.exception_handler(AuditError)(_of_audit_error)
+    app.exception_handler(Exception)(_of_fault)
+
+
+async def _of_problem(request: Request, error: ProblemError) -> JSONResponse:
+    return problem(error.status, error.detail, error.headers)
+
+
+async def _of_validation(request: Request, error: RequestValidationError) -> JSONResponse:
+    found = [
+        {"field": ".".join(str(part) for part in one["loc"]), "message": one["msg"]} for one in error.errors()[:20]
+    ]
+    said = "; ".join(f"{one['field']}: {one['message']}" for one in found)
+    return problem(422, f"the request is not as expected: {said}"[:2000], errors=found)
+
+
+async def _of_http(request: Request, error: HTTPException) -> JSONResponse:
+    return problem(error.status_code, str(error.detail), error.headers)
+
+
+async def _of_audit_error(request: Request, error: AuditError) -> JSONResponse:
+    detail = " ".join(str(error).split())
+    if isinstance(error, QueueFull):
+        return problem(429, detail, {"Retry-After": str(error.retry_after)})
+    if isinstance(error, TooSlow):
+        return problem(503, detail, {"Retry-After": "5"})
+    if isinstance(error, Forbidden):
+        return problem(403, detail)
+    if isinstance(error, KeyReused | InputError | Refusal):
+        return problem(422, detail)
+    _log.error("a request met a problem of this machine: %s", detail)
+    return problem(500, detail)
+
+
+async def _of_fault(request: Request, error: Exception) -> JSONResponse:
+    return problem(500, "this is a fault of madaudit: its log has the particulars")
