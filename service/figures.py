@@ -66,7 +66,7 @@ def trend_figure(audits: Sequence[Mapping[str, Any]]) -> str:
             values = [math.nan if audit[name] is None else audit[name] for audit in audits]
             axes.plot(at, values, "o-", color=colour, ms=4, lw=1, label=label)
         axes.set_xticks(at, [audit["finished"].strftime("%d %b\n%H:%M") for audit in audits], fontsize=7)
-        axes.set_ylim(top=1.02)
+        axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.02)
         axes.legend(frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.15))
         return _svg(figure)
 
