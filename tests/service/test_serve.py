@@ -90,6 +90,20 @@ def test_an_audit_that_was_under_way_is_done_after_a_stop_and_a_kill(
     assert all(found == compared[0] for found in compared)
 
 
+def test_the_gate_of_the_examples_lets_real_data_pass_and_stops_synthetic_ones(
+    home: Path, tmp_path: Path, built_home: tuple[Path, Path]
+) -> None:
+    settings = {"MADAUDIT_AUTH": "off", "MADAUDIT_ALLOWED_ROOTS": str(built_home[1])}
+    gate = str(Path(__file__).parents[2] / "examples" / "service" / "gate.py")
+    with served(home, tmp_path / "log", **settings) as (_, client):
+        environment = {**os.environ, "MADAUDIT_URL": str(client.base_url)}
+        codes = [
+            subprocess.run([sys.executable, gate, source, "vectors"], env=environment, capture_output=True).returncode
+            for source in (f"{built_home[1]}/incoming.npy", f"{built_home[1]}/fake.npy", "/etc/passwd")
+        ]
+    assert codes == [0, 1, 2]
+
+
 def test_the_log_is_json_a_line_with_the_job(home: Path, tmp_path: Path, built_home: tuple[Path, Path]) -> None:
     settings = {"MADAUDIT_AUTH": "off", "MADAUDIT_ALLOWED_ROOTS": str(built_home[1])}
     with served(home, tmp_path / "log", **settings) as (_, client):
