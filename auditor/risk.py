@@ -142,7 +142,7 @@ class RiskModel:
 
     def _status(self, known: Known, model: TierModel, row: np.ndarray, kind: str) -> tuple[str, str | None]:
         skill = model.skill.get(kind)
-        if skill is None or skill["brier_skill_in_class"] <= 0:
+        if skill is None or skill["brier_skill_in_class"] <= skill["brier_skill_in_class_error"]:
             rate = "" if skill is None or "event_rate" not in skill else f" of {skill['event_rate']:.2f}"
             return "undetermined", (
                 f"on loops of its kind ({kind}) the forecast does no better than their base rate{rate} with what is "
@@ -196,8 +196,11 @@ def _chances(outputs: np.ndarray, coefficients: np.ndarray, event: Event) -> np.
 
 
 def chance_features(beyond: np.ndarray) -> np.ndarray:
-    """What the log odds of the event are linear in, (n, 4): either margin of the forecast and the larger, and one."""
-    return np.column_stack([np.ones(len(beyond)), beyond, beyond.max(1)])
+    """What the log odds of the event are linear in, (n, 4): one, and either margin of the forecast and the larger.
+
+    Beyond a factor of about e a margin tells no more: an error of the forecast is then no likelier to undo it.
+    """
+    return np.column_stack([np.ones(len(beyond)), np.tanh(beyond), np.tanh(beyond.max(1))])
 
 
 def _span(chances: np.ndarray, level: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from auditor.recursion import Plan, growth, impulse_response, origin_shares, tra
 from auditor.sample_facts import SampleFacts
 from auditor.workflows import workflow_named
 
-__all__ = ["RATIOS", "TIERS", "AuditFigures", "Known", "features_of", "figures_of", "workflow_class"]
+__all__ = ["RATIOS", "TIERS", "AuditFigures", "Known", "features_of", "figures_of", "tiers_ago", "workflow_class"]
 
 TIERS = ("audit", "model-samples", "pilot")
 _CLASSES = ("synthetic", "fixed", "pool", "fresh")
@@ -102,6 +102,16 @@ def features_of(known: Known, *, tier: str) -> dict[str, float]:
     return found
 
 
+def tiers_ago(feature: str, tier: str) -> int:
+    """How many tiers before this one a feature was measured; 0 for what every tier works out anew from all it knows.
+
+    An audit measures the data, samples what a model made of them, a pilot what came of that: each is nearer to what
+    is forecast than the one before.
+    """
+    measured = next((n for n, names in enumerate(_MEASURED) if feature.startswith(names)), None)
+    return 0 if measured is None else TIERS.index(tier) - measured
+
+
 def _of_plan(plan: Plan) -> dict[str, float]:
     shares = origin_shares(plan)
     response = impulse_response(shares)
@@ -134,6 +144,16 @@ def _of_audit(known: Known) -> dict[str, float]:
         "log_floor": _log(audit.floor, tiny=1e-9),
         "log_rank": _log(audit.rank),
     }
+
+
+_MEASURED = (  # how the features begin that each tier measures
+    (
+        "fraction", "log_vendi", "log_effective_rank", "coverage", "recall", "precision", "log_density", "log_frechet",
+        "log_floor", "log_rank",
+    ),
+    ("model_",),
+    ("growth_",),
+)  # fmt: skip
 
 
 def _of_samples(name: str, facts: SampleFacts) -> dict[str, float]:

@@ -12,11 +12,11 @@ from auditor.risk_inputs import TIERS, Known, features_of
 from auditor.semantic import LEVEL_SIZE
 from auditor.workflows import workflow_named
 
-__all__ = ["OUTPUTS", "TierModel", "prepared_for"]
+__all__ = ["OUTPUTS", "WIDEST", "TierModel", "prepared_for"]
 
 OUTPUTS = ("frechet_level", "frechet_ratio", "diversity_ratio", "precision")  # the first three as logarithms
 _LEVEL = 0  # in OUTPUTS
-_WIDEST = 10.0  # standard deviations beyond which a feature is cut
+WIDEST = 10.0  # standard deviations beyond which a feature is cut
 _AMOUNTS = np.arange(-18, 13) / 3  # of fresh real data at which the level is compared, log2 of their ratio to n_initial
 
 
@@ -26,7 +26,7 @@ class TierModel:
 
     names: tuple[str, ...]  # of the features
     centre: np.ndarray  # (p,)
-    scale: np.ndarray  # (p,)
+    scale: np.ndarray  # (p,) the unit in which the distance of a feature counts
     regression: KernelRidge  # to what the recursion leaves of (outputs · T) numbers, output by output
     chances: Mapping[str, np.ndarray]  # at, ever: coefficients (1 + B, 4) of the log odds, B of resampled families
     bands: Mapping[str, np.ndarray]  # by workflow class: half widths (outputs, T) that hold whole trajectories
@@ -36,7 +36,7 @@ class TierModel:
     def standardised(self, features: Mapping[str, float]) -> np.ndarray:
         """A row (1, p); what could not be measured is taken as average."""
         row = (np.array([features[name] for name in self.names]) - self.centre) / self.scale
-        return np.clip(np.where(np.isfinite(row), row, 0.0), -_WIDEST, _WIDEST)[None]
+        return np.clip(np.where(np.isfinite(row), row, 0.0), -WIDEST, WIDEST)[None]
 
     def row(self, known: Known, tier: str) -> np.ndarray:
         """The standardised features of a loop, (1, p)."""

@@ -10,14 +10,16 @@ from sklearn.linear_model import LogisticRegression
 from auditor.kernel_ridge import KernelRidge, fit_kernel_ridge
 from auditor.risk import chance_features
 from auditor.risk_event import Event, margins
-from auditor.risk_inputs import Known, workflow_class
-from auditor.tier_model import OUTPUTS, TierModel, prepared_for
+from auditor.risk_inputs import TIERS, Known, tiers_ago, workflow_class
+from auditor.tier_model import OUTPUTS, WIDEST, TierModel, prepared_for
 from loops.calibration_rows import CalibrationRow
 
 __all__ = ["LEVEL", "Table", "fit_tier", "happened_in", "table_of"]
 
-_LENGTHS, _RIDGES, _LINEARS = (0.35, 0.5, 0.7), (0.5, 1.0), (0.0,)
-_LIMITS = [(ratio, diversity) for ratio in (1.5, 2.0, 3.0) for diversity in (0.7, 0.8, 0.9)]
+# Of the kernel: its length, its penalty, and how much less a feature counts for every tier since it was measured.
+_LENGTHS, _RIDGES, _FADES = (0.7, 1.0), (1.0,), (1.0, 0.3)
+_LIMITS = ((1.6, 0.85), (2.0, 0.8), (2.5, 0.75))  # events near the default, equally strict in both
+_INVERSE_PENALTY = 0.3  # of the logistic regression
 LEVEL = 0.9  # of the bands
 _REACH = 0.95  # share of the calibration's rows that lie within reach of those of other families
 _RATIO, _DIVERSITY = OUTPUTS.index("frechet_ratio"), OUTPUTS.index("diversity_ratio")
@@ -67,18 +69,20 @@ def table_of(rows: Sequence[CalibrationRow], tier: str) -> Table:
     )
 
 
-def _standardised(features: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    rows = (features - centre) / scale
-    return np.asarray(np.clip(np.where(np.isfinite(rows), rows, 0.0), -10, 10))
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What is chosen of a regression."""
+
+    length: float
+    ridge: float
+    fade: float
 
 
 def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int = 0) -> TierModel:
     """The tier of a table; with `resamples` also what as many draws of its families say of the event."""
-    centre = np.nan_to_num(np.nanmean(table.features, axis=0))
-    scale = np.nan_to_num(np.nanstd(table.features, axis=0))
-    scale = np.where(scale > 1e-9, scale, 1.0)
+    shape, inner = _chosen(table)
+    centre, scale = _standards(table, shape.fade)
     rows = _standardised(table.features, centre, scale)
-    shape, inner = _chosen(rows, table)
     return TierModel(
         names=table.names,
         centre=centre,
@@ -91,21 +95,37 @@ def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int
     )
 
 
-def _regression(rows: np.ndarray, outputs: np.ndarray, shape: tuple[float, float, float]) -> KernelRidge:
-    length, ridge, linear = shape
-    return fit_kernel_ridge(rows, outputs, length=length, ridge=ridge, linear=linear)
+def _standards(table: Table, fade: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of each feature, and the unit in which its distance counts: its spread, longer the older it is, (p,)."""
+    centre = np.nan_to_num(np.nanmean(table.features, axis=0))
+    scale = np.nan_to_num(np.nanstd(table.features, axis=0))
+    weights = np.array([fade ** tiers_ago(name, table.tier) for name in table.names])
+    weights /= np.sqrt((weights**2).mean())
+    return centre, np.where(scale > 1e-9, scale, 1.0) / weights
 
 
-def _chosen(rows: np.ndarray, table: Table) -> tuple[tuple[float, float, float], np.ndarray]:
-    """The kernel's shape with the least error on held-out families, and those forecasts (m, outputs, T)."""
+def _standardised(features: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    rows = (features - centre) / scale
+    return np.asarray(np.clip(np.where(np.isfinite(rows), rows, 0.0), -WIDEST, WIDEST))
+
+
+def _regression(rows: np.ndarray, outputs: np.ndarray, shape: _Shape) -> KernelRidge:
+    return fit_kernel_ridge(rows, outputs, length=shape.length, ridge=shape.ridge, linear=0.0)
+
+
+def _chosen(table: Table) -> tuple[_Shape, np.ndarray]:
+    """The shape with the least error on held-out families, and those forecasts (m, outputs, T)."""
+    fades = _FADES if table.tier != TIERS[0] else (1.0,)
+    shapes = [_Shape(*values) for values in product(_LENGTHS, _RIDGES, fades)]
+    rows = {fade: _standardised(table.features, *_standards(table, fade)) for fade in fades}
     spread = table.outputs.var(0) + 1e-9
-    found = {shape: _across_families(rows, table, shape) for shape in product(_LENGTHS, _RIDGES, _LINEARS)}
+    found = {shape: _across_families(rows[shape.fade], table, shape) for shape in shapes}
     errors = {shape: float((((f - table.outputs) ** 2) / spread).mean()) for shape, f in found.items()}
     best = min(errors, key=lambda shape: errors[shape])
     return best, found[best].reshape(table.trajectories.shape)
 
 
-def _across_families(rows: np.ndarray, table: Table, shape: tuple[float, float, float]) -> np.ndarray:
+def _across_families(rows: np.ndarray, table: Table, shape: _Shape) -> np.ndarray:
     found, left = table.starts.copy(), table.outputs - table.starts
     for family in np.unique(table.families):
         held = table.families == family
@@ -142,8 +162,8 @@ def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> 
     known, flat = labels.ravel(), features.reshape(-1, features.shape[-1])
     if len(np.unique(known[used > 0])) < 2:
         return np.array([20.0 if known[used > 0][0] else -20.0, 0.0, 0.0, 0.0])
-    fitted = LogisticRegression(C=1.0, fit_intercept=False, max_iter=1000).fit(flat, known, sample_weight=used)
-    return np.asarray(fitted.coef_[0])
+    fitted = LogisticRegression(C=_INVERSE_PENALTY, fit_intercept=False, max_iter=1000)
+    return np.asarray(fitted.fit(flat, known, sample_weight=used).coef_[0])
 
 
 def _bands(inner: np.ndarray, table: Table) -> dict[str, np.ndarray]:

@@ -101,9 +101,9 @@ def skill_of(found: Predicted) -> dict[str, dict[str, float]]:
 
 def _skill(found: Predicted, rows: np.ndarray) -> dict[str, float]:
     happened, chance = happened_in(found.truth[rows], Event()), found.chances["at"][rows]
-    brier, base, class_base = (
-        float(((guess - happened) ** 2).mean()) for guess in (chance, found.base[rows], found.class_base[rows])
-    )
+    losses = [(guess - happened) ** 2 for guess in (chance, found.base[rows], found.class_base[rows])]
+    brier, base, class_base = (float(loss.mean()) for loss in losses)
+    gain_error = float(np.std(losses[2] - losses[0]) / np.sqrt(len(happened)))
     inside = np.abs(found.trajectories[rows] - found.truth[rows]) <= found.halves[rows] + 1e-12
     ranks = {
         f"spearman_{name}": _rank(found.trajectories[rows, i, -1], found.truth[rows, i, -1])
@@ -115,6 +115,7 @@ def _skill(found: Predicted, rows: np.ndarray) -> dict[str, float]:
         "brier": brier,
         "brier_skill": 1 - brier / base if base > 0 else 0.0,
         "brier_skill_in_class": 1 - brier / class_base if class_base > 0 else 0.0,
+        "brier_skill_in_class_error": gain_error / class_base if class_base > 0 else 0.0,
         "calibration_error": _reliability(chance, happened).error,
         **ranks,
         "coverage": float(inside.all(axis=2).mean()),

@@ -131,10 +131,13 @@ def test_what_is_unlike_the_calibration_is_extrapolated(model, fresh, make):
 
 
 def test_a_tier_without_skill_says_so(model, rows):
-    poor = {tier: replace(m, skill={"all": {"brier_skill_in_class": -0.1}}) for tier, m in model.tiers.items()}
-    found = replace(model, tiers=poor).predict(rows[0].known)
-    assert (found.status, found.probability.low, found.probability.high) == ("undetermined", 0, 1)
-    assert math.isnan(found.probability.value)
+    """Not even where what skill there is may be chance: it has to exceed its own standard error."""
+    for skill, error in ((-0.1, 0.01), (0.02, 0.05)):
+        noted = {"all": {"brier_skill_in_class": skill, "brier_skill_in_class_error": error}}
+        poor = {tier: replace(m, skill=noted) for tier, m in model.tiers.items()}
+        found = replace(model, tiers=poor).predict(rows[0].known)
+        assert (found.status, found.probability.low, found.probability.high) == ("undetermined", 0, 1)
+        assert math.isnan(found.probability.value)
 
 
 def test_what_is_not_known_cannot_be_used(model, rows):
