@@ -17,6 +17,8 @@ from indexes.sources.listing import expand_braces
 __all__ = ["AllowedRoots", "Forbidden", "confine"]
 
 _WEB = ("http", "https")
+_LONGEST = 4096  # characters of a source
+_MOST_NAMES = 10_000  # that its braces may stand for
 
 
 class Forbidden(InputError):
@@ -49,9 +51,10 @@ class AllowedRoots:
 
         Links are resolved and patterns expanded first; what they match is checked again when it is opened.
         """
-        if "\0" in spec or "::" in spec:
+        if len(spec) > _LONGEST or not spec.isprintable() or "::" in spec:
             raise Forbidden(f"{_shown(spec)} is no path or URL that may be named here")
-        for name in expand_braces(spec):
+        literal = [spec] if os.path.lexists(spec) else []  # is opened as it is, whatever its braces stand for
+        for name in [*literal, *expand_braces(spec, most=_MOST_NAMES)]:
             if "://" in name:
                 self._check_url(name)
             else:
@@ -74,6 +77,8 @@ class AllowedRoots:
         parts = urlsplit(url)
         if parts.username is not None or ".." in parts.path.split("/") or "%" in url or "\\" in url:
             raise Forbidden(f"{_shown(url)}: expected a plain URL without credentials, .., % or backslashes")
+        if parts.scheme not in _WEB and ("?" in url or "#" in url):
+            raise Forbidden(f"{_shown(url)}: expected no ? and no # in a URL of this kind")
         if not self.permits(url):
             raise Forbidden(f"{_shown(url)} lies under no allowed root: see MADAUDIT_ALLOWED_ROOTS")
         if parts.scheme in _WEB and not self.allow_private:

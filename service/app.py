@@ -18,6 +18,7 @@ from service.schemas import Problem
 
 __all__ = ["create_app"]
 
+_MAX_FIELDS = 256 * 2**10  # bytes of a request that is some fields
 _SUMMARY = "Audits a dataset before it is trained on: synthetic fraction, lost diversity, risk of model autophagy."
 
 
@@ -39,8 +40,10 @@ def create_app(context: Context) -> FastAPI:
     app.add_middleware(Around)
     problems.install(app)
     app.include_router(audits.upload_router, max_body_size=context.settings.max_upload)
-    for routes in (audits, references, questions, jobs, keys, health, dashboard):
+    for routes in (questions, jobs):  # vectors, images and sweeps
         app.include_router(routes.router, max_body_size=context.settings.max_body)
+    for routes in (audits, references, keys, health, dashboard):
+        app.include_router(routes.router, max_body_size=min(_MAX_FIELDS, context.settings.max_body))
     app.add_exception_handler(*dashboard.LOGIN)
     app.mount("/static", StaticFiles(packages=[("service", "static")]), name="static")
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # as FastAPI's documentation has it

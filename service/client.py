@@ -13,6 +13,7 @@ import httpx2 as httpx
 __all__ = ["AsyncClient", "Client", "ClientError", "JobStatus"]
 
 _BUSY = (429, 503)  # come again later
+_HOPELESS = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 _PIECE = 2**20
 _Shown = Callable[["JobStatus"], None]
 
@@ -94,6 +95,13 @@ def _checked(response: httpx.Response) -> httpx.Response:
     raise ClientError(response.status_code, str(detail))
 
 
+def _settled(call: _Call, response: httpx.Response, attempt: int) -> httpx.Response | None:
+    """The response unless it says to come again; what is gone at a second DELETE was deleted by the first."""
+    if call.method == "DELETE" and attempt and response.status_code == 404:
+        return response
+    return None if response.status_code in _BUSY else _checked(response)
+
+
 def _pause(response: httpx.Response | None, attempt: int) -> float:
     """Seconds to wait before asking again: what the service said, else twice as long every time."""
     said = "" if response is None else response.headers.get("Retry-After", "")
@@ -169,9 +177,9 @@ class Client:
         """Ask for an autophagy loop."""
         return _job(self._json(_create("/v1/loops", {"config": config})))
 
-    def job(self, job: JobStatus) -> JobStatus:
+    def job(self, job: JobStatus, *, patience: float | None = None) -> JobStatus:
         """The job as it is now."""
-        return _job(self._json(_Call("GET", job.place)))
+        return _job(self._sent(_Call("GET", job.place), patience).json())
 
     def wait(
         self, job: JobStatus, *, timeout: float | None = None, every: float = 0.5, shown: _Shown | None = None
@@ -182,7 +190,11 @@ class Client:
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"the {job.kind} {job.id} is {job.state} after {timeout} s")
             time.sleep(every)
-            job = self.job(job)
+            try:
+                job = self.job(job, patience=None if deadline is None else max(deadline - time.monotonic(), 0.0))
+            except ClientError as error:
+                if deadline is None or error.status not in (0, *_BUSY):
+                    raise
             if shown is not None:
                 shown(job)
         return job if job.result is not None or job.state != "succeeded" else self.job(job)
@@ -237,17 +249,17 @@ class Client:
             if (cursor := page["next_cursor"]) is None:
                 return
 
-    def _sent(self, call: _Call) -> httpx.Response:
-        deadline, attempt = time.monotonic() + self._patience, 0
+    def _sent(self, call: _Call, patience: float | None = None) -> httpx.Response:
+        deadline, attempt = time.monotonic() + (self._patience if patience is None else patience), 0
         while True:
             response: httpx.Response | None = None
             try:
                 response = self._once(call)
             except httpx.TransportError as error:  # every call may be sent twice: no POST without a key creates
-                if time.monotonic() + _pause(None, attempt) > deadline:
+                if isinstance(error, _HOPELESS) or time.monotonic() + _pause(None, attempt) > deadline:
                     raise _unreached(error) from error
-            if response is not None and response.status_code not in _BUSY:
-                return _checked(response)
+            if response is not None and (found := _settled(call, response, attempt)):
+                return found
             pause = _pause(response, attempt)
             if response is not None and time.monotonic() + pause > deadline:
                 return _checked(response)
@@ -386,10 +398,10 @@ class AsyncClient:
             try:
                 response = await self._once(call)
             except httpx.TransportError as error:  # every call may be sent twice: no POST without a key creates
-                if time.monotonic() + _pause(None, attempt) > deadline:
+                if isinstance(error, _HOPELESS) or time.monotonic() + _pause(None, attempt) > deadline:
                     raise _unreached(error) from error
-            if response is not None and response.status_code not in _BUSY:
-                return _checked(response)
+            if response is not None and (found := _settled(call, response, attempt)):
+                return found
             pause = _pause(response, attempt)
             if response is not None and time.monotonic() + pause > deadline:
                 return _checked(response)

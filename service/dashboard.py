@@ -62,7 +62,17 @@ def login_handler(request: Request, error: Exception) -> Response:
     return RedirectResponse("/login", 303)
 
 
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form, the last of each name."""
+    body = (await request.body()).decode("utf-8", "replace")
+    try:
+        return {name: values[-1] for name, values in parse_qs(body, max_num_fields=50).items()}
+    except ValueError:
+        raise ProblemError(422, "the form has too many fields") from None
+
+
 _Viewer = Annotated[ApiKey, Depends(_viewer)]
+_Form = Annotated[dict[str, str], Depends(_form)]
 
 
 @router.get("/login")
@@ -72,14 +82,14 @@ def show_login() -> HTMLResponse:
 
 
 @router.post("/login")
-async def login(request: Request, context: Service) -> Response:
+def login(request: Request, context: Service, form: _Form) -> Response:
     """Begin a session with a key."""
-    token = (await _form(request)).get("key", "").strip()
+    token = form.get("key", "").strip()
     if context.keys.find(token) is None:
         return _page("login.html", status=401, problem="This is no valid key.")
     sessions: Sessions = request.app.state.sessions
     response = RedirectResponse("/", 303)
-    secure = request.url.scheme == "https"
+    secure = context.settings.secure_cookies
     response.set_cookie(COOKIE, sessions.begin(token), httponly=True, samesite="strict", secure=secure)
     return response
 
@@ -146,10 +156,9 @@ def show_form(context: Service, key: _Viewer, source: str = "", reference: str =
 
 
 @router.post("/new")
-async def start(request: Request, context: Service, key: _Viewer) -> Response:
+def start(context: Service, key: _Viewer, given: _Form) -> Response:
     """Start an audit, or show what is wrong with what was filled in."""
     _check_may_write(key)
-    given = await _form(request)
     fields: dict[str, Any] = {name: value for name, value in given.items() if value}
     flow = {name: fields.pop(name) for name in ("generations", "real", "synthetic", "bias") if name in fields}
     try:
@@ -186,22 +195,13 @@ def _form_page(
     )  # fmt: skip
 
 
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form, the last of each name."""
-    body = (await request.body()).decode("utf-8", "replace")
-    try:
-        return {name: values[-1] for name, values in parse_qs(body, max_num_fields=50).items()}
-    except ValueError:
-        raise ProblemError(422, "the form has too many fields") from None
-
-
 def _check_may_write(key: ApiKey) -> None:
     if not key.may("write"):
         raise ProblemError(403, f"the key {key.name!r} lacks the scope write: use another key")
 
 
 def _source(job: Job) -> str:
-    return "upload" if job.request.get("upload") else str(job.request["source"])
+    return str(job.request["name" if job.request.get("upload") else "source"])
 
 
 LOGIN: tuple[type[Exception], Callable[[Request, Exception], Response]] = (_LoginNeeded, login_handler)

@@ -79,16 +79,18 @@ class JobQueue:
         id: str | None = None,
         key: str | None = None,
         same: Mapping[str, Any] | None = None,
+        check: Callable[[Connection], None] = lambda connection: None,
     ) -> tuple[Job, bool]:
         """The job and whether it is new: the same idempotency key with the same request has one job for ever.
 
-        `same` is what makes two requests the same, if not all that they say. Raises KeyReused for that key with
-        another request, QueueFull when too many wait already.
+        `same` is what makes two requests the same, if not all that they say; `check` raises when a new job may not be.
+        Raises KeyReused for that key with another request, QueueFull when too many wait already.
         """
         digest = hashlib.sha256(json.dumps([kind, same or request], sort_keys=True).encode()).hexdigest()
         with self._database.transaction() as connection:
             if key is not None and (earlier := _earlier(connection, owner, key)):
                 return self._same(connection, earlier, digest, key), False
+            check(connection)
             row = connection.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()
             waiting = row[0] if row else 0
             if waiting >= self._size:
@@ -111,11 +113,6 @@ class JobQueue:
         if earlier[0] != digest or job is None:
             raise KeyReused(f"the idempotency key {key!r} was used for another request: send another key")
         return job
-
-    def is_known(self, owner: str, key: str) -> bool:
-        """Whether a request with that idempotency key has a job."""
-        with self._database.transaction() as connection:
-            return _earlier(connection, owner, key) is not None
 
     def get(self, id: str) -> Job | None:
         """A job, None if there is no such."""
@@ -173,11 +170,11 @@ class JobQueue:
             return _job(connection, row[0])
 
     def progress(self, id: str, done: int, total: int) -> None:
-        """What a running job has done; a further shard forgives its workers' earlier deaths."""
+        """What a running job has done; more than ever before forgives its workers' earlier deaths."""
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE jobs SET deaths = CASE WHEN ? > done THEN 0 ELSE deaths END, done = ?, total = ? "
-                "WHERE id = ? AND state = 'running'",
+                "UPDATE jobs SET deaths = CASE WHEN ? > done THEN 0 ELSE deaths END, done = greatest(done, ?), "
+                "total = ? WHERE id = ? AND state = 'running'",
                 [done, done, total, id],
             )
 
@@ -266,6 +263,11 @@ class JobQueue:
                 f"SELECT {_COLUMNS} FROM jobs WHERE finished < ?", [now() - timedelta(days=days)]
             ).fetchall()
         return [_read(row) for row in rows]
+
+    def forget_log(self, days: int) -> None:
+        """Delete what is older in the audit log."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM audit_log WHERE moment < ?", [now() - timedelta(days=days)])
 
 
 def new_id() -> str:

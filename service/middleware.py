@@ -4,7 +4,6 @@ import logging
 import time
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.context import Context
 from service.database import now
-from service.problems import MEDIA, problem
+from service.problems import MEDIA, TOO_LARGE, problem
 
 __all__ = ["Around"]
 
@@ -29,7 +28,7 @@ _SECURITY = {
     ),
     "Cache-Control": "no-store",
 }
-_TOO_LARGE = problem(413, "the body is larger than a request may be: send less, or put data under an allowed root")
+_TOO_LARGE = problem(413, TOO_LARGE)
 _log = logging.getLogger("service.requests")
 
 
@@ -77,9 +76,9 @@ def _refused(scope: Scope, context: Context) -> str | None:
     """Why a browser that was led here by another site is not answered."""
     headers = Headers(scope=scope)
     host, origin = headers.get("host", ""), headers.get("origin")
-    if not context.settings.auth and urlsplit(f"//{host}").hostname not in _LOOPBACK:
+    if not context.settings.auth and host.rpartition(":")[0].strip("[]") not in _LOOPBACK and host not in _LOOPBACK:
         return "without authentication only a loopback address is answered: set MADAUDIT_AUTH=on"
-    if scope["method"] not in _READS and origin is not None and urlsplit(origin).netloc != host:
+    if scope["method"] not in _READS and origin is not None and origin.partition("://")[2] != host:
         return "this request comes from another site"
     return None
 
@@ -95,7 +94,8 @@ async def _written_down(context: Context, scope: Scope, status: int, seconds: fl
         "key": key and key.id, "remote": client and client[0],
     }  # fmt: skip
     _log.info("answered", extra=fields)
-    if scope["method"] not in _READS:
+    if scope["method"] not in _READS and key is not None:
+        fields["path"] = fields["path"][:500]
         row = [came, *(fields[name] for name in ("key", "method", "path", "status", "remote"))]
         await run_in_threadpool(_enter, context, row)
 

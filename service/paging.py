@@ -12,7 +12,7 @@ from service.problems import ProblemError
 
 __all__ = ["Cursor", "Limit", "instant_and_id", "read_cursor", "write_cursor"]
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="Entries of a page.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Entries of a page.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
 
 
@@ -24,10 +24,11 @@ def write_cursor(*parts: Any) -> str:
 def read_cursor(cursor: str, kinds: tuple[type, ...]) -> list[Any]:
     """What a cursor holds; raises ProblemError 422 for one that `write_cursor` has not made."""
     try:
-        parts = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        parts = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii"))
     except (binascii.Error, ValueError, RecursionError):
         parts = None
-    if not isinstance(parts, list) or [type(part) for part in parts] != list(kinds):
+    is_odd = isinstance(parts, list) and any(isinstance(part, str) and not part.isascii() for part in parts)
+    if not isinstance(parts, list) or is_odd or [type(part) for part in parts] != list(kinds):
         raise ProblemError(422, "the cursor is none of this list's: take next_cursor as it was given")
     return parts
 

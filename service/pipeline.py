@@ -11,6 +11,8 @@ from auditor.merging import merge_into
 from auditor.reference import load_reference
 from indexes.device import resolve_device
 from indexes.errors import InputError
+from indexes.records import Source
+from indexes.sources import open_source
 from service.engines import local_runner
 from service.forecasts import RiskRequest
 from service.references import find_reference
@@ -54,16 +56,23 @@ def audit_source(
     device: str | None = None,
     progress: Progress = lambda done, total, items: None,
     risk: RiskRequest | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
-    """Audit a source into a folder and write its report; the ledger is not touched."""
+    """Audit a source into a folder and write its report; the ledger is not touched.
+
+    `name` is what the result calls the source, if not by where it lies.
+    """
     device = resolve_device(device)
     reference = load_reference(reference_folder, device=device)
+    source: str | Source = spec
+    if name is not None:
+        source = replace(open_source(spec, kind=reference.evidence.kind, column=options.column), spec=name)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file, expected a folder for the audit: choose another --out")
     if risk is not None:
         intent = replace(intent, risk=risk.question(reference))
     finished = audit_into(
-        out, spec, reference, intent=intent, options=options,
+        out, source, reference, intent=intent, options=options,
         run=local_runner(reference_folder, workers=workers, device=device), progress=progress,
     )  # fmt: skip
     write_report(out, finished.result)

@@ -1,24 +1,26 @@
 """Errors as problem+json (RFC 9457): whatever goes wrong is told in one shape."""
 
 import http
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from indexes.errors import AuditError, InputError
 from service.allowed import Forbidden
 from service.jobs import KeyReused, QueueFull
 from service.schemas import Problem
-from service.supervisor import Refusal, TooSlow
+from service.supervisor import Busy, Refusal
 
-__all__ = ["MEDIA", "ProblemError", "install", "problem", "responses"]
+__all__ = ["MEDIA", "TOO_LARGE", "ProblemError", "install", "problem", "responses"]
 
 MEDIA = "application/problem+json"
+TOO_LARGE = "the body is larger than a request may be: send less, or put data under an allowed root"
 _log = logging.getLogger(__name__)
 
 
@@ -30,10 +32,10 @@ class ProblemError(Exception):
         self.status, self.detail, self.headers = status, detail, headers
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> JSONResponse:
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
     """The response for a problem."""
     body = {"type": "about:blank", "title": http.HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
-    return JSONResponse(body, status, dict(headers or {}), media_type=MEDIA)
+    return Response(json.dumps(body), status, dict(headers or {}), media_type=MEDIA)  # in ASCII, whatever was sent
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -51,11 +53,11 @@ def install(app: FastAPI) -> None:
     app.exception_handler(Exception)(_of_fault)
 
 
-async def _of_problem(request: Request, error: ProblemError) -> JSONResponse:
+async def _of_problem(request: Request, error: ProblemError) -> Response:
     return problem(error.status, error.detail, error.headers)
 
 
-async def _of_validation(request: Request, error: RequestValidationError) -> JSONResponse:
+async def _of_validation(request: Request, error: RequestValidationError) -> Response:
     found = [
         {"field": ".".join(str(part) for part in one["loc"]), "message": one["msg"]} for one in error.errors()[:20]
     ]
@@ -63,15 +65,16 @@ async def _of_validation(request: Request, error: RequestValidationError) -> JSO
     return problem(422, f"the request is not as expected: {said}"[:2000], errors=found)
 
 
-async def _of_http(request: Request, error: HTTPException) -> JSONResponse:
-    return problem(error.status_code, str(error.detail), error.headers)
+async def _of_http(request: Request, error: HTTPException) -> Response:
+    said = TOO_LARGE if error.status_code == 413 else str(error.detail)
+    return problem(error.status_code, said, error.headers)
 
 
-async def _of_audit_error(request: Request, error: AuditError) -> JSONResponse:
+async def _of_audit_error(request: Request, error: AuditError) -> Response:
     detail = " ".join(str(error).split())
     if isinstance(error, QueueFull):
         return problem(429, detail, {"Retry-After": str(error.retry_after)})
-    if isinstance(error, TooSlow):
+    if isinstance(error, Busy):
         return problem(503, detail, {"Retry-After": "5"})
     if isinstance(error, Forbidden):
         return problem(403, detail)
@@ -81,5 +84,5 @@ async def _of_audit_error(request: Request, error: AuditError) -> JSONResponse:
     return problem(500, detail)
 
 
-async def _of_fault(request: Request, error: Exception) -> JSONResponse:
+async def _of_fault(request: Request, error: Exception) -> Response:
     return problem(500, "this is a fault of madaudit: its log has the particulars")

@@ -1,8 +1,9 @@
 """What is asked and answered over HTTP: requests that refuse what they do not know, and replies."""
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from auditor.workflows import WORKFLOWS
 from service.keys import SCOPES
@@ -35,8 +36,31 @@ _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 _Label = Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
 _JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 _Count = Annotated[int, Field(ge=0, le=10**9)]
+_DEPTH = 32  # of a document
+_MOST_NEIGHBOURS = 20_000  # of an answer
 _Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _Workflow = Annotated[str, Field(json_schema_extra={"enum": list(WORKFLOWS)}, max_length=100)]
+
+
+def _checked(value: dict[str, Any]) -> dict[str, Any]:
+    """A document that can be stored and sent on: no deep nesting, no number that is none, no half characters."""
+    left: list[tuple[Any, int]] = [(value, 0)]
+    while left:
+        found, depth = left.pop()
+        if depth > _DEPTH:
+            raise ValueError(f"nested deeper than {_DEPTH}")
+        if isinstance(found, dict):
+            left += [(part, depth + 1) for part in (*found, *found.values())]
+        elif isinstance(found, list):
+            left += [(part, depth + 1) for part in found]
+        elif isinstance(found, float) and not math.isfinite(found):
+            raise ValueError(f"{found} is no number")
+        elif isinstance(found, str) and not found.isascii():
+            found.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    return value
+
+
+_Document = Annotated[dict[str, Any], AfterValidator(_checked)]
 
 
 class _Request(BaseModel):
@@ -71,7 +95,7 @@ class AuditRequest(_Request):
     source: _Text = Field(description="Path, pattern or URL under an allowed root.")
     reference: _Name
     workflow: WorkflowRequest | _Workflow | None = None
-    policy: dict[str, Any] = Field({}, description="Thresholds, as in a policy file.")
+    policy: _Document = Field({}, description="Thresholds, as in a policy file.")
     declare: list[Literal["reference-complete", "generators-complete"]] = Field([], max_length=2)
     limit: Annotated[int, Field(ge=1, le=10**9)] | None = Field(None, description="Use a random sample of so many.")
     level: Annotated[float, Field(ge=0.5, le=0.999)] = Field(0.95, description="Of the intervals.")
@@ -153,7 +177,7 @@ class ForecastQuestion(_Request):
     real: _Count | None = None
     synthetic: _Count | None = None
     bias: Annotated[float, Field(ge=0, le=1)] = 1.0
-    policy: dict[str, Any] = {}
+    policy: _Document = {}
     model_samples: _Text | None = None
     pilot: _Text | None = None
     risk_model: _JobId | None = Field(None, description="Id of a finished calibration; else the one that ships.")
@@ -173,8 +197,8 @@ class SearchQuestion(_Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reference": "clip", "vectors": [[0.1, 0.2]], "k": 3}]})
     reference: _Name
-    vectors: list[Annotated[list[float], Field(min_length=1, max_length=65536)]] | None = Field(
-        None, min_length=1, max_length=1024
+    vectors: list[Annotated[list[float], Field(min_length=1, max_length=65536, fail_fast=True)]] | None = Field(
+        None, min_length=1, max_length=1024, fail_fast=True
     )
     image: Annotated[str, Field(min_length=1)] | None = Field(None, description="Bytes of an image file, in base64.")
     text: Annotated[str, Field(min_length=1, max_length=10**6)] | None = None
@@ -184,6 +208,10 @@ class SearchQuestion(_Request):
     def _check(self) -> "SearchQuestion":
         if sum(query is not None for query in (self.vectors, self.image, self.text)) != 1:
             raise ValueError("expected one of vectors, image and text")
+        if self.vectors is not None and len(self.vectors) * self.k > _MOST_NEIGHBOURS:
+            raise ValueError(
+                f"{len(self.vectors)} vectors and k = {self.k}: expected {_MOST_NEIGHBOURS} neighbours in all"
+            )
         return self
 
 
@@ -193,7 +221,7 @@ class LoopRequest(_Request):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"config": {"family": "gmm", "workflow": "replace", "generations": 3}}]}
     )
-    config: dict[str, Any]
+    config: _Document
 
 
 class SweepRequest(_Request):
@@ -204,7 +232,7 @@ class SweepRequest(_Request):
             "examples": [{"sweep": {"base": {"family": "gaussian", "generations": 3}, "grid": {"bias": [1.0, 0.8]}}}]
         }
     )
-    sweep: dict[str, Any]
+    sweep: _Document
 
 
 class CalibrationRequest(_Request):

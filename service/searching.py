@@ -13,7 +13,7 @@ from auditor.audit import encoders_of
 from auditor.reference import Reference, load_reference
 from indexes.encode import encode_shard
 from indexes.encoders.protocol import Encoder
-from indexes.errors import InputError
+from indexes.errors import ArtifactError, InputError
 from indexes.records import Item, Kind, Skip
 from indexes.search import knn
 
@@ -70,9 +70,11 @@ def _loaded(folder: Path, written: float, device: str) -> tuple[Reference, Encod
 def _origins(reference: Reference) -> list[dict[str, str]]:
     """Label and origin of every item, in the order of the vectors."""
     found: list[dict[str, str]] = []
-    for number, label in enumerate(reference.labels):
+    for number, (label, formats) in enumerate(zip(reference.labels, reference.formats, strict=True)):
         origin = "real" if number < reference.n_real else "synthetic"
-        found += [{"label": label, "origin": origin}] * reference.counts[label]
+        found += [{"label": label, "origin": origin}] * sum(formats.values())
+    if len(found) != len(reference.embeddings.ids):
+        raise ArtifactError(f"the reference {reference.name} holds other items than it says: build it again")
     return found
 
 

@@ -49,6 +49,7 @@ class ServiceSettings:
     """What the service is told; each field is read from MADAUDIT_ and its name in capitals."""
 
     auth: bool = True  # `off` only where the service listens on a loopback address
+    secure_cookies: bool = False  # of the dashboard's sessions; `on` where a proxy serves it by TLS
     allowed_roots: tuple[str, ...] = ()  # folders and URL prefixes that sources may lie under, separated by commas
     allow_private_addresses: bool = False  # of sources over HTTP
     device: str = "cpu"  # on which jobs compute: auto, cpu, cuda or cuda:N

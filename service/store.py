@@ -37,6 +37,12 @@ class Ledger:
             for name, built, summary in rows
         ]
 
+    def owner_of(self, name: str) -> str | None:
+        """The id of the API key that had a reference built; None where a command built it, or nobody."""
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT owner FROM reference_sets WHERE name = ?", [name]).fetchone()
+        return None if row is None else row[0]
+
     def record_audit(self, folder: Path, result: Mapping[str, Any]) -> None:
         """Enter a finished audit with its checks, or replace the entry of the same folder."""
         with self._database.transaction() as connection:
@@ -69,10 +75,13 @@ class Ledger:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def enter_reference(connection: Connection, name: str, identity: str, summary: Mapping[str, Any]) -> None:
-    """The row of a built reference, in a transaction that is under way."""
+def enter_reference(
+    connection: Connection, name: str, identity: str, summary: Mapping[str, Any], *, owner: str | None = None
+) -> None:
+    """The row of a built reference, in a transaction that is under way; `owner` is the id of an API key."""
     connection.execute(
-        "INSERT OR REPLACE INTO reference_sets VALUES (?, ?, ?, ?)", [name, identity, now(), json.dumps(summary)]
+        "INSERT OR REPLACE INTO reference_sets (name, identity, built, summary, owner) VALUES (?, ?, ?, ?, ?)",
+        [name, identity, now(), json.dumps(summary), owner],
     )
 
 

@@ -1,12 +1,13 @@
 """From a request to a job: everything that can be refused is refused before it waits in the queue."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from auditor.policy import policy_of
 from auditor.workflows import workflow_named
 from loops.config import config_from
 from service.context import Context
+from service.database import Connection
 from service.jobs import Job, Kind
 from service.keys import ApiKey
 from service.problems import ProblemError
@@ -41,9 +42,10 @@ def submit(
     idempotency: str | None,
     id: str | None = None,
     same: Mapping[str, Any] | None = None,
+    check: Callable[[Connection], None] = lambda connection: None,
 ) -> Job:
-    """The job of a request, a new one or that of its idempotency key."""
-    return context.queue.submit(kind, request, owner=key.id, id=id, key=idempotency, same=same)[0]
+    """The job of a request, a new one or that of its idempotency key; `check` may refuse a new one."""
+    return context.queue.submit(kind, request, owner=key.id, id=id, key=idempotency, same=same, check=check)[0]
 
 
 def submit_audit(context: Context, key: ApiKey, asked: AuditRequest, *, idempotency: str | None) -> Job:
@@ -64,12 +66,12 @@ def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
 
 def checked_forecast(context: Context, key: ApiKey, asked: ForecastQuestion) -> dict[str, Any]:
     """What the worker is told of a forecast; the audit and the calibration it names must be the caller's to see."""
-    workflow_named(asked.workflow)
-    policy_of(asked.policy)
-    _check_samples(context, asked)
     for kind, id in (("audit", asked.audit), ("calibration", asked.risk_model)):
         if id is not None:
             _check_finished(context, key, kind, id)
+    workflow_named(asked.workflow)
+    policy_of(asked.policy)
+    _check_samples(context, asked)
     return asked.model_dump(mode="json")
 
 
@@ -84,13 +86,16 @@ def submit_reference(context: Context, key: ApiKey, asked: ReferenceRequest, *, 
     for family in asked.simulate:
         check_family(family)
     request = asked.model_dump(mode="json")
-    is_repeated = idempotency is not None and context.queue.is_known(key.id, idempotency)
-    is_taken = reference_folder(asked.name, context.home).exists() or asked.name in {
-        job.request["name"] for job in context.queue.pending("reference")
-    }
-    if is_taken and not is_repeated:
-        raise ProblemError(409, f"a reference called {asked.name!r} exists: delete it or choose another name")
-    return submit(context, key, "reference", request, idempotency=idempotency)
+    folder = reference_folder(asked.name, context.home)
+
+    def check(connection: Connection) -> None:
+        pending = (
+            "SELECT 1 FROM jobs WHERE kind = 'reference' AND state IN ('queued', 'running') AND request->>'name' = ?"
+        )
+        if folder.exists() or connection.execute(pending, [asked.name]).fetchone():
+            raise ProblemError(409, f"a reference called {asked.name!r} exists: delete it or choose another name")
+
+    return submit(context, key, "reference", request, idempotency=idempotency, check=check)
 
 
 def submit_loop(context: Context, key: ApiKey, asked: LoopRequest | SweepRequest, *, idempotency: str | None) -> Job:

@@ -17,10 +17,11 @@ from service.settings import ServiceSettings, Settings
 from service.store import enter_audit, enter_reference, leave_audit
 from service.worker_process import WorkerProcess
 
-__all__ = ["Refusal", "Supervisor", "TooSlow"]
+__all__ = ["Busy", "Refusal", "Supervisor"]
 
 _LOOK_S = 0.5  # between looks at the queue, at memory and at the clock
 _RECYCLED_AFTER = 500  # jobs: whatever a library loses, it loses no more than that often
+_ASKERS = 8  # questions that may wait; the threads that answer all other requests are forty
 _SWEEP_S = 3600.0  # between sweeps of what is older than it may be
 _log = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ class Refusal(AuditError):
     """What a worker answered at once instead of a result: its caller can mend it."""
 
 
-class TooSlow(AuditError):
-    """No answer came in time."""
+class Busy(AuditError):
+    """Too many ask at once: the same question may be answered later."""
 
 
 class Supervisor:
@@ -49,15 +50,25 @@ class Supervisor:
         self._threads: list[threading.Thread] = []
         self._answering: WorkerProcess | None = None
         self._answers = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(_ASKERS)
 
     def start(self) -> None:
         """Take up what an earlier service left, and begin."""
+        self._tidy()
         if left := self._queue.recover():
             _log.info("jobs that an earlier service left are taken up again", extra={"jobs": left})
         targets = [self._serve] * self._settings.workers + [self._watch]
         self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         for thread in self._threads:
             thread.start()
+
+    def _tidy(self) -> None:
+        """Remove what a killed service had begun and no job owns: uploads, and references half stored."""
+        for folder in self._home.uploads.glob("*"):
+            if self._queue.get(folder.name) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+        for folder in (*self._home.references.glob(".*"), *self._home.jobs.glob(".*")):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def stop(self) -> None:
         """End every worker; what they had finished of their jobs is there at the next start."""
@@ -86,53 +97,80 @@ class Supervisor:
     def ask(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of a worker that is kept for what cannot wait; one question at a time.
 
-        Raises Refusal with what was wrong with the question, TooSlow when there is no answer in time.
+        Raises Refusal with what was wrong with the question, also when it took too much; Busy when too many ask.
         """
         deadline = time.monotonic() + self._settings.answer_timeout_s
-        if not self._answers.acquire(timeout=self._settings.answer_timeout_s):
-            raise TooSlow("others are being answered: try again later")
+        if not self._waiting.acquire(blocking=False):
+            raise Busy("others are being answered: try again later")
         try:
-            return self._answered(kind, request, deadline)
+            if not self._answers.acquire(timeout=self._settings.answer_timeout_s):
+                raise Busy("others are being answered: try again later")
+            try:
+                return self._answered(kind, request, deadline)
+            finally:
+                self._answers.release()
         finally:
-            self._answers.release()
+            self._waiting.release()
 
     def _answered(self, kind: str, request: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         with self._lock:
             if self._stopping.is_set():
-                raise TooSlow("the service is stopping")
+                raise Busy("the service is stopping")
             if self._answering is None or not self._answering.is_alive:
                 self._answering = WorkerProcess(self._greeting)
             worker = self._answering
         try:
             for word in worker.work("question", kind, request, patience=max(deadline - time.monotonic(), 0.1)):
                 if "problem" in word:
-                    raise Refusal(word["problem"])
+                    raise Refusal(word["problem"]) if word["kind"] else RuntimeError(word["problem"])
                 if "found" in word:
                     found: dict[str, Any] = word["found"]
                     return found
         except TimeoutError:
             worker.kill("it took too long to answer")
-            raise TooSlow(f"no answer within {self._settings.answer_timeout_s} s: ask for less") from None
-        raise TooSlow(f"the worker ended before it answered ({worker.end()}): ask for less")
+            raise Refusal(f"no answer within {self._settings.answer_timeout_s} s: ask for less") from None
+        how = worker.end()
+        raise Refusal(f"the worker ended before it answered ({worker.killed_because or how}): ask for less")
 
     def _serve(self) -> None:
         worker: WorkerProcess | None = None
         while not self._stopping.is_set():
+            if not self._queue.has_work.wait(_LOOK_S):
+                continue
             try:
+                worker = self._fit(worker)  # before a job is taken, which would be left alone if none can start
                 job = self._queue.claim()
-                if job is None:
-                    self._queue.has_work.wait(_LOOK_S)
-                    continue
-                if worker is None or not worker.is_alive or worker.jobs >= _RECYCLED_AFTER:
-                    if worker is not None:
-                        worker.end()
-                    worker = WorkerProcess(self._greeting)
-                self._have_done(job, worker)
-            except Exception:  # a full disk, say: what still runs then waits for the next start
-                _log.exception("a job could not be looked after")
-                time.sleep(_LOOK_S)
+            except Exception:  # this machine has no process or no disk to spare; it may later
+                _log.exception("no job could be taken")
+                self._stopping.wait(_LOOK_S)
+                continue
+            if job is not None:
+                self._look_after(job, worker)
         if worker is not None:
             worker.end()
+
+    def _fit(self, worker: WorkerProcess | None) -> WorkerProcess:
+        """A worker that can take a job: the one there is, or a new one in its place."""
+        if worker is not None and worker.is_alive and worker.jobs < _RECYCLED_AFTER:
+            return worker
+        if worker is not None:
+            worker.end()
+        return WorkerProcess(self._greeting)
+
+    def _look_after(self, job: Job, worker: WorkerProcess) -> None:
+        """Have a job done; whatever goes wrong here, it ends or waits again."""
+        try:
+            self._have_done(job, worker)
+        except Exception:  # a full disk, say
+            _log.exception("a job could not be looked after", extra={"job": job.id})
+            worker.kill("its job could not be looked after")
+            while not self._stopping.is_set():
+                try:
+                    self._queue.died(job.id, "its end could not be written down")
+                    return
+                except Exception:
+                    _log.exception("a job could not be put back", extra={"job": job.id})
+                    self._stopping.wait(_LOOK_S)
 
     def _have_done(self, job: Job, worker: WorkerProcess) -> None:
         began = time.monotonic()
@@ -174,7 +212,11 @@ class Supervisor:
         if job.kind == "audit":
             enter_audit(connection, folder, json.loads((folder / "result.json").read_bytes()))
         elif job.kind == "reference":
-            enter_reference(connection, job.request["name"], found["identity"], found["summary"])
+            name = job.request["name"]
+            enter_reference(connection, name, found["identity"], found["summary"], owner=job.owner)
+            self._home.references.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self._home.references / name, ignore_errors=True)  # of a service that was killed just here
+            folder.rename(self._home.references / name)
 
     def _watch(self) -> None:
         swept = -_SWEEP_S
@@ -192,6 +234,7 @@ class Supervisor:
                     swept = time.monotonic()
                     for job in self._queue.older_than(self._settings.retention_days):
                         self.forget(job)
+                    self._queue.forget_log(self._settings.retention_days)
             except Exception:  # watching goes on
                 _log.exception("the workers could not be watched")
 

@@ -65,12 +65,13 @@ def _audit(job: str, request: Request, place: Place, report: Report) -> dict[str
         place.roots.check(request["source"]), place.reference(request["reference"]), place.folder(job), intent=intent,
         options=AuditOptions(request["batch_size"], column=request["column"], limit=request["limit"]),
         workers=1, device=place.device, progress=lambda done, total, items: report(done, total), risk=asked,
+        name=request.get("name"),
     )  # fmt: skip
     return {}
 
 
 def _reference(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
-    from service.references import LabelledSource, describe, reference_folder, reference_from, store_reference
+    from service.references import LabelledSource, describe, reference_from, store_reference
 
     real, synthetic = (
         [LabelledSource(given["label"], place.roots.check(given["source"])) for given in request[side]]
@@ -89,7 +90,8 @@ def _reference(job: str, request: Request, place: Place, report: Report) -> dict
     built = reference_from(
         request["name"], real, synthetic, **{name: request[name] for name in names}, device=place.device, report=count
     )
-    store_reference(built, reference_folder(request["name"], place.settings))
+    place.settings.jobs.mkdir(parents=True, exist_ok=True)
+    store_reference(built, place.folder(job))  # from where it is put into its place once the job has succeeded
     return {"identity": built.identity, "summary": describe(built)}
 
 
@@ -144,7 +146,10 @@ def _forecast(job: str, request: Request, place: Place, report: Report) -> dict[
     )  # fmt: skip
     fields: dict[str, Any] = {**{name: request[name] for name in plain}, **samples}
     asked = ForecastRequest(**fields, audit=folder, risk_model=model, simulate=request["simulate_forecast"])
-    return forecast_of(asked, policy_of(request["policy"]), settings=place.settings)
+    found = forecast_of(asked, policy_of(request["policy"]), settings=place.settings)
+    if model is not None:
+        found["model"]["file"] = request["risk_model"]  # its job, not where it lies on this machine
+    return found
 
 
 def _search(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def check_encoder(roots: AllowedRoots, spec: str) -> None:
         name, _, arguments = part.partition(":")
         if name not in ENCODERS:
             raise InputError(f"no encoder is called {name!r}: choose one of {', '.join(ENCODERS)}, or join some by '+'")
+        if name == "sentence":
+            raise Forbidden("a sentence encoder's folder may hold code: build its reference by command")
         if name not in _WITHOUT_FILES:
             path = arguments.partition(":")[2] if name == "open_clip" else arguments
             if "://" in path:

@@ -32,7 +32,7 @@ def job_view(job: Job, context: Context, *, with_result: bool) -> dict[str, Any]
     return {
         "id": job.id, "kind": job.kind, "state": job.state, "created": _zoned(job.created),
         "started": _zoned(job.started), "finished": _zoned(job.finished),
-        "progress": {"done": job.done, "total": job.total}, "request": _shown(job),
+        "progress": {"done": job.done, "total": job.total}, "request": _shown(job) if with_result else _brief(job),
         "result": result_of(job, context) if with_result and job.state == "succeeded" else None,
         "error": job.error, "links": links,
     }  # fmt: skip
@@ -52,17 +52,25 @@ def result_of(job: Job, context: Context) -> dict[str, Any] | None:
     if job.kind == "audit":
         try:
             return read_result(folder)
-        except ArtifactError as error:
-            raise ProblemError(410, f"the result is gone ({error}): run the audit again") from None
+        except ArtifactError:
+            raise ProblemError(410, "the result is gone: run the audit again") from None
     if job.kind == "loop":
-        document: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
+        try:
+            document: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
+        except (OSError, ValueError):
+            raise ProblemError(410, "the result is gone: run the loop again") from None
         return document
     return dict(job.outcome) if job.outcome is not None else None
 
 
 def _shown(job: Job) -> dict[str, Any]:
     """The request without where an upload lies on this machine."""
-    return {**job.request, "source": "upload"} if job.request.get("upload") else dict(job.request)
+    return {**job.request, "source": job.request["name"]} if job.request.get("upload") else dict(job.request)
+
+
+def _brief(job: Job) -> dict[str, Any]:
+    """The request without its documents, of which a list could hold any amount."""
+    return {name: value for name, value in _shown(job).items() if not isinstance(value, dict | list)}
 
 
 def _zoned(moment: datetime | None) -> str | None:

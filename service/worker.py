@@ -72,7 +72,8 @@ def _do(asked: dict[str, Any], place: Place, answers: TextIO) -> None:
         with _alone(asked["id"], place.settings):
             found = perform(asked["kind"], asked["id"], asked["request"], place, _Sparing(say))
     except AuditError as error:
-        say(problem=" ".join(str(error).split()), kind=type(error).__name__)
+        said = " ".join(str(error).split()).replace(str(place.settings.home), "HOME")  # nobody's business where it is
+        say(problem=said, kind=type(error).__name__)
     except MemoryError:
         say(problem="the worker ran out of memory: give smaller shards, or more memory", kind="ResourceError")
     except Exception as error:  # any other fault ends this job alone; the log has its traceback

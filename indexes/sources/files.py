@@ -75,9 +75,17 @@ class File:
 
     def open(self) -> io.BufferedReader:
         """A binary handle with bounded `readline`, which fsspec's own handles lack."""
-        if _permits is not None and not _permits(self.address):
-            raise PermissionError(f"{self.name} lies outside what may be read")
+        self._check_permitted()
         return open(self.path, "rb") if self.system is None else io.BufferedReader(self.system.open(self.path, "rb"))
+
+    @property
+    def is_permitted(self) -> bool:
+        """Whether this process may open it; see `guard_opening`."""
+        return _permits is None or _permits(self.address)
+
+    def _check_permitted(self) -> None:
+        if not self.is_permitted:
+            raise PermissionError(f"{self.name} lies outside what may be read")
 
     @property
     def address(self) -> str:
@@ -86,6 +94,7 @@ class File:
 
     def size(self) -> int:
         """Its length in bytes."""
+        self._check_permitted()
         return os.path.getsize(self.path) if self.system is None else int(self.system.size(self.path) or 0)
 
     def read(self) -> bytes:

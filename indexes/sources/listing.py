@@ -5,7 +5,6 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Any
 
 import fsspec
@@ -20,7 +19,7 @@ __all__ = ["expand_braces", "list_entries"]
 
 _MAX_EXPANSION = 100_000  # names from one brace pattern
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
+_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 def list_entries(spec: str) -> list[Entry]:
@@ -28,6 +27,9 @@ def list_entries(spec: str) -> list[Entry]:
     system, path = _locate(spec)
     try:
         paths = [path] if _exists(path, system) else expand_braces(path)
+        for each in paths:
+            if not File("", _fixed(each, system), system).is_permitted:
+                raise InputError(f"{spec}: lies outside what may be read")
         root = _common_folder(paths, system)
         found = {location: entry for each in paths for location, entry in _entries(each, root, system)}
     except OSError as error:
@@ -41,16 +43,24 @@ def _name(entry: Entry) -> str:
     return entry.name if isinstance(entry, File) else entry.path
 
 
-def expand_braces(pattern: str) -> list[str]:
-    """Every name a brace pattern stands for: `{a,b}` and `{008..011}`, zeros kept."""
-    found = _BRACES.search(pattern)
-    if not found:
-        return [pattern]
-    names = [pattern[: found.start()] + word + pattern[found.end() :] for word in _alternatives(found[1])]
-    expanded = list(chain.from_iterable(map(expand_braces, names)))
-    if len(expanded) > _MAX_EXPANSION:
-        raise InputError(f"{pattern}: stands for over {_MAX_EXPANSION} names; check the range")
-    return expanded
+def expand_braces(pattern: str, *, most: int = _MAX_EXPANSION) -> list[str]:
+    """Every name a brace pattern stands for: `{a,b}` and `{008..011}`, zeros kept; InputError beyond `most` of them."""
+    names, is_open = [pattern], True
+    while is_open:
+        is_open = False
+        expanded: list[str] = []
+        for name in names:
+            found = next((m for m in _BRACES.finditer(name) if "," in m[1] or ".." in m[1]), None)
+            words = [] if found is None else _alternatives(found[1])
+            if len(expanded) + max(len(words), 1) > most:
+                raise InputError(f"{pattern:.200}: stands for over {most} names; check the range")
+            if found is None:
+                expanded.append(name)
+            else:
+                is_open = True
+                expanded += [name[: found.start()] + word + name[found.end() :] for word in words]
+        names = expanded
+    return names
 
 
 def _alternatives(inside: str) -> list[str]:

@@ -10,7 +10,7 @@ from indexes.records import Item, Kind, Skip
 from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, damage_reason, digest, pieces, printable
 from indexes.sources.members import UNSUPPORTED, clean, is_companion, is_unsafe, is_wanted, key, member_record
 
-__all__ = ["TarShard", "tar_shards"]
+__all__ = ["StrictInfo", "TarShard", "tar_shards"]
 
 _MAX_HEADER_BYTES = 2**20  # extended headers are held in memory by tarfile, whatever size they state
 _EXTENDED = (
@@ -37,7 +37,7 @@ class TarShard:
     def read(self) -> Iterator[Item | Skip]:
         """One record a member that is wanted or refused, in stored order; a cut archive ends with one skip."""
         try:
-            with self.file.open() as handle, tarfile.open(fileobj=handle, mode="r|*", tarinfo=_StrictInfo) as archive:
+            with self.file.open() as handle, tarfile.open(fileobj=handle, mode="r|*", tarinfo=StrictInfo) as archive:
                 yield from _records(archive, self.file.name, self.kind)
         except (*DAMAGE, TypeError) as error:  # TypeError: from tarfile, on a cut gzip header
             yield Skip(self.name, damage_reason(error))
@@ -48,7 +48,7 @@ def tar_shards(file: File, kind: Kind, column: str | None) -> list[TarShard]:
     return [TarShard(file, file.name, kind)]
 
 
-class _StrictInfo(tarfile.TarInfo):
+class StrictInfo(tarfile.TarInfo):
     """A header that reports damage where tarfile would end the archive in silence."""
 
     @classmethod

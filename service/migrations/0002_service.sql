@@ -1,4 +1,5 @@
 -- The service: jobs, keys, what was asked by whom; and of an audit its source, risk and checks.
+ALTER TABLE reference_sets ADD COLUMN owner VARCHAR;
 ALTER TABLE audits ADD COLUMN source VARCHAR;
 ALTER TABLE audits ADD COLUMN mad_risk DOUBLE;
 CREATE TABLE checks (

@@ -18,7 +18,7 @@ from service.report import read_result, render
 from service.routes.jobs import IdempotencyKey, JobId, Service, accepted, delete, ended, events_of
 from service.schemas import AuditPage, AuditRequest, AuditView, ItemPage
 from service.submissions import checked_audit, submit, submit_audit
-from service.uploads import check_upload, receive
+from service.uploads import check_upload, named_by_format, receive
 from service.views import job_page, job_view
 
 __all__ = ["router", "upload_router"]
@@ -28,6 +28,9 @@ _REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; 
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
 upload_router = APIRouter(prefix="/v1/audits", tags=["audits"])  # its bodies have a limit of their own
+
+
+_ItemLimit = Annotated[int, Query(ge=1, le=1000, description="Items of a page.")]
 
 
 def _audit(id: JobId, context: Service, key: Reader) -> Job:
@@ -72,6 +75,7 @@ async def upload_audit(
     reference: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")],
     workflow: Annotated[str | None, Query(max_length=100)] = None,
     column: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    name: Annotated[str, Query(pattern=r"^[\w .-]{1,100}$", description="What trends know its source by.")] = "upload",
     idempotency: IdempotencyKey = None,
 ) -> AuditView:
     """Audit the body: a zip, tar, parquet, npy or jsonl file, told by its first bytes."""
@@ -81,8 +85,9 @@ async def upload_audit(
     folder = context.home.uploads / id
     try:
         path, digest = await receive(request.stream(), folder, limit=context.settings.max_upload)
+        path = await run_in_threadpool(named_by_format, path)
         await run_in_threadpool(check_upload, path, limit=context.settings.max_unpacked)
-        told |= {"source": str(path.resolve()), "upload": digest}
+        told |= {"source": str(path.resolve()), "upload": digest, "name": name}
         job = await run_in_threadpool(submit_upload, context, key, told, idempotency, id)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -112,7 +117,7 @@ def get_audit(job: _Seen, context: Service) -> AuditView:
 
 
 @router.get("/{id}/items", responses=responses(401, 403, 404, 409, 410, 422))
-def list_items(job: _Finished, context: Service, limit: Limit = 100, cursor: Cursor = None) -> ItemPage:
+def list_items(job: _Finished, context: Service, limit: _ItemLimit = 100, cursor: Cursor = None) -> ItemPage:
     """Items of a finished audit: score, nearest, duplicates, and whether to keep them."""
     number, row = (0, 0) if cursor is None else read_cursor(cursor, (int, int))
     files = sorted((context.home.jobs / job.id / "items").glob("*.parquet"))

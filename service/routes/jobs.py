@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from service.access import Reader, Writer, owner_filter, seen
+from service.access import Reader, Writer, caller, owner_filter, seen
 from service.context import Context, context_of
 from service.jobs import Job
 from service.paging import Cursor, Limit, instant_and_id
@@ -72,7 +72,7 @@ async def events_of(request: Request, context: Context, job: Job) -> AsyncIterat
         elif silent >= _ALIVE_S:
             silent = 0.0
             yield ServerSentEvent(comment="still there")
-        if found.is_finished or await request.is_disconnected():
+        if found.is_finished or await request.is_disconnected() or await run_in_threadpool(caller, request) is None:
             return
         await asyncio.sleep(_LOOK_S)
         silent += _LOOK_S

@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from service.access import Reader, Writer
-from service.context import Context
 from service.paging import Cursor, Limit, read_cursor, write_cursor
 from service.problems import ProblemError, responses
 from service.references import reference_folder
@@ -53,18 +52,12 @@ def delete_reference(name: _Name, context: Service, key: Writer) -> None:
     folder = reference_folder(name, context.home)
     if not folder.is_dir():
         raise _missing(name)
-    if not key.may("admin") and key.id not in _builders(name, context):
+    if not key.may("admin") and key.id != context.ledger.owner_of(name):
         raise ProblemError(403, f"the reference {name!r} was built by another key: ask it or an admin")
     if any(job.request["reference"] == name for job in context.queue.pending("audit")):
         raise ProblemError(409, f"an audit against {name!r} waits or runs: cancel it first")
     context.ledger.forget_reference(name)
     shutil.rmtree(folder)
-
-
-def _builders(name: str, context: Context) -> set[str]:
-    page = context.queue.page(kinds=("reference",), limit=10_000)
-    latest = next((job for job in page.jobs if job.request["name"] == name and job.state == "succeeded"), None)
-    return set() if latest is None else {latest.owner}
 
 
 def _missing(name: str) -> ProblemError:

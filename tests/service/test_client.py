@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from service.client import AsyncClient, Client, ClientError
+from service.client import AsyncClient, Client, ClientError, JobStatus
 
 
 class Through(httpx.BaseTransport):
@@ -104,6 +104,38 @@ def test_patience_ends() -> None:
         pytest.raises(ClientError, match="cannot be reached"),
     ):
         client.start_audit("/a", "r")
+
+
+def test_a_deletion_whose_answer_was_lost_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.client.time.sleep", lambda seconds: None)
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        if len(asked) == 1:
+            raise httpx.ReadError("lost")
+        return httpx.Response(404, json={"detail": "no such"})
+
+    with Client(transport=httpx.MockTransport(answer)) as client:
+        client.delete_reference("r")
+    assert asked == ["DELETE", "DELETE"]
+    nothing = httpx.MockTransport(lambda request: httpx.Response(404, json={"detail": "no such"}))
+    with Client(transport=nothing) as client, pytest.raises(ClientError):
+        client.delete_reference("r")
+
+
+def test_an_address_that_is_none_is_told_at_once() -> None:
+    with Client("madaudit:8350") as client, pytest.raises(ClientError, match="cannot be reached"):
+        client.start_audit("/a", "r")
+
+
+def test_a_wait_ends_in_time_also_when_the_service_is_down() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    job = JobStatus("a", "audit", "running", 0, 1, None, None, "/v1/audits/a")
+    with Client(transport=httpx.MockTransport(answer)) as client, pytest.raises(TimeoutError):
+        client.wait(job, timeout=0.2, every=0.01)
 
 
 def test_the_async_client_has_every_method_of_the_sync_one_and_does_the_same(service: Any) -> None:

@@ -131,6 +131,12 @@ def write_mixture(path: Path, share: float, *, seed: int) -> None:
     np.save(path, (rng.normal(size=(200, 8)) + shift[:, None]).astype(np.float32))
 
 
+FITS = (
+    "return [...document.querySelectorAll('main *')].every(e => e.getBoundingClientRect().right <= "
+    "document.documentElement.clientWidth + 1)"
+)
+
+
 def pictured(browser: Any, name: str) -> None:
     if SCREENSHOTS:
         browser.save_screenshot(str(Path(SCREENSHOTS) / f"{name}.png"))
@@ -190,11 +196,7 @@ def test_a_person_starts_an_audit_by_keyboard_and_reads_its_report_on_a_phone(
     browser.set_window_size(390, 800)
     for path in ("/", "/new", "/references", "/trends"):
         browser.get(address + path)
-        wide = browser.execute_script(
-            "return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > "
-            "document.documentElement.clientWidth + 1).map(e => e.outerHTML.slice(0, 80))"
-        )
-        assert wide == [], path
+        until(lambda: browser.execute_script(FITS), patience=10)  # once the window has its new size
     browser.get(address)
     pictured(browser, "dashboard-phone")
     severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]

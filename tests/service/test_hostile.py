@@ -1,11 +1,14 @@
 """Requests by those who mean harm: each is refused with the right status, and nothing else happens."""
 
+import base64
 import gzip
 import io
 import json
 import pickle
 import tarfile
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -317,3 +320,94 @@ def test_every_answer_carries_the_security_headers(service: Any) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src" in headers["content-security-policy"]
         assert headers["x-frame-options"] == "SAMEORIGIN"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["{data}/" + "{{0..9999}}" * 2, "{data}/{{" + "," * 40_000, "{data}/" + "{{1..1}}" * 2000, "{data}/" + "x" * 5000],
+)
+def test_a_pattern_that_stands_for_very_much_is_refused_at_once(service: Any, spec: str) -> None:
+    named = spec.format(data=service.data)
+    began = time.monotonic()
+    for path, body in [(AUDITS, {"source": named, "reference": "vectors"}), ("/v1/loops", {"config": {"data": named}})]:
+        assert is_problem(service.admin.post(path, json=body), 403, 422)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/sweeps", '{"sweep": {"base": {"x": "\\ud800"}}}'),
+        ("/v1/loops", '{"config": {"\\ud800": 1}}'),
+        ("/v1/loops", '{"config": {"data": "\\udc80"}}'),
+        ("/v1/loops", '{"config": ' + '{"a":' * 300 + "1" + "}" * 300 + "}"),
+        ("/v1/sweeps", '{"sweep": {"base": {"bias": NaN}}}'),
+        (AUDITS, '{"source": "/x", "reference": "vectors", "policy": {"mad_risk": {"warn": Infinity}}}'),
+        ("/v1/forecasts", '{"\\ud800": 1}'),
+    ],
+)
+def test_documents_that_cannot_be_kept_are_refused(service: Any, path: str, body: str) -> None:
+    answer = service.admin.post(path, content=body.encode(), headers={"Content-Type": "application/json"})
+    assert is_problem(answer, 403, 422), answer.text
+
+
+def test_a_cursor_or_an_origin_of_odd_characters_is_refused(service: Any) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(["2024-01-01", "\ud800"]).encode()).decode()
+    assert service.admin.get(f"/v1/jobs?cursor={cursor}").status_code < 500
+    assert is_problem(service.admin.post(AUDITS, json={}, headers={"Origin": "http://["}), 403)
+
+
+def npy(header: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize(
+    "header", [b"{'descr': '<f4', ", b"{'descr': (), 'fortran_order': False, 'shape': ()}\n", b"-" * 9000]
+)
+def test_an_array_with_a_hostile_header_is_refused(service: Any, header: bytes) -> None:
+    assert is_problem(service.admin.post(UPLOAD, content=npy(header)), 422)
+
+
+def test_a_gzip_file_of_very_many_parts_or_with_an_endless_name_is_refused_at_once(service: Any) -> None:
+    began = time.monotonic()
+    parts = gzip.compress(b"") * 60_000
+    endless = b"\x1f\x8b\x08\x08\0\0\0\0\0\xff" + b"n" * (1 << 20)
+    for body in (parts, endless):
+        assert is_problem(service.admin.post(UPLOAD, content=body), 422)
+    assert time.monotonic() - began < 10
+
+
+def test_a_large_search_is_refused_before_it_is_answered(service: Any) -> None:
+    vectors = [[0.0] * 8] * 1024
+    answer = service.admin.post("/v1/search", json={"reference": "vectors", "vectors": vectors, "k": 1000})
+    assert is_problem(answer, 422)
+    wrong = service.admin.post("/v1/search", json={"reference": "vectors", "vectors": [[""] * 50_000]})
+    assert len(wrong.json()["errors"]) == 1
+
+
+def test_a_sentence_encoders_folder_which_may_hold_code_is_refused(service: Any) -> None:
+    asked = {"name": "s", "real": f"{service.data}/real.npy", "encoder": f"sentence:{service.data}"}
+    assert is_problem(service.admin.post("/v1/references", json=asked), 403)
+
+
+def test_an_answer_does_not_say_where_an_upload_lies(service: Any) -> None:
+    content = io.BytesIO()
+    np.save(content, np.random.default_rng(4).normal(size=(60, 8)).astype(np.float32))
+    started = service.admin.post(f"{UPLOAD}&name=crawl", content=content.getvalue()).json()
+    found = service.finished(f"{AUDITS}/{started['id']}")
+    assert found["result"]["source"] == "crawl"
+    places = (f"{AUDITS}/{started['id']}/report", "/", f"/audits/{started['id']}")
+    pages = [service.admin.get(place).text for place in places]
+    for text in (json.dumps(found["result"]["source"]), *pages):
+        assert str(service.context.home.uploads) not in text
+
+
+def test_two_that_ask_for_one_name_at_once_get_one_reference(service: Any) -> None:
+    asked = {"name": "raced", "real": f"{service.data}/real.npy", "encoder": "embeddings"}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: service.admin.post("/v1/references", json=asked), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [202] + [409] * 7
+    place = next(answer.headers["location"] for answer in answers if answer.status_code == 202)
+    assert service.finished(place)["state"] == "succeeded"
+    assert is_problem(service.client("writer").delete("/v1/references/raced"), 403)
+    assert service.admin.delete("/v1/references/raced").status_code == 204

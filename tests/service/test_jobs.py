@@ -118,6 +118,17 @@ def test_a_further_shard_forgives_deaths(queue: JobQueue) -> None:
     assert state(queue, job) == "queued"
 
 
+def test_work_that_is_done_again_forgives_nothing(queue: JobQueue) -> None:
+    """A job that begins anew at every run must not be tried for ever."""
+    submitted(queue)
+    for run in range(3):
+        job = claimed(queue)
+        for done in (1, 2, 3):
+            queue.progress(job.id, done, 9)
+        queue.died(job.id, "signal 9")
+        assert state(queue, job) == ("failed" if run == 2 else "queued")
+
+
 def test_a_cancelled_job_cannot_be_ended_again_nor_revived(queue: JobQueue) -> None:
     waiting, running = submitted(queue, 2)[1], claimed(queue)
     for job in (waiting, running):
