@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.recursion import Plan
+from auditor.recursion import Plan, origin_shares
 from auditor.risk import Forecast, RiskModel
 from auditor.risk_event import Event
 from auditor.risk_inputs import Known
@@ -34,21 +34,15 @@ def advise(known: Known, model: RiskModel, forecast: Forecast, *, event: Event, 
 
 
 def _leaving(forecast: Forecast, event: Event) -> dict[str, dict[str, int | None]]:
-    """The first generation at which the forecast, or the worse end of its band, is beyond a limit of the event."""
+    """The first generation at which the forecast is beyond a limit of the event; its band is so at the second."""
     ratio, diversity = forecast.trajectory["frechet_ratio"], forecast.trajectory["diversity_ratio"]
 
     def first(beyond: Sequence[bool]) -> int | None:
         return next((t for t, found in enumerate(beyond, start=1) if found and t > 1), None)
 
     return {
-        "frechet_ratio": {
-            "expected": first([m.value > event.frechet_ratio for m in ratio]),
-            "earliest": first([m.high > event.frechet_ratio for m in ratio]),
-        },
-        "diversity_ratio": {
-            "expected": first([m.value < event.diversity_ratio for m in diversity]),
-            "earliest": first([m.low < event.diversity_ratio for m in diversity]),
-        },
+        "frechet_ratio": {"expected": first([m.value > event.frechet_ratio for m in ratio])},
+        "diversity_ratio": {"expected": first([m.value < event.diversity_ratio for m in diversity])},
     }
 
 
@@ -79,7 +73,7 @@ def _beside(plan: Plan, known: Known, model: RiskModel, event: Event) -> dict[st
 
 def _fresh_real_data(known: Known, model: RiskModel, event: Event, limit: float) -> dict[str, Any]:
     """The least real data, new in every generation, from which on the risk keeps to the limit."""
-    plan = known.plan
+    plan, known = known.plan, replace(known, pilot=None)
     sizes = sorted({round(plan.n_initial * share) for share in _REAL.tolist()})
     plans = [replace(plan, workflow="fresh", n_real=n) for n in sizes if n + plan.n_synthetic > 0]
     fits = _fits(plans, known, model, event, limit)
@@ -91,7 +85,7 @@ def _fresh_real_data(known: Known, model: RiskModel, event: Event, limit: float)
 
 def _largest_share(known: Known, model: RiskModel, event: Event, limit: float) -> dict[str, Any]:
     """The largest share of model-made items in a training set up to which the risk keeps to the limit."""
-    plan = known.plan
+    plan, known = known.plan, replace(known, pilot=None)
     if workflow_named(plan.workflow).real not in ("fixed", "fresh") or plan.n_real == 0:
         reason = f"{plan.workflow} has no real items beside its own: its share is what the workflow makes it"
         return {"share": None, "n_synthetic": None, "reason": reason}
@@ -99,19 +93,21 @@ def _largest_share(known: Known, model: RiskModel, event: Event, limit: float) -
     most = int(np.cumprod(_fits(plans, known, model, event, limit)).sum())
     if most == 0:
         return {"share": None, "n_synthetic": None, "reason": _none(plans, known, model, event, limit)}
-    return {"share": round(float(_SHARES[most - 1]), 2), "n_synthetic": plans[most - 1].n_synthetic, "reason": None}
+    largest = plans[most - 1]
+    share = 1 - float(origin_shares(largest)[-1, 0])  # of the last training set, which may hold earlier samples too
+    return {"share": round(share, 2), "n_synthetic": largest.n_synthetic, "reason": None}
 
 
 def _fits(plans: Sequence[Plan], known: Known, model: RiskModel, event: Event, limit: float) -> np.ndarray:
     """Whether the risk of each plan keeps to the limit, (m,) bool; one that is not determined does not."""
     found = [model.probability(_asked(plan, known), event=event) for plan in plans]
-    return np.array([chance.status != "undetermined" and chance.value.high <= limit for chance in found])
+    return np.array([chance.status == "determined" and chance.value.high <= limit for chance in found])
 
 
 def _none(plans: Sequence[Plan], known: Known, model: RiskModel, event: Event, limit: float) -> str:
     least = min(plans, key=lambda plan: (plan.n_synthetic / max(plan.n_real, 1), -plan.n_real))
     found = model.probability(_asked(least, known), event=event)
-    if found.status == "undetermined":
-        return f"the forecast is undetermined: {found.reason}"
+    if found.status != "determined":
+        return f"the forecast is {found.status}: {found.reason}"
     amounts = f"{least.n_real} real beside {least.n_synthetic} made items"
     return f"even {amounts} leave a risk of up to {found.value.high:.2f}, expected {limit:g}"

@@ -22,6 +22,8 @@ from indexes.errors import ArtifactError, InputError
 from indexes.store import write_atomic
 
 __all__ = [
+    "EVENT_DIVERSITIES",
+    "EVENT_RATIOS",
     "Chance",
     "Forecast",
     "RiskModel",
@@ -29,8 +31,11 @@ __all__ = [
     "load_risk_model",
 ]
 
-SCHEMA = "madaudit/risk/2"
+SCHEMA = "madaudit/risk/3"
 _LOGARITHMS = OUTPUTS[:3]
+_FRACTIONS = 5  # points of the fraction's interval that are tried
+_FEWEST_DIRECTIONS = 3.0  # effective rank of the real data
+EVENT_RATIOS, EVENT_DIVERSITIES = (1.3, 10.0), (0.05, 0.9)  # limits of the events that the chances are fitted to
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +123,14 @@ class RiskModel:
         if TIERS.index(tier) > TIERS.index(known.tier):
             raise InputError(f"the tier {tier} was asked for and only {known.tier} is known: give its samples too")
         self.check(known.plan)
-        model, last, known = self.tiers[tier], known.plan.generations, self._to_horizon(known)
-        status, reason = self._status(known, model, model.row(known, tier), workflow_class(known.plan))
+        model, asked, last = self.tiers[tier], known.plan, known.plan.generations
+        known = self._to_horizon(known)
+        status, reason = self._status(replace(known, plan=asked), tier, event)
         if status == "undetermined":
             return Chance(status, reason, Measure(math.nan, 0.0, 1.0))
-        half = known.audit.fraction_width / 2
-        fractions = np.clip(known.audit.fraction + np.array([0.0, -half, half]), 0, 1)
+        fractions = np.array([known.audit.fraction, *np.linspace(*known.audit.fraction_ends, _FRACTIONS)])
         outputs = model.at_fractions(known, tier, fractions)[:, :, :last]
-        chances = _chances(outputs, model.chances[event.when], event)
+        chances = _chances(outputs, model.chances, event)
         return Chance(status, reason, Measure(float(chances[0, 0]), *_span(chances, self.level)))
 
     def _to_horizon(self, known: Known) -> Known:
@@ -140,24 +145,37 @@ class RiskModel:
             )
         origin_shares(plan)
 
-    def _status(self, known: Known, model: TierModel, row: np.ndarray, kind: str) -> tuple[str, str | None]:
+    def _status(self, known: Known, tier: str, event: Event) -> tuple[str, str | None]:
+        """Whether a forecast of this can be held to its probability, and why not."""
+        model, kind = self.tiers[tier], workflow_class(known.plan)
         skill = model.skill.get(kind)
-        if skill is None or skill["brier_skill_in_class"] <= skill["brier_skill_in_class_error"]:
+        if skill is None or not _has_skill(skill, known.plan.generations):
             rate = "" if skill is None or "event_rate" not in skill else f" of {skill['event_rate']:.2f}"
             return "undetermined", (
                 f"on loops of its kind ({kind}) the forecast does no better than their base rate{rate} with what is "
                 "known: give --model-samples or --pilot"
             )
+        reason = self._unlike(self._to_horizon(known), tier) or _unlike_events(event)
+        return ("determined", None) if reason is None else ("extrapolated", reason)
+
+    def _unlike(self, known: Known, tier: str) -> str | None:
+        """In what a loop is unlike all that the calibration holds."""
         if not math.isfinite(known.audit.floor):
-            return "extrapolated", "no audit tells the scale of the data: what is not known was taken as average"
+            return "no audit tells the scale of the data: what is not known was taken as average"
         if known.plan.workflow not in self.workflows:
-            return "extrapolated", f"the calibration holds no loop of the workflow {known.plan.workflow}"
-        if (distance := model.distance(row)) > model.reach:
-            return (
-                "extrapolated",
-                f"no loop of the calibration is like this one ({distance:.2f}, expected {model.reach:.2f})",
-            )
-        return "determined", None
+            return f"the calibration holds no loop of the workflow {known.plan.workflow}"
+        if known.audit.rank < _FEWEST_DIRECTIONS:
+            return f"the data vary in {known.audit.rank:.1f} directions, in which distances are mostly chance"
+        given = [known.model, known.pilot][: TIERS.index(tier)]
+        fewest = self.manifest.get("fewest_samples", 0)
+        if few := [facts.n for facts in given if facts is not None and facts.n < fewest]:
+            return f"{few[0]} samples of a model were given, the calibration has {fewest} or more"
+        model = self.tiers[tier]
+        if (beyond := model.beyond(known, tier)) is not None:
+            return beyond
+        if (distance := model.distance(model.row(known, tier))) > model.reach:
+            return f"no loop of the calibration is like this one ({distance:.2f}, expected {model.reach:.2f})"
+        return None
 
     def save(self, path: str | Path) -> None:
         """Write the model as one `.npz` with its manifest."""
@@ -189,18 +207,50 @@ class RiskModel:
         }
 
 
-def _chances(outputs: np.ndarray, coefficients: np.ndarray, event: Event) -> np.ndarray:
-    """Probability of the event (n, 1 + B) from forecasts (n, outputs, T), by each set of coefficients."""
-    ratio, diversity = outputs[:, OUTPUTS.index("frechet_ratio")], outputs[:, OUTPUTS.index("diversity_ratio")]
-    return np.asarray(special.expit(chance_features(margins(ratio, diversity, event)) @ coefficients.T))
+def _has_skill(skill: Mapping[str, float], generations: int) -> bool:
+    """Whether forecasts of so many generations beat the base rate of their class by more than chance might."""
+    suffix = f"_{generations}" if f"brier_skill_in_class_{generations}" in skill else ""
+    return skill[f"brier_skill_in_class{suffix}"] > skill[f"brier_skill_in_class_error{suffix}"]
 
 
-def chance_features(beyond: np.ndarray) -> np.ndarray:
-    """What the log odds of the event are linear in, (n, 4): one, and either margin of the forecast and the larger.
+def _unlike_events(event: Event) -> str | None:
+    low, high = EVENT_RATIOS
+    least, most = EVENT_DIVERSITIES
+    if low <= event.frechet_ratio <= high and least <= event.diversity_ratio <= most:
+        return None
+    return (
+        f"the event's limits are {event.frechet_ratio:g} and {event.diversity_ratio:g}, the calibration knows "
+        f"{low:g} to {high:g} and {least:g} to {most:g}"
+    )
 
-    Beyond a factor of about e a margin tells no more: an error of the forecast is then no likelier to undo it.
+
+def _chances(outputs: np.ndarray, coefficients: Mapping[str, np.ndarray], event: Event) -> np.ndarray:
+    """Probability of the event (n, 1 + B) from forecasts (n, outputs, T), by each set of coefficients.
+
+    What happens at the last generation happens: "ever" is never the less probable.
     """
-    return np.column_stack([np.ones(len(beyond)), np.tanh(beyond), np.tanh(beyond.max(1))])
+    ratio, diversity = outputs[:, OUTPUTS.index("frechet_ratio")], outputs[:, OUTPUTS.index("diversity_ratio")]
+
+    def said(when: str) -> np.ndarray:
+        features = chance_features(ratio, diversity, replace(event, when=when))
+        return np.asarray(special.expit(features @ coefficients[when].T))
+
+    return said("at") if event.when == "at" or ratio.shape[1] == 2 else np.maximum(said("at"), said("ever"))
+
+
+def chance_features(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Event) -> np.ndarray:
+    """What the log odds of an event are linear in, (n, 6), from forecasts (n, T).
+
+    One, either margin by which the forecast is beyond a limit, the larger of them, and the limits themselves, from the
+    default. Beyond a factor of about e a margin tells no more: an error of the forecast is no likelier to undo it.
+    """
+    beyond, default = margins(log_ratio, log_diversity, event), Event()
+    limits = [
+        math.log(event.frechet_ratio / default.frechet_ratio),
+        math.log(event.diversity_ratio / default.diversity_ratio),
+    ]
+    ones = np.ones((len(beyond), 1))
+    return np.column_stack([ones, np.tanh(beyond), np.tanh(beyond.max(1)), ones * limits])
 
 
 def _span(chances: np.ndarray, level: float) -> tuple[float, float]:
@@ -228,6 +278,8 @@ def _arrays(model: TierModel) -> dict[str, np.ndarray]:
         "rows": regression.rows.astype(np.float32),
         "dual": regression.dual.astype(np.float32),
         "mean": regression.mean,
+        "lowest": model.lowest,
+        "highest": model.highest,
         **{f"chances/{when}": found for when, found in model.chances.items()},
         **{f"bands/{kind}": found for kind, found in model.bands.items()},
     }
@@ -263,6 +315,8 @@ def _tier(tier: str, arrays: Mapping[str, np.ndarray], fields: Mapping[str, Any]
         regression=KernelRidge(rows, dual, array("mean"), fields["length"], fields["linear"]),
         chances={when: array(f"chances/{when}") for when in ("at", "ever")},
         bands={kind: array(f"bands/{kind}") for kind in fields["classes"]},
+        lowest=array("lowest"),
+        highest=array("highest"),
         reach=fields["reach"],
         skill=fields["skill"],
     )

@@ -11,9 +11,10 @@ from auditor.policy import Check, Policy, Threshold, check
 from auditor.recursion import Plan
 from auditor.risk import RiskModel
 from auditor.risk_event import Event
-from auditor.risk_inputs import Known, figures_of
+from auditor.risk_inputs import Known, figures_of, workflow_class
 from auditor.sample_facts import SampleFacts, facts_of
 from auditor.workflows import workflow_named
+from indexes.errors import InputError
 
 __all__ = ["RiskQuestion", "Simulate", "answer_risk", "check_risk", "known_of", "no_risk", "plan_of"]
 
@@ -64,10 +65,10 @@ def known_of(
 
     `real` (m, d) are the reference's real items, `training` (k, d) audited ones, all in the semantic space.
     """
-    given = (model_samples, pilot)
-    return Known(
-        plan, figures_of(result), *(None if rows is None else facts_of(rows, real, training) for rows in given)
-    )
+    model, second = (None if rows is None else facts_of(rows, real, training) for rows in (model_samples, pilot))
+    if model is not None and model == second:
+        raise InputError("the pilot's samples are those of the first model: give samples of the second generation")
+    return Known(plan, figures_of(result), model, second)
 
 
 def answer_risk(known: Known, model: RiskModel, policy: Policy) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def answer_risk(known: Known, model: RiskModel, policy: Policy) -> dict[str, Any
             "bias": plan.bias,
         },
         "known": {"model_samples": _facts(known.model), "pilot": _facts(known.pilot)},
-        "next_tier": _next_tier(forecast.tier, model),
+        "next_tier": _next_tier(forecast.tier, model, workflow_class(plan)),
         "advice": advise(known, model, forecast, event=event, limit=policy.mad_risk.warn),
         "model": model.identity,
     }
@@ -95,13 +96,14 @@ def _facts(facts: SampleFacts | None) -> dict[str, Any] | None:
     return None if facts is None else facts.as_json()
 
 
-def _next_tier(tier: str, model: RiskModel) -> dict[str, Any] | None:
-    """What measuring more would buy: the skill of the next tier on loops that were held out."""
+def _next_tier(tier: str, model: RiskModel, kind: str) -> dict[str, Any] | None:
+    """What measuring more would buy: the skill of the next tier on held-out loops of the same workflow class."""
     tiers = list(model.tiers)
     at = tiers.index(tier)
     if at + 1 == len(tiers):
         return None
-    return {"tier": tiers[at + 1], "skill": dict(model.tiers[tiers[at + 1]].skill["all"])}
+    skill = model.tiers[tiers[at + 1]].skill
+    return {"tier": tiers[at + 1], "skill": dict(skill.get(kind, skill["all"]))}
 
 
 def check_risk(threshold: Threshold, answer: Mapping[str, Any]) -> Check:

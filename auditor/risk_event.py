@@ -20,7 +20,7 @@ class Event:
     when: str = "at"  # the last generation, or "ever" up to it
 
     def __post_init__(self) -> None:
-        if not (self.frechet_ratio > 1 and 0 < self.diversity_ratio < 1 and self.when in ("at", "ever")):
+        if not (1 < self.frechet_ratio < math.inf and 0 < self.diversity_ratio < 1 and self.when in ("at", "ever")):
             raise InputError(
                 f"an event of a Fréchet ratio above {self.frechet_ratio} or a diversity ratio below "
                 f"{self.diversity_ratio}, {self.when}, expected one above 1, one between 0 and 1, and at or ever"

@@ -36,6 +36,14 @@ class AuditFigures:
     floor: float = math.nan  # F of a real sample of `floor_items`, over the real total variance
     floor_items: int = 0  # the size that levels are stated at
     rank: float = math.nan  # effective rank of a real sample
+    fraction_low: float = math.nan  # ends of the fraction's interval, where there is one
+    fraction_high: float = math.nan
+
+    @property
+    def fraction_ends(self) -> tuple[float, float]:
+        """Between which the fraction lies; without an interval it is taken as known."""
+        ends = (self.fraction_low, self.fraction_high)
+        return ends if all(map(math.isfinite, ends)) else (self.fraction, self.fraction)
 
 
 def figures_of(result: Mapping[str, Any]) -> AuditFigures:
@@ -57,7 +65,7 @@ def figures_of(result: Mapping[str, Any]) -> AuditFigures:
     ratios = {name: ratio(name) for name in RATIOS}
     return AuditFigures(
         result["n_items"], middle, high - low, **ratios, floor=floor, floor_items=scale["n"] if scale else 0,
-        rank=math.nan if rank is None else rank,
+        rank=math.nan if rank is None else rank, fraction_low=low, fraction_high=high,
     )  # fmt: skip
 
 

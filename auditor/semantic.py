@@ -88,9 +88,14 @@ class SemanticReference:
 
     @property
     def scale(self) -> dict[str, float]:
-        """The unit of a risk forecast's distances: F of a real sample of `n` items, and the real total variance."""
-        variance = float(np.trace(self.raw.covariance))
-        return {"n": LEVEL_SIZE, "frechet": self.frechet_baseline(LEVEL_SIZE), "total_variance": variance}
+        """The unit of a risk forecast's distances, and the real total variance.
+
+        The unit is F between a real sample of `n` items and the distribution itself: of the expected distance to this
+        real part, which is a sample too, the share that the n items' own error has in it.
+        """
+        own, theirs = 1 / LEVEL_SIZE, 1 / len(self.vectors)
+        unit = self.frechet_baseline(LEVEL_SIZE) * (own / (own + theirs)) ** self._frechet_rate
+        return {"n": LEVEL_SIZE, "frechet": unit, "total_variance": float(np.trace(self.raw.covariance))}
 
     def sums(self, vectors: np.ndarray) -> SemanticSums:
         """What an audit keeps of some items (n, d)."""

@@ -16,6 +16,8 @@ __all__ = ["OUTPUTS", "WIDEST", "TierModel", "prepared_for"]
 
 OUTPUTS = ("frechet_level", "frechet_ratio", "diversity_ratio", "precision")  # the first three as logarithms
 _LEVEL = 0  # in OUTPUTS
+_MARGIN = 0.1  # of a feature's range, by which it may lie outside
+_MISSING = 3  # measures that may be
 WIDEST = 10.0  # standard deviations beyond which a feature is cut
 _AMOUNTS = np.arange(-18, 13) / 3  # of fresh real data at which the level is compared, log2 of their ratio to n_initial
 
@@ -28,8 +30,10 @@ class TierModel:
     centre: np.ndarray  # (p,)
     scale: np.ndarray  # (p,) the unit in which the distance of a feature counts
     regression: KernelRidge  # to what the recursion leaves of (outputs · T) numbers, output by output
-    chances: Mapping[str, np.ndarray]  # at, ever: coefficients (1 + B, 4) of the log odds, B of resampled families
+    chances: Mapping[str, np.ndarray]  # at, ever: coefficients (1 + B, 6) of the log odds, B of resampled families
     bands: Mapping[str, np.ndarray]  # by workflow class: half widths (outputs, T) that hold whole trajectories
+    lowest: np.ndarray  # (p,) of each feature in the calibration, whatever it weighs
+    highest: np.ndarray  # (p,)
     reach: float  # distance to the nearest calibration row beyond which a forecast extrapolates
     skill: Mapping[str, Mapping[str, float]]  # by workflow class and "all": Brier skill and rank correlations
 
@@ -41,6 +45,20 @@ class TierModel:
     def row(self, known: Known, tier: str) -> np.ndarray:
         """The standardised features of a loop, (1, p)."""
         return self.standardised(prepared_for(self._filled(known), tier)[0])
+
+    def beyond(self, known: Known, tier: str) -> str | None:
+        """What of a loop lies outside all that the calibration holds, or is missing, in words."""
+        features = prepared_for(self._filled(known), tier)[0]
+        values = np.array([features[name] for name in self.names])
+        margin = _MARGIN * (self.highest - self.lowest)
+        outside = (values < self.lowest - margin) | (values > self.highest + margin)
+        for row in np.flatnonzero(outside):
+            low, high = self.lowest[row], self.highest[row]
+            return f"{self.names[row]} is {values[row]:.3g}, the calibration has {low:.3g} to {high:.3g}"
+        missing = [name for name, value in zip(self.names, values, strict=True) if not math.isfinite(value)]
+        if len(missing) > _MISSING:
+            return f"{len(missing)} measures are missing ({', '.join(missing[:3])}, …): they were taken as average"
+        return None
 
     def distance(self, row: np.ndarray) -> float:
         """Root mean squared distance to the nearest calibration row."""

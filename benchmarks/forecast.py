@@ -20,7 +20,7 @@ from sklearn import datasets
 from auditor.advice import advise
 from auditor.recursion import Plan
 from auditor.risk_event import Event
-from auditor.risk_inputs import TIERS, Known
+from auditor.risk_inputs import TIERS, Known, workflow_class
 from auditor.tier_model import OUTPUTS
 from loops.calibration_rows import CalibrationRow, read_row, read_rows
 from loops.config import LoopConfig, config_from
@@ -97,6 +97,7 @@ def end_to_end(rows: Sequence[tuple[LoopConfig, CalibrationRow]]) -> None:
           "samples | + pilot | event | probability: audit | + model samples | + pilot |")  # fmt: skip
     print("|---" * 14 + "|")
     chances: dict[str, list[float]] = {tier: [] for tier in TIERS}
+    states: dict[str, list[str]] = {tier: [] for tier in TIERS}
     inside: dict[str, list[bool]] = {tier: [] for tier in TIERS}
     errors: dict[str, list[float]] = {tier: [] for tier in TIERS}
     met = [happened(row.outputs, event) for _, row in rows]
@@ -113,6 +114,7 @@ def end_to_end(rows: Sequence[tuple[LoopConfig, CalibrationRow]]) -> None:
                 for i, name in enumerate(OUTPUTS)
             ]
             chances[tier].append(found.probability.value)
+            states[tier].append(found.status)
             cells[0].append(f"{level.value:.1f} ({level.low:.1f} – {level.high:.1f})")
             cells[1].append(
                 f"{found.probability.value:.2f}{'' if found.status == 'determined' else ' ' + found.status}"
@@ -122,16 +124,28 @@ def end_to_end(rows: Sequence[tuple[LoopConfig, CalibrationRow]]) -> None:
             config.contamination, f"{truth[0, -1]:.1f}", *cells[0], "yes" if event_met else "no", *cells[1],
         )  # fmt: skip
         print("| " + " | ".join(map(str, named)) + " |")
-    print("\n| tier | told | Brier score | of the base rate | median factor between level and forecast | in bands |")
-    print("|---|---|---|---|---|---|")
+    columns = (
+        "tier", "determined", "Brier score", "of the rate of the workflow class", "told", "Brier score",
+        "of the base rate", "median factor between level and forecast", "in bands",
+    )  # fmt: skip
+    print(f"\n| {' | '.join(columns)} |")
+    print("|---" * 9 + "|")
     for tier in TIERS:
+        sure = [
+            (c, m, model.tiers[tier].skill[workflow_class(row.known.plan)]["event_rate"])
+            for c, m, s, (_, row) in zip(chances[tier], met, states[tier], rows, strict=True)
+            if s == "determined"
+        ]
+        ours, theirs = (float(np.mean([(row[i] - row[1]) ** 2 for row in sure])) for i in (0, 2))
         told = [(c, m) for c, m in zip(chances[tier], met, strict=True) if not math.isnan(c)]
         brier = float(np.mean([(c - m) ** 2 for c, m in told])) if told else math.nan
         rate = float(np.mean([m for _, m in told])) if told else math.nan
-        print(
-            f"| {tier} | {len(told)} of {len(met)} | {brier:.3f} | {rate * (1 - rate):.3f} | "
-            f"{math.exp(float(np.median(errors[tier]))):.2f} | {np.mean(inside[tier]):.3f} |"
-        )
+        cells = (
+            len(sure), f"{ours:.3f}", f"{theirs:.3f}", f"{len(told)} of {len(met)}", f"{brier:.3f}",
+            f"{rate * (1 - rate):.3f}", f"{math.exp(float(np.median(errors[tier]))):.2f}",
+            f"{np.mean(inside[tier]):.3f}",
+        )  # fmt: skip
+        print(f"| {tier} | {' | '.join(map(str, cells))} |")
 
 
 def follow_advice(rows: Sequence[tuple[LoopConfig, CalibrationRow]], folder: Path, workers: int) -> None:

@@ -36,6 +36,7 @@ def calibrate(rows: Sequence[CalibrationRow], *, report: Callable[[str], None] =
         "keys": [row.key for row in rows],
         "row_families": [row.family for row in rows],
         "row_data": [row.data for row in rows],
+        "fewest_samples": min(facts.n for row in rows for facts in (row.known.model, row.known.pilot) if facts),
         "share_alone": skill_of(share_alone(rows)),
     }
     workflows = tuple(sorted({row.known.plan.workflow for row in rows}))

@@ -18,8 +18,13 @@ __all__ = ["LEVEL", "Table", "fit_tier", "happened_in", "table_of"]
 
 # Of the kernel: its length, its penalty, and how much less a feature counts for every tier since it was measured.
 _LENGTHS, _RIDGES, _FADES = (0.7, 1.0), (1.0,), (1.0, 0.3)
-_LIMITS = ((1.6, 0.85), (2.0, 0.8), (2.5, 0.75))  # events near the default, equally strict in both
-_INVERSE_PENALTY = 0.3  # of the logistic regression
+# Events that the chances are fitted to, and what each weighs: the default and its like, and others at the ends.
+_LIMITS = {
+    (2.0, 0.8): 6.0, (1.6, 0.85): 6.0, (2.5, 0.75): 6.0, (1.3, 0.9): 1.0, (2.0, 0.3): 1.0, (2.0, 0.05): 1.0,
+    (10.0, 0.8): 1.0, (5.0, 0.5): 1.0, (10.0, 0.3): 1.0,
+}  # fmt: skip
+_HORIZONS = {8: 4.0, 5: 1.0, 3: 1.0, 2: 1.0}  # generations looked ahead, and what each weighs
+_INVERSE_PENALTY = 1.0  # of the logistic regression
 LEVEL = 0.9  # of the bands
 _REACH = 0.95  # share of the calibration's rows that lie within reach of those of other families
 _RATIO, _DIVERSITY = OUTPUTS.index("frechet_ratio"), OUTPUTS.index("diversity_ratio")
@@ -90,6 +95,8 @@ def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int
         regression=_regression(rows, table.outputs - table.starts, shape),
         chances={when: _chance(inner, table, when, resamples) for when in ("at", "ever")},
         bands=_bands(inner, table),
+        lowest=np.nanmin(table.features, axis=0),
+        highest=np.nanmax(table.features, axis=0),
         reach=_reach(rows, table.families),
         skill=skill,
     )
@@ -140,28 +147,32 @@ def happened_in(trajectories: np.ndarray, event: Event) -> np.ndarray:
 
 
 def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.ndarray:
-    """Coefficients (1 + B, 4) of the log odds of events of several limits, from forecasts of held-out families.
+    """Coefficients (1 + B, 6) of the log odds of events of several limits, from forecasts of held-out families.
 
     The first are of all rows, the others of families drawn with replacement.
     """
-    rows, happened = [], []
-    for ratio, diversity in _LIMITS:
+    rows, happened, weighed = [], [], []
+    for ((ratio, diversity), weight), (horizon, nearness) in product(_LIMITS.items(), _HORIZONS.items()):
         event = Event(ratio, diversity, when)
-        rows.append(chance_features(margins(inner[:, _RATIO], inner[:, _DIVERSITY], event)))
-        happened.append(happened_in(table.trajectories, event))
-    features, labels = np.stack(rows), np.stack(happened)  # (limits, m, 4), (limits, m)
+        seen = inner[:, :, :horizon]
+        rows.append(chance_features(seen[:, _RATIO], seen[:, _DIVERSITY], event))
+        happened.append(happened_in(table.trajectories[:, :, :horizon], event))
+        weighed.append(weight * nearness)
+    features, labels = np.stack(rows), np.stack(happened)  # (events, m, 6), (events, m)
+    weights = np.array(weighed)[:, None] / np.sum(weighed)  # a loop counts once, however many events are asked of it
     kinds, number = np.unique(table.families, return_inverse=True)
     rng = np.random.default_rng(0)
     draws = rng.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), size=resamples)
-    return np.stack([_log_odds(features, labels, counts[number]) for counts in [np.ones(len(kinds)), *draws]])
+    counted = [np.ones(len(kinds)), *draws]
+    return np.stack([_log_odds(features, labels, weights * counts[number]) for counts in counted])
 
 
 def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Coefficients (4,); weights (m,) count rows."""
-    used = np.broadcast_to(weights, labels.shape).ravel()
+    """Coefficients (6,); weights (events, m) count rows."""
+    used = weights.ravel()
     known, flat = labels.ravel(), features.reshape(-1, features.shape[-1])
     if len(np.unique(known[used > 0])) < 2:
-        return np.array([20.0 if known[used > 0][0] else -20.0, 0.0, 0.0, 0.0])
+        return np.array([20.0 if known[used > 0][0] else -20.0, *np.zeros(flat.shape[1] - 1)])
     fitted = LogisticRegression(C=_INVERSE_PENALTY, fit_intercept=False, max_iter=1000)
     return np.asarray(fitted.fit(flat, known, sample_weight=used).coef_[0])
 

@@ -8,7 +8,7 @@ from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 
 from auditor.risk import chance_features
-from auditor.risk_event import Event, margins
+from auditor.risk_event import Event
 from auditor.risk_inputs import TIERS
 from auditor.tier_model import OUTPUTS
 from loops.calibration_rows import CalibrationRow
@@ -26,12 +26,13 @@ class Predicted:
     """What was forecast of rows whose family and data were both held out, beside what happened."""
 
     trajectories: np.ndarray  # (m, outputs, T)
-    chances: dict[str, np.ndarray]  # at, ever: (m,) of the default event
+    chances: dict[str, np.ndarray]  # at, ever: (m, T) of the default event, looking so many generations ahead
     halves: np.ndarray  # (m, outputs, T) half widths of the bands
     truth: np.ndarray  # (m, outputs, T)
     classes: np.ndarray  # (m,)
-    base: np.ndarray  # (m,) rate of the default event among the training rows
-    class_base: np.ndarray  # (m,) the same among those of the same workflow class
+    families: np.ndarray  # (m,)
+    base: np.ndarray  # (m, T) rate of the default event among the training rows
+    class_base: np.ndarray  # (m, T) the same among those of the same workflow class
 
 
 def held_out(rows: Sequence[CalibrationRow], tier: str) -> Predicted:
@@ -42,9 +43,10 @@ def held_out(rows: Sequence[CalibrationRow], tier: str) -> Predicted:
         model = fit_tier(train, {})
         found.trajectories[tested] = model.expected(table.take(tested).known, tier)
         for when, chances in found.chances.items():
-            courses = found.trajectories[tested]
-            beyond = margins(courses[:, _RATIO], courses[:, _DIVERSITY], Event(when=when))
-            chances[tested] = special.expit(chance_features(beyond) @ model.chances[when][0])
+            for horizon in _horizons(table):
+                courses = found.trajectories[tested][:, :, :horizon]
+                features = chance_features(courses[:, _RATIO], courses[:, _DIVERSITY], Event(when=when))
+                chances[tested, horizon - 1] = special.expit(features @ model.chances[when][0])
         for row in tested:
             found.halves[row] = model.bands.get(table.classes[row], model.bands["all"])
         _note_rates(found, tested, train)
@@ -62,16 +64,18 @@ def share_alone(rows: Sequence[CalibrationRow]) -> Predicted:
         for when, chances in found.chances.items():
             labels = happened_in(train.trajectories, Event(when=when))
             fitted = LogisticRegression().fit(train.features[:, [column]], labels)
-            chances[tested] = fitted.predict_proba(shares[tested])[:, 1]
+            chances[tested] = fitted.predict_proba(shares[tested])[:, [1]]
         _note_rates(found, tested, train)
     return found
 
 
 def _nothing_yet(table: Table) -> Predicted:
     shape, m = table.trajectories.shape, len(table.known)
-    chances = {when: np.full(m, np.nan) for when in ("at", "ever")}
-    empty = (np.full(m, np.nan) for _ in range(2))
-    return Predicted(np.full(shape, np.nan), chances, np.full(shape, np.nan), table.trajectories, table.classes, *empty)
+    chances, *empty = (np.full((m, shape[2]), np.nan) for _ in range(3))
+    both = {"at": chances, "ever": chances.copy()}
+    return Predicted(
+        np.full(shape, np.nan), both, np.full(shape, np.nan), table.trajectories, table.classes, table.families, *empty
+    )
 
 
 def _folds(table: Table) -> Iterator[tuple[np.ndarray, Table]]:
@@ -85,11 +89,17 @@ def _folds(table: Table) -> Iterator[tuple[np.ndarray, Table]]:
 
 
 def _note_rates(found: Predicted, tested: np.ndarray, train: Table) -> None:
-    happened = happened_in(train.trajectories, Event())
-    found.base[tested] = happened.mean()
-    for row in tested:
-        same = train.classes == found.classes[row]
-        found.class_base[row] = happened[same].mean() if same.any() else happened.mean()
+    for horizon in _horizons(train):
+        happened = happened_in(train.trajectories[:, :, :horizon], Event())
+        found.base[tested, horizon - 1] = happened.mean()
+        for row in tested:
+            same = train.classes == found.classes[row]
+            found.class_base[row, horizon - 1] = happened[same].mean() if same.any() else happened.mean()
+
+
+def _horizons(table: Table) -> range:
+    """How many generations may be looked ahead."""
+    return range(2, table.trajectories.shape[2] + 1)
 
 
 def skill_of(found: Predicted) -> dict[str, dict[str, float]]:
@@ -100,10 +110,8 @@ def skill_of(found: Predicted) -> dict[str, dict[str, float]]:
 
 
 def _skill(found: Predicted, rows: np.ndarray) -> dict[str, float]:
-    happened, chance = happened_in(found.truth[rows], Event()), found.chances["at"][rows]
-    losses = [(guess - happened) ** 2 for guess in (chance, found.base[rows], found.class_base[rows])]
-    brier, base, class_base = (float(loss.mean()) for loss in losses)
-    gain_error = float(np.std(losses[2] - losses[0]) / np.sqrt(len(happened)))
+    happened, chance = happened_in(found.truth[rows], Event()), found.chances["at"][rows, -1]
+    brier, base = (float(((guess - happened) ** 2).mean()) for guess in (chance, found.base[rows, -1]))
     inside = np.abs(found.trajectories[rows] - found.truth[rows]) <= found.halves[rows] + 1e-12
     ranks = {
         f"spearman_{name}": _rank(found.trajectories[rows, i, -1], found.truth[rows, i, -1])
@@ -114,12 +122,33 @@ def _skill(found: Predicted, rows: np.ndarray) -> dict[str, float]:
         "event_rate": float(happened.mean()),
         "brier": brier,
         "brier_skill": 1 - brier / base if base > 0 else 0.0,
-        "brier_skill_in_class": 1 - brier / class_base if class_base > 0 else 0.0,
-        "brier_skill_in_class_error": gain_error / class_base if class_base > 0 else 0.0,
+        **_in_class(found, rows, found.truth.shape[2], suffix=""),
+        **{
+            name: value
+            for horizon in range(2, found.truth.shape[2])
+            for name, value in _in_class(found, rows, horizon, suffix=f"_{horizon}").items()
+        },
         "calibration_error": _reliability(chance, happened).error,
         **ranks,
         "coverage": float(inside.all(axis=2).mean()),
     }
+
+
+def _in_class(found: Predicted, rows: np.ndarray, horizon: int, *, suffix: str) -> dict[str, float]:
+    """Brier skill over the rate of the workflow class so many generations ahead, and its standard error.
+
+    Loops of one family are not independent: the error is that of the mean over families.
+    """
+    happened = happened_in(found.truth[rows][:, :, :horizon], Event())
+    ours, theirs = ((guess[rows, horizon - 1] - happened) ** 2 for guess in (found.chances["at"], found.class_base))
+    rate = float(theirs.mean())
+    skill, error = 0.0, 0.0
+    if rate > 0:
+        gains = (theirs - ours) / rate
+        skill = float(gains.mean())
+        sums = [(gains[found.families[rows] == f] - skill).sum() for f in np.unique(found.families[rows])]
+        error = float(np.sqrt(np.sum(np.square(sums))) / len(gains))
+    return {f"brier_skill_in_class{suffix}": skill, f"brier_skill_in_class_error{suffix}": error}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +161,7 @@ class Reliability:
 
 def reliability(found: Predicted) -> Reliability:
     """Of the default event at the last generation, over the tenths of the forecasts (Naeini et al. 2015)."""
-    return _reliability(found.chances["at"], happened_in(found.truth, Event()))
+    return _reliability(found.chances["at"][:, -1], happened_in(found.truth, Event()))
 
 
 def _reliability(chances: np.ndarray, happened: np.ndarray) -> Reliability:

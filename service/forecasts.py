@@ -61,6 +61,8 @@ def figures_given(*, n: int, fraction: float, diversity_ratio: float | None) -> 
     """Figures without an audit: what was not measured is nan, which a forecast takes as average."""
     if not 0 <= fraction <= 1:
         raise InputError(f"a synthetic fraction of {fraction} was given, expected one between 0 and 1")
+    if diversity_ratio is not None and not (math.isfinite(diversity_ratio) and diversity_ratio > 0):
+        raise InputError(f"a diversity ratio of {diversity_ratio} was given, expected a positive number")
     ratios: dict[str, Any] = dict.fromkeys(RATIOS, math.nan)
     if diversity_ratio is not None:
         ratios["vendi"] = diversity_ratio
@@ -102,9 +104,11 @@ def _known_to(result: Mapping[str, Any], plan: Plan) -> Known:
     """What a result holds; its pilot tells only of the plan that it was run for."""
     stored = result["mad_risk"].get("known", {"model_samples": None, "pilot": None})
     model, pilot = (None if facts is None else facts_from(facts) for facts in stored.values())
-    asked = {name: result["mad_risk"]["workflow"].get(name) for name in ("name", "n_synthetic", "n_real", "bias")}
+    names = ("name", "n_initial", "n_synthetic", "n_real", "bias")
+    asked = {name: result["mad_risk"]["workflow"].get(name) for name in names}
     is_same = asked == {
-        "name": plan.workflow, "n_synthetic": plan.n_synthetic, "n_real": plan.n_real, "bias": plan.bias,
+        "name": plan.workflow, "n_initial": plan.n_initial, "n_synthetic": plan.n_synthetic, "n_real": plan.n_real,
+        "bias": plan.bias,
     }  # fmt: skip
     return Known(plan, figures_of(result), model, pilot if is_same else None)
 
@@ -139,6 +143,10 @@ def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -
             )
         if asked.simulate:
             raise InputError("a simulation needs the vectors of an audit: give --from DIR")
+    if asked.audit is not None and (asked.synthetic_fraction is not None or asked.diversity_ratio is not None):
+        raise InputError("an audit was named and figures were given, which it has measured: leave one of them out")
+    if asked.real and workflow_named(asked.workflow).real in ("none", "initial"):
+        raise InputError(f"{asked.real} real items a generation were given, {asked.workflow} has none: leave them out")
     size = asked.n if asked.n or asked.audit is None else read_result(asked.audit)["n_items"]
     assert size is not None
     plan = plan_of(

@@ -107,7 +107,10 @@ def test_the_uncertainty_of_the_audit_is_in_the_probability(model, fresh):
         for tier, m in model.tiers.items()
     }
     model = replace(model, tiers=alone)  # as if other families would have said the same
-    sharp, vague = (replace(fresh, audit=replace(fresh.audit, fraction=0.5, fraction_width=w)) for w in (0.0, 1.0))
+    sharp, vague = (
+        replace(fresh, audit=replace(fresh.audit, fraction=0.3, fraction_low=low, fraction_high=high))
+        for low, high in ((0.3, 0.3), (0.1, 0.9))
+    )
     narrow, wide = (model.predict(known).probability for known in (sharp, vague))
     assert (narrow.low, narrow.high) == pytest.approx((narrow.value, narrow.value))
     assert wide.low < wide.value < wide.high
@@ -140,6 +143,56 @@ def test_a_tier_without_skill_says_so(model, rows):
         assert math.isnan(found.probability.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"n_initial": 10**6, "n_synthetic": 10**6, "n_real": 10**6}, "log_n_initial is"),
+        ({"bias": 0.01}, "bias_lost is"),
+    ],
+)
+def test_a_size_or_a_bias_beyond_the_calibration_is_extrapolated(model, fresh, change, said):
+    """Though everything else is as it was, which a distance over all features would drown it in."""
+    for tier in TIERS:
+        found = model.predict(at_tier(replace(fresh, plan=replace(fresh.plan, **change)), tier))
+        assert found.status == "extrapolated"
+        assert said in found.reason
+
+
+def test_what_an_audit_has_not_measured_does_not_bring_a_loop_nearer(model, fresh):
+    nothing = dict.fromkeys(("vendi", "effective_rank", "coverage", "recall", "density", "frechet"), math.nan)
+    found = model.predict(replace(fresh, audit=replace(fresh.audit, **nothing)))
+    assert found.status == "extrapolated"
+    assert "missing" in found.reason
+
+
+def test_fewer_samples_of_a_model_than_the_calibration_has_are_extrapolated(model, fresh):
+    few = replace(model, manifest={**model.manifest, "fewest_samples": 10**9})
+    assert "samples of a model were given" in few.predict(fresh).reason
+
+
+def test_distances_in_very_few_directions_are_not_relied_on(model, fresh):
+    found = model.predict(replace(fresh, audit=replace(fresh.audit, rank=2.0)))
+    assert (found.status, "mostly chance" in found.reason) == ("extrapolated", True)
+
+
+def test_an_event_with_limits_beyond_the_calibration_s_is_extrapolated(model, fresh):
+    for event in (Event(50.0, 0.8), Event(2.0, 0.001)):
+        assert "the event's limits" in model.predict(fresh, event=event).reason
+
+
+def test_what_happens_at_the_end_happens_ever(model, rows):
+    told = 0
+    for row in rows[:30]:
+        for horizon in (2, 5, 8):
+            known = replace(row.known, plan=replace(row.known.plan, generations=horizon))
+            at, ever = (model.predict(known, event=Event(when=when)).probability.value for when in ("at", "ever"))
+            if not math.isnan(at):
+                told += 1
+                assert ever >= at
+                assert horizon > 2 or ever == at
+    assert told >= 20
+
+
 def test_what_is_not_known_cannot_be_used(model, rows):
     with pytest.raises(InputError, match="only audit is known"):
         model.predict(at_tier(rows[0].known, "audit"), tier="pilot")
@@ -166,10 +219,10 @@ def test_reliability_is_that_of_the_forecasts(rows):
     chances = rng.uniform(size=4000)
     truth = np.zeros((4000, 4, 2))
     truth[:, 1, 1] = np.where(rng.uniform(size=4000) < chances, 5.0, -5.0)  # log ratio
-    honest = reliability(replace(found, chances={"at": chances}, truth=truth))
+    honest = reliability(replace(found, chances={"at": chances[:, None]}, truth=truth))
     assert honest.error < 0.03
     assert sum(count for _, _, count in honest.bins) == 4000
-    boastful = reliability(replace(found, chances={"at": np.round(chances)}, truth=truth))
+    boastful = reliability(replace(found, chances={"at": np.round(chances)[:, None]}, truth=truth))
     assert boastful.error == pytest.approx(0.25, abs=0.03)
 
 
