@@ -34,7 +34,7 @@ __all__ = [
 SCHEMA = "madaudit/risk/3"
 _LOGARITHMS = OUTPUTS[:3]
 _FRACTIONS = 5  # points of the fraction's interval that are tried
-_FEWEST_DIRECTIONS = 3.0  # effective rank of the real data
+_TOO_FEW_COLUMNS = 2
 EVENT_RATIOS, EVENT_DIVERSITIES = (1.3, 10.0), (0.05, 0.9)  # limits of the events that the chances are fitted to
 
 
@@ -164,8 +164,8 @@ class RiskModel:
             return "no audit tells the scale of the data: what is not known was taken as average"
         if known.plan.workflow not in self.workflows:
             return f"the calibration holds no loop of the workflow {known.plan.workflow}"
-        if known.audit.rank < _FEWEST_DIRECTIONS:
-            return f"the data vary in {known.audit.rank:.1f} directions, in which distances are mostly chance"
+        if 0 < known.audit.width <= _TOO_FEW_COLUMNS:
+            return f"the data have {known.audit.width} columns, and on such the calibration's forecasts told nothing"
         given = [known.model, known.pilot][: TIERS.index(tier)]
         fewest = self.manifest.get("fewest_samples", 0)
         if few := [facts.n for facts in given if facts is not None and facts.n < fewest]:

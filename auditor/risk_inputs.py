@@ -38,6 +38,7 @@ class AuditFigures:
     rank: float = math.nan  # effective rank of a real sample
     fraction_low: float = math.nan  # ends of the fraction's interval, where there is one
     fraction_high: float = math.nan
+    width: int = 0  # columns of the space that the data are measured in; 0 where nobody has said
 
     @property
     def fraction_ends(self) -> tuple[float, float]:
@@ -66,6 +67,7 @@ def figures_of(result: Mapping[str, Any]) -> AuditFigures:
     return AuditFigures(
         result["n_items"], middle, high - low, **ratios, floor=floor, floor_items=scale["n"] if scale else 0,
         rank=math.nan if rank is None else rank, fraction_low=low, fraction_high=high,
+        width=scale.get("width", 0) if scale else 0,
     )  # fmt: skip
 
 

@@ -95,7 +95,8 @@ class SemanticReference:
         """
         own, theirs = 1 / LEVEL_SIZE, 1 / len(self.vectors)
         unit = self.frechet_baseline(LEVEL_SIZE) * (own / (own + theirs)) ** self._frechet_rate
-        return {"n": LEVEL_SIZE, "frechet": unit, "total_variance": float(np.trace(self.raw.covariance))}
+        variance = float(np.trace(self.raw.covariance))
+        return {"n": LEVEL_SIZE, "frechet": unit, "total_variance": variance, "width": self.vectors.shape[1]}
 
     def sums(self, vectors: np.ndarray) -> SemanticSums:
         """What an audit keeps of some items (n, d)."""

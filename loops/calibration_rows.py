@@ -80,7 +80,10 @@ def read_row(folder: Path) -> CalibrationRow | None:
 def _in_its_scale(observed: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of the audit, with the scale in which the loop's own levels are measured."""
     audit = observed["audit"]
-    scale = {"n": observed["n_reference"], "frechet": observed["floor"], "total_variance": observed["total_variance"]}
+    scale = {
+        "n": observed["n_reference"], "frechet": observed["floor"], "total_variance": observed["total_variance"],
+        "width": observed["width"],
+    }  # fmt: skip
     return {**audit, "fidelity": {**audit["fidelity"], "scale": scale}}
 
 

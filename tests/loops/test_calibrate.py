@@ -170,9 +170,9 @@ def test_fewer_samples_of_a_model_than_the_calibration_has_are_extrapolated(mode
     assert "samples of a model were given" in few.predict(fresh).reason
 
 
-def test_distances_in_very_few_directions_are_not_relied_on(model, fresh):
-    found = model.predict(replace(fresh, audit=replace(fresh.audit, rank=2.0)))
-    assert (found.status, "mostly chance" in found.reason) == ("extrapolated", True)
+def test_data_of_two_columns_on_which_forecasts_tell_nothing_are_not_relied_on(model, fresh):
+    found = model.predict(replace(fresh, audit=replace(fresh.audit, width=2)))
+    assert (found.status, "2 columns" in found.reason) == ("extrapolated", True)
 
 
 def test_an_event_with_limits_beyond_the_calibration_s_is_extrapolated(model, fresh):
