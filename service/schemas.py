@@ -138,7 +138,9 @@ class ReferenceRequest(_Request):
         }
     )
     name: _Name
-    real: _Text | list[_Text | _LabelledSource]
+    real: _Text | _LabelledSource | list[_Text | _LabelledSource] = Field(
+        description="A source you trust or several, each perhaps with a label."
+    )
     synthetic: list[_LabelledSource] = Field([], max_length=100)
     encoder: _Text
     semantic_encoder: _Text | None = None
@@ -150,7 +152,7 @@ class ReferenceRequest(_Request):
 
     @model_validator(mode="after")
     def _check(self) -> "ReferenceRequest":
-        given = [self.real] if isinstance(self.real, str) else self.real
+        given = self.real if isinstance(self.real, list) else [self.real]
         if not 1 <= len(given) <= 100:
             raise ValueError(f"{len(given)} real sources were given, expected 1 to 100")
         self.real = [_LabelledSource(label="real", source=one) if isinstance(one, str) else one for one in given]

@@ -77,7 +77,7 @@ def checked_forecast(context: Context, key: ApiKey, asked: ForecastQuestion) -> 
 
 def submit_reference(context: Context, key: ApiKey, asked: ReferenceRequest, *, idempotency: str | None) -> Job:
     """A reference to build, unless one of that name is built or being built."""
-    assert not isinstance(asked.real, str)
+    assert isinstance(asked.real, list)
     for given in [*asked.real, *asked.synthetic]:
         assert not isinstance(given, str)
         context.roots.check(given.source)
