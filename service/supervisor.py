@@ -99,20 +99,19 @@ class Supervisor:
 
         Raises Refusal with what was wrong with the question, also when it took too much; Busy when too many ask.
         """
-        deadline = time.monotonic() + self._settings.answer_timeout_s
         if not self._waiting.acquire(blocking=False):
             raise Busy("others are being answered: try again later")
         try:
             if not self._answers.acquire(timeout=self._settings.answer_timeout_s):
                 raise Busy("others are being answered: try again later")
             try:
-                return self._answered(kind, request, deadline)
+                return self._answered(kind, request)
             finally:
                 self._answers.release()
         finally:
             self._waiting.release()
 
-    def _answered(self, kind: str, request: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+    def _answered(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
         with self._lock:
             if self._stopping.is_set():
                 raise Busy("the service is stopping")
@@ -120,7 +119,7 @@ class Supervisor:
                 self._answering = WorkerProcess(self._greeting)
             worker = self._answering
         try:
-            for word in worker.work("question", kind, request, patience=max(deadline - time.monotonic(), 0.1)):
+            for word in worker.work("question", kind, request, patience=self._settings.answer_timeout_s):
                 if "problem" in word:
                     raise Refusal(word["problem"]) if word["kind"] else RuntimeError(word["problem"])
                 if "found" in word:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,13 +46,14 @@ class WorkerProcess:
         """What the worker says of the job, until it is done or the process is gone.
 
         The last word holds `found` or `problem`; without one of them the process died. Raises TimeoutError when it is
-        silent for longer than its caller's patience, in seconds.
+        not done within its caller's patience, in seconds.
         """
+        deadline = None if patience is None else time.monotonic() + patience
         self.jobs += 1
         self._tell({"id": id, "kind": kind, "request": request})
         while True:
             try:
-                word = self._said.get(timeout=patience)
+                word = self._said.get(timeout=None if deadline is None else max(deadline - time.monotonic(), 0.001))
             except queue.Empty:
                 raise TimeoutError from None
             if word is _END:

@@ -331,7 +331,7 @@ def test_a_pattern_that_stands_for_very_much_is_refused_at_once(service: Any, sp
     began = time.monotonic()
     for path, body in [(AUDITS, {"source": named, "reference": "vectors"}), ("/v1/loops", {"config": {"data": named}})]:
         assert is_problem(service.admin.post(path, json=body), 403, 422)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # it took minutes, or all memory
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_a_gzip_file_of_very_many_parts_or_with_an_endless_name_is_refused_at_on
     endless = b"\x1f\x8b\x08\x08\0\0\0\0\0\xff" + b"n" * (1 << 20)
     for body in (parts, endless):
         assert is_problem(service.admin.post(UPLOAD, content=body), 422)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_a_large_search_is_refused_before_it_is_answered(service: Any) -> None:
