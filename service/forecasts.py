@@ -145,8 +145,6 @@ def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -
             raise InputError("a simulation needs the vectors of an audit: give --from DIR")
     if asked.audit is not None and (asked.synthetic_fraction is not None or asked.diversity_ratio is not None):
         raise InputError("an audit was named and figures were given, which it has measured: leave one of them out")
-    if asked.real and workflow_named(asked.workflow).real in ("none", "initial"):
-        raise InputError(f"{asked.real} real items a generation were given, {asked.workflow} has none: leave them out")
     size = asked.n if asked.n or asked.audit is None else read_result(asked.audit)["n_items"]
     assert size is not None
     plan = plan_of(
