@@ -79,8 +79,8 @@ def _fresh_real_data(known: Known, model: RiskModel, event: Event, limit: float)
     fits = _fits(plans, known, model, event, limit)
     least = len(fits) - int(np.cumprod(fits[::-1]).sum())
     if least == len(fits):
-        return {"n_real": None, "reason": _none(plans, known, model, event, limit)}
-    return {"n_real": plans[least].n_real, "reason": None}
+        return {"n_real": None, "tier": known.tier, "reason": _none(plans, known, model, event, limit)}
+    return {"n_real": plans[least].n_real, "tier": known.tier, "reason": None}
 
 
 def _largest_share(known: Known, model: RiskModel, event: Event, limit: float) -> dict[str, Any]:
@@ -88,14 +88,15 @@ def _largest_share(known: Known, model: RiskModel, event: Event, limit: float) -
     plan, known = known.plan, replace(known, pilot=None)
     if workflow_named(plan.workflow).real not in ("fixed", "fresh") or plan.n_real == 0:
         reason = f"{plan.workflow} has no real items beside its own: its share is what the workflow makes it"
-        return {"share": None, "n_synthetic": None, "reason": reason}
+        return {"share": None, "n_synthetic": None, "tier": known.tier, "reason": reason}
     plans = [replace(plan, n_synthetic=round(plan.n_real * share / (1 - share))) for share in _SHARES.tolist()]
     most = int(np.cumprod(_fits(plans, known, model, event, limit)).sum())
     if most == 0:
-        return {"share": None, "n_synthetic": None, "reason": _none(plans, known, model, event, limit)}
+        reason = _none(plans, known, model, event, limit)
+        return {"share": None, "n_synthetic": None, "tier": known.tier, "reason": reason}
     largest = plans[most - 1]
     share = 1 - float(origin_shares(largest)[-1, 0])  # of the last training set, which may hold earlier samples too
-    return {"share": round(share, 2), "n_synthetic": largest.n_synthetic, "reason": None}
+    return {"share": round(share, 2), "n_synthetic": largest.n_synthetic, "tier": known.tier, "reason": None}
 
 
 def _fits(plans: Sequence[Plan], known: Known, model: RiskModel, event: Event, limit: float) -> np.ndarray:

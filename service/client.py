@@ -38,15 +38,11 @@ class JobStatus:
     result: Mapping[str, Any] | None = field(repr=False)
     error: str | None
     place: str  # path on the service
+    verdict: str | None = None  # of an audit that succeeded: pass, undetermined, warn or fail
 
     @property
     def is_finished(self) -> bool:
         return self.state in ("succeeded", "failed", "cancelled")
-
-    @property
-    def verdict(self) -> str | None:
-        """Of an audit that succeeded: pass, undetermined, warn or fail."""
-        return None if self.result is None else self.result.get("verdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +67,28 @@ def _create(path: str, body: Mapping[str, Any]) -> _Call:
     return _Call("POST", path, json=given, headers={"Idempotency-Key": secrets.token_hex(16)})
 
 
-def _upload(file: Path, params: Mapping[str, Any]) -> _Call:
+def _upload(file: Path, reference: str, options: Mapping[str, Any]) -> _Call:
+    flow = options.get("workflow")
+    named = {**flow, "workflow": flow["name"]} if isinstance(flow, Mapping) else {}
+    params = {"reference": reference, "name": file.stem, **options, **named}
+    if named:
+        params["name"] = options.get("name", file.stem)
     return _Call(
         "POST", "/v1/audits/upload", params=params, file=file, headers={"Idempotency-Key": secrets.token_hex(16)}
     )
+
+
+def _question(workflow: str, asked: Mapping[str, Any]) -> _Call:
+    """A forecast; a job stands for its id."""
+    given = {name: value.id if isinstance(value, JobStatus) else value for name, value in asked.items()}
+    return _Call("POST", "/v1/forecasts", json={"workflow": workflow, **given})
 
 
 def _job(answer: Mapping[str, Any]) -> JobStatus:
     progress = answer["progress"]
     return JobStatus(
         answer["id"], answer["kind"], answer["state"], progress["done"], progress["total"], answer["result"],
-        answer["error"], answer["links"]["self"],
+        answer["error"], answer["links"]["self"], answer.get("verdict"),
     )  # fmt: skip
 
 
@@ -119,7 +126,7 @@ async def _async_bodies(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 def _options(key: str | None, url: str, timeout: float) -> dict[str, Any]:
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    headers = {} if not key else {"Authorization": f"Bearer {key}"}
     return {"base_url": url, "headers": headers, "timeout": timeout}
 
 
@@ -162,8 +169,8 @@ class Client:
         return _job(self._json(_create("/v1/audits", {"source": source, "reference": reference, **options})))
 
     def upload_audit(self, file: str | Path, reference: str, **options: Any) -> JobStatus:
-        """Ask for an audit of a file here: zip, tar, parquet, npy or jsonl."""
-        return _job(self._json(_upload(Path(file), {"reference": reference, **options})))
+        """Ask for an audit of a file here: zip, tar, parquet, npy or jsonl; `options`: workflow, column, name."""
+        return _job(self._json(_upload(Path(file), reference, options)))
 
     def audit(self, source: str, reference: str, *, shown: _Shown | None = None, **options: Any) -> JobStatus:
         """Audit a source and wait for the result; `shown` is called with every progress."""
@@ -216,8 +223,8 @@ class Client:
         return self._pages(_Call("GET", "/v1/references", params={"limit": 200}))
 
     def forecast(self, workflow: str, **asked: Any) -> dict[str, Any]:
-        """A forecast of MAD risk, from `audit=ID`, or from `synthetic_fraction` and `n`."""
-        return self._json(_Call("POST", "/v1/forecasts", json={"workflow": workflow, **asked}))
+        """A forecast of MAD risk, from `audit=`, a job or its id, or from `synthetic_fraction` and `n`."""
+        return self._json(_question(workflow, asked))
 
     def search(self, reference: str, vectors: Sequence[Sequence[float]], *, k: int = 10) -> list[list[dict[str, Any]]]:
         """The items of a reference nearest to each vector, nearest first."""
@@ -304,7 +311,7 @@ class AsyncClient:
 
     async def upload_audit(self, file: str | Path, reference: str, **options: Any) -> JobStatus:
         """As Client.upload_audit."""
-        return _job(await self._json(_upload(Path(file), {"reference": reference, **options})))
+        return _job(await self._json(_upload(Path(file), reference, options)))
 
     async def audit(self, source: str, reference: str, *, shown: _Shown | None = None, **options: Any) -> JobStatus:
         """As Client.audit."""
@@ -356,7 +363,7 @@ class AsyncClient:
 
     async def forecast(self, workflow: str, **asked: Any) -> dict[str, Any]:
         """As Client.forecast."""
-        return await self._json(_Call("POST", "/v1/forecasts", json={"workflow": workflow, **asked}))
+        return await self._json(_question(workflow, asked))
 
     async def search(
         self, reference: str, vectors: Sequence[Sequence[float]], *, k: int = 10

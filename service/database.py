@@ -31,12 +31,12 @@ class Transactions(Protocol):
 class BriefDatabase:
     """Opens and closes the file for every transaction, so that several commands can share a home folder."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, patience: float | None = None) -> None:
+        self._path, self._patience = path, patience  # seconds for which it waits for another process
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        connection = _opened(self._path, patience=_PATIENCE_S)
+        connection = _opened(self._path, patience=_PATIENCE_S if self._patience is None else self._patience)
         try:
             with _committed(connection):
                 yield connection
@@ -95,8 +95,8 @@ def _connect(path: Path, patience: float) -> Connection:
         except duckdb.IOException as error:
             if "lock" not in str(error).replace(str(path), "").lower() or time.monotonic() > deadline:
                 raise ResourceError(
-                    f"{path} cannot be opened ({str(error).splitlines()[0]}): stop the process that holds it, perhaps "
-                    "madaudit serve, or use another --home"
+                    f"{path} cannot be opened ({str(error).splitlines()[0]}): stop the process that holds it (if it is "
+                    "madaudit serve, ask it over HTTP), or use another --home"
                 ) from None
         time.sleep(0.1)
 

@@ -77,9 +77,11 @@ def forecast(
         float | None, typer.Option("--diversity-ratio", help="Without an audit: Vendi score over that of real data.")
     ] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Items of the first training set.")] = None,
-    real: Annotated[int | None, typer.Option("--real", min=0, help="Real items beside synthetic ones.")] = None,
+    real: Annotated[
+        int | None, typer.Option("--real", min=0, help="Real items beside synthetic ones, by default as in the audit.")
+    ] = None,
     synthetic: Annotated[
-        int | None, typer.Option("--synthetic", min=0, help="Synthetic items that a generation adds.")
+        int | None, typer.Option("--synthetic", min=0, help="Synthetic items that a generation adds; the same default.")
     ] = None,
     bias: Annotated[float, typer.Option("--bias", help="Sampling bias λ, 1 for none.")] = 1.0,
     model_samples: ModelSamples = None,
@@ -121,6 +123,9 @@ def forecast(
 def _print(found: dict[str, Any]) -> None:
     typer.echo(f"{found['status']}: probability of MAD {_chance(found['probability'])}")
     typer.echo(f"  event: {found['event']}; known: {found['tier']}")
+    plan = found["workflow"]
+    amounts = f"{plan['n_real']} real and {plan['n_synthetic']} synthetic a generation, λ = {plan['bias']:g}"
+    typer.echo(f"  plan: {plan['name']}, {plan['n_initial']} items at first, {amounts}")
     if found["reason"]:
         typer.echo(f"  {found['reason']}")
     typer.echo(f"{'generation':>10} {'Fréchet level':>22} {'Fréchet ratio':>22} {'diversity ratio':>22}")
@@ -137,9 +142,10 @@ def _print(found: dict[str, Any]) -> None:
             f"{_chance(chance)} {beside['status']}"
         )
     fresh, share = advice["fresh_real_data"], advice["largest_synthetic_share"]
-    typer.echo(f"to keep the risk's upper end at {advice['limit']:g}:")
+    typer.echo(f"to keep the risk's upper end at {advice['limit']:g}, knowing the {fresh['tier']}:")
     typer.echo(f"  fresh real items a generation   {fresh['reason'] or fresh['n_real']}")
-    typer.echo(f"  share of synthetic items        {share['reason'] or format(share['share'], '.2f')}")
+    name = found["workflow"]["name"]
+    typer.echo(f"  share of synthetic items        {share['reason'] or format(share['share'], '.2f')} (under {name})")
     if "simulation" in found:
         ran = found["simulation"]
         typer.echo(f"simulated with {ran['family']}: {ran['event_in']} of {ran['chains']} loops went MAD")

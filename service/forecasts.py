@@ -147,9 +147,8 @@ def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -
         raise InputError("an audit was named and figures were given, which it has measured: leave one of them out")
     size = asked.n if asked.n or asked.audit is None else read_result(asked.audit)["n_items"]
     assert size is not None
-    plan = plan_of(
-        asked.workflow, asked.generations, n=size, n_real=asked.real, n_synthetic=asked.synthetic, bias=asked.bias
-    )
+    real, synthetic = _amounts(asked)
+    plan = plan_of(asked.workflow, asked.generations, n=size, n_real=real, n_synthetic=synthetic, bias=asked.bias)
     if asked.audit is None:
         assert asked.synthetic_fraction is not None
         figures = figures_given(n=size, fraction=asked.synthetic_fraction, diversity_ratio=asked.diversity_ratio)
@@ -164,6 +163,15 @@ def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -
             asked.audit, plan, asked.simulate, settings=settings, event=policy.mad_event, seed=asked.seed
         )
     return found
+
+
+def _amounts(asked: ForecastRequest) -> tuple[int | None, int | None]:
+    """Real and synthetic items a generation: as asked for, else as the audit was told of the same workflow."""
+    told = {} if asked.audit is None else read_result(asked.audit)["mad_risk"]["workflow"]
+    same = told if told.get("name") == asked.workflow and "n_initial" in told else {}
+    given = {"n_real": asked.real, "n_synthetic": asked.synthetic}
+    real, synthetic = (same.get(name) if value is None else value for name, value in given.items())
+    return real, synthetic
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from service.forecasts import RiskRequest
 from service.references import find_reference
 from service.report import read_result, write_report
 from service.settings import Settings
-from service.store import Ledger
+from service.store import Ledger, check_free
 
 __all__ = ["audit_source", "merge_audits", "run_audit"]
 
@@ -37,6 +37,7 @@ def run_audit(
     risk: RiskRequest | None = None,
 ) -> dict[str, Any]:
     """Audit a source into a folder, write its report and record it."""
+    check_free(settings.database)
     result = audit_source(
         spec, find_reference(reference_name, settings), out, intent=intent, options=options, workers=workers,
         device=device, progress=progress, risk=risk,

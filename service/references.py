@@ -21,7 +21,7 @@ from indexes.sources import open_source
 from service.alike import storages_of, stored_alike
 from service.exemplars import exemplar_label, simulate_exemplars
 from service.settings import Settings
-from service.store import Ledger
+from service.store import Ledger, check_free
 
 __all__ = [
     "LabelledSource",
@@ -74,6 +74,7 @@ def make_reference(
 ) -> Reference:
     """Build, store and record a reference; nothing is left of one that fails."""
     folder = reference_folder(name, settings)
+    check_free(settings.database)
     if folder.exists() and not overwrite:
         raise InputError(f"a reference called {name!r} exists: delete it, choose another name, or use --overwrite")
     reference = reference_from(

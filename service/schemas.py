@@ -265,8 +265,9 @@ class JobView(BaseModel):
     started: AwareDatetime | None
     finished: AwareDatetime | None
     progress: _Progress
-    request: dict[str, Any]
-    result: dict[str, Any] | None
+    request: dict[str, Any] = Field(description="As it was sent; in lists and events without its nested parts.")
+    result: dict[str, Any] | None = Field(description="Null in lists and events: ask for the one job.")
+    verdict: Literal["pass", "undetermined", "warn", "fail"] | None = Field(description="Of an audit that succeeded.")
     error: str | None
     links: dict[str, str]
 

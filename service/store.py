@@ -9,7 +9,16 @@ from typing import Any
 from indexes.sources.files import printable
 from service.database import BriefDatabase, Connection, Transactions, now
 
-__all__ = ["Ledger", "enter_audit", "enter_reference", "leave_audit"]
+__all__ = ["Ledger", "check_free", "enter_audit", "enter_reference", "leave_audit"]
+
+
+_MOMENT_S = 3.0  # for which another command may hold the file
+
+
+def check_free(path: Path) -> None:
+    """Raises ResourceError when a service holds the database: better before hours of work than after them."""
+    with BriefDatabase(path, patience=_MOMENT_S).transaction():
+        pass
 
 
 class Ledger:

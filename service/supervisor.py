@@ -127,7 +127,8 @@ class Supervisor:
                     return found
         except TimeoutError:
             worker.kill("it took too long to answer")
-            raise Refusal(f"no answer within {self._settings.answer_timeout_s} s: ask for less") from None
+            limit = f"no answer within {self._settings.answer_timeout_s} s (MADAUDIT_ANSWER_TIMEOUT_S)"
+            raise Refusal(f"{limit}: ask for less, or for an audit, which may take its time") from None
         how = worker.end()
         raise Refusal(f"the worker ended before it answered ({worker.killed_because or how}): ask for less")
 

@@ -61,13 +61,13 @@ def _audit(job: str, request: Request, place: Place, report: Report) -> dict[str
         policy=policy_of(request["policy"]), workflow=asked.named, level=request["level"],
         declared=frozenset(request["declare"]), seed=request["seed"],
     )  # fmt: skip
-    audit_source(
+    result = audit_source(
         place.roots.check(request["source"]), place.reference(request["reference"]), place.folder(job), intent=intent,
         options=AuditOptions(request["batch_size"], column=request["column"], limit=request["limit"]),
         workers=1, device=place.device, progress=lambda done, total, items: report(done, total), risk=asked,
         name=request.get("name"),
     )  # fmt: skip
-    return {}
+    return {"verdict": result["verdict"]}
 
 
 def _reference(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def job_view(job: Job, context: Context, *, with_result: bool) -> dict[str, Any]
         "started": _zoned(job.started), "finished": _zoned(job.finished),
         "progress": {"done": job.done, "total": job.total}, "request": _shown(job) if with_result else _brief(job),
         "result": result_of(job, context) if with_result and job.state == "succeeded" else None,
-        "error": job.error, "links": links,
+        "verdict": (job.outcome or {}).get("verdict"), "error": job.error, "links": links,
     }  # fmt: skip
 
 

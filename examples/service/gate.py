@@ -1,4 +1,4 @@
-"""Gate a training job: audit a source over HTTP, print the answers, exit 1 when the verdict says no.
+"""Gate a training job: audit a source over HTTP, print what decided, exit 1 when the verdict says no.
 
     python examples/service/gate.py s3://bucket/crawl photos --workflow fresh
 
@@ -13,15 +13,16 @@ from service.client import Client, ClientError
 
 
 def main() -> int:
-    """0 to train, 1 not to, 2 when the question was wrong or the audit failed."""
+    """0 to train, 1 not to, 2 when the question was wrong, the service is down, or the audit failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source")
     parser.add_argument("reference")
     parser.add_argument("--workflow")
+    parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a full or absent service")
     given = parser.parse_args()
     url, key = os.environ.get("MADAUDIT_URL", "http://127.0.0.1:8350"), os.environ.get("MADAUDIT_KEY")
     try:
-        with Client(url, key) as client:
+        with Client(url, key, patience=given.patience) as client:
             job = client.audit(given.source, given.reference, workflow=given.workflow)
     except ClientError as error:
         print(f"gate: {error}", file=sys.stderr)
@@ -29,8 +30,10 @@ def main() -> int:
     if job.result is None:
         print(f"gate: the audit {job.state}: {job.error}", file=sys.stderr)
         return 2
-    fraction = job.result["synthetic_fraction"]
-    print(f"{job.verdict}: synthetic fraction {fraction['low']:.3f} to {fraction['high']:.3f} ({fraction['status']})")
+    print(f"{job.verdict}: {job.id}")
+    for check in job.result["checks"]:
+        if check["name"] in job.result["policy"]["required"]:
+            print(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
     return int(job.verdict == "fail")
 
 

@@ -16,7 +16,7 @@ from service.paging import Cursor, Limit, instant_and_id, read_cursor, write_cur
 from service.problems import ProblemError, responses
 from service.report import read_result, render
 from service.routes.jobs import IdempotencyKey, JobId, Service, accepted, delete, ended, events_of
-from service.schemas import AuditPage, AuditRequest, AuditView, ItemPage
+from service.schemas import AuditPage, AuditRequest, AuditView, ItemPage, WorkflowRequest
 from service.submissions import checked_audit, submit, submit_audit
 from service.uploads import check_upload, named_by_format, receive
 from service.views import job_page, job_view
@@ -74,12 +74,19 @@ async def upload_audit(
     key: Writer,
     reference: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")],
     workflow: Annotated[str | None, Query(max_length=100)] = None,
+    generations: Annotated[int, Query(ge=2, le=100)] = 8,
+    real: Annotated[int | None, Query(ge=0, le=10**9)] = None,
+    synthetic: Annotated[int | None, Query(ge=0, le=10**9)] = None,
+    bias: Annotated[float, Query(ge=0, le=1)] = 1.0,
     column: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     name: Annotated[str, Query(pattern=r"^[\w .-]{1,100}$", description="What trends know its source by.")] = "upload",
     idempotency: IdempotencyKey = None,
 ) -> AuditView:
-    """Audit the body: a zip, tar, parquet, npy or jsonl file, told by its first bytes."""
-    asked = AuditRequest(source="upload", reference=reference, workflow=workflow, column=column)
+    """Audit the body: a zip or tar of images or texts, a parquet, npy or jsonl file, told by its first bytes."""
+    flow = workflow and WorkflowRequest(
+        name=workflow, generations=generations, real=real, synthetic=synthetic, bias=bias
+    )
+    asked = AuditRequest(source="upload", reference=reference, workflow=flow or None, column=column)
     told = await run_in_threadpool(checked_audit, context, asked)
     id = new_id()
     folder = context.home.uploads / id

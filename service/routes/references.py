@@ -53,7 +53,7 @@ def delete_reference(name: _Name, context: Service, key: Writer) -> None:
     if not folder.is_dir():
         raise _missing(name)
     if not key.may("admin") and key.id != context.ledger.owner_of(name):
-        raise ProblemError(403, f"the reference {name!r} was built by another key: ask it or an admin")
+        raise ProblemError(403, f"the reference {name!r} was not built by this key: ask an admin")
     if any(job.request["reference"] == name for job in context.queue.pending("audit")):
         raise ProblemError(409, f"an audit against {name!r} waits or runs: cancel it first")
     context.ledger.forget_reference(name)

@@ -69,6 +69,25 @@ def test_the_report_is_a_page_that_may_run_nothing(service: Any, done: dict[str,
     assert markdown.text.startswith("# ")
 
 
+def test_an_audit_s_page_links_to_its_parts(service: Any, done: dict[str, Any]) -> None:
+    page = service.admin.get(f"/audits/{done['id']}").text
+    for part in ("items", "report"):
+        assert f'href="{AUDITS}/{done["id"]}/{part}"' in page
+
+
+def test_a_list_tells_verdicts_and_leaves_results_to_the_one_audit(service: Any, done: dict[str, Any]) -> None:
+    listed = {audit["id"]: audit for audit in service.admin.get(f"{AUDITS}?limit=200").json()["items"]}
+    assert listed[done["id"]]["verdict"] == done["verdict"] == done["result"]["verdict"]
+    assert listed[done["id"]]["result"] is None
+
+
+def test_an_upload_may_say_how_it_will_be_used(service: Any) -> None:
+    query = "reference=vectors&workflow=fresh&generations=3&real=30&synthetic=60"
+    answer = service.admin.post(f"{AUDITS}/upload?{query}", content=body("npy"))
+    found = service.finished(f"{AUDITS}/{answer.json()['id']}")["result"]["mad_risk"]
+    assert (found["horizon"], found["workflow"]["n_real"], found["workflow"]["n_synthetic"]) == (3, 30, 60)
+
+
 def test_an_unfinished_audit_has_no_items_and_no_report(service: Any) -> None:
     job, _ = service.context.queue.submit("audit", {"source": "x", "reference": "vectors"}, owner="local")
     service.context.queue.cancel(job.id)

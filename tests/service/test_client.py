@@ -48,7 +48,7 @@ def test_an_audit_is_asked_for_waited_for_read_and_deleted(client: Client, servi
 
 def test_an_upload_a_search_a_forecast_and_a_cancel(client: Client, service: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((60, 8), dtype=np.float32) + np.arange(60)[:, None])
-    job = client.upload_audit(tmp_path / "x.npy", "vectors")
+    job = client.upload_audit(tmp_path / "x.npy", "vectors", workflow={"name": "fresh", "real": 30})
     assert client.cancel(job).is_finished
     assert client.wait(job).is_finished
     found = client.search("vectors", np.load(service.data / "real.npy")[:2], k=1)
@@ -152,7 +152,7 @@ def test_the_async_client_has_every_method_of_the_sync_one_and_does_the_same(ser
             assert job.id in {audit.id async for audit in client.audits()}
             assert [r["name"] async for r in client.references()] == ["vectors"]
             assert (await client.search("vectors", [[0.0] * 8], k=2))[0][0]["label"] in ("real", "fake")
-            assert (await client.forecast("augment", audit=job.id))["workflow"]["name"] == "augment"
+            assert (await client.forecast("augment", audit=job))["workflow"]["name"] == "augment"
             await client.delete(job)
             with pytest.raises(ClientError):
                 await client.job(job)

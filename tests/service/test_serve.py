@@ -104,6 +104,19 @@ def test_the_gate_of_the_examples_lets_real_data_pass_and_stops_synthetic_ones(
     assert codes == [0, 1, 2]
 
 
+def test_a_command_on_a_home_that_a_service_holds_is_refused_before_it_begins(
+    home: Path, tmp_path: Path, built_home: tuple[Path, Path]
+) -> None:
+    with served(home, tmp_path / "log"):
+        out = tmp_path / "out"
+        ended = madaudit(
+            "audit", f"{built_home[1]}/incoming.npy", "--reference", "vectors", "--out", str(out), home=home
+        )
+    assert ended.returncode == 2
+    assert "ask it over HTTP" in ended.stderr
+    assert not out.exists()
+
+
 def test_the_log_is_json_a_line_with_the_job(home: Path, tmp_path: Path, built_home: tuple[Path, Path]) -> None:
     settings = {"MADAUDIT_AUTH": "off", "MADAUDIT_ALLOWED_ROOTS": str(built_home[1])}
     with served(home, tmp_path / "log", **settings) as (_, client):
