@@ -109,7 +109,8 @@ class _One:
 
 def _encoded(data: Any, kind: Kind, encoder: Encoder) -> np.ndarray:
     if encoder.kind != kind:
-        raise InputError(f"the reference's encoder {encoder.spec} reads {encoder.kind}s and was given a {kind}")
+        given = "an image" if kind == "image" else f"a {kind}"
+        raise InputError(f"the reference's encoder {encoder.spec} reads {encoder.kind}s and was given {given}")
     for found in encode_shard(_One(data), [encoder]):
         if isinstance(found, Skip):
             raise InputError(f"the {kind} cannot be used: {found.reason}")
