@@ -171,9 +171,10 @@ class RiskModel:
         if few := [facts.n for facts in given if facts is not None and facts.n < fewest]:
             return f"{few[0]} samples of a model were given, the calibration has {fewest} or more"
         model = self.tiers[tier]
-        if (beyond := model.beyond(known, tier)) is not None:
+        features = model.features(known, tier)
+        if (beyond := model.beyond(features)) is not None:
             return beyond
-        if (distance := model.distance(model.row(known, tier))) > model.reach:
+        if (distance := model.distance(model.standardised(features))) > model.reach:
             return f"no loop of the calibration is like this one ({distance:.2f}, expected {model.reach:.2f})"
         return None
 

@@ -42,13 +42,12 @@ class TierModel:
         row = (np.array([features[name] for name in self.names]) - self.centre) / self.scale
         return np.clip(np.where(np.isfinite(row), row, 0.0), -WIDEST, WIDEST)[None]
 
-    def row(self, known: Known, tier: str) -> np.ndarray:
-        """The standardised features of a loop, (1, p)."""
-        return self.standardised(prepared_for(self._filled(known), tier)[0])
+    def features(self, known: Known, tier: str) -> dict[str, float]:
+        """The features of a loop, by name."""
+        return prepared_for(self._filled(known), tier)[0]
 
-    def beyond(self, known: Known, tier: str) -> str | None:
+    def beyond(self, features: Mapping[str, float]) -> str | None:
         """What of a loop lies outside all that the calibration holds, or is missing, in words."""
-        features = prepared_for(self._filled(known), tier)[0]
         values = np.array([features[name] for name in self.names])
         margin = _MARGIN * (self.highest - self.lowest)
         outside = (values < self.lowest - margin) | (values > self.highest + margin)

@@ -1,6 +1,5 @@
 """The dashboard: pages made on the server, that work by keyboard, on a phone, and without a network or scripts."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote
@@ -23,7 +22,7 @@ from service.schemas import AuditRequest
 from service.submissions import submit_audit
 from service.views import job_view
 
-__all__ = ["LOGIN", "login_handler", "router"]
+__all__ = ["LoginNeeded", "lead_to_login", "router"]
 
 _PAGE = 50  # audits
 _TREND = 60  # audits of a source that a figure can show
@@ -46,18 +45,18 @@ def _page(name: str, *, status: int = 200, key: ApiKey | None = None, **known: A
     return HTMLResponse(_templates().get_template(name).render(key=key, **known), status)
 
 
-class _LoginNeeded(Exception):
+class LoginNeeded(Exception):
     """A browser without a session came."""
 
 
 def _viewer(request: Request) -> ApiKey:
     found = caller(request)
     if found is None or not found.may("read"):
-        raise _LoginNeeded
+        raise LoginNeeded
     return found
 
 
-def login_handler(request: Request, error: Exception) -> Response:
+def lead_to_login(request: Request, error: Exception) -> Response:
     """Lead a browser without a session to where it can begin one."""
     return RedirectResponse("/login", 303)
 
@@ -108,7 +107,9 @@ def logout(request: Request) -> Response:
 def show_audits(context: Service, key: _Viewer, cursor: Cursor = None) -> HTMLResponse:
     """The audits, newest first, with their verdicts."""
     page = context.queue.page(kinds=("audit",), limit=_PAGE, owner=owner_filter(key), after=instant_and_id(cursor))
-    found = {row["job"]: row for row in context.ledger.history(context.home.jobs, owner=owner_filter(key))}
+    ids = [job.id for job in page.jobs]
+    shown = context.ledger.history(context.home.jobs, owner=owner_filter(key), ids=ids)
+    found = {row["job"]: row for row in shown}
     after = None if page.after is None else write_cursor(*page.after)
     rows = [(job, found.get(job.id), _source(job)) for job in page.jobs]
     return _page("audits.html", key=key, rows=rows, after=after, running=any(not job.is_finished for job in page.jobs))
@@ -142,9 +143,9 @@ def show_trends(context: Service, key: _Viewer, source: str | None = None) -> HT
     """How a source's audits came out over time."""
     from service.figures import trend_figure
 
-    owned = context.ledger.history(context.home.jobs, owner=owner_filter(key))
-    sources = sorted({row["source"] for row in owned if row["source"] is not None})
-    rows = [row for row in owned if row["source"] == source]
+    owner, jobs = owner_filter(key), context.home.jobs
+    sources = context.ledger.sources(jobs, owner=owner)
+    rows = [] if source is None else context.ledger.history(jobs, owner=owner, source=source)
     figure = trend_figure(rows[-_TREND:]) if rows else None
     return _page("trends.html", key=key, sources=sources, source=source, rows=rows[::-1], figure=figure)
 
@@ -202,6 +203,3 @@ def _check_may_write(key: ApiKey) -> None:
 
 def _source(job: Job) -> str:
     return str(job.request["name" if job.request.get("upload") else "source"])
-
-
-LOGIN: tuple[type[Exception], Callable[[Request, Exception], Response]] = (_LoginNeeded, login_handler)

@@ -145,9 +145,10 @@ def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -
             raise InputError("a simulation needs the vectors of an audit: give --from DIR")
     if asked.audit is not None and (asked.synthetic_fraction is not None or asked.diversity_ratio is not None):
         raise InputError("an audit was named and figures were given, which it has measured: leave one of them out")
-    size = asked.n if asked.n or asked.audit is None else read_result(asked.audit)["n_items"]
+    result = None if asked.audit is None else read_result(asked.audit)
+    size = asked.n if asked.n or result is None else result["n_items"]
     assert size is not None
-    real, synthetic = _amounts(asked)
+    real, synthetic = _amounts(asked, result)
     plan = plan_of(asked.workflow, asked.generations, n=size, n_real=real, n_synthetic=synthetic, bias=asked.bias)
     if asked.audit is None:
         assert asked.synthetic_fraction is not None
@@ -165,9 +166,9 @@ def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -
     return found
 
 
-def _amounts(asked: ForecastRequest) -> tuple[int | None, int | None]:
+def _amounts(asked: ForecastRequest, result: Mapping[str, Any] | None) -> tuple[int | None, int | None]:
     """Real and synthetic items a generation: as asked for, else as the audit was told of the same workflow."""
-    told = {} if asked.audit is None else read_result(asked.audit)["mad_risk"]["workflow"]
+    told = {} if result is None else result["mad_risk"]["workflow"]
     same = told if told.get("name") == asked.workflow and "n_initial" in told else {}
     given = {"n_real": asked.real, "n_synthetic": asked.synthetic}
     real, synthetic = (same.get(name) if value is None else value for name, value in given.items())

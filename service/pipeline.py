@@ -82,6 +82,7 @@ def audit_source(
 
 def merge_audits(folders: Sequence[Path], out: Path, *, settings: Settings, intent: Intent) -> dict[str, Any]:
     """The audit of the union of audited parts, from their finished shards; nothing is read or encoded again."""
+    check_free(settings.database)
     folder = find_reference(reference_of(folders), settings)
     finished = merge_into(out, folders, load_reference(folder), intent=intent)
     write_report(out, finished.result)

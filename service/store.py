@@ -1,7 +1,7 @@
 """The ledger: what the database knows of references and audits."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,10 @@ from service.database import BriefDatabase, Connection, Transactions, now
 __all__ = ["Ledger", "check_free", "enter_audit", "enter_reference", "leave_audit"]
 
 
+_OWNED = (
+    "FROM audits a LEFT JOIN jobs j ON a.folder = CAST(? AS VARCHAR) || '/' || j.id "
+    "WHERE (CAST(? AS VARCHAR) IS NULL OR j.owner = ?)"
+)
 _MOMENT_S = 3.0  # for which another command may hold the file
 
 
@@ -57,11 +61,6 @@ class Ledger:
         with self._database.transaction() as connection:
             enter_audit(connection, folder, result)
 
-    def forget_audit(self, folder: Path) -> None:
-        """Remove an audit's entry and its checks, if there are any."""
-        with self._database.transaction() as connection:
-            leave_audit(connection, folder)
-
     def audits(self) -> list[dict[str, Any]]:
         """All recorded audits, newest first."""
         with self._database.transaction() as connection:
@@ -69,17 +68,30 @@ class Ledger:
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def history(self, jobs: Path, *, owner: str | None, source: str | None = None) -> list[dict[str, Any]]:
-        """Recorded audits, oldest first, with the id of their job if they have one: of one owner or of all.
-
-        `jobs` is the folder in which jobs leave their results, a folder each.
-        """
+    def sources(self, jobs: Path, *, owner: str | None) -> list[str]:
+        """The sources of recorded audits, of one owner or of all, in order."""
         with self._database.transaction() as connection:
-            cursor = connection.execute(
-                "SELECT a.*, j.id AS job FROM audits a LEFT JOIN jobs j ON a.folder = ? || '/' || j.id "
-                "WHERE (? IS NULL OR j.owner = ?) AND (? IS NULL OR a.source = ?) ORDER BY a.finished, a.folder",
-                [_named(jobs), owner, owner, source, source],
-            )
+            rows = connection.execute(
+                f"SELECT DISTINCT source {_OWNED} AND source IS NOT NULL ORDER BY source", [_named(jobs), owner, owner]
+            ).fetchall()
+        return [source for (source,) in rows]
+
+    def history(
+        self, jobs: Path, *, owner: str | None, source: str | None = None, ids: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Recorded audits, oldest first, with the id of their job if they have one.
+
+        Of one owner or of all, of one source or of all, of some jobs or of all. `jobs` is the folder in which jobs
+        leave their results, a folder each.
+        """
+        asked = f"SELECT a.*, j.id AS job {_OWNED}"
+        values: list[Any] = [_named(jobs), owner, owner]
+        if source is not None:
+            asked, values = f"{asked} AND a.source = ?", [*values, source]
+        if ids is not None:
+            asked, values = f"{asked} AND j.id IN (SELECT unnest(?))", [*values, list(ids)]
+        with self._database.transaction() as connection:
+            cursor = connection.execute(f"{asked} ORDER BY a.finished, a.folder", values)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 

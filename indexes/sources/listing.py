@@ -27,10 +27,10 @@ def list_entries(spec: str) -> list[Entry]:
     system, path = _locate(spec)
     try:
         paths = [path] if _exists(path, system) else expand_braces(path)
-        for each in paths:
-            if not File("", _fixed(each, system), system).is_permitted:
-                raise InputError(f"{spec}: lies outside what may be read")
-        root = _common_folder(paths, system)
+        fixed = [_fixed(each, system) for each in paths]
+        if not all(File("", each, system).is_permitted for each in fixed):
+            raise InputError(f"{spec}: lies outside what may be read")
+        root = _common_folder(fixed, system)
         found = {location: entry for each in paths for location, entry in _entries(each, root, system)}
     except OSError as error:
         raise InputError(f"{spec}: cannot be listed ({error}); check its address and your access") from error
@@ -87,10 +87,11 @@ def _locate(spec: str) -> tuple[Any, str]:
     return (None, os.path.abspath(path)) if is_local else (system, path.rstrip("/"))
 
 
-def _common_folder(paths: list[str], system: Any) -> str:
-    if len(paths) == 1 and _is_folder(paths[0], system):
-        return paths[0]
-    return posixpath.commonpath([posixpath.dirname(_fixed(path, system)) for path in paths])
+def _common_folder(fixed: list[str], system: Any) -> str:
+    """The folder that holds all of some paths, whose parts from the first wildcard on are cut off."""
+    if len(fixed) == 1 and _is_folder(fixed[0], system):
+        return fixed[0]
+    return posixpath.commonpath([posixpath.dirname(path) for path in fixed])
 
 
 def _fixed(path: str, system: Any) -> str:

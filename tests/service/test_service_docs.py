@@ -1,6 +1,7 @@
 """What docs/service.md says: its queries run, its snippets are Python, its settings are those there are."""
 
 import ast
+import inspect
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.client import Client
 from service.settings import ServiceSettings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
@@ -32,8 +34,14 @@ def test_a_documented_query_runs_on_a_services_database(
 
 
 @pytest.mark.parametrize("snippet", blocks("python"))
-def test_a_documented_snippet_is_python(snippet: str) -> None:
-    ast.parse(snippet)
+def test_a_documented_snippet_calls_the_client_as_it_is(snippet: str) -> None:
+    calls = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Call)]
+    asked = [c for c in calls if isinstance(c.func, ast.Attribute) and getattr(c.func.value, "id", "") == "client"]
+    assert asked
+    for call in asked:
+        assert isinstance(call.func, ast.Attribute)
+        method = inspect.signature(getattr(Client, call.func.attr))
+        method.bind("self", *call.args, **{str(keyword.arg): None for keyword in call.keywords})
 
 
 def test_every_setting_stands_in_the_table_and_no_other() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import service.database
 from indexes.errors import ResourceError
-from service.store import Ledger
+from service.store import Ledger, leave_audit
 
 
 @pytest.fixture
@@ -74,10 +74,31 @@ def test_an_audit_stands_with_its_source_risk_and_checks_once(ledger: Ledger, tm
     with duckdb.connect(str(path)) as connection:
         joined = "SELECT source, mad_risk, name, status FROM audits JOIN checks USING (folder)"
         assert connection.execute(joined).fetchall() == [("crawl/", 0.3, "mad_risk", "warn")]
-    ledger.forget_audit(tmp_path)
-    with duckdb.connect(str(path)) as connection:
+        leave_audit(connection, tmp_path)
         assert connection.execute("SELECT count(*) FROM checks").fetchall() == [(0,)]
     assert ledger.audits() == []
+
+
+def test_sources_and_histories_hold_what_was_asked_for(ledger: Ledger, tmp_path: Path) -> None:
+    for name, source in (("x", "b/"), ("y", "a/"), ("z", "b/")):
+        ledger.record_audit(tmp_path / "jobs" / name, a_result(source=source))
+    with duckdb.connect(str(tmp_path / "home" / "madaudit.duckdb")) as connection:
+        for name, owner in (("x", "me"), ("y", "me"), ("z", "you")):
+            connection.execute(
+                "INSERT INTO jobs (id, kind, state, owner, request, created) VALUES (?, 'audit', 'succeeded', ?, '{}', "
+                "now()::TIMESTAMP)", [name, owner],
+            )  # fmt: skip
+    jobs = tmp_path / "jobs"
+    assert ledger.sources(jobs, owner=None) == ledger.sources(jobs, owner="me") == ["a/", "b/"]
+    assert ledger.sources(jobs, owner="you") == ["b/"]
+
+    def found(**asked: Any) -> list[str]:
+        return [row["job"] for row in ledger.history(jobs, **{"owner": None, **asked})]
+
+    assert found() == ["x", "y", "z"]
+    assert found(owner="me", source="b/") == ["x"]
+    assert found(ids=["z", "y"]) == ["y", "z"]
+    assert found(owner="me", ids=["z"]) == found(ids=[]) == []
 
 
 def _hold(path: Path, seconds: float) -> "subprocess.Popen[str]":
