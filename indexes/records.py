@@ -1,7 +1,7 @@
 """The records that cross package borders: items, shards, sources, embeddings, neighbours."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -27,10 +27,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Something in a source that cannot be used, and the reason it is counted under."""
+    """Something in a source that was not used, the reason it is counted under, and how much it stands for."""
 
     path: str
     reason: str
+    items: int | None = field(default=1, compare=False)  # 0: holds no items; None: unknown, estimated from `bytes`
+    bytes: int | None = field(default=0, compare=False)  # stored bytes that nobody looked at; None: unknown
+    was_read: bool = field(default=False, compare=False)  # one item, whose bytes were read and cannot be used
 
 
 class Shard(Protocol):

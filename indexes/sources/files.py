@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain
 from typing import Any
@@ -72,11 +72,22 @@ class File:
     name: str  # relative to the source, "/" between parts
     path: str  # absolute local path, or path on `system`
     system: Any = None  # fsspec file system, None for the local disk
+    start: int = 0  # byte offsets, where only a part of what is stored there is meant
+    stop: int | None = None  # None: to the end
 
     def open(self) -> io.BufferedReader:
         """A binary handle with bounded `readline`, which fsspec's own handles lack."""
         self._check_permitted()
+        if self.start == 0 and self.stop is None:
+            return self._whole()
+        return io.BufferedReader(_Window(self._whole(), self.start, self.start + self.size()))
+
+    def _whole(self) -> io.BufferedReader:
         return open(self.path, "rb") if self.system is None else io.BufferedReader(self.system.open(self.path, "rb"))
+
+    def part(self, start: int, stop: int) -> "File":
+        """The bytes from start to stop of this file as a file of the same name."""
+        return replace(self, start=self.start + start, stop=self.start + stop)
 
     @property
     def is_permitted(self) -> bool:
@@ -95,7 +106,8 @@ class File:
     def size(self) -> int:
         """Its length in bytes."""
         self._check_permitted()
-        return os.path.getsize(self.path) if self.system is None else int(self.system.size(self.path) or 0)
+        stored = os.path.getsize(self.path) if self.system is None else int(self.system.size(self.path) or 0)
+        return max(0, (stored if self.stop is None else min(self.stop, stored)) - self.start)
 
     def read(self) -> bytes:
         """The whole content as one item; raises `Unusable` when it cannot be had."""
@@ -141,6 +153,40 @@ def guard_opening(permits: Callable[[str], bool] | None) -> None:
     """
     global _permits
     _permits = permits
+
+
+class _Window(io.RawIOBase):
+    """Some bytes of an open file as a file of their own; closes the file it looks into."""
+
+    def __init__(self, handle: io.BufferedReader, start: int, stop: int) -> None:
+        super().__init__()
+        self._handle, self._start, self._stop = handle, start, stop
+        handle.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = max(0, self._stop - self._handle.tell())
+        data = self._handle.read(min(len(buffer), left))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: self._start, io.SEEK_CUR: self._handle.tell(), io.SEEK_END: self._stop}[whence]
+        if base + offset < self._start:
+            raise ValueError(f"negative seek position {base + offset - self._start}")
+        return self._handle.seek(base + offset) - self._start
+
+    def tell(self) -> int:
+        return self._handle.tell() - self._start
+
+    def close(self) -> None:
+        self._handle.close()
+        super().close()
 
 
 Entry = File | Skip  # what a listing finds: a file, or something that cannot be one
