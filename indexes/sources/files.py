@@ -58,11 +58,15 @@ DAMAGE = (
 
 
 class Refused(InputError):
-    """One file cannot be opened: fatal when it is the source, one skip under `reason` when it lies in a folder."""
+    """One file cannot be opened: fatal when it is the source, one skip under `reason` when it lies in a folder.
 
-    def __init__(self, message: str, reason: str = "unusable file") -> None:
+    `items` is how many items the file holds where its format tells, None where that is unknown.
+    """
+
+    def __init__(self, message: str, reason: str = "unusable file", *, items: int | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.items = items
 
 
 @dataclass(frozen=True, slots=True)
