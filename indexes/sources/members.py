@@ -4,15 +4,40 @@ import posixpath
 import re
 
 from indexes.records import Item, Kind, Skip
+from indexes.sources.signatures import ARCHIVES, HEAD_BYTES, IMAGES, OTHER_IMAGES, TABLES, content_of
 
-__all__ = ["UNSUPPORTED", "clean", "is_companion", "is_unsafe", "is_wanted", "key", "member_record", "suffix"]
+__all__ = [
+    "JUNK",
+    "NESTED",
+    "UNSUPPORTED",
+    "clean",
+    "is_companion",
+    "is_junk",
+    "is_unsafe",
+    "is_wanted",
+    "junk_record",
+    "key",
+    "member_record",
+    "suffix",
+    "unwanted_record",
+]
 
 UNSUPPORTED = "unsupported file type"
+NESTED = "archive or table inside, not opened"
+JUNK = "hidden system file"
 
-_IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_IMAGES = frozenset(
+    {
+        ".avif", ".bmp", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx", ".pgm", ".png",
+        ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+    }
+)  # fmt: skip
 _WANTED: dict[Kind, frozenset[str]] = {"image": _IMAGES, "text": frozenset({".txt"}), "vector": frozenset()}
 _COMPANIONS = _IMAGES | {".caption", ".cls", ".id", ".index", ".json", ".npy", ".npz", ".txt"}
+_LISTS = frozenset({".csv", ".json", ".jsonl", ".ndjson", ".tsv"})  # texts that hold many items
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
+_JUNK_FOLDERS = frozenset({"__MACOSX", ".ipynb_checkpoints", "@eaDir", ".git", ".Trashes", ".Spotlight-V100"})
+_JUNK_FILES = frozenset({".DS_Store", ".directory", "Thumbs.db", "ehthumbs.db", "desktop.ini"})
 
 
 def suffix(name: str) -> str:
@@ -28,12 +53,18 @@ def key(name: str) -> str:
 
 def is_wanted(name: str, kind: Kind) -> bool:
     """Whether a file of this name is itself an item of the kind."""
-    return suffix(name) in _WANTED[kind]
+    return suffix(name) in _WANTED[kind] and not is_junk(name)
 
 
 def is_companion(name: str, kind: Kind) -> bool:
     """Whether a file of this name describes a wanted file with the same key rather than being an item."""
-    return suffix(name) in _COMPANIONS and not is_wanted(name, kind)
+    return suffix(name) in _COMPANIONS and suffix(name) not in _WANTED[kind]
+
+
+def is_junk(name: str) -> bool:
+    """Whether an operating system or editor left this file beside the data: `._*`, `__MACOSX/`, `.DS_Store`, …"""
+    *folders, base = name.split("/")
+    return base.startswith("._") or base in _JUNK_FILES or not _JUNK_FOLDERS.isdisjoint(folders)
 
 
 def is_unsafe(name: str) -> bool:
@@ -46,14 +77,41 @@ def clean(name: str) -> str:
     return name if is_unsafe(name) else posixpath.normpath(name)
 
 
+def junk_record(path: str, size: int) -> Skip:
+    """The skip of a file that `is_junk`: counted by its reason, and no item of the set."""
+    return Skip(path, JUNK, items=0, bytes=size)
+
+
+def unwanted_record(path: str, head: bytes, size: int, kind: Kind) -> Skip | None:
+    """The skip of a file without a wanted suffix, by its first `HEAD_BYTES`; None where it is an item of the kind.
+
+    Texts beside images or vectors describe them and stand for no item. Archives, tables and lists of texts stand for
+    an unknown number.
+    """
+    content = content_of(head)
+    if kind == "image" and content in IMAGES:
+        return None
+    if kind == "image" and content in OTHER_IMAGES:
+        return Skip(path, f"image format not supported ({content})", bytes=size)
+    if content in ARCHIVES or content in TABLES:
+        return Skip(path, NESTED, items=None, bytes=size)
+    is_list = content == "text" and suffix(path) in _LISTS
+    if content == "empty" or (content == "text" and kind == "image") or (content == "text" and kind == "vector"):
+        return Skip(path, UNSUPPORTED, items=0, bytes=size)
+    return Skip(path, UNSUPPORTED, items=None if is_list else 1, bytes=size)
+
+
 def member_record(name: str, data: bytes, kind: Kind) -> Item | Skip:
     """The bytes of one wanted file as an item; an image's bytes are judged by whoever decodes them."""
     if not data:
         return Skip(name, "empty file")
+    content = content_of(data[:HEAD_BYTES])
+    if content in ARCHIVES or content in TABLES:
+        return Skip(name, NESTED, items=None, bytes=len(data))
     if kind == "image":
         return Item(name, data)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return Skip(name, "not UTF-8 text")
-    return Item(name, text) if text.strip() else Skip(name, "empty text")
+        return Skip(name, "not UTF-8 text", was_read=True)
+    return Item(name, text) if text.strip() else Skip(name, "empty text", was_read=True)
