@@ -105,13 +105,16 @@ def member_record(name: str, data: bytes, kind: Kind) -> Item | Skip:
     """The bytes of one wanted file as an item; an image's bytes are judged by whoever decodes them."""
     if not data:
         return Skip(name, "empty file")
-    content = content_of(data[:HEAD_BYTES])
-    if content in ARCHIVES or content in TABLES:
-        return Skip(name, NESTED, items=None, bytes=len(data))
     if kind == "image":
-        return Item(name, data)
+        return _nested(name, data) or Item(name, data)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return Skip(name, "not UTF-8 text", was_read=True)
+        return _nested(name, data) or Skip(name, "not UTF-8 text", was_read=True)
     return Item(name, text) if text.strip() else Skip(name, "empty text", was_read=True)
+
+
+def _nested(name: str, data: bytes) -> Skip | None:
+    """The skip of an archive or table under the name of an item."""
+    content = content_of(data[:HEAD_BYTES])
+    return Skip(name, NESTED, items=None, bytes=len(data)) if content in ARCHIVES or content in TABLES else None

@@ -39,7 +39,7 @@ def content_of(head: bytes) -> str:
     if not head:
         return "empty"
     for magic, name in _SIGNATURES:
-        if head.startswith(magic):
+        if head.startswith(magic) and not (_is_printable(magic) and _of_text(head) == "text"):
             return name
     if head[:4] == b"RIFF":
         return {b"WEBP": "webp", b"AVI ": "video", b"WAVE": "audio"}.get(head[8:12], "unknown")
@@ -54,6 +54,11 @@ def content_of(head: bytes) -> str:
     if _PNM.match(head):
         return "pnm"
     return _of_text(head)
+
+
+def _is_printable(magic: bytes) -> bool:
+    """Whether a text may begin with these bytes too, as with `ORC`; not so with the mark of PDF."""
+    return magic != b"%PDF-" and all(32 <= byte < 127 for byte in magic)
 
 
 def _of_brands(head: bytes) -> str:
