@@ -1,5 +1,6 @@
 """A folder: loose files in chunks, archives and tables as shards of their own, all the rest counted."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -7,11 +8,13 @@ from itertools import chain
 from indexes.errors import InputError
 from indexes.records import Item, Kind, Shard, Skip, Unusable
 from indexes.sources.cells import TableShard
-from indexes.sources.files import Entry, File, Refused, digest, pieces
-from indexes.sources.formats import split, supported
+from indexes.sources.files import DAMAGE, Entry, File, Refused, digest, pieces
+from indexes.sources.formats import format_of, split, supported
 from indexes.sources.jsonl import JsonLinesShard
-from indexes.sources.members import UNSUPPORTED, is_wanted, member_record
+from indexes.sources.listing import SYMBOLIC_LINK
+from indexes.sources.members import UNSUPPORTED, is_junk, is_wanted, junk_record, member_record, unwanted_record
 from indexes.sources.sidecars import sidecars
+from indexes.sources.signatures import HEAD_BYTES
 
 __all__ = ["LooseShard", "folder_shards"]
 
@@ -49,34 +52,61 @@ def _record(entry: Entry, kind: Kind) -> Item | Skip:
     try:
         return member_record(entry.name, entry.read(), kind)
     except Unusable as error:
-        return Skip(entry.name, str(error))
+        return Skip(entry.name, str(error), bytes=_size(entry))
 
 
 def folder_shards(spec: str, entries: Sequence[Entry], kind: Kind, column: str | None) -> tuple[Shard, ...]:
     """Shards of loose files, then those of each archive or table; raises `InputError` if none can hold the kind."""
     described = sidecars([entry.name for entry in entries if isinstance(entry, File)], kind)
-    has_loose = any(isinstance(entry, File) and is_wanted(entry.name, kind) for entry in entries)
+    found = [_sorted_out(entry, kind) for entry in entries if isinstance(entry, Skip) or entry.name not in described]
+    has_loose = any(isinstance(entry, File) and not is_many for entry, is_many in found)
     loose: list[Entry] = []
     archives: list[Shard] = []
     refusals: list[Refused] = []
-    for entry in entries:
-        if isinstance(entry, Skip) or is_wanted(entry.name, kind):
+    for entry, is_many in found:
+        if isinstance(entry, Skip) or not is_many:
             loose.append(entry)
-        elif entry.name not in described:
-            try:
-                archives += _archive_shards(entry, kind, column, has_loose)
-            except Refused as refusal:
-                loose.append(Skip(entry.name, refusal.reason))
-                refusals.append(refusal)
+            continue
+        try:
+            archives += _archive_shards(entry, kind, column, has_loose)
+        except Refused as refusal:
+            loose.append(Skip(entry.name, refusal.reason, refusal.items, _size(entry)))
+            refusals.append(refusal)
     if not archives and not has_loose:
-        raise _nothing(spec, len(entries), kind, refusals)
+        raise _nothing(spec, loose, kind, refusals)
     return *_chunks(loose, kind), *archives
+
+
+def _sorted_out(entry: Entry, kind: Kind) -> tuple[Entry, bool]:
+    """A file to be read, or the skip of one that is not; and whether it may hold many items."""
+    if isinstance(entry, Skip):
+        return entry, False
+    if is_junk(entry.name):
+        return junk_record(entry.name, _size(entry) or 0), False
+    if is_wanted(entry.name, kind):
+        return entry, False
+    try:
+        with entry.open() as handle:
+            head = handle.read(HEAD_BYTES)
+        if format_of(entry, head) is not None:
+            return entry, True
+        return unwanted_record(entry.name, head, entry.size(), kind) or entry, False
+    except DAMAGE:
+        return Skip(entry.name, "unreadable file", items=None, bytes=_size(entry)), False
+
+
+def _size(file: File) -> int | None:
+    """Bytes of a file, None where they cannot be told."""
+    try:
+        return file.size()
+    except DAMAGE:
+        return None
 
 
 def _archive_shards(file: File, kind: Kind, column: str | None, has_loose: bool) -> Sequence[Shard]:
     shards = split(file, kind, column)
     if has_loose and any(_lists_files(shard) for shard in shards):  # the files lie in this folder: read once
-        raise Refused(f"{file.name}: lists files that are read themselves", "list of files beside it")
+        raise Refused(f"{file.name}: lists files that are read themselves", "list of files beside it", items=0)
     return shards
 
 
@@ -89,10 +119,14 @@ def _chunks(loose: list[Entry], kind: Kind) -> Iterator[LooseShard]:
         yield LooseShard(f"{kind}s-{number:05d}", kind, tuple(loose[start : start + _CHUNK]))
 
 
-def _nothing(spec: str, found: int, kind: Kind, refusals: list[Refused]) -> InputError:
+def _nothing(spec: str, found: list[Entry], kind: Kind, refusals: list[Refused]) -> InputError:
     """The most telling refusal, or else what could have been there."""
     telling = [refusal for refusal in refusals if refusal.reason != UNSUPPORTED]
     if telling:
         return telling[0]
-    entries = "1 entry" if found == 1 else f"{found} entries"
-    return InputError(f"{spec}: found {entries} and none that can hold {kind}s; expected {supported(kind)}")
+    reasons = Counter(entry.reason for entry in found if isinstance(entry, Skip))
+    named = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(3))
+    message = f"{spec}: found nothing that can hold {kind}s ({named or 'no entry'}); expected {supported(kind)}"
+    if SYMBOLIC_LINK in reasons:
+        message += "; symbolic links are not followed: name the folder that they lead to, or copy the files"
+    return InputError(message)

@@ -15,8 +15,11 @@ from indexes.errors import InputError, ResourceError
 from indexes.records import Skip
 from indexes.sources.files import DAMAGE, Entry, File, printable
 
-__all__ = ["expand_braces", "list_entries"]
+__all__ = ["SYMBOLIC_LINK", "expand_braces", "list_entries"]
 
+SYMBOLIC_LINK = "symbolic link"
+_MAX_COUNTED = 1_000_000  # files behind a linked folder
+_UNREADABLE = "unreadable folder"
 _MAX_EXPANSION = 100_000  # names from one brace pattern
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -26,7 +29,7 @@ def list_entries(spec: str) -> list[Entry]:
     """The files of a source sorted by their names in it; raises `InputError` when there are none."""
     system, path = _locate(spec)
     try:
-        paths = [path] if _exists(path, system) else expand_braces(path)
+        paths = _expanded(path, system)
         fixed = [_fixed(each, system) for each in paths]
         if not all(File("", each, system).is_permitted for each in fixed):
             raise InputError(f"{spec}: lies outside what may be read")
@@ -61,6 +64,21 @@ def expand_braces(pattern: str, *, most: int = _MAX_EXPANSION) -> list[str]:
                 expanded += [name[: found.start()] + word + name[found.end() :] for word in words]
         names = expanded
     return names
+
+
+def _expanded(path: str, system: Any) -> list[str]:
+    """The paths that a pattern's braces stand for; what exists as it is written is no pattern."""
+    if _exists(path, system):
+        return [path]
+    folder, rest = _existing_part(path, system)
+    return [posixpath.join(folder, each) for each in expand_braces(rest)]
+
+
+def _existing_part(path: str, system: Any) -> tuple[str, str]:
+    """A path cut behind its longest leading folder that exists, brackets and braces in whose name are letters."""
+    parts = path.split("/")
+    known = next((n for n in range(len(parts) - 1, 0, -1) if _is_folder("/".join(parts[:n]) or "/", system)), 0)
+    return "/".join(parts[:known]) or ("/" if path.startswith("/") and known else ""), "/".join(parts[known:])
 
 
 def _alternatives(inside: str) -> list[str]:
@@ -98,13 +116,14 @@ def _fixed(path: str, system: Any) -> str:
     """The path, up to its first part with a wildcard if it is a pattern."""
     if not _is_pattern(path, system):
         return path
-    parts = path.split("/")
-    plain = next(index for index, part in enumerate(parts) if glob.has_magic(part))
-    return "/".join(parts[: plain + 1])
+    folder, rest = _existing_part(path, system)
+    parts = rest.split("/")
+    plain = next((index for index, part in enumerate(parts) if glob.has_magic(part)), 0)
+    return posixpath.join(folder, *parts[: plain + 1])
 
 
 def _is_pattern(path: str, system: Any) -> bool:
-    return glob.has_magic(path) and not _exists(path, system)
+    return not _exists(path, system) and glob.has_magic(_existing_part(path, system)[1])
 
 
 def _exists(path: str, system: Any) -> bool:
@@ -127,15 +146,43 @@ def _entries(path: str, root: str, system: Any) -> Iterator[tuple[str, Entry]]:
         raise InputError(f"{path}: no such file or folder; expected a path, pattern or fsspec URL; check its spelling")
     for each, reason in found:
         name = printable(each.removeprefix(root).lstrip("/")) or "."
-        yield each, Skip(name, reason) if reason else File(name, each, system)
+        yield each, _left_out(name, each, root, reason) if reason else File(name, each, system)
+
+
+def _left_out(name: str, path: str, root: str, reason: str) -> Skip:
+    """The skip of an entry that is no file, with what it stands for."""
+    if reason == _UNREADABLE:
+        return Skip(name, reason, items=None, bytes=None)
+    if reason != SYMBOLIC_LINK:
+        return Skip(name, reason)
+    target = os.path.realpath(path)
+    if target == os.path.realpath(root) or target.startswith(os.path.realpath(root) + os.sep):
+        return Skip(name, reason, items=0)  # what it leads to is read at its own place
+    if not os.path.isdir(target):
+        return Skip(name, reason)
+    if not File(name, target).is_permitted:
+        return Skip(name, reason, items=None, bytes=None)
+    return Skip(name, reason, items=_files_below(target), bytes=None)
+
+
+def _files_below(folder: str) -> int | None:
+    """The number of files below a folder, None for very many."""
+    count = 0
+    for _, _, files in os.walk(folder):
+        count += len(files)
+        if count > _MAX_COUNTED:
+            return None
+    return count
 
 
 def _matching(pattern: str, system: Any) -> Iterable[tuple[str, str]]:
     """Files that match a wildcard; local folders are walked here because `glob` follows links in a loop."""
+    folder, rest = _existing_part(pattern, system)
+    literal = posixpath.join(glob.escape(folder), rest)
     if system is not None:
-        return [(path, "") for path in system.glob(pattern) if system.isfile(path)]
-    matches = re.compile(glob_translate(pattern)).match
-    depth = None if "**" in pattern else pattern.count("/")
+        return [(path, "") for path in system.glob(literal) if system.isfile(path)]
+    matches = re.compile(glob_translate(literal)).match
+    depth = None if "**" in rest else pattern.count("/")
     folder = os.path.dirname(_fixed(pattern, system))
     return ((path, reason) for path, reason in _walk(folder, depth) if matches(path))
 
@@ -146,13 +193,13 @@ def _walk(folder: str, depth: int | None = None) -> Iterator[tuple[str, str]]:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError:
-        yield folder, "unreadable folder"
+        yield folder, _UNREADABLE
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             if depth is None or entry.path.count("/") < depth:
                 yield from _walk(entry.path, depth)
         elif entry.is_symlink():
-            yield entry.path, "symbolic link"
+            yield entry.path, SYMBOLIC_LINK
         else:
             yield entry.path, "" if entry.is_file(follow_symlinks=False) else "not a regular file"

@@ -32,10 +32,10 @@ def companions(names: Collection[str], kind: Kind) -> frozenset[str]:
 
 
 def _img2dataset(names: frozenset[str]) -> Iterator[str]:
-    for name in names:
-        if name.endswith(".tar"):
-            stem = name.removesuffix(".tar")
-            yield from names & {f"{stem}.parquet", f"{stem}_stats.json"}
+    """Records of shards, which are tars or folders."""
+    folders = {posixpath.dirname(name) for name in names}
+    for stem in {name.removesuffix(".tar") for name in names if name.endswith(".tar")} | folders:
+        yield from names & {f"{stem}.parquet", f"{stem}_stats.json"}
 
 
 def _clip_retrieval(names: frozenset[str], kind: Kind) -> Iterator[str]:

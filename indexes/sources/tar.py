@@ -2,16 +2,31 @@
 
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from indexes.records import Item, Kind, Skip
 from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, damage_reason, digest, pieces, printable
-from indexes.sources.members import UNSUPPORTED, clean, is_companion, is_unsafe, is_wanted, key, member_record
+from indexes.sources.members import (
+    clean,
+    is_companion,
+    is_junk,
+    is_unsafe,
+    is_wanted,
+    junk_record,
+    key,
+    member_record,
+    unwanted_record,
+)
+from indexes.sources.signatures import HEAD_BYTES
+from indexes.sources.unpacked import AFTER, BROKEN, Unpacked, unpacked
 
-__all__ = ["StrictInfo", "TarShard", "tar_shards"]
+__all__ = ["NO_END", "Archive", "TarShard", "open_tar", "tar_shards"]
 
+NO_END = "archive without an end mark, may be cut"
+_BLOCK = tarfile.BLOCKSIZE
 _MAX_HEADER_BYTES = 2**20  # extended headers are held in memory by tarfile, whatever size they state
 _EXTENDED = (
     tarfile.GNUTYPE_LONGNAME,
@@ -20,6 +35,9 @@ _EXTENDED = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
+_END: Any = tarfile.EOFHeaderError  # type: ignore[attr-defined]  # typeshed leaves out the errors of headers
+_INVALID: Any = tarfile.InvalidHeaderError  # type: ignore[attr-defined]
+_HEADER: Any = tarfile.HeaderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +53,16 @@ class TarShard:
         return digest(["tar", self.kind], pieces(self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record a member that is wanted or refused, in stored order; a cut archive ends with one skip."""
+        """One record a member that is wanted or refused, in stored order, and one for each stretch of other bytes.
+
+        Archives that were joined are read to the end, as by `tar --ignore-zeros`; after a damaged header reading goes
+        on at the next whole one.
+        """
         try:
-            with self.file.open() as handle, tarfile.open(fileobj=handle, mode="r|*", tarinfo=StrictInfo) as archive:
+            with open_tar(self.file) as archive:
                 yield from _records(archive, self.file.name, self.kind)
-        except (*DAMAGE, TypeError) as error:  # TypeError: from tarfile, on a cut gzip header
-            yield Skip(self.name, damage_reason(error))
+        except (*DAMAGE, TypeError) as error:
+            yield Skip(self.name, damage_reason(error), items=None, bytes=self.file.size())
 
 
 def tar_shards(file: File, kind: Kind, column: str | None) -> list[TarShard]:
@@ -48,62 +70,145 @@ def tar_shards(file: File, kind: Kind, column: str | None) -> list[TarShard]:
     return [TarShard(file, file.name, kind)]
 
 
-class StrictInfo(tarfile.TarInfo):
-    """A header that reports damage where tarfile would end the archive in silence."""
+class _Header(tarfile.TarInfo):
+    """A header that tells its archive of every block that is none."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
+    def fromtarfile(cls, archive: Any) -> Any:
+        block = archive.fileobj.read(_BLOCK)
         try:
-            info = super().frombuf(buf, encoding, errors)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed leaves it out
+            info = cls.frombuf(block, archive.encoding, archive.errors)
+            if info.size < 0 or (info.type in _EXTENDED and info.size > _MAX_HEADER_BYTES):
+                raise _INVALID("header of impossible size")
+        except _END:
+            archive.ended = True
             raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from error
-        if info.size < 0 or (info.type in _EXTENDED and info.size > _MAX_HEADER_BYTES):
-            raise tarfile.ReadError("header of impossible size")
-        return info
+        except _HEADER:
+            archive.pass_over(len(block))
+            raise
+        archive.ended = False
+        info.offset = archive.fileobj.tell() - _BLOCK
+        return info._proc_member(archive)  # type: ignore[attr-defined]  # as tarfile's own `fromtarfile` does
 
 
-def _records(archive: tarfile.TarFile, root: str, kind: Kind) -> Iterator[Item | Skip]:
+class Archive(tarfile.TarFile):
+    """A tar stream that goes on behind zero blocks and damaged headers, and counts the bytes it passed over."""
+
+    tarinfo = _Header
+    ended = False  # whether the last header block was a zero block, which marks the end
+    passed = 0  # bytes since the last whole header that belong to no member
+    passed_after_end = False
+    packed: Unpacked | None = None  # behind the stream, if it is compressed
+
+    def pass_over(self, size: int) -> None:
+        """Count bytes that are no header."""
+        if self.passed == 0:
+            self.passed_after_end = self.ended
+        self.passed += size
+
+    def entries(self, name: str) -> Iterator[tarfile.TarInfo | Skip]:
+        """Members that are no folders, and skips of the bytes between and after them."""
+        while (member := self._next_whole()) is not None:
+            self.members.clear()  # type: ignore[attr-defined]  # or tarfile keeps every header
+            if self.passed:
+                yield Skip(name, BROKEN, items=None, bytes=self._forget_passed())
+            if not member.isdir():
+                yield member
+        yield from self._remains(name)
+
+    def _remains(self, name: str) -> Iterator[Skip]:
+        """What lies behind the last member, and whether the end is one."""
+        left = None if self.packed is None else self.packed.left
+        if self.passed:
+            reason = AFTER if self.passed_after_end else BROKEN
+            yield Skip(name, reason, items=None, bytes=self._forget_passed())
+        elif left is None and not self.ended:
+            yield Skip(name, NO_END)
+        if left is not None:
+            yield left
+
+    def cut_short(self, member: tarfile.TarInfo, name: str) -> Skip:
+        """The skip of a member whose content the stream does not hold to its end."""
+        if self.packed is not None and self.packed.left is not None:
+            return self.packed.left
+        stream: Any = self.fileobj
+        return Skip(name, BROKEN, bytes=max(0, stream.tell() - member.offset_data))
+
+    def _next_whole(self) -> tarfile.TarInfo | None:
+        """The next member, behind whatever header cannot be read; None at the end of the stream."""
+        stream: Any = self.fileobj
+        at = -1
+        while stream.tell() > at:
+            at = stream.tell()
+            try:
+                return self.next()
+            except (*DAMAGE, TypeError):
+                self.offset = -(-stream.tell() // _BLOCK) * _BLOCK  # the next block
+        return None
+
+    def _forget_passed(self) -> int:
+        size, self.passed = self.passed, 0
+        return size
+
+
+@contextmanager
+def open_tar(file: File) -> Iterator[Archive]:
+    """A tar archive as a stream, unpacked on the way if it is compressed."""
+    with unpacked(file) as (handle, packed), Archive.open(fileobj=handle, mode="r|", ignore_zeros=True) as archive:
+        archive.packed = packed
+        yield archive
+
+
+def _records(archive: Archive, root: str, kind: Kind) -> Iterator[Item | Skip]:
     """Records key by key; a companion is passed over if a wanted member shares its key, and counted if none does."""
     seen: set[str] = set()
-    for _, group in groupby(_members(archive), key=lambda member: key(member.name)):
+    for _, group in groupby(archive.entries(root), key=_key):
         alone: list[Skip] = []
         has_wanted = False
-        for member in group:
-            path = f"{root}/{printable(clean(member.name))}"
-            reason = _refusal(member, kind) or ("repeated name" if path in seen else None)
-            has_wanted |= is_wanted(member.name, kind)
-            if reason == UNSUPPORTED and is_companion(member.name, kind):
-                alone.append(Skip(path, reason))
-            elif reason:
-                yield Skip(path, reason)
+        for entry in group:
+            if isinstance(entry, Skip):
+                yield entry
+                continue
+            path = f"{root}/{printable(clean(entry.name))}"
+            record = _refusal(entry, path, seen) or _member_record(archive, entry, path, kind)
+            if record is None:
+                yield archive.cut_short(entry, root)
+                return
+            has_wanted |= isinstance(record, Item) or is_wanted(entry.name, kind)
+            if isinstance(record, Skip) and is_companion(entry.name, kind):
+                alone.append(record)
             else:
                 seen.add(path)
-                yield _member_record(archive, member, path, kind)
+                yield record
         if not has_wanted:
             yield from alone
 
 
-def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    while (member := archive.next()) is not None:
-        archive.members.clear()  # type: ignore[attr-defined]  # or tarfile keeps every header; typeshed omits it
-        if not member.isdir():
-            yield member
+def _key(entry: tarfile.TarInfo | Skip) -> str:
+    return "" if isinstance(entry, Skip) else key(entry.name)
 
 
-def _refusal(member: tarfile.TarInfo, kind: Kind) -> str | None:
+def _refusal(member: tarfile.TarInfo, path: str, seen: set[str]) -> Skip | None:
     if is_unsafe(member.name):
-        return "path leaves the archive"
+        return Skip(path, "path leaves the archive", bytes=member.size)
+    if is_junk(clean(member.name)):
+        return junk_record(path, member.size)
     if not member.isreg() or member.issparse():
-        return "not a regular file"
-    if not is_wanted(member.name, kind):
-        return UNSUPPORTED
-    return "too large" if member.size > MAX_ITEM_BYTES else None
+        return Skip(path, "not a regular file", bytes=member.size)
+    if path in seen:
+        return Skip(path, "repeated name", bytes=member.size)
+    return Skip(path, "too large", bytes=member.size) if member.size > MAX_ITEM_BYTES else None
 
 
-def _member_record(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, kind: Kind) -> Item | Skip:
+def _member_record(archive: Archive, member: tarfile.TarInfo, path: str, kind: Kind) -> Item | Skip | None:
+    """The member as an item or skip, by its content where its suffix does not tell; None if the archive ends in it."""
     content = archive.extractfile(member)
     if content is None:
-        return Skip(path, "not a regular file")
-    return member_record(path, content.read(), kind)
+        return Skip(path, "not a regular file", bytes=member.size)
+    try:
+        head = content.read(HEAD_BYTES)
+        if not is_wanted(member.name, kind) and (unwanted := unwanted_record(path, head, member.size, kind)):
+            return unwanted
+        return member_record(path, head + content.read(), kind)
+    except DAMAGE:
+        return None

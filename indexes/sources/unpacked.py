@@ -1,0 +1,146 @@
+"""Compressed files as one stream of plain bytes: every member or stream of gzip, bzip2 and xz, to the last byte."""
+
+import bz2
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from indexes.records import Skip
+from indexes.sources.files import File
+from indexes.sources.signatures import HEAD_BYTES, content_of
+
+__all__ = ["AFTER", "BROKEN", "COMPRESSED", "Unpacked", "compression_of_file", "unpacked"]
+
+BROKEN = "broken archive"
+AFTER = "bytes after the archive"
+_PIECE_BYTES = 2**16
+_GZIP_HEADER = 31  # zlib's window bits for a gzip header and trailer
+_DAMAGE = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
+
+
+class _Decompressor(Protocol):
+    """What bz2 and lzma offer, and `_Gzip` after them."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Gzip:
+    """One gzip member (RFC 1952), its checksum verified by zlib."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP_HEADER)
+
+    @property
+    def eof(self) -> bool:
+        return self._member.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._member.eof and not self._member.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._member.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._member.decompress(self._member.unconsumed_tail + data, max(max_length, 0))
+
+
+_DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
+    "gzip": _Gzip,
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": lzma.LZMADecompressor,
+}
+COMPRESSED = frozenset(_DECOMPRESSORS)
+
+
+class Unpacked(io.RawIOBase):
+    """The plain bytes of a compressed handle, which ends at damage; `left` says what was not unpacked.
+
+    Members follow each other without a gap or after zeros, as gzip and tar read them. Errors end the stream instead of
+    being raised, so that no reader loses what was unpacked before them.
+    """
+
+    def __init__(self, handle: io.BufferedReader, size: int, name: str) -> None:
+        super().__init__()
+        self._handle, self._size, self._name = handle, size, name
+        self._rest = handle.read(_PIECE_BYTES)  # taken from the handle and not yet unpacked
+        self._make = _DECOMPRESSORS[content_of(self._rest[:HEAD_BYTES])]
+        self._member: _Decompressor | None = self._make()
+        self.left: Skip | None = None  # set at the end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while self._member is not None:
+            if data := self._unpack(self._member, len(buffer)):
+                buffer[: len(data)] = data
+                return len(data)
+        return 0
+
+    def _unpack(self, member: _Decompressor, most: int) -> bytes:
+        raw = self._take() if member.needs_input else b""
+        try:
+            data = member.decompress(raw, most)
+        except _DAMAGE:
+            self._end(Skip(self._name, BROKEN, items=None, bytes=len(raw) + self._remaining()))
+            return b""
+        if member.eof:
+            self._rest = member.unused_data + self._rest
+            self._follow()
+        elif not data and not raw and member.needs_input:
+            self._end(Skip(self._name, BROKEN))  # cut short: all that is there was read
+        return data
+
+    def _take(self) -> bytes:
+        raw, self._rest = self._rest or self._handle.read(_PIECE_BYTES), b""
+        return raw
+
+    def _follow(self) -> None:
+        """Begin the next member, or end where nothing but zeros or something else follows."""
+        while not self._rest.lstrip(b"\x00") and (more := self._handle.read(_PIECE_BYTES)):
+            self._rest = more
+        self._rest = self._rest.lstrip(b"\x00")
+        self._rest += self._handle.read(HEAD_BYTES) if 0 < len(self._rest) < HEAD_BYTES else b""
+        if not self._rest:
+            self._end(None)
+        elif _DECOMPRESSORS.get(content_of(self._rest[:HEAD_BYTES])) is self._make:
+            self._member = self._make()
+        else:
+            self._end(Skip(self._name, AFTER, items=None, bytes=self._remaining()))
+
+    def _remaining(self) -> int:
+        return len(self._rest) + max(0, self._size - self._handle.tell())
+
+    def _end(self, left: Skip | None) -> None:
+        self._member, self.left = None, left
+
+
+def compression_of_file(file: File) -> str | None:
+    """The member of `COMPRESSED` that a file's first bytes show, None for a plain file."""
+    with file.open() as handle:
+        found = content_of(handle.read(HEAD_BYTES))
+    return found if found in COMPRESSED else None
+
+
+@contextmanager
+def unpacked(file: File) -> Iterator[tuple[io.BufferedReader, Unpacked | None]]:
+    """A handle on a file's plain bytes, and the unpacking behind it if the file is compressed."""
+    with file.open() as handle:
+        if content_of(handle.read(HEAD_BYTES)) not in COMPRESSED:
+            handle.seek(0)
+            yield handle, None
+            return
+        handle.seek(0)
+        stream = Unpacked(handle, file.size(), file.name)
+        yield io.BufferedReader(stream, _PIECE_BYTES), stream
