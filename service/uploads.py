@@ -1,19 +1,19 @@
 """Uploads: a body streamed to disk, told by its first bytes, and looked through before anything opens it."""
 
-import gzip
 import struct
-import tarfile
 import zipfile
-import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 
-from indexes.sources.tar import StrictInfo
+from indexes.records import Skip
+from indexes.sources.files import File
+from indexes.sources.signatures import HEAD_BYTES, content_of
+from indexes.sources.tar import open_tar
+from indexes.sources.unpacked import unpacked
 from service.problems import ProblemError
 
 __all__ = ["check_upload", "named_by_format", "receive"]
@@ -22,12 +22,10 @@ _PIECE = 2**20
 _RATIO = 200  # an archive that unpacks to more than so many times its size, and to over a piece, is a bomb
 _MEMBERS = 1_000_000
 _DIRECTORY = 16 * 2**20  # bytes of a zip's central directory
-_PARTS = 1000  # of a gzip file
-_HEAD = 2**16
-_GZIP = 31  # zlib's word for a gzip header
-_SUFFIXES = (
-    (b"PK\x03\x04", ".zip"), (b"PK\x05\x06", ".zip"), (b"PAR1", ".parquet"), (b"\x93NUMPY", ".npy"),
-)  # fmt: skip
+_PARTS = 1000  # of a compressed file
+_PACKED = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz"}
+_NAMED = {"parquet": ".parquet", "arrow": ".arrow", "npy": ".npy", "tar": ".tar"}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 async def receive(body: AsyncIterator[bytes], folder: Path, *, limit: int) -> tuple[Path, str]:
@@ -53,35 +51,43 @@ def named_by_format(path: Path) -> Path:
 
 def _suffix(path: Path) -> str:
     with path.open("rb") as file:
-        head = file.read(512)
-    for magic, suffix in _SUFFIXES:
-        if head.startswith(magic):
-            return suffix
-    if head[257:262] == b"ustar":
-        return ".tar"
-    if head.startswith(b"\x1f\x8b"):
-        return ".tar.gz" if _unpacked_head(path)[257:262] == b"ustar" else ".jsonl.gz"
-    if head.lstrip()[:1] == b"{":
+        head = file.read(HEAD_BYTES)
+    content = content_of(head)
+    if content == "zip":
+        return ".npz" if _holds_arrays(path) else ".zip"
+    if content in _PACKED:
+        with unpacked(File(path.name, str(path))) as (stream, _):
+            inner = content_of(stream.read(HEAD_BYTES))
+        if inner == "empty":
+            raise ProblemError(422, f"the {content} file is damaged: send it again")
+        return (".tar" if inner == "tar" else ".jsonl") + _PACKED[content]
+    if content in _NAMED:
+        return _NAMED[content]
+    if head.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] == b"{":
         return ".jsonl"
-    raise ProblemError(415, "expected a zip, tar, parquet, npy or jsonl file as the body")
+    raise ProblemError(415, "expected a zip, tar, parquet, arrow, npy, npz or jsonl file as the body")
 
 
-def _unpacked_head(path: Path) -> bytes:
-    """The first bytes that a gzip file unpacks to, from its first 64 KiB: a header may state a name of any length."""
+def _holds_arrays(path: Path) -> bool:
+    """Whether a zip is an .npz: all its members are arrays."""
     try:
-        with path.open("rb") as file:
-            return zlib.decompressobj(_GZIP).decompress(file.read(_HEAD), 512)
-    except zlib.error:
-        raise ProblemError(422, "the gzip file is damaged: send it again") from None
+        if _directory_size(path) > _DIRECTORY:
+            return False
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, struct.error):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def check_upload(path: Path, *, limit: int) -> None:
     """Refuse an archive that reaches out of itself or unpacks to more than the limit, and pickles.
 
-    Raises ProblemError: 413 for too much, 422 for the rest.
+    Archives are looked through as the audit reads them: joined ones to their last byte, damaged ones as far as they
+    can be read; the audit counts what cannot. Raises ProblemError: 413 for too much, 422 for the rest.
     """
-    checks = {".zip": _check_zip, ".tar": _check_tar, ".gz": _check_gzip, ".npy": _check_npy}
-    check = checks.get(path.suffix)
+    checks = {".zip": _check_zip, ".npz": _check_zip, ".tar": _check_tar, ".npy": _check_npy}
+    check = _check_packed if path.suffix in _PACKED.values() else checks.get(path.suffix)
     if check is None:
         return
     try:
@@ -128,43 +134,26 @@ def _directory_size(path: Path) -> int:
         return int(struct.unpack_from("<Q", file.read(56), 40)[0])
 
 
-def _check_tar(path: Path, limit: int) -> None:
-    with path.open("rb") as file:
-        _check_members(file, limit)
-
-
-def _check_gzip(path: Path, limit: int) -> None:
+def _check_packed(path: Path, limit: int) -> None:
     """Unpack once, keeping nothing, up to the limit; then look at the members of a tar."""
-    unpacked = 0
-    for piece in _unpacked(path):
-        unpacked += len(piece)
-        _check_size(unpacked, path, limit)
-    if path.name.endswith(".tar.gz"):
-        with gzip.open(path) as file:
-            _check_members(file, limit)  # type: ignore[arg-type]  # reads like a binary file
+    size = 0
+    with unpacked(File(path.name, str(path))) as (stream, packed):
+        while piece := stream.read(_PIECE):
+            size += len(piece)
+            _check_size(size, path, limit)
+            if packed is not None and packed.parts > _PARTS:
+                raise ProblemError(422, f"the compressed file has over {_PARTS} parts: pack it as one")
+    if size == 0:
+        raise ProblemError(422, "the compressed file is damaged: send it again")
+    if ".tar" in path.suffixes:
+        _check_tar(path, limit)
 
 
-def _unpacked(path: Path) -> Iterator[bytes]:
-    """What a gzip file unpacks to, in pieces; raises ProblemError for one of very many parts."""
-    parts, unpacker = 1, zlib.decompressobj(_GZIP)
-    with path.open("rb") as file:
-        while raw := file.read(_HEAD):
-            while raw:
-                yield unpacker.decompress(raw, _PIECE)
-                raw = unpacker.unconsumed_tail or unpacker.unused_data
-                if unpacker.eof and raw:
-                    parts, unpacker = parts + 1, zlib.decompressobj(_GZIP)
-                    if parts > _PARTS:
-                        raise ProblemError(422, f"the gzip file is made of over {_PARTS} parts: pack it as one")
-    if not unpacker.eof:
-        raise EOFError("the gzip file is cut short")
-
-
-def _check_members(file: BinaryIO, limit: int) -> None:
+def _check_tar(path: Path, limit: int) -> None:
     total = 0
-    with tarfile.open(fileobj=file, mode="r|", tarinfo=StrictInfo) as archive:
-        for count, member in enumerate(archive):
-            archive.members = []  # type: ignore[attr-defined]  # tarfile keeps them all
+    with open_tar(File(path.name, str(path))) as archive:
+        members = (entry for entry in archive.entries(path.name) if not isinstance(entry, Skip))
+        for count, member in enumerate(members):
             _check_count(count)
             _check_name(member.name)
             if member.issym() or member.islnk() or member.isdev():

@@ -76,6 +76,7 @@ class Unpacked(io.RawIOBase):
         self._rest = handle.read(_PIECE_BYTES)  # taken from the handle and not yet unpacked
         self._make = _DECOMPRESSORS[content_of(self._rest[:HEAD_BYTES])]
         self._member: _Decompressor | None = self._make()
+        self.parts = 1  # members or streams so far
         self.left: Skip | None = None  # set at the end
 
     def readable(self) -> bool:
@@ -116,6 +117,7 @@ class Unpacked(io.RawIOBase):
             self._end(None)
         elif _DECOMPRESSORS.get(content_of(self._rest[:HEAD_BYTES])) is self._make:
             self._member = self._make()
+            self.parts += 1
         else:
             self._end(Skip(self._name, AFTER, items=None, bytes=self._remaining()))
 
