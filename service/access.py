@@ -12,9 +12,10 @@ from fastapi.security import HTTPBearer
 from service.context import context_of
 from service.jobs import Job
 from service.keys import ApiKey
+from service.parameters import check_query
 from service.problems import ProblemError
 
-__all__ = ["COOKIE", "Admin", "Reader", "Sessions", "Writer", "caller", "owner_filter", "seen"]
+__all__ = ["COOKIE", "Admin", "Reader", "Sessions", "Writer", "caller", "seen"]
 
 COOKIE = "madaudit_session"
 _SESSION_S = 12 * 3600
@@ -80,6 +81,7 @@ def _scoped(scope: str) -> Callable[..., ApiKey]:
             raise ProblemError(401, "no valid API key was shown: send Authorization: Bearer KEY", _CHALLENGE)
         if not found.may(scope):
             raise ProblemError(403, f"the key {found.name!r} lacks the scope {scope}: use another key")
+        check_query(request)
         return found
 
     return check
@@ -91,13 +93,8 @@ Writer = Annotated[ApiKey, Depends(_scoped("write"))]
 Admin = Annotated[ApiKey, Depends(_scoped("admin"))]
 
 
-def owner_filter(key: ApiKey) -> str | None:
-    """Whose jobs a key may see: its own, or with scope admin all, which is None."""
-    return None if key.may("admin") else key.id
-
-
 def seen(job: Job | None, key: ApiKey, kinds: tuple[str, ...]) -> Job:
-    """The job if it is of these kinds and the key may see it; else 404, which does not tell whether it exists."""
-    if job is None or job.kind not in kinds or owner_filter(key) not in (None, job.owner):
+    """The job if it is of these kinds and the key sees it; else 404, which does not tell whether it exists."""
+    if job is None or job.kind not in kinds or not key.sees_jobs_of(job.owner):
         raise ProblemError(404, f"no such {kinds[0] if len(kinds) == 1 else 'job'}: see those in the list")
     return job

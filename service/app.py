@@ -34,7 +34,7 @@ def create_app(context: Context) -> FastAPI:
 
     app = FastAPI(
         title="madaudit", summary=_SUMMARY, version=version("madaudit"), lifespan=lifespan, docs_url=None,
-        redoc_url=None, responses=problems.responses(403, 500),
+        redoc_url=None, responses=problems.responses(403, 413, 422, 500),
     )  # fmt: skip
     app.state.context, app.state.sessions = context, Sessions()
     app.add_middleware(Around)
@@ -56,6 +56,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
         found = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         schemas = found.setdefault("components", {}).setdefault("schemas", {})
         schemas[Problem.__name__] = Problem.model_json_schema()
+        for operation in (operation for methods in found["paths"].values() for operation in methods.values()):
+            if "requestBody" in operation:
+                operation["responses"] |= {str(status): told for status, told in problems.responses(400).items()}
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = found

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from auditor.workflows import WORKFLOWS
 from indexes.errors import AuditError
-from service.access import COOKIE, Sessions, caller, owner_filter, seen
+from service.access import COOKIE, Sessions, caller, seen
 from service.context import Context
 from service.jobs import Job
 from service.keys import ApiKey
 from service.paging import Cursor, instant_and_id, write_cursor
+from service.parameters import check_query
 from service.problems import ProblemError
 from service.routes.jobs import JobId, Service, ended
 from service.schemas import AuditRequest
@@ -53,6 +54,7 @@ def _viewer(request: Request) -> ApiKey:
     found = caller(request)
     if found is None or not found.may("read"):
         raise LoginNeeded
+    check_query(request)
     return found
 
 
@@ -74,13 +76,13 @@ _Viewer = Annotated[ApiKey, Depends(_viewer)]
 _Form = Annotated[dict[str, str], Depends(_form)]
 
 
-@router.get("/login")
+@router.get("/login", dependencies=[Depends(check_query)])
 def show_login() -> HTMLResponse:
     """The page that takes a key."""
     return _page("login.html", problem=None)
 
 
-@router.post("/login")
+@router.post("/login", dependencies=[Depends(check_query)])
 def login(request: Request, context: Service, form: _Form) -> Response:
     """Begin a session with a key."""
     token = form.get("key", "").strip()
@@ -93,7 +95,7 @@ def login(request: Request, context: Service, form: _Form) -> Response:
     return response
 
 
-@router.post("/logout")
+@router.post("/logout", dependencies=[Depends(check_query)])
 def logout(request: Request) -> Response:
     """End the session."""
     sessions: Sessions = request.app.state.sessions
@@ -106,9 +108,9 @@ def logout(request: Request) -> Response:
 @router.get("/")
 def show_audits(context: Service, key: _Viewer, cursor: Cursor = None) -> HTMLResponse:
     """The audits, newest first, with their verdicts."""
-    page = context.queue.page(kinds=("audit",), limit=_PAGE, owner=owner_filter(key), after=instant_and_id(cursor))
+    page = context.queue.page(kinds=("audit",), limit=_PAGE, owners=key.owners, after=instant_and_id(cursor))
     ids = [job.id for job in page.jobs]
-    shown = context.ledger.history(context.home.jobs, owner=owner_filter(key), ids=ids)
+    shown = context.ledger.history(context.home.jobs, owners=key.owners, ids=ids)
     found = {row["job"]: row for row in shown}
     after = None if page.after is None else write_cursor(*page.after)
     rows = [(job, found.get(job.id), _source(job)) for job in page.jobs]
@@ -134,7 +136,7 @@ def cancel(id: JobId, context: Service, key: _Viewer) -> Response:
 @router.get("/references")
 def show_references(context: Service, key: _Viewer) -> HTMLResponse:
     """The references."""
-    pending = context.queue.pending("reference")
+    pending = [job for job in context.queue.pending("reference") if key.sees_jobs_of(job.owner)]
     return _page("references.html", key=key, references=context.ledger.references(), pending=pending)
 
 
@@ -143,9 +145,9 @@ def show_trends(context: Service, key: _Viewer, source: str | None = None) -> HT
     """How a source's audits came out over time."""
     from service.figures import trend_figure
 
-    owner, jobs = owner_filter(key), context.home.jobs
-    sources = context.ledger.sources(jobs, owner=owner)
-    rows = [] if source is None else context.ledger.history(jobs, owner=owner, source=source)
+    jobs = context.home.jobs
+    sources = context.ledger.sources(jobs, owners=key.owners)
+    rows = [] if source is None else context.ledger.history(jobs, owners=key.owners, source=source)
     figure = trend_figure(rows[-_TREND:]) if rows else None
     return _page("trends.html", key=key, sources=sources, source=source, rows=rows[::-1], figure=figure)
 
@@ -174,7 +176,7 @@ def start(context: Service, key: _Viewer, given: _Form) -> Response:
     return RedirectResponse(f"/audits/{job.id}", 303)
 
 
-@router.get("/docs")
+@router.get("/docs", dependencies=[Depends(check_query)])
 def show_docs(request: Request) -> HTMLResponse:
     """The routes, from the OpenAPI document."""
     document = request.app.openapi()

@@ -13,6 +13,7 @@ from typing import Protocol
 import duckdb
 
 from indexes.errors import ArtifactError, ResourceError
+from service.presence import refuse_while_served
 
 __all__ = ["BriefDatabase", "Connection", "Database", "Transactions", "migrate", "now"]
 
@@ -93,7 +94,10 @@ def _connect(path: Path, patience: float) -> Connection:
         try:
             return duckdb.connect(str(path))
         except duckdb.IOException as error:
-            if "lock" not in str(error).replace(str(path), "").lower() or time.monotonic() > deadline:
+            is_locked = "lock" in str(error).replace(str(path), "").lower()
+            if is_locked:
+                refuse_while_served(path.parent)
+            if not is_locked or time.monotonic() > deadline:
                 raise ResourceError(
                     f"{path} cannot be opened ({str(error).splitlines()[0]}): stop the process that holds it (if it is "
                     "madaudit serve, ask it over HTTP), or use another --home"

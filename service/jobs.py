@@ -4,7 +4,7 @@ import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -124,12 +124,15 @@ class JobQueue:
         *,
         kinds: tuple[Kind, ...],
         limit: int,
-        owner: str | None = None,
+        owners: Collection[str] | None = None,
         after: tuple[datetime, str] | None = None,
     ) -> Page:
-        """Jobs of those kinds, newest first, of one owner or of all, after those that an earlier page ended with."""
-        asked = "kind IN (SELECT unnest(?)) AND (? IS NULL OR owner = ?)"
-        values: list[Any] = [list(kinds), owner, owner]
+        """Jobs of those kinds, newest first, of some owners or of all, after those that an earlier page ended with."""
+        asked = "kind IN (SELECT unnest(?))"
+        values: list[Any] = [list(kinds)]
+        if owners is not None:
+            asked += " AND owner IN (SELECT unnest(?))"
+            values.append(list(owners))
         if after is not None:
             asked += " AND (created, id) < (?, ?)"
             values += list(after)

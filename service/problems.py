@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from indexes.errors import AuditError, InputError
 from service.allowed import Forbidden
@@ -21,6 +22,8 @@ __all__ = ["MEDIA", "TOO_LARGE", "ProblemError", "install", "problem", "response
 
 MEDIA = "application/problem+json"
 TOO_LARGE = "the body is larger than a request may be: send less, or put data under an allowed root"
+_LEFT = 499  # in logs and figures: the client closed the connection before its request was whole
+_MOST_SAID = 200  # characters of a parser's words
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(ProblemError)(_of_problem)
     app.exception_handler(RequestValidationError)(_of_validation)
     app.exception_handler(HTTPException)(_of_http)
+    app.exception_handler(ClientDisconnect)(_of_departure)
     app.exception_handler(AuditError)(_of_audit_error)
     app.exception_handler(Exception)(_of_fault)
 
@@ -57,7 +61,16 @@ async def _of_problem(request: Request, error: ProblemError) -> Response:
     return problem(error.status, error.detail, error.headers)
 
 
+async def _of_departure(request: Request, error: ClientDisconnect) -> Response:
+    """For the log and the figures alone: nobody is there to read it."""
+    return Response(status_code=_LEFT)
+
+
 async def _of_validation(request: Request, error: RequestValidationError) -> Response:
+    malformed = [one for one in error.errors() if one["type"] == "json_invalid"]
+    if malformed:
+        place, said = malformed[0]["loc"][-1], malformed[0].get("ctx", {}).get("error", "no JSON")
+        return _unreadable(f"{said} at character {place}")
     found = [
         {"field": ".".join(str(part) for part in one["loc"]), "message": one["msg"]} for one in error.errors()[:20]
     ]
@@ -65,7 +78,16 @@ async def _of_validation(request: Request, error: RequestValidationError) -> Res
     return problem(422, f"the request is not as expected: {said}"[:2000], errors=found)
 
 
+def _unreadable(said: str) -> Response:
+    found = " ".join(said.split())[:_MOST_SAID]
+    return problem(400, f"the body cannot be read as JSON ({found}): send one JSON object in UTF-8")
+
+
 async def _of_http(request: Request, error: HTTPException) -> Response:
+    if isinstance(error.__cause__, ClientDisconnect):
+        return Response(status_code=_LEFT)
+    if error.status_code == 400 and error.__cause__ is not None:  # FastAPI's, for a body that it cannot parse
+        return _unreadable(str(error.__cause__) or type(error.__cause__).__name__)
     said = TOO_LARGE if error.status_code == 413 else str(error.detail)
     return problem(error.status_code, said, error.headers)
 

@@ -5,8 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_json
+from indexes.errors import InputError
+from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_json, say
+from service.presence import refuse_while_served
 from service.settings import read_settings
+from service.shelf import list_references, reference_names
 
 __all__ = ["reference_app"]
 
@@ -68,10 +71,8 @@ def reference_build(
 
 @reference_app.command("list")
 def reference_list(home: Home = None, as_json: Json = False) -> None:
-    """List the references."""
-    from service.store import Ledger
-
-    found = Ledger(read_settings(home).database).references()
+    """List the references, from their folders: a running service does not matter."""
+    found = list_references(read_settings(home), warn=lambda line: say(f"madaudit: {line}"))
     if as_json:
         print_json(found)
         return
@@ -84,10 +85,13 @@ def reference_list(home: Home = None, as_json: Json = False) -> None:
 @reference_app.command("show")
 def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
     """Show one reference."""
+    settings = read_settings(home)
+    if name not in (known := reference_names(settings)):
+        raise InputError(f"no reference is called {name!r}: there are {', '.join(known) or 'none yet'}")
     from auditor.reference import load_reference
-    from service.references import describe, find_reference
+    from service.references import describe
 
-    folder = find_reference(name, read_settings(home))
+    folder = settings.references / name
     description = {**describe(load_reference(folder)), "folder": str(folder)}
     if as_json:
         print_json(description)
@@ -99,9 +103,11 @@ def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
 @reference_app.command("delete")
 def reference_delete(name: str, home: Home = None, as_json: Json = False) -> None:
     """Delete a reference."""
+    settings = read_settings(home)
+    refuse_while_served(settings.home)
     from service.references import delete_reference
 
-    delete_reference(name, read_settings(home))
+    delete_reference(name, settings)
     if as_json:
         print_json({"deleted": name})
     else:

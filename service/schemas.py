@@ -35,6 +35,7 @@ _Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 _Label = Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
 _JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+_KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 _Count = Annotated[int, Field(ge=0, le=10**9)]
 _DEPTH = 32  # of a document
 _MOST_NEIGHBOURS = 20_000  # of an answer
@@ -248,6 +249,9 @@ class KeyRequest(_Request):
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x20-\x7e]+$")]
     scopes: list[Literal["read", "write", "admin"]] = Field(min_length=1, max_length=len(SCOPES))
+    sees: Annotated[list[_KeyId], Field(max_length=1000)] | Literal["all"] = Field(
+        [], description="Ids of the keys whose jobs it sees beside its own, or `all`; for the scope read alone."
+    )
 
 
 class _Progress(BaseModel):
@@ -336,6 +340,7 @@ class KeyView(BaseModel):
     id: str
     name: str
     scopes: list[str]
+    sees: list[str] | Literal["all"] = Field(description="Ids of the keys whose jobs it sees beside its own.")
     created: AwareDatetime
     revoked: AwareDatetime | None
 
@@ -346,6 +351,7 @@ class NewKeyView(BaseModel):
     id: str
     name: str
     scopes: list[str]
+    sees: list[str] | Literal["all"]
     token: str
 
 

@@ -1,26 +1,28 @@
 """The ledger: what the database knows of references and audits."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 from indexes.sources.files import printable
 from service.database import BriefDatabase, Connection, Transactions, now
+from service.presence import refuse_while_served
 
 __all__ = ["Ledger", "check_free", "enter_audit", "enter_reference", "leave_audit"]
 
 
 _OWNED = (
     "FROM audits a LEFT JOIN jobs j ON a.folder = CAST(? AS VARCHAR) || '/' || j.id "
-    "WHERE (CAST(? AS VARCHAR) IS NULL OR j.owner = ?)"
+    "WHERE (CAST(? AS VARCHAR[]) IS NULL OR j.owner IN (SELECT unnest(CAST(? AS VARCHAR[]))))"
 )
 _MOMENT_S = 3.0  # for which another command may hold the file
 
 
 def check_free(path: Path) -> None:
     """Raises ResourceError when a service holds the database: better before hours of work than after them."""
+    refuse_while_served(path.parent)
     with BriefDatabase(path, patience=_MOMENT_S).transaction():
         pass
 
@@ -68,24 +70,30 @@ class Ledger:
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def sources(self, jobs: Path, *, owner: str | None) -> list[str]:
-        """The sources of recorded audits, of one owner or of all, in order."""
+    def sources(self, jobs: Path, *, owners: Collection[str] | None) -> list[str]:
+        """The sources of recorded audits, of some owners or of all, in order."""
+        values = [_named(jobs), *_twice(owners)]
         with self._database.transaction() as connection:
             rows = connection.execute(
-                f"SELECT DISTINCT source {_OWNED} AND source IS NOT NULL ORDER BY source", [_named(jobs), owner, owner]
+                f"SELECT DISTINCT source {_OWNED} AND source IS NOT NULL ORDER BY source", values
             ).fetchall()
         return [source for (source,) in rows]
 
     def history(
-        self, jobs: Path, *, owner: str | None, source: str | None = None, ids: Sequence[str] | None = None
+        self,
+        jobs: Path,
+        *,
+        owners: Collection[str] | None,
+        source: str | None = None,
+        ids: Sequence[str] | None = None,
     ) -> list[dict[str, Any]]:
         """Recorded audits, oldest first, with the id of their job if they have one.
 
-        Of one owner or of all, of one source or of all, of some jobs or of all. `jobs` is the folder in which jobs
+        Of some owners or of all, of one source or of all, of some jobs or of all. `jobs` is the folder in which jobs
         leave their results, a folder each.
         """
         asked = f"SELECT a.*, j.id AS job {_OWNED}"
-        values: list[Any] = [_named(jobs), owner, owner]
+        values: list[Any] = [_named(jobs), *_twice(owners)]
         if source is not None:
             asked, values = f"{asked} AND a.source = ?", [*values, source]
         if ids is not None:
@@ -128,6 +136,11 @@ def enter_audit(connection: Connection, folder: Path, result: Mapping[str, Any])
     for check in result["checks"]:
         fields = [_named(folder), check["name"], check["status"], check["value"], check["reason"]]
         connection.execute("INSERT INTO checks VALUES (?, ?, ?, ?, ?)", fields)
+
+
+def _twice(owners: Collection[str] | None) -> list[list[str] | None]:
+    found = None if owners is None else list(owners)
+    return [found, found]
 
 
 def _named(folder: Path) -> str:

@@ -65,7 +65,7 @@ def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
 
 
 def checked_forecast(context: Context, key: ApiKey, asked: ForecastQuestion) -> dict[str, Any]:
-    """What the worker is told of a forecast; the audit and the calibration it names must be the caller's to see."""
+    """What the worker is told of a forecast; the caller must see the audit and the calibration it names."""
     for kind, id in (("audit", asked.audit), ("calibration", asked.risk_model)):
         if id is not None:
             _check_finished(context, key, kind, id)
@@ -119,7 +119,7 @@ def submit_calibration(context: Context, key: ApiKey, asked: CalibrationRequest,
 
 def _check_finished(context: Context, key: ApiKey, kind: str, id: str) -> None:
     job = context.queue.get(id)
-    if job is None or job.kind != kind or not (key.may("admin") or job.owner == key.id):
+    if job is None or job.kind != kind or not key.sees_jobs_of(job.owner):
         raise ProblemError(404, f"no {kind} has the id {id}: see those in the list")
     if job.state != "succeeded":
         raise ProblemError(409, f"the {kind} {id} is {job.state}, expected succeeded: wait for it, or run another")

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from service.access import Reader, Writer, owner_filter, seen
+from service.access import Reader, Writer, seen
 from service.jobs import Job, new_id
 from service.paging import Cursor, Limit, instant_and_id, read_cursor, write_cursor
 from service.problems import ProblemError, responses
@@ -113,7 +113,7 @@ def submit_upload(context: Any, key: Any, told: dict[str, Any], idempotency: str
 @router.get("", responses=responses(401, 403, 422))
 def list_audits(context: Service, key: Reader, limit: Limit = 50, cursor: Cursor = None) -> AuditPage:
     """Audits that the caller may see, newest first."""
-    page = context.queue.page(kinds=("audit",), limit=limit, owner=owner_filter(key), after=instant_and_id(cursor))
+    page = context.queue.page(kinds=("audit",), limit=limit, owners=key.owners, after=instant_and_id(cursor))
     return AuditPage.model_validate(job_page(page, context))
 
 

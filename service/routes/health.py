@@ -3,15 +3,16 @@
 import shutil
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 
+from service.parameters import check_query
 from service.problems import ProblemError, responses
 from service.routes.jobs import Service
 
 __all__ = ["router"]
 
 _LEAST_FREE = 256 * 2**20  # bytes on the home folder's disk
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[Depends(check_query)])
 
 
 @router.get("/healthz")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from service.access import Reader, Writer, caller, owner_filter, seen
+from service.access import Reader, Writer, caller, seen
 from service.context import Context, context_of
 from service.jobs import Job
 from service.paging import Cursor, Limit, instant_and_id
@@ -96,7 +96,7 @@ def list_jobs(
 ) -> JobPage:
     """Jobs that the caller may see, newest first."""
     kinds: Any = _KINDS if kind is None else (kind,)
-    page = context.queue.page(kinds=kinds, limit=limit, owner=owner_filter(key), after=instant_and_id(cursor))
+    page = context.queue.page(kinds=kinds, limit=limit, owners=key.owners, after=instant_and_id(cursor))
     return JobPage.model_validate(job_page(page, context))
 
 

@@ -17,8 +17,9 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"])
 @router.post("", status_code=201, responses=responses(401, 403, 413, 422))
 def create_key(asked: KeyRequest, context: Service, key: Admin) -> NewKeyView:
     """Make a key; its token is shown this once."""
-    made, token = context.keys.create(asked.name, asked.scopes)
-    return NewKeyView(id=made.id, name=made.name, scopes=sorted(made.scopes), token=token)
+    made, token = context.keys.create(asked.name, asked.scopes, sees=asked.sees)
+    view = made.sees if made.sees == "all" else list(made.sees)
+    return NewKeyView(id=made.id, name=made.name, scopes=sorted(made.scopes), sees=view, token=token)
 
 
 @router.get("", responses=responses(401, 403))

@@ -174,7 +174,7 @@ def test_pages_hold_every_job_once_also_when_one_is_added_between_them(database:
     found: list[str] = []
     after = None
     while True:
-        page = queue.page(kinds=("audit",), limit=3, owner="me", after=after)
+        page = queue.page(kinds=("audit",), limit=3, owners=["me"], after=after)
         found += [job.id for job in page.jobs]
         submitted(queue)
         if (after := page.after) is None:
@@ -182,3 +182,11 @@ def test_pages_hold_every_job_once_also_when_one_is_added_between_them(database:
     assert (len(found), set(found)) == (7, mine)
     assert len(queue.page(kinds=("audit",), limit=100).jobs) == 13
     assert queue.page(kinds=("reference",), limit=100).jobs == ()
+
+
+def test_a_page_of_several_owners_holds_the_jobs_of_each_and_of_no_other(database: Database) -> None:
+    queue = JobQueue(database, size=100, max_deaths=3)
+    jobs = {owner: submitted(queue, 2, owner=owner) for owner in ("a", "b", "c")}
+    page = queue.page(kinds=("audit",), limit=100, owners=("a", "c"))
+    assert {job.id for job in page.jobs} == {job.id for owner in ("a", "c") for job in jobs[owner]}
+    assert queue.page(kinds=("audit",), limit=100, owners=()).jobs == ()

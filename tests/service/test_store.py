@@ -89,16 +89,18 @@ def test_sources_and_histories_hold_what_was_asked_for(ledger: Ledger, tmp_path:
                 "now()::TIMESTAMP)", [name, owner],
             )  # fmt: skip
     jobs = tmp_path / "jobs"
-    assert ledger.sources(jobs, owner=None) == ledger.sources(jobs, owner="me") == ["a/", "b/"]
-    assert ledger.sources(jobs, owner="you") == ["b/"]
+    assert ledger.sources(jobs, owners=None) == ledger.sources(jobs, owners=["me"]) == ["a/", "b/"]
+    assert ledger.sources(jobs, owners=["you"]) == ["b/"]
+    assert ledger.sources(jobs, owners=[]) == []
 
     def found(**asked: Any) -> list[str]:
-        return [row["job"] for row in ledger.history(jobs, **{"owner": None, **asked})]
+        return [row["job"] for row in ledger.history(jobs, **{"owners": None, **asked})]
 
     assert found() == ["x", "y", "z"]
-    assert found(owner="me", source="b/") == ["x"]
+    assert found(owners=["me"], source="b/") == ["x"]
+    assert found(owners=["me", "you"]) == ["x", "y", "z"]
     assert found(ids=["z", "y"]) == ["y", "z"]
-    assert found(owner="me", ids=["z"]) == found(ids=[]) == []
+    assert found(owners=["me"], ids=["z"]) == found(ids=[]) == []
 
 
 def _hold(path: Path, seconds: float) -> "subprocess.Popen[str]":

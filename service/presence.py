@@ -1,0 +1,118 @@
+"""Whether a service holds a home folder: its address and process, in a file that is locked while it runs."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexes.errors import ResourceError
+
+__all__ = ["RunningService", "announced", "refuse_while_served", "running_service"]
+
+_FILE = "service.json"  # in the home folder
+_PATIENCE_S = 1.0  # for commands that look whether a service runs, each for a moment
+_WRITTEN_S = 0.2  # in which a service that has locked the file has written it
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """A service that holds a home folder."""
+
+    process: int
+    address: str
+
+
+def running_service(home: Path) -> RunningService | None:
+    """The service that holds a home folder, None if there is none: a dead process holds no lock."""
+    deadline = time.monotonic() + _WRITTEN_S
+    while True:
+        try:
+            file = (home / _FILE).open("rb")
+        except OSError:
+            return None
+        with file:
+            if not _is_locked(file.fileno()):
+                return None
+            if (found := _read(file.read())) is not None:
+                return found
+        if time.monotonic() > deadline:
+            return RunningService(0, "an unknown address")
+        time.sleep(0.01)
+
+
+def refuse_while_served(home: Path) -> None:
+    """Raise ResourceError, which names the address, when another process serves the home folder."""
+    found = running_service(home)
+    if found is None or found.process == os.getpid():
+        return
+    raise ResourceError(
+        f"madaudit serve (process {found.process}) at {found.address} holds the home folder {home}: ask it over HTTP, "
+        "stop it first, or use another --home"
+    )
+
+
+@contextmanager
+def announced(home: Path, address: str) -> Iterator[None]:
+    """Hold the file of a home folder while this process serves it, and remove it at the end.
+
+    Raises ResourceError where another process serves the folder, or the folder cannot be made.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        file = _locked(home)
+    except OSError as error:
+        raise ResourceError(f"the home folder cannot be used ({error}): use another --home") from None
+    try:
+        os.write(file, json.dumps({"process": os.getpid(), "address": address}).encode())
+        yield
+    finally:
+        (home / _FILE).unlink(missing_ok=True)
+        os.close(file)
+
+
+def _locked(home: Path) -> int:
+    """A descriptor of the file, empty and locked."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        file = os.open(home / _FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_there(home, file):
+                os.ftruncate(file, 0)
+                return file
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(file)
+                refuse_while_served(home)
+                raise
+        os.close(file)
+        time.sleep(0.01)
+
+
+def _is_there(home: Path, file: int) -> bool:
+    """Whether the file is still that of the home folder: the service before may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(file), (home / _FILE).stat())
+    except FileNotFoundError:
+        return False
+
+
+def _is_locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _read(content: bytes) -> RunningService | None:
+    """What the file says, None while it is not written."""
+    try:
+        fields = json.loads(content)
+        return RunningService(int(fields["process"]), str(fields["address"]))
+    except (ValueError, LookupError, TypeError):
+        return None
