@@ -1,107 +1,178 @@
-"""Zip archives of images or texts, in chunks of their central directory."""
+"""Zip archives of images or texts, in chunks of their members."""
 
 import stat
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from indexes.records import Item, Kind, Skip
 from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, Refused, damage_reason, digest, printable
-from indexes.sources.members import UNSUPPORTED, clean, is_unsafe, is_wanted, member_record
+from indexes.sources.members import (
+    clean,
+    is_junk,
+    is_unsafe,
+    is_wanted,
+    junk_record,
+    member_record,
+    unwanted_record,
+)
 from indexes.sources.sidecars import companions
+from indexes.sources.signatures import HEAD_BYTES
+from indexes.sources.zip_layout import BETWEEN, count_headers, layout
+from indexes.sources.zip_members import Member, bytes_after, contents, data_start
 
 __all__ = ["ZipShard", "zip_shards"]
 
 _CHUNK = 1024  # members in a shard
-_ENCRYPTED = 0x1  # bit of the general purpose flags
+_ENCRYPTED = 0x41  # bits of the general purpose flags: any encryption, strong encryption
 
 
-class _Member(NamedTuple):
-    position: int  # in the central directory
+class _Part(NamedTuple):
+    member: Member
     name: str  # inside the archive, fit for ids
-    reason: str | None  # why it is not read
+    refusal: Skip | None  # why it is not read
+    is_silent: bool  # a folder, or a file that only describes another
+
+
+class _Gap(NamedTuple):
+    bytes: int
+    members: int | None  # that seem to begin there
 
 
 @dataclass(frozen=True, slots=True)
 class ZipShard:
-    """Consecutive members of a zip archive."""
+    """Consecutive members of a zip file, which may be several archives joined."""
 
     file: File
     name: str
     kind: Kind
-    members: tuple[_Member, ...]
-    content: str  # digest of names, checksums and sizes
+    parts: tuple[_Part, ...]
+    left: tuple[Skip, ...]  # of the bytes that belong to no archive, with the last members
 
     def identity(self) -> str:
-        """Digest of the members' names, checksums and sizes as the central directory states them."""
-        return self.content
+        """Digest of the members' names, checksums, sizes and places as the directory states them."""
+        return digest(["zip", self.kind], self._stated())
+
+    def _stated(self) -> Iterator[str]:
+        for part in self.parts:
+            if not part.is_silent:
+                reason = part.refusal.reason if part.refusal else ""
+                yield from (part.name, reason, f"{part.member.checksum} {part.member.size} {part.member.extent}")
+        for skip in self.left:
+            yield from (skip.reason, str(skip.bytes))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record a member, in the directory's order."""
+        """One record a member, in the order of the file, then what lies outside of members."""
+        done = 0
         try:
-            with self.file.open() as handle, zipfile.ZipFile(handle) as archive:
-                stored = archive.infolist()
-                for member in self.members:
-                    path = f"{self.file.name}/{member.name}"
-                    if member.reason:
-                        yield Skip(path, member.reason)
-                    else:
-                        yield _record(archive, stored[member.position], path, self.kind)
+            with self.file.open() as handle:
+                gaps: list[_Gap] = []
+                for part in self.parts:
+                    record, after = _read(handle, part, f"{self.file.name}/{part.name}", self.kind)
+                    gaps += after
+                    if not part.is_silent:
+                        yield record
+                        done += 1
+                yield from _between(self.file.name, gaps)
+            yield from self.left
         except DAMAGE as error:
-            yield Skip(self.name, damage_reason(error))
+            expected = sum(not part.is_silent for part in self.parts)
+            yield Skip(self.name, damage_reason(error), items=expected - done, bytes=None)
 
 
 def zip_shards(file: File, kind: Kind, column: str | None) -> list[ZipShard]:
-    """Chunks of the directory; raises `Refused` when it is cut or names no file of the kind."""
-    with file.open() as handle, zipfile.ZipFile(handle) as archive:
-        stored = archive.infolist()
-    described = companions([info.filename for info in stored], kind)
-    if not any(is_wanted(info.filename, kind) for info in stored):
-        raise Refused(f"{file.name}: none of its {len(stored)} members is a file of kind {kind}", f"holds no {kind}")
-    members = [member for member in _members(stored, kind) if stored[member.position].filename not in described]
-    chunks = [tuple(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK)]
+    """Chunks of the members; raises `Refused` when there is none of the kind, by name or by content."""
+    found = layout(file)
+    parts = list(_parts(file.name, found.members, kind))
+    chunks = [tuple(parts[start : start + _CHUNK]) for start in range(0, len(parts), _CHUNK)] or [()]
     names = [file.name] if len(chunks) == 1 else [f"{file.name}:{number:05d}" for number in range(len(chunks))]
-    return [
-        ZipShard(file, name, kind, chunk, digest(_stated(stored, chunk, kind)))
-        for name, chunk in zip(names, chunks, strict=True)
-    ]
+    lefts = [()] * (len(chunks) - 1) + [found.left]
+    shards = [ZipShard(file, name, kind, chunk, left) for name, chunk, left in zip(names, chunks, lefts, strict=True)]
+    if not any(is_wanted(part.member.name, kind) for part in parts):
+        _check_contents(shards, len(found.members))
+    return shards
 
 
-def _members(stored: list[zipfile.ZipInfo], kind: Kind) -> Iterator[_Member]:
+def _check_contents(shards: list[ZipShard], members: int) -> None:
+    """Look for one item behind names that promise none; raises `Refused` with how many items the file may hold."""
+    items: int | None = 0
+    for shard in shards:
+        for record in shard.read():
+            if isinstance(record, Item):
+                return
+            items = None if items is None or record.items is None else items + record.items
+    name, kind = shards[0].file.name, shards[0].kind
+    message = f"{name}: none of its {members} members is a file of kind {kind}; expected one at least"
+    raise Refused(message, f"holds no {kind}", items=items)
+
+
+def _parts(root: str, members: Iterable[Member], kind: Kind) -> Iterator[_Part]:
+    described = companions([member.name for member in members], kind)
     seen: set[str] = set()
-    for position, info in enumerate(stored):
-        if not info.is_dir():
-            name = printable(clean(info.filename))
-            yield _Member(position, name, _refusal(info, kind) or ("repeated name" if name in seen else None))
+    for member in members:
+        name = printable(clean(member.name))
+        is_silent = member.name in described or (member.name.endswith("/") and member.size == 0)
+        refusal = _refusal(member, f"{root}/{name}", is_repeated=name in seen)
+        if not is_silent:
             seen.add(name)
+        yield _Part(member, name, refusal, is_silent)
 
 
-def _refusal(info: zipfile.ZipInfo, kind: Kind) -> str | None:
-    if is_unsafe(info.filename):
+def _refusal(member: Member, path: str, *, is_repeated: bool) -> Skip | None:
+    if is_junk(clean(member.name)):
+        return junk_record(path, member.extent)
+    reason = _reason(member, is_repeated=is_repeated)
+    return None if reason is None else Skip(path, reason, bytes=member.extent)
+
+
+def _reason(member: Member, *, is_repeated: bool) -> str | None:
+    if is_unsafe(member.name):
         return "path leaves the archive"
-    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):  # 0: written where there are no modes
+    if stat.S_IFMT(member.mode) not in (0, stat.S_IFREG):  # 0: written where there are no modes
         return "not a regular file"
-    if not is_wanted(info.filename, kind):
-        return UNSUPPORTED
-    if info.flag_bits & _ENCRYPTED:
+    if is_repeated:
+        return "repeated name"
+    if member.flags & _ENCRYPTED:
         return "encrypted"
-    return "too large" if info.file_size > MAX_ITEM_BYTES else None
+    return "too large" if max(member.size, member.compressed) > MAX_ITEM_BYTES else None
 
 
-def _stated(stored: list[zipfile.ZipInfo], chunk: tuple[_Member, ...], kind: Kind) -> Iterator[str]:
-    yield from ("zip", kind)
-    for member in chunk:
-        info = stored[member.position]
-        yield from (member.name, member.reason or "", f"{info.CRC} {info.file_size}")
-
-
-def _record(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, kind: Kind) -> Item | Skip:
+def _read(handle: IO[bytes], part: _Part, path: str, kind: Kind) -> tuple[Item | Skip, list[_Gap]]:
+    """The record of a member, and the bytes behind it that belong to nothing."""
+    member = part.member
     try:
-        with archive.open(info) as content:
-            data = content.read(MAX_ITEM_BYTES + 1)
+        start = data_start(handle, member)
     except DAMAGE:
-        return Skip(path, "broken archive member")
-    if len(data) != info.file_size:
-        return Skip(path, "broken archive member")
-    return member_record(path, data, kind)
+        others = count_headers(handle, member.offset + 1, member.limit)
+        return part.refusal or _broken(member, path), [_Gap(0, others)] if others else []
+    record = part.refusal or _record(handle, member, start, path, kind)
+    unread = start + member.compressed - handle.tell() if isinstance(record, Item) else 0
+    gaps = [_Gap(unread, None)] if unread > 0 else []
+    if after := bytes_after(handle, member, start):
+        gaps.append(_Gap(after, count_headers(handle, member.limit - after, member.limit)))
+    return record, gaps
+
+
+def _record(handle: IO[bytes], member: Member, start: int, path: str, kind: Kind) -> Item | Skip:
+    try:
+        content = contents(handle, member, start)
+        head = content.read(HEAD_BYTES)
+        if not is_wanted(member.name, kind) and (unwanted := unwanted_record(path, head, member.size, kind)):
+            return unwanted
+        data = head + content.read(MAX_ITEM_BYTES + 1 - len(head))
+    except NotImplementedError:
+        return Skip(path, "unsupported compression", bytes=member.extent)
+    except DAMAGE:
+        return _broken(member, path)
+    return member_record(path, data, kind) if len(data) == member.size else _broken(member, path)
+
+
+def _broken(member: Member, path: str) -> Skip:
+    return Skip(path, "broken archive member", bytes=member.extent)
+
+
+def _between(name: str, gaps: list[_Gap]) -> Iterator[Skip]:
+    """One skip for all bytes between members, with the members in them that the directory does not list."""
+    if gaps:
+        members = [gap.members for gap in gaps if gap.members is not None]
+        yield Skip(name, BETWEEN, items=sum(members) if members else None, bytes=sum(gap.bytes for gap in gaps))

@@ -4,14 +4,12 @@ import gzip
 import io
 import pickle
 import shutil
-import struct
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from indexes.errors import InputError
 from indexes.records import Item, Skip, Source
 from indexes.sources import open_source
 from indexes.sources.files import MAX_ITEM_BYTES
@@ -146,73 +144,6 @@ def test_a_tar_member_over_the_limit_is_skipped_unread(tmp_path: Path) -> None:
     info.size = MAX_ITEM_BYTES + 1
     (tmp_path / "a.tar").write_bytes(info.tobuf())
     assert read(open_source(tmp_path, kind="image"))[0] == Skip("a.tar/a.jpg", "too large")
-
-
-def test_a_zip_gives_images_and_passes_over_captions_and_folders(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "a.zip", {"d/": b"", "d/0.jpg": b"x", "d/0.txt": b"cat", "readme.md": b"hi"})
-    assert read(open_source(path, kind="image")) == [
-        Item("a.zip/d/0.jpg", b"x"),
-        Skip("a.zip/readme.md", "unsupported file type"),
-    ]
-    assert read(open_source(path, kind="text"))[0] == Item("a.zip/d/0.txt", "cat")
-
-
-def test_a_zip_is_cut_into_chunks_of_1024_members(tmp_path: Path) -> None:
-    source = open_source(write_zip(tmp_path / "a.zip", {f"{i:04d}.jpg": b"x" for i in range(1030)}), kind="image")
-    assert [shard.name for shard in source.shards] == ["a.zip:00000", "a.zip:00001"]
-    assert ids(source) == [f"a.zip/{i:04d}.jpg" for i in range(1030)]
-
-
-def test_hostile_zip_members_are_one_skip_each(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for name in ("../up.jpg", "/abs.jpg", "..\\up.jpg", "ok.jpg"):
-            archive.writestr(zipfile.ZipInfo(name), b"x")
-        link = zipfile.ZipInfo("link.jpg")
-        link.external_attr = 0o120777 << 16
-        archive.writestr(link, b"/etc/passwd")
-    assert read(open_source(tmp_path, kind="image")) == [
-        Skip("a.zip/../up.jpg", "path leaves the archive"),
-        Skip("a.zip//abs.jpg", "path leaves the archive"),
-        Skip("a.zip/..\\up.jpg", "path leaves the archive"),
-        Item("a.zip/ok.jpg", b"x"),
-        Skip("a.zip/link.jpg", "not a regular file"),
-    ]
-
-
-def patch_directory(path: Path, offset: int, value: bytes) -> None:
-    """Overwrite a field of the first entry of the central directory."""
-    data = bytearray(path.read_bytes())
-    start = data.index(b"PK\x01\x02") + offset
-    data[start : start + len(value)] = value
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("offset", "value", "reason"),
-    [
-        (8, struct.pack("<H", 1), "encrypted"),
-        (24, struct.pack("<L", MAX_ITEM_BYTES + 1), "too large"),
-        (24, struct.pack("<L", 9000), "broken archive member"),  # states more than it holds
-        (24, struct.pack("<L", 1), "broken archive member"),  # states less than it holds
-        (16, b"\0\0\0\0", "broken archive member"),  # checksum
-        (10, struct.pack("<H", 77), "broken archive member"),  # compression method
-    ],
-)
-def test_a_zip_directory_that_lies_costs_that_member_alone(
-    tmp_path: Path, offset: int, value: bytes, reason: str
-) -> None:
-    path = write_zip(tmp_path / "a.zip", {"0.jpg": b"hello", "1.jpg": b"x"})
-    patch_directory(path, offset, value)
-    assert read(open_source(path, kind="image")) == [Skip("a.zip/0.jpg", reason), Item("a.zip/1.jpg", b"x")]
-
-
-def test_a_cut_zip_is_refused_alone_and_one_skip_in_a_folder(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "a.zip", {"0.jpg": b"hello"})
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(InputError, match=r"a\.zip: cannot be opened"):
-        open_source(path, kind="image")
-    (tmp_path / "b.jpg").write_bytes(b"x")
-    assert read(open_source(tmp_path, kind="image")) == [Skip("a.zip", "broken archive"), Item("b.jpg", b"x")]
 
 
 @pytest.mark.parametrize("write", [write_tar, write_zip])

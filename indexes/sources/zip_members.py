@@ -1,0 +1,81 @@
+"""One member of a zip file: where its data lies, its decompressed bytes, and what follows it."""
+
+import struct
+import zipfile
+from typing import IO, NamedTuple
+
+__all__ = ["HAS_DESCRIPTOR", "LOCAL", "LOCAL_HEADER", "Member", "bytes_after", "contents", "data_start", "decoded"]
+
+LOCAL = b"PK\x03\x04"  # begins the header of a member
+LOCAL_HEADER = struct.Struct("<4s2xHH4xLLLHH")  # flags, method, checksum, compressed, size, name, extra
+HAS_DESCRIPTOR = 0x8  # bit of the flags: checksum and sizes stand behind the data
+_IS_UTF8 = 0x800
+
+
+class Member(NamedTuple):
+    """One stored file, as the directory describes it or else its own header."""
+
+    name: str
+    stored_name: str  # as in its own header
+    offset: int  # of its header in the file
+    limit: int  # where the next thing in the file begins
+    flags: int
+    method: int
+    checksum: int
+    compressed: int  # bytes
+    size: int
+    mode: int = 0  # of Unix; 0 where there is none
+    is_whole: bool = True  # as far as the layout shows
+
+    @property
+    def extent(self) -> int:
+        """The bytes it takes in the file."""
+        return max(0, self.limit - self.offset)
+
+
+def decoded(name: bytes, flags: int) -> str:
+    """A stored name as text; damaged bytes become escapes."""
+    return name.decode("utf-8" if flags & _IS_UTF8 else "cp437", "backslashreplace")
+
+
+def data_start(handle: IO[bytes], member: Member) -> int:
+    """Where a member's data begins; raises `BadZipFile` if its header is damaged or it reaches into the next one."""
+    handle.seek(member.offset)
+    head = handle.read(LOCAL_HEADER.size)
+    if not member.is_whole or len(head) < LOCAL_HEADER.size or not head.startswith(LOCAL):
+        raise zipfile.BadZipFile("no member")
+    name_length, extra_length = struct.unpack_from("<HH", head, 26)
+    start = member.offset + LOCAL_HEADER.size + name_length + extra_length
+    if decoded(handle.read(name_length), member.flags) != member.stored_name:
+        raise zipfile.BadZipFile("another name than in the directory")
+    if start + member.compressed > member.limit:
+        raise zipfile.BadZipFile("reaches into the next member")
+    return start
+
+
+def contents(handle: IO[bytes], member: Member, start: int) -> zipfile.ZipExtFile:
+    """The decompressed data, which checks its checksum at the end; raises NotImplementedError for unknown methods."""
+    info = zipfile.ZipInfo(member.name)
+    info.compress_type, info.flag_bits = member.method, member.flags
+    info.CRC, info.compress_size, info.file_size = member.checksum, member.compressed, member.size
+    handle.seek(start)
+    return zipfile.ZipExtFile(handle, "r", info)
+
+
+def bytes_after(handle: IO[bytes], member: Member, start: int) -> int:
+    """How many bytes between a member's end and its limit belong to nothing."""
+    end = start + member.compressed
+    if member.flags & HAS_DESCRIPTOR and end < member.limit:
+        end += _descriptor_length(handle, member, end)
+    return max(0, member.limit - end)
+
+
+def _descriptor_length(handle: IO[bytes], member: Member, end: int) -> int:
+    handle.seek(end)
+    data = handle.read(24)
+    stated = (member.checksum, member.compressed, member.size)
+    for form in ("<4sLLL", "<4sLQQ", "<0sLLL", "<0sLQQ"):
+        length = struct.calcsize(form)
+        if len(data) >= length and struct.unpack_from(form, data)[1:] == stated:
+            return length
+    return 0
