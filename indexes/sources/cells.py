@@ -1,126 +1,191 @@
-"""One cell of a table as an item: which column is meant, and what its values are."""
+"""One cell of a table as an item: what columns are called, and what their values are."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from indexes.errors import InputError
-from indexes.records import Item, Kind, Skip, Unusable
-from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, Refused, damage_reason, digest, record_parts
+from indexes.records import Item, Skip, Unusable
+from indexes.sources.encoded import (
+    BROKEN_BASE64,
+    WEB_ADDRESS,
+    decoded_image,
+    holds_image,
+    is_data_uri,
+    is_web_address,
+)
+from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, damage_reason, digest, record_parts
+from indexes.sources.signatures import HEAD_BYTES, content_of
 
-__all__ = ["NAMES", "Column", "TableShard", "choose_column", "value_record"]
+__all__ = [
+    "NAMES",
+    "Column",
+    "Form",
+    "Lost",
+    "TableShard",
+    "form_of_texts",
+    "likeliest",
+    "sound",
+    "value_record",
+    "with_form_of_values",
+]
 
-Form = Literal["bytes", "struct", "path", "text", "vector"]  # struct: {bytes, path}, as Hugging Face stores images
+# struct: {bytes, path}, as Hugging Face stores images; path: a file beside, or base64; base64: never names a file
+Form = Literal["bytes", "struct", "path", "base64", "text", "vector"]
 
-_IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes")
-NAMES: dict[Form, tuple[str, ...]] = {  # what people call the column or key that is meant
-    "bytes": _IMAGE_NAMES,
-    "struct": _IMAGE_NAMES,
-    "path": ("path", "image_path", "file_name", "file", *_IMAGE_NAMES),
-    "text": ("text", "caption"),
-    "vector": ("embedding", "emb", "vector", "features"),
-}
+IMAGE_NAMES = (
+    "image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "img_bytes", "image_data", "picture", "photo",
+    "base64", "b64", "image_base64", "img_base64", "image_b64", "img_b64", "base64_image", "b64_image",
+)  # fmt: skip
+NAMES: dict[Form, tuple[str, ...]] = {  # what people call the column or key that is meant, in any case
+    "bytes": IMAGE_NAMES,
+    "struct": IMAGE_NAMES,
+    "path": ("path", "image_path", "img_path", "file_path", "filepath", "file_name", "filename", "file", *IMAGE_NAMES),
+    "base64": IMAGE_NAMES,
+    "text": (
+        "text", "caption", "content", "body", "document", "sentence", "article", "review",
+        "prompt", "response", "completion",
+    ),
+    "vector": ("embedding", "embeddings", "emb", "vector", "vectors", "features"),
+}  # fmt: skip
+_MAX_PATH = 1024  # characters; longer texts name no file
+_SAMPLE = 64  # values looked at to tell paths from base64
+_READ = frozenset(  # reasons of items whose bytes were looked at
+    {"empty text", "not UTF-8 text", "not finite", "not a vector of numbers", "not an image", BROKEN_BASE64}
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """The column that is read and how its cells become items."""
 
     name: str
     form: Form
 
 
+class Lost(NamedTuple):
+    """Rows that cannot be read, in the place of their cells."""
+
+    rows: int | None  # None: unknown
+    bytes: int  # that stand for them where their number is unknown
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class TableShard:
-    """Consecutive row groups of a Parquet file, or a whole Arrow file."""
+    """Some row groups of a Parquet table, or an Arrow stream."""
 
-    file: File
+    file: File  # the table's own bytes where the file holds several
     name: str
     column: Column
-    batches: Callable[[File, str, tuple[int, ...]], Iterator[Any]]  # a module's function, so that it can be pickled
-    groups: tuple[int, ...] = ()
+    batches: Callable[[File, str, tuple[Any, ...]], Iterator[Any]]  # a module's function, so that it can be pickled
+    groups: tuple[Any, ...]  # what `batches` is to read
+    rows: int | None  # that are stated
     first_row: int = 0
+    skips: tuple[Skip, ...] = ()  # other parts of the file, named after the rows
 
     def identity(self) -> str:
         """Digest of the cells and of the files they name."""
         return digest(["table", self.column.name, self.column.form], record_parts(self.read(), self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record a row, by its row number in the file."""
+        """One record a row, by its row number in the file, and one skip for rows that are lost together."""
         row = self.first_row
         try:
-            for batch in self.batches(self.file, self.column.name, self.groups):
-                for cell in batch.column(self.column.name):
+            for cells in self.batches(self.file, self.column.name, self.groups):
+                if isinstance(cells, Lost):
+                    yield Skip(self._rows(row, cells.rows), cells.reason, items=cells.rows, bytes=cells.bytes)
+                    row += cells.rows or 0
+                    continue
+                for cell in cells:
                     yield _cell_record(f"{self.file.name}#{row}", cell, self.column.form, self.file)
                     row += 1
         except DAMAGE as error:
-            yield Skip(self.name, damage_reason(error))
+            left = None if self.rows is None else max(0, self.first_row + self.rows - row)
+            yield Skip(self._rows(row, left), damage_reason(error), items=left, bytes=None if left is None else 0)
+        yield from self.skips
+
+    def _rows(self, first: int, count: int | None) -> str:
+        """How a report names rows that are lost together."""
+        last = "-" if count is None else f"-{first + count - 1}" if count > 1 else ""
+        return f"{self.file.name}#{first}{last}"
 
 
-def choose_column(schema: Any, kind: Kind, asked: str | None, where: str) -> Column:
-    """The column asked for, or the only one that its name and type suggest.
+def likeliest(names: Iterable[str], form: Form) -> list[str]:
+    """Those names that may well mean the items: one is the answer, several must be chosen from, none is known.
 
-    Raises `Refused` when no column holds the kind and `InputError` when several could be meant.
+    A text column named "text" in any case comes before captions and other texts.
     """
-    fitting = {field.name: form for field in schema if (form := _form(field.type, kind))}
-    found = "found " + ", ".join(f"{field.name} ({_short(field.type)})" for field in schema)
-    if asked is not None:
-        if asked not in fitting:
-            message = f"{where}: no column {asked!r} that can hold {kind}s; {found}; name another with --column"
-            raise Refused(message, f"no {kind} column")
-        return Column(asked, fitting[asked])
-    for names in _preferences(fitting, kind):
-        if len(names) > 1:
-            raise InputError(f"{where}: {' and '.join(names)} can all hold {kind}s; choose one with --column")
-        if names:
-            return Column(names[0], fitting[names[0]])
-    message = f"{where}: no column is known to hold {kind}s; {found}; name it with --column"
-    raise Refused(message, f"no {kind} column")
+    known = [name for name in names if name.lower() in NAMES[form]]
+    exact = [name for name in known if name.lower() == "text"]
+    return exact if form == "text" and exact else known
 
 
-def _preferences(fitting: dict[str, Form], kind: Kind) -> Iterator[list[str]]:
-    """Groups of names, the likeliest first: well-known names, then for bytes and vectors the type alone, then paths."""
-    if kind == "text":
-        yield from ([name for name in fitting if name.lower() == known] for known in NAMES["text"])
+def form_of_texts(name: str, values: Iterable[Any]) -> Form:
+    """Whether texts of this column or key, by its name and some of its values, hold images or name their files."""
+    says_so = "base64" in name.lower() or "b64" in name.lower()
+    return "base64" if says_so or any(isinstance(value, str) and holds_image(value) for value in values) else "path"
+
+
+def with_form_of_values(shards: Sequence[TableShard]) -> list[TableShard]:
+    """The shards of one table with a column of texts told apart by its first values."""
+    if not shards or shards[0].column.form != "path":
+        return list(shards)
+    column = shards[0].column
+    column = column._replace(form=form_of_texts(column.name, islice(_texts(shards[0]), _SAMPLE)))
+    return [replace(shard, column=column) for shard in shards]
+
+
+def _texts(shard: TableShard) -> Iterator[str]:
+    try:
+        for cells in shard.batches(shard.file, shard.column.name, shard.groups):
+            values = () if isinstance(cells, Lost) else (_value(cell, "path") for cell in cells)
+            yield from (value.decode() for value in values if isinstance(value, bytes))
+    except DAMAGE:  # which reading will count
         return
-    by_type = [name for name, form in fitting.items() if form != "path"]
-    yield [name for name in by_type if name.lower() in NAMES[fitting[name]]]
-    yield by_type
-    yield [name for name, form in fitting.items() if form == "path" and name.lower() in NAMES["path"]]
 
 
-def _form(kind_of_cell: Any, kind: Kind) -> Form | None:
-    is_a = pa.types
-    cell = kind_of_cell.value_type if is_a.is_dictionary(kind_of_cell) else kind_of_cell
-    is_string = is_a.is_string(cell) or is_a.is_large_string(cell) or is_a.is_string_view(cell)
-    if kind == "text":
-        return "text" if is_string else None
-    if kind == "vector":
-        is_list = is_a.is_list(cell) or is_a.is_large_list(cell) or is_a.is_fixed_size_list(cell)
-        return "vector" if is_list and is_a.is_floating(cell.value_type) else None
-    if is_a.is_struct(cell):
-        return "struct" if cell.get_field_index("bytes") >= 0 else None
-    if is_a.is_binary(cell) or is_a.is_large_binary(cell) or is_a.is_binary_view(cell):
-        return "bytes"
-    return "path" if is_string else None
+def sound(cells: Any) -> Any:
+    """An Arrow array with strings as bytes, checked so that hostile offsets cannot lead outside its memory.
+
+    Raises `pa.ArrowException` when the check fails. A string that is not UTF-8 fails alone, later, as its own item.
+    """
+    cells = _strings_as_bytes(cells)
+    cells.validate(full=True)
+    return cells
 
 
-def _short(kind_of_cell: Any) -> str:
-    text = str(kind_of_cell)
-    return text if len(text) <= 40 else text[:37] + "..."
+_AS_BYTES = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
+
+
+def _strings_as_bytes(cells: Any) -> Any:
+    if isinstance(cells, pa.ExtensionArray):
+        cells = cells.storage
+    if cells.type in _AS_BYTES:
+        return cells.view(_AS_BYTES[cells.type])
+    if pa.types.is_dictionary(cells.type):
+        return pa.DictionaryArray.from_arrays(cells.indices, _strings_as_bytes(cells.dictionary), safe=False)
+    if pa.types.is_struct(cells.type):
+        cells.validate()  # the children's lengths, before they are looked at
+        kept = [name for name in ("bytes", "path") if cells.type.get_field_index(name) >= 0]
+        fields = [_strings_as_bytes(cells.field(name)) for name in kept]
+        return pa.StructArray.from_arrays(fields, kept, mask=cells.is_null())
+    return cells
 
 
 def _cell_record(id: str, cell: Any, form: Form, file: File) -> Item | Skip:
+    value = _value(cell, form)
+    return Skip(id, "missing value") if value is None else value_record(id, value, form, file)
+
+
+def _value(cell: Any, form: Form) -> Any:
+    if isinstance(cell, pa.DictionaryScalar) and cell.is_valid:
+        cell = cell.value
     if not cell.is_valid:
-        return Skip(id, "missing value")
-    try:
-        value = cell.values.to_numpy(zero_copy_only=False) if form == "vector" else cell.as_py()
-    except UnicodeDecodeError:
-        return Skip(id, "not UTF-8 text")
-    return value_record(id, value, form, file)
+        return None
+    return cell.values.to_numpy(zero_copy_only=False) if form == "vector" else cell.as_py()
 
 
 def value_record(id: str, value: Any, form: Form, file: File) -> Item | Skip:
@@ -128,7 +193,7 @@ def value_record(id: str, value: Any, form: Form, file: File) -> Item | Skip:
     try:
         return Item(id, _READERS[form](value, file))
     except Unusable as error:
-        return Skip(id, str(error))
+        return Skip(id, str(error), was_read=str(error) in _READ)
 
 
 def _image(value: Any, file: File) -> bytes:
@@ -136,31 +201,66 @@ def _image(value: Any, file: File) -> bytes:
         raise Unusable("missing value")
     if not value:
         raise Unusable("empty file")
+    if content_of(value[:HEAD_BYTES]) == "text" and holds_image(value[: 2 * HEAD_BYTES].decode("latin-1")):
+        value = decoded_image(value.decode("latin-1"))
     if len(value) > MAX_ITEM_BYTES:
         raise Unusable("too large")
     return value
 
 
 def _image_or_path(value: Any, file: File) -> bytes:
-    return _path(value.get("path"), file) if value["bytes"] is None else _image(value["bytes"], file)
+    data = value.get("bytes")
+    if data is None:
+        return _path(value.get("path"), file)
+    return _image(data.encode("latin-1", "replace") if isinstance(data, str) else data, file)
 
 
 def _path(value: Any, file: File) -> bytes:
-    if not isinstance(value, str) or not value:
+    """The image in the file that a text names, or else in the text itself."""
+    if isinstance(value, dict):
+        return _image_or_path(value, file)
+    text = _string(value)
+    if not text:
         raise Unusable("missing value")
-    return _image(file.beside(value).read(), file)
+    if is_data_uri(text) or len(text) > _MAX_PATH:
+        return _image(decoded_image(text), file)
+    if is_web_address(text) and not holds_image(text):  # "//" begins addresses, and base64 of some bytes
+        raise Unusable(WEB_ADDRESS)
+    try:
+        return _image(file.beside(text).read(), file)
+    except Unusable:
+        if not holds_image(text):
+            raise
+    return _image(decoded_image(text), file)
+
+
+def _base64(value: Any, file: File) -> bytes:
+    """As `_path`, for a column that is known to hold images: what names no file is called by what is wrong with it."""
+    try:
+        return _path(value, file)
+    except Unusable as error:
+        if str(error) not in ("missing file", "not a regular file", "path leaves the source"):
+            raise
+    return _image(decoded_image(_string(value)), file)
+
+
+def _string(value: Any) -> str:
+    """The text of a cell; raises `Unusable` where it is none or not UTF-8."""
+    try:
+        text = value.decode() if isinstance(value, bytes) else value
+        if not isinstance(text, str):
+            raise Unusable("missing value")
+        text.encode()
+    except UnicodeError:
+        raise Unusable("not UTF-8 text") from None
+    return text
 
 
 def _text(value: Any, file: File) -> str:
-    if not isinstance(value, str):
-        raise Unusable("missing value")
-    if not value.strip():
+    text = _string(value)
+    if not text.strip():
         raise Unusable("empty text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise Unusable("not UTF-8 text") from None
-    return value
+    return text
 
 
 def _vector(value: Any, file: File) -> np.ndarray:
@@ -185,6 +285,7 @@ _READERS: dict[Form, Callable[[Any, File], bytes | str | np.ndarray]] = {
     "bytes": _image,
     "struct": _image_or_path,
     "path": _path,
+    "base64": _base64,
     "text": _text,
     "vector": _vector,
 }

@@ -6,8 +6,8 @@ from typing import get_args
 from indexes.errors import InputError
 from indexes.records import Kind, Shard
 from indexes.sources.arrays import npy_shards, npz_shards
+from indexes.sources.arrow import arrow_shards
 from indexes.sources.files import DAMAGE, File, Refused, damage_reason
-from indexes.sources.huggingface import arrow_shards
 from indexes.sources.jsonl import json_lines_shards
 from indexes.sources.members import UNSUPPORTED, suffix
 from indexes.sources.parquet import parquet_shards

@@ -1,13 +1,15 @@
-"""Parquet: one shard for consecutive row groups that hold about a thousand rows."""
+"""Parquet: every table of a file, in shards of consecutive row groups that hold about a thousand rows."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
 from indexes.records import Kind
-from indexes.sources.cells import TableShard, choose_column
-from indexes.sources.files import File
+from indexes.sources.cells import Lost, TableShard, sound
+from indexes.sources.files import DAMAGE, File, damage_reason
+from indexes.sources.parquet_layout import Table, find_tables
+from indexes.sources.parts import Part, part_shards
 
 __all__ = ["parquet_shards"]
 
@@ -15,34 +17,54 @@ _ROWS = 1024  # least number of rows in a shard but the last
 _BATCH_ROWS = 128  # rows in memory at once
 
 
+class _Group(NamedTuple):
+    """A row group by its number, and the rows that it holds."""
+
+    number: int
+    rows: int
+
+
 def parquet_shards(file: File, kind: Kind, column: str | None) -> list[TableShard]:
     """Shards by row groups; raises `Refused` when the footer is damaged or no column fits."""
-    with file.open() as handle, pq.ParquetFile(handle) as table:
-        chosen = choose_column(table.schema_arrow, kind, column, file.name)
-        rows = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
-    runs = list(_runs(rows))
-    return [
-        TableShard(file, _shard_name(file, number, len(runs)), chosen, _batches, groups, first_row)
-        for number, (groups, first_row) in enumerate(runs)
-    ]
+    tables = find_tables(file)
+    skips = [skip for table in tables for skip in table.skips]
+    return part_shards(file, [_part(table) for table in tables], skips, kind, column, _batches)
 
 
-def _runs(rows: list[int]) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Consecutive row groups and the number of their first row."""
-    groups: list[int] = []
-    first = held = 0
-    for group, count in enumerate(rows):
-        groups.append(group)
-        held += count
-        if held >= _ROWS or group == len(rows) - 1:
-            yield tuple(groups), first
-            groups, first, held = [], first + held, 0
+def _part(table: Table) -> Part:
+    groups = [_Group(number, rows) for number, rows in enumerate(table.rows)]
+    runs = [(run, sum(group.rows for group in run)) for run in _runs(groups)]
+    return Part(table.file, table.file.size(), table.schema, tuple(runs), sum(table.rows))
 
 
-def _shard_name(file: File, number: int, total: int) -> str:
-    return file.name if total == 1 else f"{file.name}:{number:05d}"
+def _runs(groups: list[_Group]) -> Iterator[tuple[_Group, ...]]:
+    """Consecutive row groups with enough rows for a shard."""
+    run: list[_Group] = []
+    for group in groups:
+        run.append(group)
+        if sum(held.rows for held in run) >= _ROWS:
+            yield tuple(run)
+            run = []
+    if run:
+        yield tuple(run)
 
 
-def _batches(file: File, column: str, groups: tuple[int, ...]) -> Iterator[Any]:
-    with file.open() as handle, pq.ParquetFile(handle) as table:
-        yield from table.iter_batches(_BATCH_ROWS, row_groups=list(groups), columns=[column], use_threads=False)
+def _batches(file: File, column: str, groups: tuple[_Group, ...]) -> Iterator[Any]:
+    with file.open() as handle, pq.ParquetFile(handle, page_checksum_verification=True) as table:
+        for group in groups:
+            yield from _group(table, column, group)
+
+
+def _group(table: pq.ParquetFile, column: str, group: _Group) -> Iterator[Any]:
+    """The cells of one row group, and how many of its rows are lost."""
+    left, reason = group.rows, "broken archive"
+    batches = table.iter_batches(_BATCH_ROWS, row_groups=[group.number], columns=[column], use_threads=False)
+    try:
+        for batch in batches:
+            cells = sound(batch.column(column))
+            left -= len(cells)
+            yield cells
+    except DAMAGE as error:
+        reason = damage_reason(error)
+    if left > 0:
+        yield Lost(left, 0, reason)
