@@ -25,6 +25,7 @@ from auditor.risk_answer import RiskQuestion, answer_risk, check_risk, known_of,
 from auditor.semantic import diversity_measures, fidelity_measures, loss_of
 from auditor.shards import EVIDENCE, SKIPPED, ShardResult, read_gallery, read_state
 from auditor.state import AuditState, fold_states
+from auditor.unread import check_unread, heed_unread, of_the_whole_set, unread_fields, unread_share
 from indexes.errors import InputError
 from indexes.store import write_atomic
 
@@ -32,7 +33,7 @@ __all__ = ["SCHEMA", "Intent", "finalise", "most_suspicious", "write_result"]
 
 SCHEMA = "madaudit/result/1"
 _GALLERY_SHOWN = 24
-_FEWEST = 10  # items of a set for which a classifier can be trained
+_FEWEST = 10  # distinct items of a set for which a classifier can be trained
 _NO_WORKFLOW = "no workflow was named, on which the risk depends: give --workflow"
 _TRACES_ONLY = "the encoder sees processing traces and not content: name a --semantic-encoder to measure this"
 
@@ -71,6 +72,7 @@ def finalise(
         contrast=partial(contrast_to, reference, state.sample.evidence, near, seed=intent.seed),
         level=intent.level,
         copies=max(copies_in(shards), design_effect(np.bincount(near))),
+        distinct=len(np.unique(near)),
         distrust=reference.distrust,
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
@@ -97,8 +99,11 @@ def near_copies(reference: Reference, sample: np.ndarray) -> np.ndarray:
 def contrast_to(
     reference: Reference, vectors: np.ndarray, groups: np.ndarray, shares: np.ndarray, *, seed: int
 ) -> Contrast | None:
-    """The contrast of a sample of the incoming vectors, its near copies known, to the reference; None if too few."""
-    if len(vectors) < _FEWEST:
+    """The contrast of a sample of the incoming vectors, its near copies known, to the reference.
+
+    None if too few of the vectors are distinct: copies of one item are one item.
+    """
+    if len(np.unique(groups)) < _FEWEST:
         return None
     chosen = rows_of_components(reference.detector.component, n_real=reference.n_real, seed=seed)
     components = [np.asarray(reference.embeddings.vectors[rows]) for rows in chosen]
@@ -123,19 +128,25 @@ def result_of(
     answer = _fraction_fields(fraction, intent.declared)
     answer["histogram"] = _histogram(state, reference)
     answer["unexplained"] = unexplained(state.novel, state.n, len(reference.nearest), level=intent.level).as_json()
+    share = unread_fields(state.counts, unread_share(state.counts, state.n, level=intent.level))
+    answer["of_the_whole_set"] = of_the_whole_set(answer, share["share"])
     policy, loss = intent.policy, diversity["loss"]
     figures = {"n_items": state.n, "synthetic_fraction": answer, "diversity": diversity, "fidelity": fidelity}
     risk = _risk(figures, state, reference, intent)
+    judged = check("synthetic_fraction", policy.synthetic_fraction, answer, _undetermined_reason(fraction))
     checks = [
-        check("synthetic_fraction", policy.synthetic_fraction, answer, _undetermined_reason(fraction)),
+        heed_unread(judged, policy.synthetic_fraction, share["share"]),
         check("diversity_loss", policy.diversity_loss, loss, loss["reason"]),
         check_risk(policy.mad_risk, risk),
+        check_unread(policy.unread, share["share"]),
     ]
+    conditions = {"workflow": intent.risk is not None, "content": reference.semantic is not None}
     return {
         "schema": SCHEMA,
-        "verdict": verdict_of(checks, policy.requires(workflow=intent.risk is not None)),
+        "verdict": verdict_of(checks, policy.requires(**conditions)),
         "source": source,
         "skipped": dict(state.skipped),
+        "unread": share,
         **figures,
         "mad_risk": risk,
         "checks": [asdict(c) for c in checks],
@@ -144,7 +155,7 @@ def result_of(
         "traits": {name: dict(table) for name, table in state.traits.items()},
         "reference": reference.summary(),
         "encoder": _encoder_fields(reference),
-        "policy": policy.as_json(workflow=intent.risk is not None),
+        "policy": policy.as_json(**conditions),
         "workflow": dict(intent.workflow),
         "declared": sorted(intent.declared),
     }

@@ -74,6 +74,7 @@ def estimate_fraction(
     contrast: _Contraster | None = None,
     level: float = 0.95,
     copies: float = 1.0,
+    distinct: int | None = None,
     distrust: str | None = None,
     is_sample: bool = False,
     assume_reference_complete: bool = False,
@@ -86,7 +87,8 @@ def estimate_fraction(
     interval widened by what could go unnoticed. If so, it is bounds: between 0 and what the real side leaves; should
     all real items come from the reference's sources, an interval that no generator's score enters. Intervals account
     for the incoming scores and the reference's own; they concern this set and no larger one unless `is_sample`. Copies
-    of an item tell no more than one: `copies` is their design effect. `distrust` is a reason why the reference's scores
+    of an item tell no more than one: `copies` is their design effect, `distinct` how many items there are without them,
+    at most as many as were looked at. `distrust` is a reason why the reference's scores
     are not to be believed, whatever they say.
     """
     n, observed = observed.n, observed.thinned(copies)
@@ -95,7 +97,8 @@ def estimate_fraction(
     if distrust is not None:
         return _undetermined(answer, distrust, Measure(math.nan, 0.0, 1.0, n, reason=distrust))
     if doubts.is_untested and not (assume_reference_complete and assume_generators_complete):
-        reason = f"{n} items are too few to tell whether they are like the reference's at all: audit more together"
+        found = f"{n} items" if distinct in (None, n) else f"{n} items, of which only {distinct} are distinct,"
+        reason = f"{found} are too few to tell whether they are like the reference's at all: audit more together"
         known = doubts.known if assume_generators_complete else Measure(math.nan, 0.0, 1.0, n, reason=reason)
         return _undetermined(answer, reason, known)
     if doubts.outside:

@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from auditor.policy import Check, Threshold
+from auditor.unread import Metered, ReadCounts, check_unread, unread_fields, unread_share
 from indexes.encode import Batch, encode_shard
 from indexes.encoders.protocol import Encoder
 from indexes.errors import InputError
@@ -27,6 +30,17 @@ class Part:
     details: tuple[str, ...]
     shapes: np.ndarray  # (n, 2) int32
     skipped: Mapping[str, int]
+    counts: ReadCounts = field(default_factory=ReadCounts)  # of what the sources offered
+
+    def check_read(self, threshold: Threshold) -> Check:
+        """The check of the share of this part that could not be read."""
+        return check_unread(threshold, self.unread["share"])
+
+    @property
+    def unread(self) -> dict[str, Any]:
+        """The fields of what could not be read, as a result states them."""
+        tried = self.counts.read - self.counts.unusable
+        return unread_fields(self.counts, unread_share(self.counts, tried))
 
     def without(self, digests: set[bytes], reason: str) -> "Part":
         """The part without the items of these contents, counted as skipped for a reason."""
@@ -48,6 +62,7 @@ class Part:
             details,
             self.shapes[rows],
             {**self.skipped, reason: len(self.ids) - len(rows)},
+            self.counts,
         )
 
 
@@ -63,14 +78,17 @@ def encode_part(
     """All items of some sources under one label; raises InputError when nothing in them can be used."""
     batches: list[Batch] = []
     skips: list[Skip] = []
-    for source in sources:
-        for shard in source.shards:
-            for found in encode_shard(shard, encoders, batch_size=batch_size, threads=threads):
-                if isinstance(found, Skip):
-                    skips.append(found)
-                else:
-                    batches.append(_without_data(found))
-                    report(len(found.ids))
+    metered = [Metered(shard) for source in sources for shard in source.shards]
+    counts = ReadCounts()
+    for shard in metered:
+        before = len(skips)
+        for found in encode_shard(shard, encoders, batch_size=batch_size, threads=threads):
+            if isinstance(found, Skip):
+                skips.append(found)
+            else:
+                batches.append(_without_data(found))
+                report(len(found.ids))
+        counts += shard.finished(len(skips) - before)
     if not any(batch.ids for batch in batches):
         reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(s.reason for s in skips).most_common(3))
         names = ", ".join(source.spec for source in sources)
@@ -85,6 +103,7 @@ def encode_part(
         tuple(d for batch in batches for d in batch.details),
         np.concatenate([batch.shapes for batch in batches]),
         dict(sorted(Counter(skip.reason for skip in skips).items())),
+        counts,
     )
 
 

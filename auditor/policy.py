@@ -11,12 +11,23 @@ import yaml
 from auditor.risk_event import Event
 from indexes.errors import InputError
 
-__all__ = ["QUANTITIES", "Check", "Policy", "Threshold", "check", "load_policy", "policy_of", "verdict_of"]
+__all__ = [
+    "QUANTITIES",
+    "Check",
+    "Policy",
+    "Threshold",
+    "check",
+    "load_policy",
+    "policy_of",
+    "status_of",
+    "verdict_of",
+    "worse",
+]
 
 Status = Literal["pass", "undetermined", "warn", "fail"]
-_ORDER: tuple[Status, ...] = ("pass", "undetermined", "warn", "fail")
+_ORDER: tuple[Status, ...] = ("pass", "warn", "undetermined", "fail")
 _ENDS = ("low", "estimate", "high")
-QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk")
+QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk", "unread")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +49,25 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a dataset must satisfy; the defaults warn of 5 % and fail at 20 % synthetic items."""
+    """What a dataset must satisfy; the defaults warn of 5 % synthetic items and of 1 % unread, fail at 20 and 10 %."""
 
     synthetic_fraction: Threshold = Threshold(0.05, 0.20, "high")
     diversity_loss: Threshold = Threshold(0.10, 0.25, "low")
     mad_risk: Threshold = Threshold(0.20, 0.50, "estimate")
-    required: tuple[str, ...] | None = None  # by default all, the risk only where a workflow is named
+    unread: Threshold = Threshold(0.01, 0.10, "estimate")  # share of what was offered that could not be read
+    required: tuple[str, ...] | None = None  # by default all that the encoder and the request can answer
     mad_event: Event = field(default_factory=Event)
 
-    def requires(self, *, workflow: bool) -> tuple[str, ...]:
-        """The checks that decide; `workflow` says whether one was named."""
+    def requires(self, *, workflow: bool, content: bool) -> tuple[str, ...]:
+        """The checks that decide: whether a workflow was named, and whether an encoder sees content, adds some."""
         if self.required is not None:
             return self.required
-        return QUANTITIES if workflow else QUANTITIES[:-1]
+        asked = {"diversity_loss": content, "mad_risk": workflow}
+        return tuple(name for name in QUANTITIES if asked.get(name, True))
 
-    def as_json(self, *, workflow: bool) -> dict[str, Any]:
+    def as_json(self, *, workflow: bool, content: bool) -> dict[str, Any]:
         """The policy in force."""
-        return {**asdict(self), "required": list(self.requires(workflow=workflow))}
+        return {**asdict(self), "required": list(self.requires(workflow=workflow, content=content))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +138,22 @@ def check(name: str, threshold: Threshold, answer: Mapping[str, Any] | None, rea
     fields = asdict(threshold)
     if value is None:
         return Check(name, "undetermined", None, fields, reason or "the number could not be had")
-    status: Status = "fail" if value >= threshold.fail else "warn" if value >= threshold.warn else "pass"
+    status = status_of(threshold, value)
     bound = {"fail": f"at or above {threshold.fail}", "warn": f"at or above {threshold.warn}"}
     said = bound.get(status, f"below {threshold.warn}")
     return Check(name, status, value, fields, f"{threshold.compare} {value:.4g} is {said}")
 
 
+def status_of(threshold: Threshold, value: float) -> Status:
+    """The status of a number that is compared with a threshold."""
+    return "fail" if value >= threshold.fail else "warn" if value >= threshold.warn else "pass"
+
+
+def worse(first: Status, second: Status) -> bool:
+    """Whether the first status stands behind the second in the order pass, warn, undetermined, fail."""
+    return _ORDER.index(first) > _ORDER.index(second)
+
+
 def verdict_of(checks: Sequence[Check], required: Sequence[str]) -> Status:
-    """The worst status among the required checks in the order pass, undetermined, warn, fail."""
+    """The worst status among the required checks in the order pass, warn, undetermined, fail."""
     return max((c.status for c in checks if c.name in required), key=_ORDER.index, default="pass")

@@ -20,6 +20,7 @@ from auditor.detector import Evidence
 from auditor.novelty import NOVEL, novelty
 from auditor.reference import Reference
 from auditor.state import AuditState, fold_states, load_state, save_state, smallest
+from auditor.unread import Metered, ReadCounts
 from indexes.encode import Batch, encode_shard
 from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
@@ -50,7 +51,7 @@ EVIDENCE, SKIPPED, STATE, GALLERY, MARK = (
     "mark.json",
 )
 _GALLERY_SIZE = 16  # most suspicious items of a shard that are kept to be shown
-_VERSION = 3  # of what a shard leaves behind; part of every key
+_VERSION = 4  # of what a shard leaves behind; part of every key
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ def audit_shard(task: ShardTask, reference: Reference, encoders: Sequence[Encode
     states: list[AuditState] = []
     tables: list[pa.Table] = []
     gallery: list[tuple[float, str, str]] = []  # a heap of score, id, entry; least suspicious first
-    for found in _encoded(task, encoders):
+    metered = Metered(task.shard)
+    for found in _encoded(task, metered, encoders):
         if isinstance(found, Skip):
             skips.append(found)
         elif found.ids:
@@ -126,7 +128,7 @@ def audit_shard(task: ShardTask, reference: Reference, encoders: Sequence[Encode
             states.append(_state_of(found, evidence, novelties, reference))
             tables.append(_evidence_table(found, evidence, novelties))
             _keep_suspicious(gallery, found, evidence)
-    states.append(_state_of_skips(skips, reference))
+    states.append(_state_of_skips(skips, metered.finished(len(skips)), reference))
     state = fold_states(states)
     empty = _evidence_table(*_no_items(reference))
     pq.write_table(pa.concat_tables([empty, *tables]), task.folder / EVIDENCE)
@@ -140,8 +142,8 @@ def audit_shard(task: ShardTask, reference: Reference, encoders: Sequence[Encode
     return state.n
 
 
-def _encoded(task: ShardTask, encoders: Sequence[Encoder]) -> Iterator[Batch | Skip]:
-    shard = task.shard if task.sample is None else _Sampled(task.shard, task.sample)
+def _encoded(task: ShardTask, metered: Metered, encoders: Sequence[Encoder]) -> Iterator[Batch | Skip]:
+    shard: Shard = metered if task.sample is None else _Sampled(metered, task.sample)
     return encode_shard(shard, encoders, batch_size=task.batch_size, threads=task.threads)
 
 
@@ -207,12 +209,12 @@ def _state_of(batch: Batch, evidence: Evidence, novelties: np.ndarray, reference
     )
 
 
-def _state_of_skips(skips: Sequence[Skip], reference: Reference) -> AuditState:
+def _state_of_skips(skips: Sequence[Skip], counts: ReadCounts, reference: Reference) -> AuditState:
     empty, evidence, novelties = _no_items(reference)
     state = _state_of(empty, evidence, novelties, reference)
     reasons = dict(sorted(Counter(skip.reason for skip in skips).items()))
     return AuditState(
-        0, reasons, {}, {}, 0, state.scores, state.sample, state.semantic
+        0, reasons, {}, {}, 0, state.scores, state.sample, state.semantic, counts
     )  # fmt: skip
 
 
@@ -249,6 +251,8 @@ def _skip_table(skips: Sequence[Skip], shard: str) -> pa.Table:
         {
             "path": pa.array([printable(s.path) for s in skips], pa.string()),
             "reason": pa.array([s.reason for s in skips], pa.string()),
+            "items": pa.array([s.items for s in skips], pa.int64()),  # null: unknown
+            "bytes": pa.array([s.bytes for s in skips], pa.int64()),  # stored and not looked at
             "shard": pa.array([printable(shard)] * len(skips), pa.string()),
         }
     )

@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from auditor.calibration import ScoreCounts
 from auditor.confounds import Traits
 from auditor.moments import Moments
+from auditor.unread import ReadCounts
 from indexes.errors import ArtifactError, InputError
 
 __all__ = ["SAMPLE_SIZE", "AuditState", "Sample", "SemanticSums", "fold_states", "load_state", "save_state"]
@@ -73,13 +74,14 @@ class AuditState:
     """Counts and sets merge exactly; float sums are as exact as the order of addition (`fold_states` fixes it)."""
 
     n: int
-    skipped: Mapping[str, int]  # reason → count
+    skipped: Mapping[str, int]  # reason → count of entries
     formats: Mapping[str, int]
     traits: Traits  # size, compression and detail, where the items have them: class → count
     novel: int  # items further out than 95 % of the reference
     scores: ScoreCounts
     sample: Sample
     semantic: SemanticSums | None
+    counts: ReadCounts = field(default_factory=ReadCounts)  # of what was offered
 
     def __add__(self, other: "AuditState") -> "AuditState":
         if (self.semantic is None) != (other.semantic is None):
@@ -93,6 +95,7 @@ class AuditState:
             self.scores + other.scores,
             self.sample + other.sample,
             None if self.semantic is None or other.semantic is None else self.semantic + other.semantic,
+            self.counts + other.counts,
         )
 
 
@@ -122,7 +125,9 @@ def save_state(path: Path, state: AuditState) -> None:
     """Write a state as .npz without pickles; symmetric sums as their upper triangle."""
     arrays: dict[str, Any] = {
         "counts": np.array([state.n, state.novel], dtype=np.int64),
-        "tables": np.array(json.dumps([dict(state.skipped), dict(state.formats), dict(state.traits)])),
+        "tables": np.array(
+            json.dumps([dict(state.skipped), dict(state.formats), dict(state.traits), asdict(state.counts)])
+        ),
         "histogram": state.scores.histogram,
         "keys": state.sample.keys,
         "ids": np.array(json.dumps(state.sample.ids)),
@@ -146,7 +151,7 @@ def load_state(path: Path) -> AuditState:
     """Read a state; raises ArtifactError when the file is damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as a:
-            skipped, formats, traits = json.loads(str(a["tables"]))
+            skipped, formats, traits, counts = json.loads(str(a["tables"]))
             n, novel = (int(v) for v in a["counts"])
             scores = ScoreCounts(a["histogram"], _unpacked("posteriors", a))
             sample = Sample(a["keys"], tuple(json.loads(str(a["ids"]))), a["evidence"], a["semantic"])
@@ -155,7 +160,7 @@ def load_state(path: Path) -> AuditState:
                 covered = np.unpackbits(a["covered"], count=int(a["anchors"])).astype(bool)
                 precise, total, squares = (int(v) for v in a["balls"])
                 semantic = SemanticSums(_unpacked("raw", a), _unpacked("unit", a), precise, total, squares, covered)
-            return AuditState(n, skipped, formats, traits, novel, scores, sample, semantic)
+            return AuditState(n, skipped, formats, traits, novel, scores, sample, semantic, ReadCounts(**counts))
     except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactError(
             f"{path} is not a readable audit state ({error}): delete its folder and run again"

@@ -79,6 +79,7 @@ def test_the_verdict_is_the_worst_of_the_required_checks(
         "synthetic_fraction": "pass",
         "diversity_loss": "fail",
         "mad_risk": "undetermined",
+        "unread": "pass",
     }
     assert result["verdict"] == "fail"
     relaxed = replace(policy, required=("synthetic_fraction",))

@@ -47,7 +47,7 @@ def checks(**statuses):
     [
         ({"a": "pass", "b": "pass"}, "pass"),
         ({"a": "pass", "b": "undetermined"}, "undetermined"),
-        ({"a": "undetermined", "b": "warn"}, "warn"),
+        ({"a": "undetermined", "b": "warn"}, "undetermined"),
         ({"a": "fail", "b": "warn"}, "fail"),
     ],
 )
@@ -60,12 +60,15 @@ def test_a_check_that_is_not_required_decides_nothing():
 
 
 def test_the_default_policy_is_that_of_the_contract():
-    policy = Policy().as_json(workflow=True)
+    policy = Policy().as_json(workflow=True, content=True)
     assert policy["synthetic_fraction"] == {"warn": 0.05, "fail": 0.2, "compare": "high"}
     assert policy["diversity_loss"] == {"warn": 0.1, "fail": 0.25, "compare": "low"}
     assert policy["mad_risk"] == {"warn": 0.2, "fail": 0.5, "compare": "estimate"}
-    assert policy["required"] == ["synthetic_fraction", "diversity_loss", "mad_risk"]
-    assert Policy().as_json(workflow=False)["required"] == ["synthetic_fraction", "diversity_loss"]
+    assert policy["unread"] == {"warn": 0.01, "fail": 0.1, "compare": "estimate"}
+    assert policy["required"] == ["synthetic_fraction", "diversity_loss", "mad_risk", "unread"]
+    without = Policy().as_json(workflow=False, content=False)
+    assert without["required"] == ["synthetic_fraction", "unread"]
+    assert Policy().requires(workflow=False, content=True) == ("synthetic_fraction", "diversity_loss", "unread")
     assert policy["mad_event"] == {"frechet_ratio": 2.0, "diversity_ratio": 0.8, "when": "at"}
 
 

@@ -7,6 +7,7 @@ from auditor import state as state_module
 from auditor.calibration import ScoreCounts
 from auditor.moments import moments_of, unit_rows
 from auditor.state import AuditState, SemanticSums, fold_states, load_state, save_state, smallest
+from auditor.unread import ReadCounts
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
 
@@ -31,6 +32,7 @@ def state_of(rows, first=0, with_semantic=True):
         scores=ScoreCounts(histogram, moments_of(np.abs(rows[:, :2]))),
         sample=smallest(sample_keys(ids, seed=1), ids, vectors, vectors[:, : 3 * with_semantic]),
         semantic=semantic,
+        counts=ReadCounts(read=n + 1, read_bytes=40 * n, unusable=1, unread=n, unknown=first, unknown_bytes=9),
     )
 
 
@@ -45,7 +47,15 @@ def content(state):
     arrays = [m.total for m in moments] + [m.outer for m in moments]
     arrays += [state.scores.histogram, state.sample.keys, state.sample.evidence, state.sample.semantic]
     arrays += [] if s is None else [s.covered]
-    plain = [state.n, dict(state.skipped), dict(state.formats), dict(state.traits), state.novel, state.sample.ids]
+    plain = [
+        state.n,
+        state.counts,
+        dict(state.skipped),
+        dict(state.formats),
+        dict(state.traits),
+        state.novel,
+        state.sample.ids,
+    ]
     plain += [[m.n for m in moments]] + ([] if s is None else [s.precise, s.ball_total, s.ball_squares])
     return plain, [(a.dtype.str, a.shape, np.ascontiguousarray(a).tobytes()) for a in arrays]
 
@@ -55,6 +65,8 @@ def test_the_counts_of_a_merged_state_are_sums(rng):
     merged = a + b
     assert merged.n == 15
     assert merged.skipped == {"empty": 15, "not an image": 2}
+    assert merged.counts == a.counts + b.counts
+    assert (merged.counts.read, merged.counts.unread, merged.counts.unknown) == (17, 15, 6)
     assert merged.novel == 5
     assert merged.scores.histogram.sum() == 15
     assert merged.semantic.ball_squares == 7 * 15

@@ -1,0 +1,210 @@
+"""What was offered and not read: counted by the readers, estimated where a file does not tell, and judged."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from auditor.intervals import Measure, wilson_interval
+from auditor.policy import Check, Threshold, check, status_of, worse
+from indexes.records import Item, Shard, Skip
+
+__all__ = [
+    "Metered",
+    "ReadCounts",
+    "check_unread",
+    "heed_unread",
+    "of_the_whole_set",
+    "unread_fields",
+    "unread_in_words",
+    "unread_share",
+]
+
+_UNSURE = 4.0  # factor by which items estimated from bytes may be off, either way
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCounts:
+    """What the readers of a set met. Sums over shards."""
+
+    read: int = 0  # items whose bytes were read
+    read_bytes: int = 0  # of those
+    unusable: int = 0  # of the items read and tried, those that could not be used
+    unread: int = 0  # items that could not be read
+    unread_bytes: int = 0  # of those, as far as they are known
+    unknown: int = 0  # files, or stretches of files, with an unknown number of items
+    unknown_bytes: int = 0  # of those
+    unmeasured: int = 0  # of those, how many have an unknown size too
+    ignored: int = 0  # entries that hold no item, such as the files of an operating system
+
+    def __add__(self, other: "ReadCounts") -> "ReadCounts":
+        return ReadCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def with_skip(self, skip: Skip) -> "ReadCounts":
+        """The counts with one more skip of a reader."""
+        size = skip.bytes or 0
+        if skip.items is None:
+            unmeasured = self.unmeasured + (skip.bytes is None)
+            return replace(
+                self, unknown=self.unknown + 1, unknown_bytes=self.unknown_bytes + size, unmeasured=unmeasured
+            )
+        if skip.items == 0:
+            return replace(self, ignored=self.ignored + 1)
+        return replace(self, unread=self.unread + skip.items, unread_bytes=self.unread_bytes + size)
+
+
+class Metered:
+    """A shard that counts what is read from it."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self.counts = ReadCounts()
+        self.skips = 0  # that the reader gave
+
+    @property
+    def name(self) -> str:
+        return self._shard.name
+
+    def identity(self) -> str:
+        """That of the shard."""
+        return self._shard.identity()
+
+    def read(self) -> Iterator[Item | Skip]:
+        """The shard's records, each counted as it is handed on."""
+        items = size = 0
+        counts = ReadCounts()
+        for found in self._shard.read():
+            if isinstance(found, Skip):
+                counts = counts.with_skip(found)
+                self.skips += 1
+            else:
+                items += 1
+                size += found.data.nbytes if not isinstance(found.data, bytes | str) else len(found.data)
+            self.counts = replace(counts, read=items, read_bytes=size)
+            yield found
+
+    def finished(self, skips: int) -> ReadCounts:
+        """The counts when all is encoded, with `skips` in all: those that are not the reader's were unusable items."""
+        return replace(self.counts, unusable=skips - self.skips)
+
+
+def unread_share(counts: ReadCounts, used: int, *, level: float = 0.95) -> Measure:
+    """The share of the items offered that could not be read or used, of which `used` were audited.
+
+    Exact where every file tells its items. Items in other files are estimated from their bytes, at the mean size of
+    the items read and at least one a file; the interval lets that be off by a factor of four. Where only a sample of
+    the items was tried, the unusable ones among the rest are estimated from it (Wilson). The value is nan, and the
+    high end 1, where even the bytes are unknown.
+    """
+    tried = used + counts.unusable
+    read = max(counts.read, tried)
+    share = counts.unusable / tried if tried else 0.0
+    share_low, share_high = wilson_interval(counts.unusable, tried, level=level) if read > tried else (share, share)
+    guess = _guess(counts)
+
+    def of_offered(unusable: float, extra: float) -> float:
+        missing = unusable * read + counts.unread + extra
+        return missing / max(read + counts.unread + extra, 1)
+
+    low = of_offered(share_low, max(counts.unknown, guess / _UNSURE) if counts.unknown else 0.0)
+    if counts.unmeasured or (counts.unknown and not counts.read):
+        return Measure(math.nan, low, 1.0, read, reason=_unmeasured(counts))
+    reason = _estimated(counts, guess) if counts.unknown else None
+    return Measure(of_offered(share, guess), low, of_offered(share_high, guess * _UNSURE), read, reason=reason)
+
+
+def _guess(counts: ReadCounts) -> float:
+    """Items in the files of unknown number, from their bytes."""
+    if not counts.read_bytes:
+        return float(counts.unknown)
+    return max(float(counts.unknown), counts.unknown_bytes * counts.read / counts.read_bytes)
+
+
+def _estimated(counts: ReadCounts, guess: float) -> str:
+    where = f"{counts.unknown} file{'s' if counts.unknown > 1 else ''} or stretches of files"
+    return (
+        f"{where} hold an unknown number of items: about {guess:.0f}, estimated from {counts.unknown_bytes} bytes at "
+        f"{counts.read_bytes / counts.read:.0f} bytes an item, which may be off by a factor of {_UNSURE:.0f}"
+    )
+
+
+def _unmeasured(counts: ReadCounts) -> str:
+    return (
+        f"{counts.unmeasured or counts.unknown} files or folders could not be looked into, so that nobody knows how "
+        "many items they hold: mend or remove what skipped.parquet lists"
+    )
+
+
+def unread_fields(counts: ReadCounts, share: Measure) -> dict[str, Any]:
+    """The fields of `unread` in a result."""
+    return {
+        "share": _triple(share),
+        "items": counts.unread + counts.unusable,
+        "files": counts.unknown,
+        "bytes": counts.unread_bytes + counts.unknown_bytes,
+        "items_estimated": _guess(counts) if counts.unknown and not counts.unmeasured else None,
+        "ignored": counts.ignored,
+        "offered": counts.read + counts.unread,  # as far as they could be counted
+    }
+
+
+def unread_in_words(fields: Mapping[str, Any]) -> str:
+    """What was not read: items, files of unknown content, and their share."""
+    items, files, share = fields["items"], fields["files"], fields["share"]
+    if items == files == 0:
+        return "nothing unread"
+    parts = [f"{items} unread"] if items else []
+    if files:
+        guess = fields["items_estimated"]
+        held = "an unknown number of items" if guess is None else f"about {guess:.0f} items"
+        parts.append(f"{files} unread file{'s' if files > 1 else ''} or stretches with {held}")
+    known = "" if share["estimate"] is None else f" ({100 * share['estimate']:.2g} % of what was offered)"
+    return " and ".join(parts) + known
+
+
+def _triple(measure: Measure) -> dict[str, Any]:
+    fields = measure.as_json()
+    return {
+        "estimate": fields["value"], "low": fields["low"], "high": fields["high"], "n": fields["n"],
+        "reason": measure.reason,
+    }  # fmt: skip
+
+
+def of_the_whole_set(answer: Mapping[str, Any], share: Mapping[str, Any]) -> dict[str, Any]:
+    """The interval of the synthetic fraction for everything offered: what was not read may be anything.
+
+    [low (1 − u), high (1 − u) + u] at the high end of the unread share u; the estimate stays where nothing is unread.
+    """
+    unread = share["high"]
+    low, high = answer["low"] * (1 - unread), answer["high"] * (1 - unread) + unread
+    if unread == 0:
+        return {"estimate": answer["estimate"], "low": low, "high": high, "reason": answer["reason"]}
+    reason = f"up to {100 * unread:.2g} % of the set was not read and may be anything"
+    return {"estimate": None, "low": low, "high": high, "reason": reason}
+
+
+def check_unread(threshold: Threshold, share: Mapping[str, Any]) -> Check:
+    """The check of the unread share; one that is unknown fails where even its low end does."""
+    judged = check("unread", threshold, share, None if share["estimate"] is not None else share["reason"])
+    if share["estimate"] is None and share["low"] >= threshold.fail:
+        return replace(judged, status="fail", value=share["low"], reason=f"at least {share['low']:.4g} was not read")
+    return judged
+
+
+def heed_unread(judged: Check, threshold: Threshold, share: Mapping[str, Any]) -> Check:
+    """A check of the synthetic fraction that what was not read could change: it never passes.
+
+    If every unread item were synthetic, the number compared would be v (1 − u) + u. Where that crosses a threshold
+    that v does not, the answer is `warn`, or `undetermined` if the set would fail.
+    """
+    unread = share["high"]
+    if judged.value is None or unread == 0:
+        return judged
+    worst = judged.value * (1 - unread) + unread
+    status = status_of(threshold, worst)
+    if not worse(status, judged.status):
+        return judged
+    reason = (
+        f"{judged.reason}; if all that was not read were synthetic it would be {worst:.4g}: repair what was skipped"
+    )
+    return replace(judged, status="undetermined" if status == "fail" else status, reason=reason)
