@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-EXAMPLES = int(os.environ.get("MADAUDIT_TEST_EXAMPLES", "10"))  # of every route
+EXAMPLES = int(os.environ.get("MADAUDIT_TEST_EXAMPLES", "10"))  # of every route; 100 take minutes
 CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
     response_schema_conformance,
@@ -82,3 +82,10 @@ def test_every_route_of_the_contract_is_in_the_document(service: Any) -> None:
         "/v1/forecasts": {"post"}, "/v1/search": {"post"}, "/healthz": {"get"}, "/readyz": {"get"}, "/metrics": {"get"},
     }  # fmt: skip
     assert {path: expected[path] & set(methods) for path, methods in paths.items() if path in expected} == expected
+
+
+def test_every_route_says_what_it_answers_to_bytes_and_queries_that_it_cannot_read(service: Any) -> None:
+    for path, methods in service.admin.get("/openapi.json").json()["paths"].items():
+        for method, told in methods.items():
+            assert {"403", "413", "422", "500"} <= set(told["responses"]), (method, path)
+            assert ("400" in told["responses"]) is ("requestBody" in told), (method, path)
