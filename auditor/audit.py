@@ -19,12 +19,12 @@ from auditor.finalise import Intent, finalise, most_suspicious, write_result
 from auditor.reference import Reference
 from auditor.shards import ShardResult, ShardTask, audit_shard, plan_shards, sampled
 from indexes.device import compute_threads
-from indexes.encoders import load_encoder
 from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError, ResourceError
 from indexes.records import Source
 from indexes.sources import open_source
 from indexes.sources.files import printable
+from indexes.sources.listing import absolute_spec
 from indexes.store import write_atomic
 
 __all__ = ["AuditOptions", "Finished", "Progress", "Runner", "audit", "audit_into", "encoders_of", "run_here"]
@@ -44,6 +44,7 @@ class AuditOptions:
     column: str | None = None  # of a table
     limit: int | None = None  # items used at most: a simple random sample of all
     overwrite: bool = False  # an audit of something else in the same folder
+    resume: bool = True  # reuse the shards that an earlier run into the same folder finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def prepare(out: Path, source: Source, reference: Reference, options: AuditOptio
         "column": options.column,
         "limit": options.limit,
     }
-    claim(out, source.spec, configuration, overwrite=options.overwrite)
+    claim(out, source.spec, configuration, overwrite=options.overwrite, resume=options.resume)
     tasks = plan_shards(
         source.shards,
         out / "state",
@@ -175,21 +176,28 @@ def _check_apart(out: Path, spec: str) -> None:
         raise InputError(f"{out} lies inside the source {spec}, which would then hold its own audit: use another --out")
 
 
-def claim(out: Path, spec: str, configuration: dict[str, Any], *, overwrite: bool) -> None:
-    """Make a folder an audit's own, without the result of its earlier state.
+def claim(out: Path, spec: str, configuration: dict[str, Any], *, overwrite: bool, resume: bool = True) -> None:
+    """Make a folder an audit's own, without the result of its earlier state; without `resume` also without its shards.
 
     Raises InputError when it holds another audit, or files of the names an audit writes.
     """
-    path, wanted = out / "state" / CLAIM, {"source": spec, **configuration}
+    path, wanted = out / "state" / CLAIM, {"source": _place(spec), **configuration}
     if printable(str(out)) != str(out):
         raise InputError(f"{printable(str(out))} is no valid Unicode: use another --out")
     if not overwrite:
         _check_own(out, wanted)
     elif path.is_file() and path.read_bytes() != _claim_text(wanted):
         shutil.rmtree(out / "state")
+    if not resume:
+        shutil.rmtree(out / "state", ignore_errors=True)
     (out / "state").mkdir(parents=True, exist_ok=True)
     (out / RESULT).unlink(missing_ok=True)
     write_atomic(path, _claim_text(wanted))
+
+
+def _place(spec: str) -> str:
+    """Where a local source lies, however it was written: links resolved. Other sources keep their names."""
+    return os.path.realpath(spec) if os.path.isabs(spec) or os.path.exists(spec) else spec
 
 
 def _claim_text(claimed: dict[str, Any]) -> bytes:
@@ -199,6 +207,7 @@ def _claim_text(claimed: dict[str, Any]) -> bytes:
 def _check_own(out: Path, wanted: dict[str, Any]) -> None:
     if (out / "state" / CLAIM).is_file():
         found = read_claim(out)
+        found["source"] = _place(str(found.get("source")))
         if differing := ", ".join(sorted(k for k in wanted if found.get(k) != wanted[k])):
             raise InputError(
                 f"{out} holds an audit with another {differing}, expected the same: use --overwrite or another --out"
@@ -222,7 +231,8 @@ def _source(data: Source | str | Path | np.ndarray, reference: Reference, option
         return data
     if isinstance(data, np.ndarray):
         return source_of_array(data)
-    return open_source(data, kind=reference.evidence.kind, column=options.column)
+    source = open_source(data, kind=reference.evidence.kind, column=options.column)
+    return replace(source, spec=absolute_spec(source.spec))
 
 
 def run_here(tasks: Sequence[ShardTask], reference: Reference) -> Iterator[int]:
@@ -236,17 +246,8 @@ def run_here(tasks: Sequence[ShardTask], reference: Reference) -> Iterator[int]:
 
 
 def encoders_of(reference: Reference, *, device: str) -> tuple[Encoder, ...]:
-    """The reference's encoders, loaded again; raises ArtifactError when their fingerprints have changed."""
-    roles = [reference.evidence]
-    if reference.semantic_encoder is not None and reference.semantic_encoder != reference.evidence:
-        roles.append(reference.semantic_encoder)
-    encoders = []
-    for role in roles:
-        encoder = load_encoder(role.spec, device=device)
-        if encoder.fingerprint != role.fingerprint:
-            raise ArtifactError(
-                f"encoder {role.spec} is now {encoder.fingerprint}, the reference {reference.name!r} was built with "
-                f"{role.fingerprint}: rebuild the reference"
-            )
-        encoders.append(encoder)
-    return tuple(encoders)
+    """The reference's encoders, loaded again; one that plays both roles once.
+
+    Raises ResourceError where weights are not on this machine, ArtifactError where they are others.
+    """
+    return tuple(reference.encoder_of(role, device=device) for role in dict.fromkeys(reference.roles))

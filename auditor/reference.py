@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from auditor.detector import FEWEST, Detector, component_labels, fit_detector
 from auditor.moments import Moments
 from auditor.parts import Part
 from auditor.probe import Landmarks, Probe
+from auditor.relocation import AS_STORED, Weights, load_recorded, relocated
 from auditor.scaling import standardise
 from auditor.semantic import SemanticReference
+from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
 from indexes.records import Embeddings, Kind
@@ -58,7 +60,8 @@ class Reference:
     semantic: SemanticReference | None
     formats: tuple[Mapping[str, int], ...]  # of each component
     traits: tuple[Traits, ...]
-    skipped: Mapping[str, Mapping[str, int]]  # label → reason → count
+    skipped: Mapping[str, Mapping[str, int]]  # label → reason → count of entries
+    unread: Mapping[str, Mapping[str, Any]]  # label → what could not be read, as a result states it
     seed: int
 
     @property
@@ -78,8 +81,23 @@ class Reference:
         return self.leak if self.evidence.sees == "traces" else None
 
     @property
+    def roles(self) -> tuple[EncoderRole, ...]:
+        """The evidence encoder's role, and the semantic one's if there is one."""
+        return (self.evidence,) if self.semantic_encoder is None else (self.evidence, self.semantic_encoder)
+
+    def encoder_of(self, role: EncoderRole, *, device: str) -> Encoder:
+        """The encoder of a role, loaded again; raises ResourceError without its weights, ArtifactError for others."""
+        specs = [other.spec for other in self.roles]
+        return load_recorded(role.spec, role.fingerprint, reference=self.name, specs=specs, device=device)
+
+    @property
     def counts(self) -> dict[str, int]:
-        """Items in each component."""
+        """Items used in each component."""
+        return dict(zip(self.labels, np.bincount(self.detector.component).tolist(), strict=True))
+
+    @property
+    def effective_counts(self) -> dict[str, int]:
+        """Items in each component when copies and near copies of one item count once (by their design effect)."""
         return {label: c.n for label, c in zip(self.labels, self.calibration.components, strict=True)}
 
     def summary(self) -> dict[str, Any]:
@@ -88,11 +106,13 @@ class Reference:
             "name": self.name,
             "identity": self.identity,
             "items": self.counts,
+            "effective_items": self.effective_counts,
             "real_sources": list(self.labels[: self.n_real]),
             "simulated": sorted(self.calibration.simulated),
             "separation": round(self.calibration.separation, 4),
             "leak": self.leak,
             "skipped": {label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
+            "unread": {label: dict(fields) for label, fields in self.unread.items()},
             "seed": self.seed,
         }
 
@@ -149,6 +169,7 @@ def build_reference(
         formats=tuple(dict(sorted(Counter(part.formats).items())) for part in parts),
         traits=tuple(traits_of(part.shapes, part.compressions, part.details, evidence.kind) for part in parts),
         skipped={part.label: part.skipped for part in parts},
+        unread={part.label: part.unread for part in parts},
         seed=seed,
     )
 
@@ -201,20 +222,36 @@ def save_reference(folder: Path, reference: Reference) -> None:
             "formats": [dict(f) for f in reference.formats],
             "traits": [dict(t) for t in reference.traits],
             "skipped": {k: dict(v) for k, v in reference.skipped.items()},
+            "unread": {k: dict(v) for k, v in reference.unread.items()},
             "seed": reference.seed,
             "bytes": (folder / "fitted.npz").stat().st_size,
         },
     )
 
 
-def load_reference(folder: str | Path, *, device: str = "cpu") -> Reference:
-    """Read a reference; large arrays stay memory-mapped. Raises ArtifactError where it is missing or damaged."""
+def load_reference(
+    folder: str | Path, *, device: str = "cpu", weights: Weights | Sequence[str] = AS_STORED
+) -> Reference:
+    """Read a reference; large arrays stay memory-mapped.
+
+    `weights` are texts `SPEC=PATH`, where its encoders' weights lie on this machine if not where they were. Raises
+    ArtifactError where the reference is missing or damaged, and InputError where `weights` do not fit it.
+    """
     folder = Path(folder)
     manifest = read_manifest(folder, _SCHEMA)
     try:
-        return _stored_reference(folder, manifest, device)
+        stored = _stored_reference(folder, manifest, device)
     except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactError(f"{folder} is damaged ({error}): rebuild the reference") from None
+    return _moved(stored, weights if isinstance(weights, Weights) else Weights(tuple(weights)))
+
+
+def _moved(reference: Reference, weights: Weights) -> Reference:
+    """The reference with its encoders' weights where they lie on this machine."""
+    roles = reference.roles
+    specs = relocated([role.spec for role in roles], weights, reference=reference.name)
+    evidence, *semantic = (replace(role, spec=spec) for role, spec in zip(roles, specs, strict=True))
+    return replace(reference, evidence=evidence, semantic_encoder=semantic[0] if semantic else None)
 
 
 def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) -> Reference:
@@ -247,6 +284,7 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         formats=tuple(manifest["formats"]),
         traits=tuple(manifest["traits"]),
         skipped=manifest["skipped"],
+        unread=manifest.get("unread", {}),  # not counted by earlier versions
         seed=manifest["seed"],
     )
 

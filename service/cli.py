@@ -15,11 +15,19 @@ import yaml
 
 from indexes.errors import AuditError, InputError
 from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_json, print_summary, say
-from service.forecast_commands import ModelSamples, Pilot, RiskModelFile, SimulateForecast, calibrate, forecast
+from service.forecast_commands import (
+    ModelSamples,
+    Pilot,
+    RiskModelFile,
+    SimulateForecast,
+    WeightsPaths,
+    calibrate,
+    forecast,
+)
 from service.loop_commands import loop_app
 from service.reference_commands import reference_app
 from service.serve_commands import keys_app, serve
-from service.settings import read_settings
+from service.settings import read_settings, read_weights
 
 __all__ = ["app", "main"]
 
@@ -67,6 +75,11 @@ class ReportForm(StrEnum):
     html = "html"
     md = "md"
     json = "json"
+
+
+def default_folder(source: str) -> Path:
+    """Where an audit of a source goes without --out."""
+    return Path(f"madaudit-{Path(source.rstrip('/')).name.split('.')[0] or 'audit'}")
 
 
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -135,9 +148,12 @@ def audit(
     engine: Annotated[Engine, typer.Option("--engine")] = Engine.local,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; the answer is the same.")] = None,
     device: Device = "auto",
-    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit code 1 from this status on.")] = FailOn.fail,
+    weights: WeightsPaths = None,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Stop from this status on.")] = FailOn.undetermined,
     declare: Annotated[list[Declaration] | None, typer.Option("--declare", help="What you assert.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Reuse finished shards (the default).")] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Reuse the shards that an earlier run into --out finished.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another audit in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the policy and the plan, audit nothing.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Use a random sample of so many items.")] = None,
@@ -157,11 +173,14 @@ def audit(
     from auditor.audit import AuditOptions
     from auditor.finalise import Intent
     from auditor.policy import load_policy
+    from auditor.relocation import Weights
     from service.forecasts import RiskRequest
     from service.pipeline import run_audit
     from service.progress import ShardProgress
     from service.references import find_reference
 
+    if source is not None and not source.strip():
+        raise InputError("the source is an empty name: write madaudit audit SOURCE --reference NAME")
     asked = RiskRequest(
         workflow, generations, real=real, synthetic=synthetic, bias=bias, model_samples=model_samples, pilot=pilot,
         risk_model=risk_model, simulate=simulate_forecast, seed=seed,
@@ -173,22 +192,25 @@ def audit(
         declared=frozenset(d.value for d in declare or ()),
         seed=seed,
     )
-    options = AuditOptions(batch_size=batch_size, column=column, limit=limit, overwrite=overwrite)
+    options = AuditOptions(batch_size=batch_size, column=column, limit=limit, overwrite=overwrite, resume=resume)
     settings = read_settings(home)
     if reference is not None:
         find_reference(reference, settings)
     if dry_run:
-        plan = {"source": source, "reference": reference, "workflow": dict(intent.workflow)}
-        print_json({**plan, "policy": intent.policy.as_json(workflow=workflow is not None)})
+        from service.audit_plan import audit_plan
+
+        print_json(
+            audit_plan(source, reference, out, settings=settings, intent=intent, options=options, workers=workers)
+        )
         return
     if source is None or reference is None:
         missing = "source" if source is None else "reference"
         raise InputError(f"no {missing} was named: write madaudit audit SOURCE --reference NAME")
-    out = out or Path(f"madaudit-{Path(source.rstrip('/')).name.split('.')[0] or 'audit'}")
+    out = out or default_folder(source)
     with ShardProgress("auditing", quiet=quiet) as progress:
         result = run_audit(
             source, reference, out, settings=settings, intent=intent, options=options, workers=workers,
-            device=device, progress=progress, risk=asked,
+            device=device, progress=progress, risk=asked, weights=Weights(tuple(weights or ()), read_weights()),
         )  # fmt: skip
     result = _reviewed(out, result, settings)
     if as_json:
@@ -244,7 +266,7 @@ def review(
     known_synthetic: Annotated[
         list[str] | None, typer.Option("--known-synthetic", help="SRC of synthetic items to mix in; repeat for more.")
     ] = None,
-    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit code 1 from this status on.")] = FailOn.fail,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Stop from this status on.")] = FailOn.undetermined,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another review, with its labels.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
     home: Home = None,
@@ -306,7 +328,7 @@ def merge(
     folders: Annotated[list[Path], typer.Argument(help="Folders of audits against one reference.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the merged audit.")],
     policy: Annotated[Path | None, typer.Option("--policy", help="YAML with thresholds.")] = None,
-    fail_on: Annotated[FailOn, typer.Option("--fail-on")] = FailOn.fail,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Stop from this status on.")] = FailOn.undetermined,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -328,9 +350,11 @@ def merge(
 
 
 def exit_code(verdict: str, fail_on: str) -> int:
-    """0 or 1: whether the verdict is at least as bad as what the gate fails on."""
-    order = ("pass", "undetermined", "warn", "fail")
-    return int(fail_on != "never" and order.index(verdict) >= order.index(fail_on))
+    """0: the gate opens; 1: the verdict is `fail`, or `warn` where warnings stop; 4: it is `undetermined` and stops."""
+    order = ("pass", "warn", "undetermined", "fail")
+    if fail_on == "never" or order.index(verdict) < order.index(fail_on) or verdict == "pass":
+        return 0
+    return 4 if verdict == "undetermined" else 1
 
 
 def main() -> NoReturn:

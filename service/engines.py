@@ -12,6 +12,7 @@ from pathlib import Path
 
 from auditor.audit import Runner, encoders_of, run_here
 from auditor.reference import Reference, load_reference
+from auditor.relocation import AS_STORED, Weights
 from auditor.shards import ShardTask, audit_shard
 from indexes.device import compute_threads
 from indexes.encoders.protocol import Encoder
@@ -26,7 +27,7 @@ def worker_count(asked: int | None, shards: int, device: str) -> int:
     return min(os.cpu_count() or 1, shards // 4) or 1 if device == "cpu" else 1
 
 
-def local_runner(reference_folder: Path, *, workers: int | None, device: str) -> Runner:
+def local_runner(reference_folder: Path, *, workers: int | None, device: str, weights: Weights = AS_STORED) -> Runner:
     """A runner with as many processes as asked for; each loads the reference and the encoders once."""
 
     def run(tasks: Sequence[ShardTask], reference: Reference) -> Iterator[int]:
@@ -36,7 +37,7 @@ def local_runner(reference_folder: Path, *, workers: int | None, device: str) ->
             return
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(count, len(tasks)), mp_context=context, initializer=_end_with_parent) as pool:
-            pending: set[Future[int]] = {pool.submit(_work, task, reference_folder, device) for task in tasks}
+            pending: set[Future[int]] = {pool.submit(_work, task, reference_folder, device, weights) for task in tasks}
             try:
                 while pending:
                     finished, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -47,15 +48,15 @@ def local_runner(reference_folder: Path, *, workers: int | None, device: str) ->
     return run
 
 
-def _work(task: ShardTask, reference_folder: Path, device: str) -> int:
+def _work(task: ShardTask, reference_folder: Path, device: str, weights: Weights) -> int:
     with compute_threads(1):
-        reference, encoders = _loaded(reference_folder, device)
+        reference, encoders = _loaded(reference_folder, device, weights)
         return audit_shard(task, reference, encoders)
 
 
 @lru_cache(maxsize=1)
-def _loaded(reference_folder: Path, device: str) -> tuple[Reference, tuple[Encoder, ...]]:
-    reference = load_reference(reference_folder, device=device)
+def _loaded(reference_folder: Path, device: str, weights: Weights) -> tuple[Reference, tuple[Encoder, ...]]:
+    reference = load_reference(reference_folder, device=device, weights=weights)
     return reference, encoders_of(reference, device=device)
 
 

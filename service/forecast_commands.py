@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from service.console import Home, Json, Quiet, print_json, say
-from service.settings import read_settings
+from service.settings import read_settings, read_weights
 
-__all__ = ["ModelSamples", "Pilot", "RiskModelFile", "SimulateForecast", "calibrate", "forecast"]
+__all__ = ["ModelSamples", "Pilot", "RiskModelFile", "SimulateForecast", "WeightsPaths", "calibrate", "forecast"]
 
 ModelSamples = Annotated[
     str | None, typer.Option("--model-samples", help="SRC of samples of your model trained on the data.")
@@ -19,6 +19,13 @@ Pilot = Annotated[str | None, typer.Option("--pilot", help="SRC of samples of a 
 SimulateForecast = Annotated[
     str | None,
     typer.Option("--simulate-forecast", help="Family: also simulate the loop on the audited set's own vectors."),
+]
+WeightsPaths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights",
+        help="SPEC=PATH: where the weights of the reference's encoder SPEC lie on this machine; repeat for more.",
+    ),
 ]
 RiskModelFile = Annotated[Path | None, typer.Option("--risk-model", help="File that madaudit calibrate wrote.")]
 
@@ -99,11 +106,13 @@ def forecast(
     model: RiskModelFile = None,
     simulate_forecast: SimulateForecast = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the simulation.")] = 0,
+    weights: WeightsPaths = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Forecast how likely training on the data starts model autophagy, and its course, before it is done."""
     from auditor.policy import load_policy
+    from auditor.relocation import Weights
     from service.forecasts import ForecastRequest, forecast_of
 
     stated: dict[str, Any] = {"frechet_ratio": frechet_ratio, "diversity_ratio": diversity, "when": when and when.value}
@@ -113,7 +122,10 @@ def forecast(
         workflow, generations, audit, synthetic_fraction, diversity_ratio, n, real, synthetic, bias, model_samples,
         pilot, model, simulate_forecast, seed,
     )  # fmt: skip
-    found = forecast_of(asked, replace(rules, mad_event=event), settings=read_settings(home))
+    found = forecast_of(
+        asked, replace(rules, mad_event=event), settings=read_settings(home),
+        weights=Weights(tuple(weights or ()), read_weights()),
+    )  # fmt: skip
     if as_json:
         print_json(found)
     else:

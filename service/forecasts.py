@@ -13,6 +13,7 @@ import numpy as np
 from auditor.policy import Check, Policy, Threshold, verdict_of
 from auditor.recursion import Plan
 from auditor.reference import Reference, load_reference
+from auditor.relocation import AS_STORED, Weights
 from auditor.risk import RiskModel, load_risk_model
 from auditor.risk_answer import RiskQuestion, Simulate, answer_risk, check_risk, known_of, plan_of
 from auditor.risk_event import Event
@@ -22,7 +23,6 @@ from auditor.shards import ShardResult, read_state
 from auditor.state import fold_states
 from auditor.workflows import workflow_named
 from indexes.encode import encode_shard
-from indexes.encoders import load_encoder
 from indexes.errors import ArtifactError, InputError
 from indexes.records import Skip
 from indexes.sources import open_source
@@ -70,7 +70,13 @@ def figures_given(*, n: int, fraction: float, diversity_ratio: float | None) -> 
 
 
 def known_from_audit(
-    out: Path, plan: Plan, *, settings: Settings, model_samples: str | None = None, pilot: str | None = None
+    out: Path,
+    plan: Plan,
+    *,
+    settings: Settings,
+    model_samples: str | None = None,
+    pilot: str | None = None,
+    weights: Weights = AS_STORED,
 ) -> Known:
     """What a finished audit tells, and what samples of the team's own model and pilot add to it.
 
@@ -84,9 +90,11 @@ def known_from_audit(
             f"{out} holds no distances that a forecast could start from: audit the set again, against a reference with "
             "a --semantic-encoder"
         )
+    if model_samples is None and not weights.given:
+        return _known_to(result, plan)
+    reference = load_reference(find_reference(result["reference"]["name"], settings), weights=weights)
     if model_samples is None:
         return _known_to(result, plan)
-    reference = load_reference(find_reference(result["reference"]["name"], settings))
     vectors = [None if spec is None else encoded(spec, reference) for spec in (model_samples, pilot)]
     assert reference.semantic is not None
     return known_of(
@@ -133,7 +141,9 @@ class ForecastRequest:
     seed: int = 0  # of the simulation
 
 
-def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -> dict[str, Any]:
+def forecast_of(
+    asked: ForecastRequest, policy: Policy, *, settings: Settings, weights: Weights = AS_STORED
+) -> dict[str, Any]:
     """The document of a forecast; raises InputError for a question that lacks something or contradicts itself."""
     fitted = risk_model(asked.risk_model)
     if asked.audit is None:
@@ -143,6 +153,8 @@ def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -
             )
         if asked.simulate:
             raise InputError("a simulation needs the vectors of an audit: give --from DIR")
+        if weights.given:
+            raise InputError("--weights is for the encoder of an audit's reference: give --from DIR, or leave it out")
     if asked.audit is not None and (asked.synthetic_fraction is not None or asked.diversity_ratio is not None):
         raise InputError("an audit was named and figures were given, which it has measured: leave one of them out")
     result = None if asked.audit is None else read_result(asked.audit)
@@ -156,7 +168,7 @@ def forecast_of(asked: ForecastRequest, policy: Policy, *, settings: Settings) -
         known = Known(plan, figures)
     else:
         known = known_from_audit(
-            asked.audit, plan, settings=settings, model_samples=asked.model_samples, pilot=asked.pilot
+            asked.audit, plan, settings=settings, model_samples=asked.model_samples, pilot=asked.pilot, weights=weights
         )
     found = {"schema": "madaudit/forecast/1", **answer_risk(known, fitted, policy)}
     if asked.simulate and asked.audit:
@@ -283,9 +295,7 @@ def encoded(spec: str, reference: Reference) -> np.ndarray:
             f"the reference {reference.name} has no semantic encoder, in which a model's samples could be measured: "
             "build it with --semantic-encoder"
         )
-    encoder = load_encoder(reference.semantic_encoder.spec)
-    if encoder.fingerprint != reference.semantic_encoder.fingerprint:
-        raise InputError(f"the encoder {encoder.spec} is not the one that {reference.name} was built with: rebuild it")
+    encoder = reference.encoder_of(reference.semantic_encoder, device="cpu")
     vectors: list[np.ndarray] = []
     for shard in open_source(spec, kind=encoder.kind).shards:
         for found in encode_shard(shard, [encoder]):

@@ -9,6 +9,7 @@ from auditor.audit import AuditOptions, Progress, audit_into
 from auditor.finalise import Intent
 from auditor.merging import merge_into
 from auditor.reference import load_reference
+from auditor.relocation import AS_STORED, Weights
 from indexes.device import resolve_device
 from indexes.errors import InputError
 from indexes.records import Source
@@ -20,7 +21,7 @@ from service.report import read_result, write_report
 from service.settings import Settings
 from service.store import Ledger, check_free
 
-__all__ = ["audit_source", "merge_audits", "run_audit"]
+__all__ = ["audit_source", "check_folder", "merge_audits", "run_audit"]
 
 
 def run_audit(
@@ -35,12 +36,13 @@ def run_audit(
     device: str | None = None,
     progress: Progress = lambda done, total, items: None,
     risk: RiskRequest | None = None,
+    weights: Weights = AS_STORED,
 ) -> dict[str, Any]:
     """Audit a source into a folder, write its report and record it."""
     check_free(settings.database)
     result = audit_source(
         spec, find_reference(reference_name, settings), out, intent=intent, options=options, workers=workers,
-        device=device, progress=progress, risk=risk,
+        device=device, progress=progress, risk=risk, weights=weights,
     )  # fmt: skip
     Ledger(settings.database).record_audit(out, result)
     return result
@@ -57,32 +59,41 @@ def audit_source(
     device: str | None = None,
     progress: Progress = lambda done, total, items: None,
     risk: RiskRequest | None = None,
+    weights: Weights = AS_STORED,
     name: str | None = None,
 ) -> dict[str, Any]:
     """Audit a source into a folder and write its report; the ledger is not touched.
 
-    `name` is what the result calls the source, if not by where it lies.
+    `name` is what the result calls the source, if not by where it lies; `weights` say where those of the reference's
+    encoders lie, if not where they were.
     """
     device = resolve_device(device)
-    reference = load_reference(reference_folder, device=device)
+    reference = load_reference(reference_folder, device=device, weights=weights)
     source: str | Source = spec
     if name is not None:
         source = replace(open_source(spec, kind=reference.evidence.kind, column=options.column), spec=name)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file, expected a folder for the audit: choose another --out")
+    check_folder(out)
     if risk is not None:
         intent = replace(intent, risk=risk.question(reference))
     finished = audit_into(
         out, source, reference, intent=intent, options=options,
-        run=local_runner(reference_folder, workers=workers, device=device), progress=progress,
+        run=local_runner(reference_folder, workers=workers, device=device, weights=weights), progress=progress,
     )  # fmt: skip
     write_report(out, finished.result)
     return finished.result
 
 
+def check_folder(out: Path) -> None:
+    """Raise InputError where a file stands in the way of a folder for an audit."""
+    standing = next((path for path in (out, *out.parents) if path.exists()), None)
+    if standing is not None and not standing.is_dir():
+        raise InputError(f"{standing} is a file, expected a folder for the audit: choose another --out")
+
+
 def merge_audits(folders: Sequence[Path], out: Path, *, settings: Settings, intent: Intent) -> dict[str, Any]:
     """The audit of the union of audited parts, from their finished shards; nothing is read or encoded again."""
     check_free(settings.database)
+    check_folder(out)
     folder = find_reference(reference_of(folders), settings)
     finished = merge_into(out, folders, load_reference(folder), intent=intent)
     write_report(out, finished.result)

@@ -11,6 +11,7 @@ import numpy as np
 
 from auditor.audit import encoders_of
 from auditor.reference import Reference, load_reference
+from auditor.relocation import AS_STORED, Weights
 from indexes.encode import encode_shard
 from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
@@ -28,13 +29,14 @@ def search_reference(
     vectors: list[list[float]] | None = None,
     image: str | None = None,
     text: str | None = None,
+    weights: Weights = AS_STORED,
 ) -> dict[str, Any]:
     """The k nearest items of a reference for every query, nearest first.
 
     Queries are vectors (n, d) of the reference's evidence encoder, one image in base64, or one text. Raises InputError
     for a query that its encoder cannot read.
     """
-    reference, encoder = _loaded(folder, _written(folder), device)
+    reference, encoder = _loaded(folder, _written(folder), device, weights)
     if sum(query is not None for query in (vectors, image, text)) != 1:
         raise InputError("expected one of vectors, image and text")
     if vectors is not None:
@@ -62,8 +64,8 @@ def _written(folder: Path) -> float:
 
 
 @lru_cache(maxsize=4)
-def _loaded(folder: Path, written: float, device: str) -> tuple[Reference, Encoder]:
-    reference = load_reference(folder, device=device)
+def _loaded(folder: Path, written: float, device: str, weights: Weights) -> tuple[Reference, Encoder]:
+    reference = load_reference(folder, device=device, weights=weights)
     return reference, encoders_of(reference, device=device)[0]
 
 

@@ -10,7 +10,7 @@ import platformdirs
 
 from indexes.errors import InputError
 
-__all__ = ["ServiceSettings", "Settings", "read_service_settings", "read_settings"]
+__all__ = ["ServiceSettings", "Settings", "read_service_settings", "read_settings", "read_weights"]
 
 _T = TypeVar("_T")
 _MIB = 2**20
@@ -102,6 +102,16 @@ def read_settings(home: Path | None = None) -> Settings:
     """Settings with the home folder given, else of $MADAUDIT_HOME, else the platform's data folder."""
     named = home or os.environ.get("MADAUDIT_HOME") or platformdirs.user_data_path("madaudit")
     return Settings(Path(named).expanduser())
+
+
+def read_weights(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The lines `SPEC=PATH` of $MADAUDIT_WEIGHTS: where encoders' weights lie on this machine.
+
+    One a line, since a path may hold any other separator.
+    """
+    found = os.environ if environment is None else environment
+    lines = found.get("MADAUDIT_WEIGHTS", "").split("\n")
+    return tuple(line.lstrip().rstrip("\r") for line in lines if line.strip())
 
 
 def read_service_settings(environment: Mapping[str, str] | None = None) -> ServiceSettings:

@@ -8,7 +8,7 @@ from typing import Any
 
 from indexes.errors import InputError
 from service.allowed import AllowedRoots
-from service.settings import Settings
+from service.settings import Settings, read_weights
 from service.trust import check_encoder, check_loop, check_sweep
 
 __all__ = ["TASKS", "Place", "perform"]
@@ -48,6 +48,7 @@ def _audit(job: str, request: Request, place: Place, report: Report) -> dict[str
     from auditor.audit import AuditOptions
     from auditor.finalise import Intent
     from auditor.policy import policy_of
+    from auditor.relocation import Weights
     from service.forecasts import RiskRequest
     from service.pipeline import audit_source
 
@@ -65,7 +66,7 @@ def _audit(job: str, request: Request, place: Place, report: Report) -> dict[str
         place.roots.check(request["source"]), place.reference(request["reference"]), place.folder(job), intent=intent,
         options=AuditOptions(request["batch_size"], column=request["column"], limit=request["limit"]),
         workers=1, device=place.device, progress=lambda done, total, items: report(done, total), risk=asked,
-        name=request.get("name"),
+        name=request.get("name"), weights=Weights(usual=read_weights()),
     )  # fmt: skip
     return {"verdict": result["verdict"]}
 
@@ -136,6 +137,7 @@ def _calibration(job: str, request: Request, place: Place, report: Report) -> di
 
 def _forecast(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
     from auditor.policy import policy_of
+    from auditor.relocation import Weights
     from service.forecasts import ForecastRequest, forecast_of
 
     folder = place.folder(request["audit"]) if request["audit"] else None
@@ -146,18 +148,20 @@ def _forecast(job: str, request: Request, place: Place, report: Report) -> dict[
     )  # fmt: skip
     fields: dict[str, Any] = {**{name: request[name] for name in plain}, **samples}
     asked = ForecastRequest(**fields, audit=folder, risk_model=model, simulate=request["simulate_forecast"])
-    found = forecast_of(asked, policy_of(request["policy"]), settings=place.settings)
+    usual = Weights(usual=read_weights())
+    found = forecast_of(asked, policy_of(request["policy"]), settings=place.settings, weights=usual)
     if model is not None:
         found["model"]["file"] = request["risk_model"]  # its job, not where it lies on this machine
     return found
 
 
 def _search(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+    from auditor.relocation import Weights
     from service.searching import search_reference
 
     return search_reference(
         place.reference(request["reference"]), vectors=request["vectors"], image=request["image"],
-        text=request["text"], k=request["k"], device=place.device,
+        text=request["text"], k=request["k"], device=place.device, weights=Weights(usual=read_weights()),
     )  # fmt: skip
 
 

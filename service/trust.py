@@ -1,10 +1,10 @@
 """What of a stranger's request names files or code: nothing but what ships, or lies under an allowed root, is used."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from indexes.encoders import ENCODERS
+from indexes.encoders.weights import split_spec
 from indexes.errors import InputError
 from loops.bundled import BUNDLED
 from loops.distributions import distribution_named
@@ -25,18 +25,16 @@ def check_family(name: Any) -> None:
 
 def check_encoder(roots: AllowedRoots, spec: str) -> None:
     """Raises InputError for an encoder with weights that lie under no allowed root: nothing is fetched by name."""
-    names = "|".join(ENCODERS)
-    for part in re.split(rf"\+(?=(?:{names})(?:[:+]|$))", spec):
-        name, _, arguments = part.partition(":")
-        if name not in ENCODERS:
-            raise InputError(f"no encoder is called {name!r}: choose one of {', '.join(ENCODERS)}, or join some by '+'")
-        if name == "sentence":
+    for part in split_spec(spec):
+        if part.name not in ENCODERS:
+            known = ", ".join(ENCODERS)
+            raise InputError(f"no encoder is called {part.name!r}: choose one of {known}, or join some by '+'")
+        if part.name == "sentence":
             raise Forbidden("a sentence encoder's folder may hold code: build its reference by command")
-        if name not in _WITHOUT_FILES:
-            path = arguments.partition(":")[2] if name == "open_clip" else arguments
-            if "://" in path:
-                raise Forbidden(f"{part!r}: expected weights in a file under an allowed root")
-            roots.check(path)
+        if part.name not in _WITHOUT_FILES:
+            if "://" in (part.weights or ""):
+                raise Forbidden(f"{part.spec!r}: expected weights in a file under an allowed root")
+            roots.check(part.weights or "")
 
 
 def check_loop(roots: AllowedRoots, fields: Any) -> None:

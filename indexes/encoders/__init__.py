@@ -1,11 +1,11 @@
 """Encoders by name: what a user writes after `--encoder`, and nothing heavy until one is loaded."""
 
-import re
 from importlib import import_module
 from typing import Protocol
 
 from indexes.encoders.concat import Concat
 from indexes.encoders.protocol import Encoder
+from indexes.encoders.weights import NAMES, EncoderPart, split_spec
 from indexes.errors import InputError
 
 __all__ = ["ENCODERS", "Encoder", "Loader", "load_encoder"]
@@ -27,24 +27,20 @@ def _lazily(name: str) -> Loader:
     return load
 
 
-ENCODERS: dict[str, Loader] = {
-    name: _lazily(name) for name in ("embeddings", "forensic", "lexical", "onnx", "open_clip", "pixels", "sentence")
-}
+ENCODERS: dict[str, Loader] = {name: _lazily(name) for name in NAMES}
 
 
 def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
     """The encoder of `NAME[:ARGS]`, or the concatenation of `A+B`; InputError lists the names if one is unknown.
 
-    A `+` joins encoders only where a known name follows it, so paths may contain one.
+    A `+` joins encoders only where a known name follows it and no existing path goes on there: `split_spec`.
     """
-    names = "|".join(ENCODERS)
-    parts = re.split(rf"\+(?=(?:{names})(?:[:+]|$))", spec)
-    encoders = tuple(_load_one(part, device) for part in parts)
+    encoders = tuple(_load_one(part, device) for part in split_spec(spec))
     return encoders[0] if len(encoders) == 1 else Concat(encoders)
 
 
-def _load_one(spec: str, device: str) -> Encoder:
-    name, _, args = spec.partition(":")
-    if name not in ENCODERS:
-        raise InputError(f"no encoder is called {name!r}: choose one of {', '.join(ENCODERS)}, or join some by '+'")
-    return ENCODERS[name](args, device=device)
+def _load_one(part: EncoderPart, device: str) -> Encoder:
+    if part.name not in ENCODERS:
+        known = ", ".join(ENCODERS)
+        raise InputError(f"no encoder is called {part.name!r}: choose one of {known}, or join some by '+'")
+    return ENCODERS[part.name](part.arguments, device=device)

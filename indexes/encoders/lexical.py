@@ -1,10 +1,13 @@
 """`lexical`: hashed word and character n-grams of a text, reduced to a fixed width, without any weights."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, pairwise, zip_longest
+from operator import add
 
 import numpy as np
-from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.utils import murmurhash3_32
 
 from indexes.encoders.protocol import Sees
 from indexes.errors import InputError
@@ -14,13 +17,20 @@ __all__ = ["LexicalEncoder", "load_lexical"]
 
 _WIDTH = 512  # buckets for words, and as many for characters
 _VERSION = 1
+_PIECE = 2**15  # characters of a text that are worked on at once
+_HASHES = 2**18  # hashes of features that are added up at once
+_WORD = re.compile(r"\w+|[^\w\s]")  # a word, or a mark
+_IN_WORD = re.compile(r"\w")
+_SPACES = re.compile(r"\s\s+")
+_Word = str | bytes  # bytes: a word longer than a piece, as UTF-8
 
 
 @dataclass(frozen=True, slots=True)
 class LexicalEncoder:
     """Signed feature hashing (Weinberger et al. 2009), which keeps inner products in expectation.
 
-    Words and marks alone and in pairs, and runs of 2–4 characters; log counts, each half scaled to length one.
+    Words and marks alone and in pairs, and runs of 2–4 characters; log counts, each half scaled to length one. The
+    counts are those of scikit-learn's HashingVectorizer, taken in pieces: memory does not grow with a text's n-grams.
     """
 
     spec: str = "lexical"
@@ -29,15 +39,22 @@ class LexicalEncoder:
     dim: int = 2 * _WIDTH
     fingerprint: str = f"lexical:{_VERSION}"
 
-    def prepare(self, text: str) -> str:
-        """The text itself; a text without any visible character is unusable."""
-        if not text.strip():
+    def prepare(self, text: str) -> str | np.ndarray:
+        """The text if it is short, else its counts, which are smaller; one without a visible character is unusable."""
+        if not text or text.isspace():
             raise Unusable("empty text")
-        return text
+        return text if len(text) <= _PIECE else _counts([text])[0]
 
-    def __call__(self, batch: Sequence[str]) -> np.ndarray:
+    def __call__(self, batch: Sequence[str | np.ndarray]) -> np.ndarray:
         """Vectors (n, 1024) float32."""
-        return np.concatenate([_hashed(_WORDS, batch), _hashed(_CHARACTERS, batch)], axis=1)
+        counts = _counts([each if isinstance(each, str) else "" for each in batch])
+        for row, each in enumerate(batch):
+            if not isinstance(each, str):
+                counts[row] = each
+        halves = counts.astype(np.float32).reshape(-1, 2, _WIDTH)
+        damped = np.sign(halves) * np.log1p(np.abs(halves))
+        scaled: np.ndarray = damped / np.maximum(np.linalg.norm(damped, axis=2, keepdims=True), 1e-6)
+        return scaled.reshape(-1, self.dim)
 
 
 def load_lexical(args: str, *, device: str) -> LexicalEncoder:
@@ -47,13 +64,121 @@ def load_lexical(args: str, *, device: str) -> LexicalEncoder:
     return LexicalEncoder()
 
 
-_WORDS = HashingVectorizer(
-    analyzer="word", ngram_range=(1, 2), n_features=_WIDTH, norm=None, token_pattern=r"\w+|[^\w\s]", dtype=np.float32
-)
-_CHARACTERS = HashingVectorizer(analyzer="char", ngram_range=(2, 4), n_features=_WIDTH, norm=None, dtype=np.float32)
+def _counts(texts: Sequence[str]) -> np.ndarray:
+    """Signed counts (n, 1024) float64: words in the first half, runs of characters in the second."""
+    total = np.zeros(2 * len(texts) * _WIDTH)
+    waiting: list[tuple[int, np.ndarray]] = []
+    size = 0
+    for half, hashes in _hashed(texts):
+        waiting.append((half, hashes))
+        size += len(hashes)
+        if size >= _HASHES:
+            total += _added_up(waiting, len(total))
+            waiting, size = [], 0
+    if waiting:
+        total += _added_up(waiting, len(total))
+    return total.reshape(len(texts), 2 * _WIDTH)
 
 
-def _hashed(vectorizer: HashingVectorizer, batch: Sequence[str]) -> np.ndarray:
-    counts = vectorizer.transform(batch).toarray()
-    damped = np.sign(counts) * np.log1p(np.abs(counts))
-    return damped / np.maximum(np.linalg.norm(damped, axis=1, keepdims=True), 1e-6)
+def _hashed(texts: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
+    """Hashes of features, int64, and the half they belong to, counted over all texts."""
+    for row, text in enumerate(texts):
+        for words, runs in zip_longest(_word_features(text), _run_features(text), fillvalue=()):
+            yield 2 * row, np.fromiter(map(murmurhash3_32, words), np.int64)
+            yield 2 * row + 1, np.fromiter(map(murmurhash3_32, runs), np.int64)
+
+
+def _added_up(hashed: Sequence[tuple[int, np.ndarray]], size: int) -> np.ndarray:
+    hashes = np.concatenate([part for _, part in hashed])
+    halves = np.repeat([half for half, _ in hashed], [len(part) for _, part in hashed])
+    buckets = halves * _WIDTH + np.abs(hashes) % _WIDTH
+    return np.bincount(buckets, weights=np.where(hashes < 0, -1.0, 1.0), minlength=size)
+
+
+def _word_features(text: str) -> Iterator[Iterable[_Word]]:
+    """For each piece of the text the words that end in it, and their pairs with the word before."""
+    last: list[_Word] = []
+    for words in _words(_lowered(text, end=" ")):
+        yield chain(words, map(_pair, pairwise([*last, *words])))
+        last = words[-1:] or last
+
+
+def _words(pieces: Iterator[str]) -> Iterator[list[_Word]]:
+    """For each piece the words that end in it; a word across a border is whole. The last piece ends in a space."""
+    begun: list[str] = []  # parts of a word that goes on
+    for piece in pieces:
+        found: list[_Word] = _WORD.findall(piece)
+        ends_in_word = bool(_IN_WORD.match(piece[-1:]))
+        if begun and _IN_WORD.match(piece):
+            begun.append(str(found.pop(0)))
+        if begun and (found or not ends_in_word):
+            found.insert(0, _joined(begun))
+            begun = []
+        if found and ends_in_word:
+            begun = [str(found.pop())]
+        yield found
+
+
+def _joined(parts: Sequence[str]) -> _Word:
+    """As UTF-8 if long: one rare character makes each of a string's characters take four bytes."""
+    if sum(map(len, parts)) <= _PIECE:
+        return "".join(parts)
+    return b"".join(part.encode() for part in parts)
+
+
+def _pair(words: tuple[_Word, _Word]) -> _Word:
+    first, second = words
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first} {second}"
+    return b" ".join(word.encode() if isinstance(word, str) else word for word in words)
+
+
+def _run_features(text: str) -> Iterator[Iterable[str]]:
+    """For each piece of the text the runs of 2–4 characters that end in it."""
+    before = ""  # at most 3 characters, with which a run may begin
+    for piece in _with_single_spaces(_lowered(text)):
+        window = before + piece
+        yield _runs(window, len(before))
+        before = window[-3:]
+
+
+def _runs(window: str, known: int) -> Iterable[str]:
+    """The runs of a window that end after its first `known` characters."""
+    twos = list(map(add, window, window[1:]))
+    threes, fours = map(add, twos, window[2:]), map(add, twos, twos[2:])
+    return chain.from_iterable(
+        islice(runs, max(0, known + 1 - length), None) for length, runs in ((2, twos), (3, threes), (4, fours))
+    )
+
+
+def _with_single_spaces(pieces: Iterator[str]) -> Iterator[str]:
+    """Pieces with one space for two or more characters of white space, also across a border."""
+    held = ""  # white space at the end, which may go on: two characters stand for any more
+    for piece in pieces:
+        window = held + piece
+        kept = window.rstrip()
+        held = window[len(kept) :][:2]
+        yield _SPACES.sub(" ", kept)
+    if held:
+        yield _SPACES.sub(" ", held)
+
+
+def _lowered(text: str, *, end: str = "") -> Iterator[str]:
+    """Pieces of `text.lower()`, whose temporary copy would take 16 bytes a character, then `end`."""
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE]
+        lowered = _lowered_in_place(text, start, piece) if "Σ" in piece else piece.lower()
+        yield lowered if start + _PIECE < len(text) else lowered + end
+
+
+def _lowered_in_place(text: str, start: int, piece: str) -> str:
+    """A piece that holds Σ, which is ς at the end of a word: the only letter whose lower case its neighbours decide."""
+    before = next((text[i] for i in range(start - 1, -1, -1) if not _is_passed_over(text[i])), "")
+    after = next((text[i] for i in range(start + len(piece), len(text)) if not _is_passed_over(text[i])), "")
+    lowered = (before + piece + after).lower()
+    return lowered[len(before.lower()) : len(lowered) - len(after.lower())]
+
+
+def _is_passed_over(character: str) -> bool:
+    """Whether the rule for Σ looks at the next character instead (Unicode's Case_Ignorable): accents, dots, …"""
+    return f"a{character}Σ".lower().endswith("ς") and not f"{character}Σ".lower().endswith("ς")

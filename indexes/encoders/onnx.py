@@ -11,6 +11,7 @@ look like class scores.
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any, final
 import numpy as np
 
 from indexes.encoders.protocol import Sees
+from indexes.encoders.weights import spec_of_path
 from indexes.errors import InputError, ResourceError
 from indexes.images import CANONICAL, resize
 from indexes.records import Kind
@@ -76,14 +78,15 @@ class Onnx:
 
 def load_onnx(args: str, *, device: str) -> Onnx:
     """The network at PATH; InputError if it cannot be read or does not map images to vectors."""
-    path = Path(args).expanduser()
+    path = Path(os.path.expanduser(args))
     if not path.is_file():
         raise InputError(f"there is no ONNX file at {args!r}: write onnx:/path/to/model.onnx")
     data = path.read_bytes()
     try:
         session = _session(data, device)
         preprocessing = _preprocessing(session, path)
-        return Onnx(session, preprocessing, spec=f"onnx:{args}", digest=hashlib.sha256(data).hexdigest()[:16])
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        return Onnx(session, preprocessing, spec=spec_of_path("onnx", path), digest=digest)
     except (InputError, ResourceError):
         raise
     except Exception as error:  # onnxruntime's errors have no common base

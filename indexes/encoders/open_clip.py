@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from indexes.encoders.protocol import Sees
+from indexes.encoders.weights import spec_of_path
 from indexes.errors import InputError, ResourceError
 from indexes.images import CANONICAL
 from indexes.records import Kind
@@ -79,7 +80,7 @@ def load_open_clip(args: str, *, device: str) -> OpenClip:
     return OpenClip(
         model,
         preprocess,
-        spec=f"open_clip:{args}",
+        spec=f"open_clip:{args}" if is_tag else spec_of_path(f"open_clip:{architecture}", path),
         fingerprint=f"open_clip:{architecture}:{_digest(model.state_dict(), settings)}:{CANONICAL}",
         device=where,
     )
@@ -170,7 +171,7 @@ def _weights_of_tag(open_clip: ModuleType, architecture: str, tag: str) -> str:
         raise ResourceError(
             f"the weights {tag!r} of {architecture} cannot be had ({_one_line(error)}): give a local checkpoint as "
             f"open_clip:{architecture}:/path/to.pt, or fetch {repository} into the Hugging Face cache "
-            "from a machine with a network"
+            f"from a machine with a network; for a stored reference, --weights open_clip:{architecture}=/path/to.pt"
         ) from error
 
 

@@ -18,7 +18,7 @@ class Encoder(Protocol):
     `prepare` runs in decoding threads, ahead of the encoder; `__call__` runs in the main thread on fixed batches.
     """
 
-    spec: str  # what a user writes to get this encoder again
+    spec: str  # what a user writes to get this encoder again, in any working directory
     kind: Kind  # what it reads
     sees: Sees  # processing traces, or what the item is about
     dim: int

@@ -1,6 +1,7 @@
 """`sentence:NAME-OR-PATH`: a sentence-transformers model, for texts in any language its training covered."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
@@ -10,6 +11,7 @@ import torch
 
 from indexes.encoders.open_clip import import_open_clip
 from indexes.encoders.protocol import Sees
+from indexes.encoders.weights import spec_of_path
 from indexes.errors import InputError, ResourceError
 from indexes.records import Kind, Unusable
 
@@ -60,9 +62,9 @@ def load_sentence(args: str, *, device: str) -> Sentence:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise ResourceError("sentence-transformers is not installed: pip install 'madaudit[text]'") from None
-    folder = Path(args).expanduser()
+    folder = Path(os.path.expanduser(args))
     if folder.is_dir():
-        return Sentence(_from_folder(SentenceTransformer, folder, device), spec=f"sentence:{args}")
+        return Sentence(_from_folder(SentenceTransformer, folder, device), spec=spec_of_path("sentence", folder))
     if folder.is_absolute() or args.startswith((".", "~")):
         raise InputError(f"there is no folder {args}: give the folder of a sentence-transformers model")
     return Sentence(_published(SentenceTransformer, args, device), spec=f"sentence:{args}")
@@ -91,7 +93,8 @@ def _published(kind: Any, name: str, device: str) -> Any:
     except Exception as error:
         raise ResourceError(
             f"the model {name!r} cannot be had ({_one_line(error)}): give a local folder as sentence:/path/to/folder, "
-            "or fetch it into the Hugging Face cache from a machine with a network"
+            "or fetch it into the Hugging Face cache from a machine with a network; for a stored reference, "
+            "--weights sentence=/path/to/folder"
         ) from error
 
 

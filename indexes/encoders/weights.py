@@ -1,0 +1,109 @@
+"""Which weights a spec names and where they lie: `A+B` taken apart, and paths that hold in any working directory."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["NAMES", "EncoderPart", "absolute_path", "join_parts", "spec_of_path", "split_spec"]
+
+NAMES = ("embeddings", "forensic", "lexical", "onnx", "open_clip", "pixels", "sentence")
+_NAME_FOLLOWS = rf"(?=(?:{'|'.join(NAMES)})(?:[:+]|$))"
+_CHECKPOINTS = (".bin", ".onnx", ".pt", ".pth", ".safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderPart:
+    """One encoder of a spec: what stands before its weights, and its weights, which are a path or a published name."""
+
+    head: str  # `onnx`, `open_clip:ARCH`; the whole spec of an encoder without weights
+    weights: str | None = None  # None: the encoder has none
+
+    @property
+    def name(self) -> str:
+        """What comes first: one of NAMES, if such an encoder exists."""
+        return self.head.partition(":")[0]
+
+    @property
+    def arguments(self) -> str:
+        """What comes after the name."""
+        return self._plain.partition(":")[2]
+
+    @property
+    def spec(self) -> str:
+        """The part as it stands in a spec."""
+        return re.sub(rf"\+{_NAME_FOLLOWS}", r"\\+", self._plain)
+
+    @property
+    def is_stored_as_path(self) -> bool:
+        """Whether the weights are surely a file or a folder, and no published name."""
+        text = self.weights or ""
+        return self.name == "onnx" or text.startswith((os.sep, "~", ".")) or text.endswith(_CHECKPOINTS)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether a file or a folder lies where the weights are said to be."""
+        return bool(self.weights) and os.path.exists(os.path.expanduser(self.weights or ""))
+
+    @property
+    def _plain(self) -> str:
+        return self.head if self.weights is None else f"{self.head}:{self.weights}"
+
+
+def split_spec(spec: str) -> tuple[EncoderPart, ...]:
+    """The encoders of `A+B`.
+
+    A `+` joins encoders only where a known name follows it. Within a path it may be followed by one too: it is part of
+    the path if that file or folder exists, or if it is written `\\+`, as stored specs have it.
+    """
+    pieces = [_unescaped(piece) for piece in re.split(rf"(?<!\\)\+{_NAME_FOLLOWS}", spec)]
+    parts: list[EncoderPart] = []
+    while pieces:
+        taken, part = _longest(pieces)
+        parts.append(part)
+        del pieces[:taken]
+    return tuple(parts)
+
+
+def _longest(pieces: Sequence[str]) -> tuple[int, EncoderPart]:
+    """How many pieces make the first part, and that part: more than one only where they are an existing path."""
+    for taken in range(len(pieces), 1, -1):
+        part = _part("+".join(pieces[:taken]))
+        if part.is_here:
+            return taken, part
+    return 1, _part(pieces[0])
+
+
+def _part(text: str) -> EncoderPart:
+    name, _, arguments = text.partition(":")
+    if name in ("onnx", "sentence"):
+        return EncoderPart(name, arguments)
+    if name == "open_clip":
+        architecture, _, weights = arguments.partition(":")
+        return EncoderPart(f"{name}:{architecture}", weights)
+    return EncoderPart(text)
+
+
+def _unescaped(piece: str) -> str:
+    return re.sub(rf"\\(\+{_NAME_FOLLOWS})", r"\1", piece)
+
+
+def join_parts(parts: Sequence[EncoderPart]) -> str:
+    """The spec of encoders side by side, which `split_spec` takes apart again."""
+    return "+".join(part.spec for part in parts)
+
+
+def spec_of_path(head: str, path: str | Path) -> str:
+    """The spec of `head` with the weights at a path, which holds in any working directory."""
+    return EncoderPart(head, absolute_path(path)).spec
+
+
+def absolute_path(path: str | Path) -> str:
+    """The path from the root, without `~`, `..` and links among its folders.
+
+    A link in the last place stays: its own name has the suffix that a loader looks at, and the files beside it.
+    """
+    plain = Path(os.path.expanduser(path))
+    last = plain.name if plain.name != ".." else ""
+    return str(plain.parent.resolve() / last if last else plain.resolve())
