@@ -84,6 +84,8 @@ def _stream(handle: IO[bytes], position: int, size: int, is_file: bool) -> Itera
     while True:
         yield message
         position = message.stop
+        if message.kind == "gap" and message.rows is not None and position >= size:  # cut, and who knows what followed
+            yield message._replace(rows=None)
         if position >= size or _is_end(handle, position):
             return
         following = _message(handle, position, size)
@@ -130,7 +132,7 @@ def _message(handle: IO[bytes], position: int, size: int) -> Message | None:
     if is_whole and header.stated - header.described >= _ALIGNMENT:
         is_whole = _next_start(handle, header.start + header.described, stop) == stop
     if is_whole:
-        return Message(header.kind, position, stop, header.rows)
+        return Message(header.kind, position, stop, header.rows if header.kind == "batch" else 0)
     rows = header.rows if header.kind == "batch" else None
     return Message("gap", position, _next_start(handle, header.start, size), rows)
 
@@ -223,5 +225,7 @@ def _parsed(flat: _Flat, body: int) -> _Header:
         table = flat.target(table, _DICTIONARY_DATA)
     rows, nodes = flat.value("q", table, _LENGTH), flat.pairs(table, _NODES)
     described = max((offset + length for offset, length in flat.pairs(table, _BUFFERS)), default=0)
-    is_clear = rows >= 0 and (not nodes or nodes[0][0] == rows)  # the first node is the first column's
+    is_clear = rows >= 0 and nodes[0][0] == rows if nodes else stated == 0  # the first node is the first column's
+    if kind == "dictionary" and not (nodes and is_clear):
+        raise ValueError("no column of values")
     return _Header(kind, rows if is_clear else None, body, stated, max(0, described))

@@ -32,6 +32,8 @@ def _struct(data: bytes, position: int, depth: int) -> tuple[dict[int, Any], int
         kind = head & 15
         if kind in (_TRUE, _FALSE):  # a field of this type has no further bytes
             values[field] = kind == _TRUE
+        elif kind in _INTEGERS and (byte := data[position]) < 128:  # as nearly all are, which saves calls
+            values[field], position = (byte >> 1) ^ -(byte & 1), position + 1
         else:
             values[field], position = _value(data, position, kind, depth)
     return values, position + 1

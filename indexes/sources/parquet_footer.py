@@ -1,0 +1,95 @@
+"""What the footer of a Parquet table says of rows and places, read here because pyarrow aborts on some damage."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median_high
+from typing import Any
+
+from indexes.sources.thrift import read_struct
+
+__all__ = ["MAGIC", "Footer", "Range", "filter_length", "page_fits", "read_footer"]
+
+MAGIC = b"PAR1"
+
+_WITNESSES = 3  # columns asked for the number of rows in a group
+# Fields of the structs in parquet.thrift.
+_SCHEMA, _TABLE_ROWS, _GROUPS = 2, 3, 4  # FileMetaData
+_REPETITION, _CHILDREN, _REPEATED = 3, 5, 2  # SchemaElement, and a value of the first
+_COLUMNS, _GROUP_ROWS = 1, 3  # RowGroup
+_META_DATA, _INDEXES = 3, ((4, 5), (6, 7))  # ColumnChunk; offsets and lengths of the offset index and the column index
+_VALUES, _BYTES, _FIRST_PAGES, _FILTER = 5, 7, (9, 11), (14, 15)  # ColumnMetaData; pages of data and the dictionary
+_PAGE_TYPE, _PAGE_BYTES = 1, 3  # PageHeader
+_FILTER_BYTES = 1  # BloomFilterHeader
+
+Range = tuple[int, int]  # start and stop of bytes, counted from the start of the table
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """Rows of each group, the places of their columns' pages, and the places of indexes and Bloom filters."""
+
+    rows: tuple[int, ...]
+    chunks: tuple[Range, ...]
+    indexes: tuple[Range, ...]  # of no length where only a filter's own header tells it
+
+
+def read_footer(data: bytes) -> Footer:
+    """The footer in these bytes; raises `ValueError`, `TypeError` or `LookupError` on damage."""
+    table, _ = read_struct(data)
+    groups = table.get(_GROUPS, [])
+    chunks = [chunk for group in groups for chunk in group[_COLUMNS]]
+    columns = [chunk.get(_META_DATA, {}) for chunk in chunks]  # without one, a column is encrypted
+    places = [(chunk.get(offset), chunk.get(length, 0)) for chunk in chunks for offset, length in _INDEXES]
+    places += [(column.get(_FILTER[0]), column.get(_FILTER[1], 0)) for column in columns]
+    indexes = [(start, start + max(0, length)) for start, length in places if start is not None and start > 0]
+    return Footer(tuple(_rows(table, groups)), tuple(map(_pages, columns)), tuple(indexes))
+
+
+def _pages(column: dict[int, Any]) -> Range:
+    offsets = [column.get(field, 0) for field in _FIRST_PAGES]
+    start = min((offset for offset in offsets if offset > 0), default=len(MAGIC))
+    return start, start + max(0, column.get(_BYTES, 0))
+
+
+def _rows(table: dict[int, Any], groups: list[dict[int, Any]]) -> Iterator[int]:
+    """Rows of each group as most of those say who know: the group, its flat columns, and the table less the others."""
+    stated = [group.get(_GROUP_ROWS, 0) for group in groups]
+    flat = [number for number, is_flat in enumerate(_flat_columns(table[_SCHEMA])) if is_flat][:_WITNESSES]
+    total = table.get(_TABLE_ROWS, 0)
+    for group, rows in zip(groups, stated, strict=True):
+        columns = [group[_COLUMNS][number].get(_META_DATA, {}) for number in flat]
+        values = [column[_VALUES] for column in columns if _VALUES in column]
+        yield max(0, median_high([rows, total - (sum(stated) - rows), *values]))
+
+
+def _flat_columns(schema: list[dict[int, Any]]) -> Iterator[bool]:
+    """Of each column that is stored, whether it holds one value a row."""
+    open_groups = [(schema[0].get(_CHILDREN, 0), False)]  # children to come, and whether they are repeated
+    for element in schema[1:]:
+        while open_groups and open_groups[-1][0] == 0:
+            open_groups.pop()
+        left, is_repeated = open_groups.pop()
+        open_groups.append((left - 1, is_repeated))
+        is_repeated = is_repeated or element.get(_REPETITION) == _REPEATED
+        if element.get(_CHILDREN, 0):
+            open_groups.append((element[_CHILDREN], is_repeated))
+        else:
+            yield not is_repeated
+
+
+def page_fits(data: bytes, length: int) -> bool:
+    """Whether these bytes begin with the header of a page that ends within `length` bytes."""
+    try:
+        header, size = read_struct(data)
+        return 0 <= header[_PAGE_TYPE] <= 3 and 0 <= header[_PAGE_BYTES] <= length - size
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def filter_length(data: bytes) -> int:
+    """The length of the Bloom filter that begins with these bytes; 0 if there is none."""
+    try:
+        header, size = read_struct(data)
+        return size + max(0, int(header[_FILTER_BYTES]))
+    except (ValueError, LookupError, TypeError):
+        return 0
