@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
+from indexes.image_files import readings
+from indexes.image_files.webp import is_lossless
+from indexes.pillow_warnings import quiet
+
 __all__ = ["JpegStorage", "compression_of", "detail_of", "jpeg_storage", "stored_as"]
 
 # Luminance table of ITU-T T.81, annex K, in zigzag-free row order; libjpeg scales it by the quality.
@@ -30,13 +34,19 @@ class JpegStorage:
 
 def jpeg_storage(data: bytes) -> JpegStorage | None:
     """How a JPEG was written; None for any other bytes."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            tables = getattr(image, "quantization", {})
-            found = tuple(tuple(tables[key]) for key in sorted(tables))
-            return JpegStorage(found, JpegImagePlugin.get_sampling(image)) if found else None
-    except (OSError, ValueError, SyntaxError):  # what Pillow raises on bytes that are no JPEG, or a damaged one
-        return None
+    with quiet():
+        for bare in readings(data) if data.startswith(b"\xff\xd8") else ():
+            try:
+                with Image.open(io.BytesIO(bare.data), formats=("JPEG",)) as image:
+                    tables = getattr(image, "quantization", {})
+                    found = tuple(tuple(tables[key]) for key in sorted(tables))
+                    storage = JpegStorage(found, JpegImagePlugin.get_sampling(image)) if found else None
+                    image.draft(None, (1, 1))
+                    image.load()  # an eighth of the size: whether these are the tables of pixels at all
+                    return storage
+            except Exception:  # Pillow raises nearly anything on a damaged JPEG
+                continue
+    return None
 
 
 def stored_as(pixels: np.ndarray, storage: JpegStorage) -> bytes:
@@ -56,7 +66,7 @@ def compression_of(image: Image.Image, data: bytes) -> str:
         sampling = _SAMPLING.get(JpegImagePlugin.get_sampling(image), "grey or other")
         return f"jpeg {_quality_class(tables[min(tables)])} {sampling}" if tables else "jpeg"
     if image.format == "WEBP":
-        return "webp lossless" if b"VP8L" in data[:64] else "webp lossy"
+        return "webp lossless" if is_lossless(data) else "webp lossy"
     return "lossy" if image.format in ("AVIF", "JPEG2000") else "lossless"
 
 

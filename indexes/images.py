@@ -4,10 +4,16 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from indexes.compression import compression_of
+from indexes.image_files import Bare, readings
+from indexes.image_files.orientation import UPRIGHT, of_exif, of_raw_profile, of_xmp, turned
+from indexes.image_files.other_formats import unsupported_format
+from indexes.image_files.tiff import is_camera_raw
+from indexes.pillow_warnings import quiet
 from indexes.records import Unusable
+from indexes.sources.signatures import HEAD_BYTES, content_of
 
 __all__ = ["CANONICAL", "Picture", "decode", "resize", "shrink", "thumbnail"]
 
@@ -19,6 +25,7 @@ _TOO_LARGE = f"image too large (over {_MEGAPIXELS} megapixels)"
 _DAMAGED = "truncated or damaged image"
 # Named, so that the answer does not depend on installed plugins and no scraped file reaches one that runs programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
+_SURE = frozenset({"avif", "gif", "jpeg", "jpeg2000", "png", "tiff", "webp"})  # by so many bytes that it is one
 _FULL_SCALES = {"I": (65535.0,), "F": (1.0, 255.0, 65535.0)}  # of the modes that do not state their own
 
 
@@ -32,28 +39,54 @@ class Picture:
 
 
 def decode(data: bytes) -> Picture:
-    """The first frame, upright by its EXIF orientation, as 8-bit RGB on white; safe in threads.
+    """The first frame, upright by its EXIF or XMP orientation, as 8-bit RGB on white; safe in threads.
 
-    16-bit and float greys are scaled to 8 bits by the full scale of their mode. Raises Unusable for what is empty,
-    no image, damaged, of unknown scale, or too large, the last from the header alone.
+    Only pixels decide: a picture is read whatever its texts, profiles and EXIF tags hold, damaged or not. 16-bit and
+    float greys are scaled to 8 bits by the full scale of their mode. Raises Unusable for what is empty, no image, of
+    a format that cannot be decoded, damaged, of unknown scale, or too large, the last from the header alone; and for
+    compressed metadata that had to be searched for the orientation and are over a limit.
     """
     if not data:
         raise Unusable("empty file")
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > _MEGAPIXELS * 1_000_000:
-                raise Unusable(_TOO_LARGE)
-            name = (image.format or "").lower()
-            compression = compression_of(image, data)
-            return Picture(_rgb(ImageOps.exif_transpose(image)), "jpeg" if name == "mpo" else name, compression)
-    except (Unusable, MemoryError):  # out of memory says something about this machine, not about the image
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise Unusable(_TOO_LARGE) from None
-    except UnidentifiedImageError:
-        raise Unusable("not an image") from None
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
-        raise Unusable(_DAMAGED) from error
+    content = content_of(data[:HEAD_BYTES])
+    if content == "tiff" and is_camera_raw(data):
+        raise Unusable("image format not supported (camera raw)")  # a decoder would hand out its preview
+    reason = _DAMAGED if content in _SURE else "not an image"
+    with quiet():
+        for bare in readings(data):
+            try:
+                return _decoded(bare)
+            except (Unusable, MemoryError):  # out of memory says something about this machine, not about the image
+                raise
+            except Image.DecompressionBombError:
+                raise Unusable(_TOO_LARGE) from None
+            except UnidentifiedImageError:
+                continue
+            except Exception:  # Pillow's decoders raise nearly anything on damaged bytes
+                reason = _DAMAGED
+        name = unsupported_format(data)
+    raise Unusable(f"image format not supported ({name})" if name else reason)
+
+
+def _decoded(bare: Bare) -> Picture:
+    with Image.open(io.BytesIO(bare.data), formats=_FORMATS) as image:
+        if image.width * image.height > _MEGAPIXELS * 1_000_000:
+            raise Unusable(_TOO_LARGE)
+        name = (image.format or "").lower()
+        compression = compression_of(image, bare.data)
+        image.load()
+        orientation = bare.orientation or _stated_by(image)
+        return Picture(_rgb(turned(image, orientation)), "jpeg" if name == "mpo" else name, compression)
+
+
+def _stated_by(image: Image.Image) -> int:
+    """The orientation in what the decoder hands on, for files whose metadata were not read before."""
+    block, profile = image.info.get("exif"), image.info.get("Raw profile type exif")
+    found = of_exif(block) if isinstance(block, bytes) else None
+    if block is None and isinstance(profile, str):
+        found = of_raw_profile(profile.encode())
+    text = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or b""
+    return found or of_xmp([text.encode() if isinstance(text, str) else text]) or UPRIGHT
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

@@ -1,0 +1,50 @@
+"""Image files without whatever carries no pixels, one file per format."""
+
+from collections.abc import Callable, Iterator
+
+from indexes.image_files import boxes, gif, ico, jpeg, png, tiff, webp
+from indexes.image_files.bare import Bare
+from indexes.sources.signatures import HEAD_BYTES, content_of
+
+__all__ = ["Bare", "readings"]
+
+_STRIPPED: dict[str, Callable[[bytes], Bare | None]] = {
+    "avif": boxes.stripped_avif,
+    "gif": gif.stripped,
+    "ico": ico.stripped,
+    "jpeg": jpeg.stripped,
+    "jpeg2000": boxes.stripped_jpeg2000,
+    "png": png.stripped,
+    "tiff": tiff.stripped,
+    "webp": webp.stripped,
+}
+_SALVAGED: dict[str, Callable[[bytes], Bare | None]] = {
+    "gif": gif.salvaged,
+    "jpeg": jpeg.salvaged,
+    "jpeg2000": boxes.salvaged_jpeg2000,
+    "png": png.salvaged,
+    "webp": webp.salvaged,
+}
+
+
+def readings(data: bytes) -> Iterator[Bare]:
+    """What to decode a picture from, each to be tried only if the one before it fails.
+
+    First the picture without its metadata; then, or where the two cannot be told apart, what is left when damaged
+    metadata are passed over; last the file as it is. Raises Unusable for metadata over the limit.
+    """
+    content = _content(data)
+    if content == "avif":  # its decoder turns the picture by more than metadata say, and seldom fails by them
+        yield Bare(data)
+    stripped = _STRIPPED[content](data) if content in _STRIPPED else None
+    if stripped is not None:
+        yield stripped
+    salvaged = _SALVAGED[content](data) if content in _SALVAGED else None
+    if salvaged is not None:
+        yield salvaged
+    if stripped is None and content != "avif" and not (content == "jpeg" and jpeg.holds_another(data)):
+        yield Bare(data)
+
+
+def _content(data: bytes) -> str:
+    return "jpeg" if data.startswith(jpeg.START) else content_of(data[:HEAD_BYTES])

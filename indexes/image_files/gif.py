@@ -1,0 +1,78 @@
+"""GIF: the blocks that carry the first frame."""
+
+import re
+
+from indexes.image_files.bare import Bare
+from indexes.image_files.orientation import UPRIGHT
+
+__all__ = ["salvaged", "stripped"]
+
+_HEAD = 13  # bytes of the signature and the screen
+_EXTENSION, _IMAGE, _END = b"!", b",", b";"
+_CONTROL = 0xF9  # the extension that says which colour is transparent
+_STARTS = re.compile(rb"[!,]")
+
+
+def stripped(data: bytes) -> Bare | None:
+    """The first frame without what carries no pixels; None where the blocks do not follow each other as they should."""
+    at = _table_end(data, 10, _HEAD)
+    parts = [data[:at]]
+    while data[at : at + 1] == _EXTENSION:
+        end = _blocks_end(data, at + 2)
+        if end is None:
+            return None
+        if _is_control(data, at):
+            parts.append(data[at:end])
+        at = end
+    return _framed(parts, data, at) if data[at : at + 1] == _IMAGE else None
+
+
+def salvaged(data: bytes) -> Bare | None:
+    """The same of a file in which blocks before the frame are damaged: what cannot be a block is passed over."""
+    at = _table_end(data, 10, _HEAD)
+    controls: list[bytes] = []
+    for match in _STARTS.finditer(data, at):
+        start = match.start()
+        if data[start : start + 1] == _EXTENSION:
+            if data[start + 1 : start + 3] == bytes([_CONTROL, 4]) and data[start + 7 : start + 8] == b"\0":
+                controls = [data[start : start + 8]]
+        elif _is_frame(data, start):
+            return _framed([data[:at], *controls], data, start)
+    return None
+
+
+def _framed(parts: list[bytes], data: bytes, at: int) -> Bare:
+    end = _blocks_end(data, _table_end(data, at + 9, at + 10) + 1)
+    return Bare(b"".join([*parts, data[at:end], _END if end else b""]), UPRIGHT)
+
+
+def _table_end(data: bytes, flags: int, at: int) -> int:
+    """Where the colour table at a position ends, by the flags that announce it."""
+    packed = data[flags] if flags < len(data) else 0
+    return at + (3 << ((packed & 7) + 1) if packed & 0x80 else 0)
+
+
+def _blocks_end(data: bytes, at: int) -> int | None:
+    """Where the blocks that begin at a position end, with their terminator; None where it is missing."""
+    while at < len(data):
+        if data[at] == 0:
+            return at + 1
+        at += 1 + data[at]
+    return None
+
+
+def _is_control(data: bytes, at: int) -> bool:
+    return data[at + 1] == _CONTROL and data[at + 2] >= 4
+
+
+def _is_frame(data: bytes, at: int) -> bool:
+    """Whether a frame begins at a position: within the screen, its blocks leading to another block or the end."""
+    if at + 11 > len(data):
+        return False
+    left, top, width, height = (int.from_bytes(data[at + i : at + i + 2], "little") for i in (1, 3, 5, 7))
+    wide, high = (int.from_bytes(data[i : i + 2], "little") for i in (6, 8))
+    codes = _table_end(data, at + 9, at + 10)
+    if not (0 < width <= wide - left and 0 < height <= high - top and 1 < (data + b"\0")[min(codes, len(data))] < 12):
+        return False
+    end = _blocks_end(data, codes + 1)
+    return end is not None and data[end : end + 1] in (_EXTENSION, _IMAGE, _END, b"")

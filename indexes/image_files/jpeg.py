@@ -1,0 +1,188 @@
+"""JPEG: the segments that carry pixels, and which way up they are by the others."""
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from indexes.image_files.bare import Bare
+from indexes.image_files.orientation import UPRIGHT, of_exif, of_xmp
+
+__all__ = ["START", "frame_of", "holds_another", "salvaged", "stripped"]
+
+START = b"\xff\xd8"
+_SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})
+_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF})
+_NOTES = frozenset({*range(0xE0, 0xF0), _COMMENT})  # application segments and comments
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # the first marker that ends coded pixels
+_CANDIDATE = re.compile(rb"\xff[\xc0-\xc7\xc9-\xcf\xda-\xdf\xe0-\xef\xf7\xfe]")
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    marker: int
+    start: int  # of the marker
+    end: int
+    content: memoryview  # after the length
+
+    @property
+    def carries_pixels(self) -> bool:
+        """Whether a decoder needs it: two application segments say how channels become colours."""
+        if self.marker == 0xE0:
+            return bytes(self.content[:5]) == b"JFIF\0" and len(self.content) >= 14
+        if self.marker == 0xEE:
+            return bytes(self.content[:5]) == b"Adobe" and len(self.content) >= 12
+        return self.marker not in _NOTES
+
+
+def stripped(data: bytes) -> Bare | None:
+    """The picture without what carries no pixels; None where the segments do not follow each other as they should."""
+    view = memoryview(data)
+    head = list(_head(view))
+    if not head or head[-1].marker != _SCAN or not any(s.marker in _FRAMES for s in head):
+        return None
+    return _assembled(view, head, head)
+
+
+def salvaged(data: bytes) -> Bare | None:
+    """The same of a file in which segments before the pixels are damaged: what cannot be a segment is passed over."""
+    view = memoryview(data)
+    before = [s for s in _head(view) if _is_sound(s)]
+    has_frame = any(s.marker in _FRAMES for s in before)
+    after = _last_run(view, before[-1].start if has_frame else len(START), has_frame)
+    if not after:
+        return None
+    before = [s for s in before if s.start < after[0].start]
+    return _assembled(view, [*(s for s in before if s.end <= after[0].start), *after], [*before, *after])
+
+
+def holds_another(data: bytes) -> bool:
+    """Whether a preview or a second picture may lie in the file, which a decoder could take for the picture."""
+    return data.find(START + b"\xff", len(START)) > 0
+
+
+def frame_of(data: bytes) -> tuple[int, int] | None:
+    """Marker and bits of the frame, which say how the pixels are coded; None where there is none to be seen."""
+    for segment in _head(memoryview(data)):
+        if segment.marker in _FRAMES and len(segment.content):
+            return segment.marker, segment.content[0]
+    return None
+
+
+def _assembled(view: memoryview, head: list[_Segment], notes: list[_Segment]) -> Bare:
+    parts = [view[s.start : s.end] for s in head if s.carries_pixels]
+    return Bare(b"".join([START, *parts, *_scans(view, head[-1].end)]), _orientation(notes))
+
+
+def _head(view: memoryview) -> Iterator[_Segment]:
+    """The segments up to the first scan, or to the first place where none begins."""
+    at = len(START)
+    while (segment := _segment(view, at)) is not None:
+        yield segment
+        if segment.marker == _SCAN:
+            return
+        at = segment.end
+
+
+def _segment(view: memoryview, at: int) -> _Segment | None:
+    while at + 4 <= len(view) and view[at] == 0xFF and view[at + 1] == 0xFF:  # padding
+        at += 1
+    if at + 4 > len(view) or view[at] != 0xFF or view[at + 1] not in _FRAMES | _TABLES | _NOTES | {_SCAN}:
+        return None
+    (length,) = struct.unpack_from(">H", view, at + 2)
+    end = at + 2 + length
+    return _Segment(view[at + 1], at, end, view[at + 4 : end]) if length >= 2 and end <= len(view) else None
+
+
+def _scans(view: memoryview, at: int) -> Iterator[memoryview]:
+    """The coded pixels and the segments between scans, up to the end of the picture."""
+    while (found := _AFTER_SCAN.search(view, at)) is not None:
+        start = found.start()
+        yield view[at:start]
+        if view[start + 1] == _END:
+            yield view[start : start + 2]
+            return
+        segment = _segment(view, start)
+        if segment is None:
+            yield view[start:]
+            return
+        if segment.marker not in _NOTES:
+            yield view[start : segment.end]
+        at = segment.end
+    yield view[at:]
+
+
+def _is_sound(segment: _Segment) -> bool:
+    """Whether the content of a segment is what its marker says."""
+    content = segment.content
+    if segment.marker == 0xDB:
+        return _is_table(content, lambda rest: 65 + 64 * (rest[0] >> 4), 1)
+    if segment.marker == 0xC4:
+        return _is_table(content, lambda rest: 17 + sum(rest[1:17]), 17)
+    if segment.marker == 0xDD:
+        return len(content) == 2
+    if segment.marker in _FRAMES:
+        return len(content) >= 9 and len(content) == 6 + 3 * content[5] and any(content[3:5])
+    if segment.marker == _SCAN:
+        return len(content) >= 6 and len(content) == 4 + 2 * content[0]
+    return True
+
+
+def _is_table(content: memoryview, length_of: Callable[[memoryview], int], least: int) -> bool:
+    """Whether the content is tables one after the other, each with a class and number below 32."""
+    while len(content):
+        if len(content) < least or content[0] & 0xEC:
+            return False
+        length = length_of(content)
+        if length > len(content):
+            return False
+        content = content[length:]
+    return True
+
+
+def _last_run(view: memoryview, first: int, has_frame: bool) -> list[_Segment]:
+    """The segments that lead to the scan of the largest frame without a gap; none where no such run is found.
+
+    A run that begins right after a start-of-image marker belongs to another picture in the file: a preview or a
+    second picture.
+    """
+    runs: dict[int, list[_Segment]] = {}
+    starts: dict[int, list[_Segment]] = {}  # by the scan, so that the longest run to it stays
+    for match in reversed(list(_CANDIDATE.finditer(view, first))):
+        segment = _segment(view, match.start())
+        if segment is None or not _is_sound(segment):
+            continue
+        if segment.marker == _SCAN:
+            run = [segment]
+        else:
+            following = _segment(view, segment.end)
+            if following is None or following.start not in runs:
+                continue
+            run = [segment, *runs[following.start]]
+        runs[segment.start] = starts[run[-1].start] = run
+    own = [run for run in starts.values() if bytes(view[run[0].start - 2 : run[0].start]) != START]
+    own += [run for run in starts.values() if run[0].start == len(START)]
+    complete = [run for run in own if has_frame or _area(run)]
+    return max(complete, key=lambda run: (_area(run), -run[0].start), default=[])
+
+
+def _area(run: list[_Segment]) -> int:
+    for segment in run:
+        if segment.marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", segment.content, 1)
+            return int(max(height, 1) * width)
+    return 0
+
+
+def _orientation(segments: list[_Segment]) -> int:
+    """As the EXIF block says, else the last XMP text."""
+    notes = [s.content for s in segments if s.marker == 0xE1]
+    blocks = [note for note in notes if bytes(note[:6]) == _EXIF]
+    if blocks:
+        found = of_exif(blocks[0] if len(blocks) == 1 else b"".join([blocks[0], *(block[6:] for block in blocks[1:])]))
+        if found is not None:
+            return found
+    texts = [note for note in notes if bytes(note[: len(_XMP)]) == _XMP]
+    return of_xmp(texts[-1:]) or UPRIGHT

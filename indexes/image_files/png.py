@@ -1,0 +1,150 @@
+"""PNG: the chunks that carry pixels, and which way up they are by the others."""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from indexes.image_files.bare import Bare
+from indexes.image_files.orientation import UPRIGHT, inflated, of_exif, of_raw_profile, of_xmp
+
+__all__ = ["salvaged", "stripped"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_NAME = re.compile(rb"[A-Za-z0-9_]{4}")
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
+_LANDMARKS = re.compile(rb"PLTE|tRNS|IDAT|IEND")
+_CHECKED = (b"IHDR", b"PLTE")  # say how all pixels are read: with a wrong checksum they are damaged pixels
+_TRANSPARENT = {0: 2, 2: 6, 3: 0}  # least bytes of tRNS by colour type; the other types have no such chunk
+_XMP, _RAW_PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    name: bytes
+    data: memoryview
+    is_intact: bool  # its checksum is right
+
+
+def stripped(data: bytes) -> Bare | None:
+    """The picture without what carries no pixels; None where the chunks do not follow each other as they should."""
+    chunks = list(_chunks(memoryview(data)))
+    is_whole = bool(chunks) and chunks[-1].name in (b"IEND", b"IDAT")
+    return _assembled(chunks) if is_whole else None
+
+
+def salvaged(data: bytes) -> Bare | None:
+    """The same of a file in which chunks are damaged: what cannot be a chunk is passed over."""
+    return _assembled(list(_found(memoryview(data))))
+
+
+def _assembled(chunks: list[_Chunk]) -> Bare | None:
+    names = [chunk.name for chunk in chunks]
+    if names[:1] != [b"IHDR"] or b"IDAT" not in names or not all(c.is_intact for c in chunks if c.name in _CHECKED):
+        return None
+    header = chunks[0].data
+    least = _TRANSPARENT.get(header[9], 1 << 32) if len(header) >= 13 else 0
+    kept = [c for c in chunks if c.name in _PIXELS and (c.name != b"tRNS" or len(c.data) >= least)]
+    parts: list[bytes | memoryview] = [_SIGNATURE]
+    for chunk in kept:
+        checksum = zlib.crc32(chunk.data, zlib.crc32(chunk.name))
+        parts += [struct.pack(">I", len(chunk.data)), chunk.name, chunk.data, struct.pack(">I", checksum)]
+    return Bare(b"".join([*parts, b"\0\0\0\0IEND\xaeB`\x82"]), _orientation(chunks))
+
+
+def _chunks(data: memoryview) -> Iterator[_Chunk]:
+    """Each chunk up to the end of the picture or the first that is none; pixel data may be cut off."""
+    at = len(_SIGNATURE)
+    while at + 8 <= len(data):
+        chunk, end = _chunk(data, at)
+        if chunk is None:
+            return
+        yield chunk
+        if chunk.name == b"IEND":
+            return
+        at = end
+
+
+def _chunk(data: memoryview, at: int) -> tuple[_Chunk | None, int]:
+    """The chunk at a position, and where the next one begins."""
+    (length,), name = struct.unpack_from(">I", data, at), bytes(data[at + 4 : at + 8])
+    end = at + 8 + length
+    if not _NAME.fullmatch(name) or (end > len(data) and name != b"IDAT"):
+        return None, at
+    content, stored = data[at + 8 : end], bytes(data[end : end + 4])
+    is_intact = name not in _CHECKED or stored == struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
+    return _Chunk(name, content, is_intact), end + 4
+
+
+def _found(data: memoryview) -> Iterator[_Chunk]:
+    """Every chunk that can be told; after a damaged length, from the next one whose checksum is right."""
+    at = len(_SIGNATURE)
+    while at + 8 <= len(data):
+        name = bytes(data[at + 4 : at + 8])
+        chunk, end = _chunk(data, at)
+        if chunk is None or not _follows(data, at, end):
+            end = _next_landmark(data, at)
+            chunk = None if chunk is None else _Chunk(name, data[at + 8 : max(end - 4, at + 8)], name not in _CHECKED)
+        if chunk is not None:
+            yield chunk
+        if name == b"IEND":
+            return
+        at = end
+
+
+def _follows(data: memoryview, at: int, end: int) -> bool:
+    """Whether the chunk from `at` to `end` is one: by its checksum, or by what comes after it."""
+    if end > len(data):
+        return False
+    return _is_intact(data[at:end]) or end + 8 > len(data) or _chunk(data, end)[0] is not None
+
+
+def _next_landmark(data: memoryview, at: int) -> int:
+    """Where the next chunk of pixels after `at` begins, told by its name and checksum; else the end of the data."""
+    for match in _LANDMARKS.finditer(data, at + 8):
+        start = match.start() - 4
+        (length,) = struct.unpack_from(">I", data, start)
+        if start + 12 + length <= len(data) and _is_intact(data[start : start + 12 + length]):
+            return start
+    return len(data)
+
+
+def _is_intact(chunk: memoryview) -> bool:
+    return bytes(chunk[-4:]) == struct.pack(">I", zlib.crc32(chunk[4:-4]))
+
+
+def _orientation(chunks: list[_Chunk]) -> int:
+    """As the last EXIF block says, else the last XMP text."""
+    for block in [c.data for c in chunks if c.name == b"eXIf"][-1:]:
+        found = of_exif(block)
+        if found is not None:
+            return found
+    texts = [text for text in map(_text, chunks) if text is not None]
+    has_block = any(c.name == b"eXIf" for c in chunks)
+    for _, pieces in [text for text in texts if text[0] == _RAW_PROFILE and not has_block][-1:]:
+        found = of_raw_profile(b"".join(pieces))
+        if found is not None:
+            return found
+    for _, pieces in [text for text in texts if text[0] == _XMP][-1:]:
+        return of_xmp(pieces) or UPRIGHT
+    return UPRIGHT
+
+
+def _text(chunk: _Chunk) -> tuple[bytes, Iterable[bytes | memoryview]] | None:
+    """Key and text of a text chunk that may say which way up the picture is."""
+    if chunk.name not in (b"tEXt", b"zTXt", b"iTXt"):
+        return None
+    key, _, _ = bytes(chunk.data[:80]).partition(b"\0")
+    if key not in (_XMP, _RAW_PROFILE):
+        return None
+    rest = chunk.data[len(key) + 1 :]
+    if chunk.name == b"tEXt":
+        return key, [rest]
+    if chunk.name == b"zTXt":
+        return key, inflated(rest[1:])
+    languages = re.match(rb"..[^\0]*\0[^\0]*\0", rest, re.DOTALL)
+    if languages is None:
+        return None
+    value = rest[languages.end() :]
+    return key, inflated(value) if rest[0] else [value]
