@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from auditor.scaling import column_scale, standardise
 from indexes.search import knn
 
-__all__ = ["copy_groups", "design_effect", "kin_groups"]
+__all__ = ["copy_groups", "design_effect", "groups_within", "joined", "kin_groups"]
 
 _MOST = 64  # near copies of one item that are looked for
 _CHANCE = 0.01  # share of independent items that may pass for near copies
@@ -48,6 +48,23 @@ def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: 
     copies[~parted.any(1)] = 0
     linked = (np.arange(most) < copies[:, None]) | (distances == 0)
     return _components(np.repeat(np.arange(n), linked.sum(1)), indices[linked], n)
+
+
+def groups_within(rows: np.ndarray, radius: float, *, most: int = _MOST) -> np.ndarray:
+    """Group number (n,) of each row (n, d): rows within a radius of each other share one, by their `most` nearest."""
+    n = len(rows)
+    if n < 2:
+        return np.arange(n)
+    squared, indices = knn(rows, rows, min(n, most + 1))
+    linked = squared < radius**2
+    return _components(np.repeat(np.arange(n), linked.sum(1)), indices[linked], n)
+
+
+def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Group number (n,) of each row where those that share a group in either partition share one."""
+    n = len(first)
+    starts = [np.unique(groups, return_index=True)[1][groups] for groups in (first, second)]
+    return _components(np.concatenate(starts), np.concatenate([np.arange(n)] * 2), n)
 
 
 def _scale(rows: np.ndarray) -> tuple[float, float]:

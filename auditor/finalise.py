@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from auditor.confounds import confounds_between, total
 from auditor.contrast import Contrast, contrast_with, rows_of_components
-from auditor.copies import copy_groups, design_effect
+from auditor.copies import copy_groups, design_effect, groups_within, joined
 from auditor.fraction import FractionEstimate, estimate_fraction
 from auditor.intervals import Measure, wilson_interval
 from auditor.items import DuplicateCounts, write_items
@@ -22,6 +22,7 @@ from auditor.novelty import unexplained
 from auditor.policy import Policy, check, verdict_of
 from auditor.reference import EncoderRole, Reference
 from auditor.risk_answer import RiskQuestion, answer_risk, check_risk, known_of, no_risk
+from auditor.scaling import standardise
 from auditor.semantic import diversity_measures, fidelity_measures, loss_of
 from auditor.shards import EVIDENCE, SKIPPED, ShardResult, read_gallery, read_state
 from auditor.state import AuditState, fold_states
@@ -34,6 +35,7 @@ __all__ = ["SCHEMA", "Intent", "finalise", "most_suspicious", "write_result"]
 SCHEMA = "madaudit/result/1"
 _GALLERY_SHOWN = 24
 _FEWEST = 10  # distinct items of a set for which a classifier can be trained
+_NEARER, _RARE = 0.5, 0.01  # of distances between near copies and between the reference's items
 _NO_WORKFLOW = "no workflow was named, on which the risk depends: give --workflow"
 _TRACES_ONLY = "the encoder sees processing traces and not content: name a --semantic-encoder to measure this"
 
@@ -65,14 +67,15 @@ def finalise(
         reasons = ", ".join(f"{count} × {reason}" for reason, count in state.skipped.items()) or "it is empty"
         raise InputError(f"nothing in {source} could be used ({reasons}): expected {reference.evidence.kind}s")
     near = near_copies(reference, state.sample.evidence)
+    distinct = distinct_items(reference, state.sample.evidence, near)
     fraction = estimate_fraction(
         reference.calibration,
         state.scores,
         rng=np.random.default_rng(intent.seed),
-        contrast=partial(contrast_to, reference, state.sample.evidence, near, seed=intent.seed),
+        contrast=partial(contrast_to, reference, state.sample.evidence, near, distinct, seed=intent.seed),
         level=intent.level,
         copies=max(copies_in(shards), design_effect(np.bincount(near))),
-        distinct=len(np.unique(near)),
+        distinct=distinct,
         distrust=reference.distrust,
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
@@ -96,14 +99,27 @@ def near_copies(reference: Reference, sample: np.ndarray) -> np.ndarray:
     return copy_groups(sample, beside=beside)
 
 
+def distinct_items(reference: Reference, sample: np.ndarray, near: np.ndarray) -> int:
+    """How many items a sample of the incoming vectors (n, d) holds when copies and near copies count once.
+
+    A set of near copies alone has no scale of its own: items also count as one where they are nearer to each other
+    than half the distance that one in a hundred of the reference's items has to its nearest others.
+    """
+    detector = reference.detector
+    rows = standardise(sample, detector.mean, detector.scale)
+    per_dimension = _NEARER * float(np.quantile(reference.nearest, _RARE))
+    within = groups_within(rows, per_dimension * math.sqrt(rows.shape[1]))
+    return len(np.unique(joined(near, within)))
+
+
 def contrast_to(
-    reference: Reference, vectors: np.ndarray, groups: np.ndarray, shares: np.ndarray, *, seed: int
+    reference: Reference, vectors: np.ndarray, groups: np.ndarray, distinct: int, shares: np.ndarray, *, seed: int
 ) -> Contrast | None:
     """The contrast of a sample of the incoming vectors, its near copies known, to the reference.
 
     None if too few of the vectors are distinct: copies of one item are one item.
     """
-    if len(np.unique(groups)) < _FEWEST:
+    if distinct < _FEWEST:
         return None
     chosen = rows_of_components(reference.detector.component, n_real=reference.n_real, seed=seed)
     components = [np.asarray(reference.embeddings.vectors[rows]) for rows in chosen]
