@@ -29,14 +29,18 @@ def print_json(document: Any) -> None:
 
 def print_summary(result: dict[str, Any], out: Path) -> None:
     """The answers of an audit in a few lines."""
+    from auditor.unread import unread_in_words
+
     fraction, loss = result["synthetic_fraction"], result["diversity"]["loss"]
-    typer.echo(f"{result['verdict'].upper()}: {result['n_items']} items, {sum(result['skipped'].values())} skipped")
+    typer.echo(f"{result['verdict'].upper()}: {result['n_items']} items used, {unread_in_words(result['unread'])}")
     for check in result["checks"]:
-        if check["name"] in result["policy"]["required"] and check["status"] in ("warn", "fail"):
+        if check["name"] in result["policy"]["required"] and check["status"] != "pass":
             typer.echo(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
     typer.echo(f"  synthetic fraction  {_interval(fraction)}")
     if fraction["estimate"] is None and fraction["if_reference_matches"]["estimate"] is not None:
         typer.echo(f"  if reference holds  {_interval(fraction['if_reference_matches'])}")
+    if result["unread"]["share"]["high"] > 0:
+        typer.echo(f"  of the whole set    {_interval(fraction['of_the_whole_set'])}")
     typer.echo(f"  diversity loss      {_interval(loss)}")
     typer.echo(f"  MAD risk            {_risk(result['mad_risk'])}")
     typer.echo(f"  report              {out / 'report.html'}")

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from auditor.fraction import problem_of
-from auditor.parts import encode_part
+from auditor.parts import Part, encode_part
+from auditor.policy import Policy, Threshold
 from auditor.reference import EncoderRole, Reference, build_reference, save_reference
+from auditor.unread import unread_in_words
 from indexes.device import compute_threads, resolve_device
 from indexes.encoders import load_encoder
 from indexes.encoders.protocol import Encoder
@@ -35,6 +37,7 @@ __all__ = [
     "store_reference",
 ]
 
+_UNREAD = Policy().unread
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -70,6 +73,7 @@ def make_reference(
     match_storage: bool = False,
     simulate: Sequence[str] = (),
     overwrite: bool = False,
+    unread: Threshold = _UNREAD,
     report: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
     """Build, store and record a reference; nothing is left of one that fails."""
@@ -80,7 +84,7 @@ def make_reference(
     reference = reference_from(
         name, real, synthetic, encoder=encoder, semantic_encoder=semantic_encoder, column=column,
         batch_size=batch_size, threads=threads, device=device, seed=seed, match_storage=match_storage,
-        simulate=simulate, report=report,
+        simulate=simulate, unread=unread, report=report,
     )  # fmt: skip
     store_reference(reference, folder)
     try:
@@ -105,9 +109,13 @@ def reference_from(
     seed: int = 0,
     match_storage: bool = False,
     simulate: Sequence[str] = (),
+    unread: Threshold = _UNREAD,
     report: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
-    """A reference built from sources, in memory."""
+    """A reference built from sources, in memory.
+
+    Raises InputError where the share of a part that could not be read reaches `unread.fail`.
+    """
     device = resolve_device(device)
     groups, n_real = _opened(real, synthetic, encoder, column, device)
     if match_storage:
@@ -124,10 +132,24 @@ def reference_from(
             )
             for label, sources in groups.items()
         ]  # fmt: skip
+        for part in parts:
+            _check_read(part, unread)
         return build_reference(
             name, parts, n_real=n_real, simulated=tuple(simulated), evidence=_role(evidence),
             semantic=_role(semantic) if semantic else None, seed=seed, device=device,
         )  # fmt: skip
+
+
+def _check_read(part: Part, threshold: Threshold) -> None:
+    """Refuse a part of which too much is missing: it would not stand for the data it is named after."""
+    judged = part.check_read(threshold)
+    if judged.status not in ("fail", "undetermined"):
+        return
+    reasons = ", ".join(f"{count} × {reason}" for reason, count in part.skipped.items())
+    raise InputError(
+        f"the part {part.label!r}: {unread_in_words(part.unread)} ({reasons}), expected a share under "
+        f"{threshold.fail:g}: repair or remove what cannot be read, or raise unread.fail in a --policy"
+    )
 
 
 def _opened(
@@ -228,6 +250,7 @@ def describe(reference: Reference) -> dict[str, Any]:
     return {
         **reference.summary(),
         "warnings": _warnings(reference),
+        "unread_warnings": _unread_warnings(reference),
         "encoder": reference.evidence.spec,
         "semantic_encoder": semantic.spec if semantic else None,
         "formats": {label: dict(f) for label, f in zip(reference.labels, reference.formats, strict=True)},
@@ -239,6 +262,16 @@ def _warnings(reference: Reference) -> list[str]:
     calibration = reference.calibration
     found = [reference.distrust] if reference.distrust else []
     found += [problem] if (problem := problem_of(calibration)) else []
+    return found
+
+
+def _unread_warnings(reference: Reference) -> list[str]:
+    """The parts of which more could not be read than goes without a word."""
+    found = []
+    for label, fields in reference.unread.items():
+        share = fields["share"]["estimate"]
+        if share is None or share >= _UNREAD.warn:
+            found.append(f"{label}: {unread_in_words(fields)}")
     return found
 
 

@@ -19,6 +19,7 @@ from auditor.intervals import Measure
 from auditor.labels import LabelCounts, LabelledFraction, Tally, estimate_with_labels
 from auditor.policy import Check, Threshold, check, verdict_of
 from auditor.review import Draw, draw_review, known_answers, shuffled
+from auditor.unread import heed_unread, of_the_whole_set
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
 from indexes.images import decode
@@ -364,7 +365,9 @@ def _answered(result: Mapping[str, Any], found: LabelledFraction, review: dict[s
     answer["if_reference_matches"] = {name: answer[name] for name in _TRIPLE}  # labels hold whatever the reference
     policy = result["policy"]
     threshold = Threshold(**policy["synthetic_fraction"])
-    judged = check("synthetic_fraction", threshold, answer, fraction.reason)
+    share = result["unread"]["share"]
+    answer["of_the_whole_set"] = of_the_whole_set(answer, share)
+    judged = heed_unread(check("synthetic_fraction", threshold, answer, fraction.reason), threshold, share)
     checks = [judged if c["name"] == judged.name else Check(**c) for c in result["checks"]]
     fields = [{name: getattr(c, name) for name in Check.__slots__} for c in checks]
     fields = [{**f, "threshold": dict(f["threshold"])} for f in fields]

@@ -15,7 +15,7 @@ from indexes.errors import InputError, ResourceError
 from indexes.records import Skip
 from indexes.sources.files import DAMAGE, Entry, File, printable
 
-__all__ = ["SYMBOLIC_LINK", "expand_braces", "list_entries"]
+__all__ = ["SYMBOLIC_LINK", "absolute_spec", "expand_braces", "list_entries"]
 
 SYMBOLIC_LINK = "symbolic link"
 _MAX_COUNTED = 1_000_000  # files behind a linked folder
@@ -91,8 +91,16 @@ def _alternatives(inside: str) -> list[str]:
     return [str(number).zfill(len(numbers[1])) for number in range(first, last + 1)]
 
 
+def absolute_spec(spec: str) -> str:
+    """A source's name that means the same in any working directory: an absolute path, or the URL as it is."""
+    system, path = _locate(spec)
+    return path if system is None else spec
+
+
 def _locate(spec: str) -> tuple[Any, str]:
     """The fsspec file system (None for the local disk) and the absolute path on it."""
+    if not spec.strip():
+        raise InputError("the source is an empty name: give a path, pattern or URL")
     if "://" not in spec and "::" not in spec:
         return None, os.path.abspath(os.path.expanduser(spec))
     try:

@@ -1,0 +1,68 @@
+"""What an audit would do, without doing it: its plan and the policy in force."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from auditor.audit import AuditOptions
+from auditor.finalise import Intent
+from auditor.reference import load_reference
+from indexes.records import Skip, Source
+from indexes.sources import open_source
+from indexes.sources.folder import LooseShard
+from indexes.sources.listing import absolute_spec, list_entries
+from service.engines import worker_count
+from service.pipeline import check_folder
+from service.references import find_reference
+from service.settings import Settings
+
+__all__ = ["audit_plan"]
+
+
+def audit_plan(
+    source: str | None,
+    reference: str | None,
+    out: Path | None,
+    *,
+    settings: Settings,
+    intent: Intent,
+    options: AuditOptions,
+    workers: int | None,
+) -> dict[str, Any]:
+    """The plan of an audit, as far as it is named; the source is opened and not read.
+
+    Raises InputError for a source that is not there or cannot hold what the reference's encoder reads, for an unknown
+    reference, and for an output folder that cannot be one.
+    """
+    if out is not None:
+        check_folder(out)
+    planned: dict[str, Any] = {
+        "source": source and absolute_spec(source), "reference": reference, "out": out and str(out),
+        "workflow": dict(intent.workflow), "level": intent.level, "declared": sorted(intent.declared),
+        "limit": options.limit, "column": options.column, "batch_size": options.batch_size, "seed": intent.seed,
+        "resume": options.resume,
+    }  # fmt: skip
+    content = True
+    if reference is not None:
+        found = load_reference(find_reference(reference, settings))
+        content = found.semantic is not None
+        semantic = found.semantic_encoder
+        planned |= {"encoder": found.evidence.spec, "semantic_encoder": semantic and semantic.spec}
+        if source is not None:
+            planned |= _of_shards(open_source(source, kind=found.evidence.kind, column=options.column), workers)
+    elif source is not None:
+        planned["files"] = len(list_entries(source))
+    return {**planned, "policy": intent.policy.as_json(workflow=bool(intent.workflow), content=content)}
+
+
+def _of_shards(source: Source, workers: int | None) -> dict[str, Any]:
+    """How many shards there are, who would work on them, and what is left out before anything is read."""
+    loose = [shard for shard in source.shards if isinstance(shard, LooseShard)]
+    left_out = Counter(entry.reason for shard in loose for entry in shard.entries if isinstance(entry, Skip))
+    files = sum(not isinstance(entry, Skip) for shard in loose for entry in shard.entries)
+    return {
+        "shards": len(source.shards),
+        "loose_files": files,
+        "skipped": dict(sorted(left_out.items())),
+        "workers": worker_count(workers, len(source.shards), "cpu"),
+    }
