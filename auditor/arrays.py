@@ -33,7 +33,7 @@ class ArrayShard:
             if np.isfinite(row).all():
                 yield Item(f"row#{number}", row)
             else:
-                yield Skip(f"row#{number}", "not finite")
+                yield Skip(f"row#{number}", "not finite", was_read=True)
 
 
 def source_of_array(vectors: np.ndarray) -> Source:
@@ -43,6 +43,6 @@ def source_of_array(vectors: np.ndarray) -> Source:
     if vectors.dtype.kind not in "fiub":
         raise InputError(f"got an array of {vectors.dtype}, expected real numbers")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is skipped as such
-        rows = np.asarray(vectors, dtype=np.float32)
+        rows = np.ma.filled(np.ma.asarray(vectors, dtype=np.float32), np.nan)  # what is masked is no number
     shards = tuple(ArrayShard(rows[i : i + _ROWS], i) for i in range(0, len(rows), _ROWS))
     return Source(f"array of shape {rows.shape}", "vector", shards)

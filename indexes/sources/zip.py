@@ -18,13 +18,13 @@ from indexes.sources.members import (
 )
 from indexes.sources.sidecars import companions
 from indexes.sources.signatures import HEAD_BYTES
-from indexes.sources.zip_layout import BETWEEN, count_headers, layout
-from indexes.sources.zip_members import Member, bytes_after, contents, data_start
+from indexes.sources.zip_layout import BETWEEN, layout
+from indexes.sources.zip_members import ENCRYPTED, Member, bytes_after, contents, data_start
+from indexes.sources.zip_pieces import count_headers
 
 __all__ = ["ZipShard", "zip_shards"]
 
 _CHUNK = 1024  # members in a shard
-_ENCRYPTED = 0x41  # bits of the general purpose flags: any encryption, strong encryption
 
 
 class _Part(NamedTuple):
@@ -132,7 +132,7 @@ def _reason(member: Member, *, is_repeated: bool) -> str | None:
         return "not a regular file"
     if is_repeated:
         return "repeated name"
-    if member.flags & _ENCRYPTED:
+    if member.flags & ENCRYPTED:
         return "encrypted"
     return "too large" if max(member.size, member.compressed) > MAX_ITEM_BYTES else None
 

@@ -1,15 +1,29 @@
 """One member of a zip file: where its data lies, its decompressed bytes, and what follows it."""
 
+import io
 import struct
 import zipfile
-from typing import IO, NamedTuple
+import zlib
+from typing import IO, NamedTuple, cast
 
-__all__ = ["HAS_DESCRIPTOR", "LOCAL", "LOCAL_HEADER", "Member", "bytes_after", "contents", "data_start", "decoded"]
+__all__ = [
+    "ENCRYPTED",
+    "HAS_DESCRIPTOR",
+    "LOCAL",
+    "LOCAL_HEADER",
+    "Member",
+    "bytes_after",
+    "contents",
+    "data_start",
+    "decoded",
+]
 
 LOCAL = b"PK\x03\x04"  # begins the header of a member
 LOCAL_HEADER = struct.Struct("<4s2xHH4xLLLHH")  # flags, method, checksum, compressed, size, name, extra
+ENCRYPTED = 0x41  # bits of the flags: any encryption, strong encryption
 HAS_DESCRIPTOR = 0x8  # bit of the flags: checksum and sizes stand behind the data
 _IS_UTF8 = 0x800
+_BEGINNING = 2**16  # bytes
 
 
 class Member(NamedTuple):
@@ -53,13 +67,23 @@ def data_start(handle: IO[bytes], member: Member) -> int:
     return start
 
 
-def contents(handle: IO[bytes], member: Member, start: int) -> zipfile.ZipExtFile:
-    """The decompressed data, which checks its checksum at the end; raises NotImplementedError for unknown methods."""
+def contents(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
+    """The decompressed data; raises NotImplementedError for unknown methods, and when it ends for a wrong checksum."""
     info = zipfile.ZipInfo(member.name)
     info.compress_type, info.flag_bits = member.method, member.flags
     info.CRC, info.compress_size, info.file_size = member.checksum, member.compressed, member.size
     handle.seek(start)
-    return zipfile.ZipExtFile(handle, "r", info)
+    return cast(IO[bytes], zipfile.ZipExtFile(handle, "r", info))  # typed as `ZipFile.open` types it
+
+
+def beginning(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
+    """The first decompressed bytes, up to 64 KiB, without a look at the checksum where the method allows that."""
+    if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return contents(handle, member, start)
+    handle.seek(start)
+    data = handle.read(min(member.compressed, _BEGINNING))
+    stored = data if member.method == zipfile.ZIP_STORED else zlib.decompressobj(-15).decompress(data, _BEGINNING)
+    return io.BytesIO(stored[: member.size])
 
 
 def bytes_after(handle: IO[bytes], member: Member, start: int) -> int:

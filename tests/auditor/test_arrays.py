@@ -50,3 +50,13 @@ def test_any_other_shape_is_refused(array: np.ndarray) -> None:
 def test_what_is_no_real_number_is_refused(array: np.ndarray) -> None:
     with pytest.raises(InputError, match="expected real numbers"):
         source_of_array(array)
+
+
+def test_masked_numbers_are_not_read_as_numbers() -> None:
+    found = entries(np.ma.masked_array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 0], [0, 1]]))
+    assert [isinstance(e, Item) for e in found] == [True, False]
+
+
+def test_a_row_that_cannot_be_used_was_read() -> None:
+    found = entries(np.array([[1.0], [np.nan]]))
+    assert [(e.items, e.was_read) for e in found if isinstance(e, Skip)] == [(1, True)]

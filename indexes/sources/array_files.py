@@ -1,0 +1,186 @@
+"""The arrays that follow each other in one stream of `.npy` bytes: their headers, their rows, and what is left over."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from indexes.records import Item, Skip
+from indexes.sources.files import MAX_ITEM_BYTES, Refused
+
+__all__ = ["Block", "Header", "blocks", "pickled", "read_header", "read_rows", "records", "stream_rows", "unfit"]
+
+_ROWS = 8192  # in memory at once, unless they are very long
+_MAGIC = b"\x93NUMPY"
+_MAX_BYTES = 2**63 - 1  # more cannot be meant by any header
+
+
+class Header(NamedTuple):
+    """What an array states of itself."""
+
+    shape: tuple[int, ...]
+    is_by_column: bool  # Fortran order
+    dtype: np.dtype
+    offset: int  # where the data begins in the stream
+
+    @property
+    def rows(self) -> int:
+        """Entries along its first axis, 1 for a single number."""
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all rows."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def step(self) -> int:
+        """Rows of a matrix to read at once."""
+        return max(1, min(_ROWS, MAX_ITEM_BYTES // self.row_bytes))
+
+    def held(self, size: int) -> int:
+        """How many rows of a matrix are whole in a stream of so many bytes.
+
+        None of a matrix stored by column unless all are: where its columns begin depends on how many rows are stated.
+        """
+        held = max(0, min(self.bytes, size - self.offset))
+        if self.is_by_column:
+            return self.rows if held == self.bytes else 0
+        return held // self.row_bytes
+
+
+class Block(NamedTuple):
+    """A matrix of floats in a stream."""
+
+    header: Header
+    rows: int  # that are there, perhaps fewer than stated
+    first: int  # how many rows the matrices before it hold
+
+
+def read_header(handle: IO[bytes], where: str) -> Header:
+    """The header at the handle, left at its data; raises `Refused` for a pickle and ValueError for no header."""
+    start = handle.tell()
+    if handle.read(1) == b"\x80":
+        raise pickled(where)
+    handle.seek(start)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of Python, on the damaged text of a header
+            version = np.lib.format.read_magic(handle)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, is_by_column, dtype = read(handle)
+    except Exception as error:  # numpy parses the header as Python and raises nearly anything on damaged bytes
+        raise ValueError(f"no array header: {error}") from error
+    header = Header(shape, is_by_column, dtype, handle.tell())
+    if min(shape, default=0) < 0 or header.bytes > _MAX_BYTES or (dtype.itemsize == 0 and header.rows > _MAX_BYTES):
+        raise ValueError(f"no array has the shape {shape}")
+    return header
+
+
+def pickled(where: str, items: int | None = None) -> Refused:
+    """The refusal of an array of Python objects."""
+    message = f"{where}: holds pickled objects, refused because they can run code; save a plain float array"
+    return Refused(message, "holds pickled objects", items=items)
+
+
+def unfit(header: Header, where: str) -> Refused | None:
+    """Why an array is no matrix of vectors, None if it is one."""
+    if header.dtype.hasobject:
+        return pickled(where, header.rows)
+    is_matrix = len(header.shape) == 2 and min(header.shape) > 0
+    if is_matrix and header.dtype.kind == "f" and header.row_bytes <= MAX_ITEM_BYTES:
+        return None
+    message = f"{where}: found {header.dtype} of shape {header.shape}, expected floats of shape (rows, columns)"
+    return Refused(f"{message}; convert it", "not a matrix", items=header.rows)
+
+
+def blocks(handle: IO[bytes], size: int, name: str) -> Iterator[Block | Skip]:
+    """The matrices of a stream and skips of all else, in order; whoever reads a matrix does so before going on.
+
+    Several calls of `numpy.save` on one handle leave several arrays. Raises as `read_header` does for the first.
+    """
+    position = first = 0
+    last: Header | None = None  # matrix
+    while position < size or position == 0:
+        handle.seek(position)
+        try:
+            header = read_header(handle, name)
+        except (Refused, ValueError):
+            if position == 0:
+                raise
+            yield _rest(handle, position, size, name, last)
+            return
+        refusal = unfit(header, name)
+        if refusal is None and last is not None and header.shape[1] != last.shape[1]:
+            refusal = Refused(f"{name}: rows of {header.shape[1]} columns", "rows of another width", items=header.rows)
+        if refusal is None:
+            rows = header.held(size)
+            yield Block(header, rows, first)
+            yield from _missing(header, rows, size, name)
+            first, last = first + rows, header
+        elif header.rows:
+            held = size - header.offset if header.dtype.hasobject else min(header.bytes, size - header.offset)
+            yield Skip(name, refusal.reason, items=header.rows, bytes=max(0, held))
+        if header.dtype.hasobject:
+            return  # where its data ends cannot be known without loading it
+        position = header.offset + header.bytes
+
+
+def _missing(header: Header, rows: int, size: int, name: str) -> Iterator[Skip]:
+    if rows < header.rows:
+        read = rows * header.row_bytes
+        yield Skip(name, "broken archive", items=header.rows - rows, bytes=max(0, size - header.offset - read))
+
+
+def _rest(handle: IO[bytes], position: int, size: int, name: str, last: Header | None) -> Skip:
+    """The skip of bytes that begin no array."""
+    handle.seek(position)
+    left = size - position
+    if handle.read(len(_MAGIC)) == _MAGIC:
+        return Skip(name, "broken archive", items=None, bytes=left)
+    is_rows = last is not None and left % last.row_bytes == 0
+    return Skip(name, "rows after those stated", items=left // last.row_bytes if last and is_rows else None, bytes=left)
+
+
+def read_rows(handle: IO[bytes], header: Header, start: int, stop: int) -> np.ndarray:
+    """Rows of a matrix from a handle that can seek."""
+    if not header.is_by_column:
+        handle.seek(header.offset + start * header.row_bytes)
+        return _read_exactly(handle, (stop - start) * header.shape[1], header.dtype).reshape(stop - start, -1)
+    columns = []
+    for column in range(header.shape[1]):
+        handle.seek(header.offset + (column * header.rows + start) * header.dtype.itemsize)
+        columns.append(_read_exactly(handle, stop - start, header.dtype))
+    return np.stack(columns, axis=1)
+
+
+def stream_rows(handle: IO[bytes], block: Block) -> Iterator[np.ndarray]:
+    """The rows of a matrix from a handle at its data, some at a time; all at once if it is stored by column."""
+    header = block.header
+    if header.is_by_column:
+        yield _read_exactly(handle, block.rows * header.shape[1], header.dtype).reshape(header.shape[1], -1).T
+        return
+    for start in range(0, block.rows, header.step):
+        rows = min(header.step, block.rows - start)
+        yield _read_exactly(handle, rows * header.shape[1], header.dtype).reshape(rows, -1)
+
+
+def _read_exactly(handle: IO[bytes], count: int, dtype: np.dtype) -> np.ndarray:
+    data = handle.read(count * dtype.itemsize)
+    if len(data) < count * dtype.itemsize:
+        raise EOFError("the array ends before its last row")
+    return np.frombuffer(data, dtype)
+
+
+def records(rows: np.ndarray, ids: list[str]) -> Iterator[Item | Skip]:
+    """One record a row; what float32 cannot hold becomes infinite, and is skipped as such."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        vectors = np.ascontiguousarray(rows, dtype=np.float32)
+    for id, vector in zip(ids, vectors, strict=True):
+        yield Item(id, vector) if np.isfinite(vector).all() else Skip(id, "not finite", was_read=True)
