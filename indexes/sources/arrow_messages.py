@@ -78,24 +78,21 @@ def find_streams(handle: IO[bytes], size: int) -> Iterator[Stream | Gap]:
 
 def _stream(handle: IO[bytes], position: int, size: int, is_file: bool) -> Iterator[Message]:
     """The messages from here to the end of the stream, the start of another, or the end of the file."""
-    message = _message(handle, position, size)
-    if message is None or message.kind != "schema":
+    found = _messages(handle, position, size)
+    if not found or found[0].kind != "schema":
         return
     while True:
-        yield message
-        position = message.stop
-        if message.kind == "gap" and message.rows is not None and position >= size:  # cut, and who knows what followed
-            yield message._replace(rows=None)
+        yield from found
+        position = found[-1].stop
         if position >= size or _is_end(handle, position):
             return
-        following = _message(handle, position, size)
-        if following is None:
+        found = _messages(handle, position, size)
+        if not found:
             if is_file and _footer_stop(handle, position, size) > position:  # files need no mark before the footer
                 return
-            following = Message("gap", position, _next_start(handle, position + 1, size), None)
-        if following.kind == "schema":
+            found = [Message("gap", position, _next_start(handle, position + 1, size), None)]
+        if found[0].kind == "schema":
             return
-        message = following
 
 
 def _is_end(handle: IO[bytes], position: int) -> bool:
@@ -122,19 +119,22 @@ def _footer_stop(handle: IO[bytes], position: int, size: int) -> int:
     return position
 
 
-def _message(handle: IO[bytes], position: int, size: int) -> Message | None:
-    """The message that starts here; a gap if its body is cut or has not the stated length; None if there is none."""
+def _messages(handle: IO[bytes], position: int, size: int) -> list[Message]:
+    """The message that starts here, if there is one; gaps to the next if its body is cut or has not its length."""
     header = _header(handle, position, size)
     if header is None:
-        return None
-    stop = header.start + header.stated
+        return []
+    end, stop = header.start + header.described, header.start + header.stated
     is_whole = header.described <= header.stated and stop <= size
-    if is_whole and header.stated - header.described >= _ALIGNMENT:
-        is_whole = _next_start(handle, header.start + header.described, stop) == stop
+    if is_whole and stop - end >= _ALIGNMENT:
+        is_whole = _next_start(handle, end, stop) == stop
+    is_batch = header.kind == "batch"
     if is_whole:
-        return Message(header.kind, position, stop, header.rows if header.kind == "batch" else 0)
-    rows = header.rows if header.kind == "batch" else None
-    return Message("gap", position, _next_start(handle, header.start, size), rows)
+        return [Message(header.kind, position, stop, header.rows if is_batch else 0)]
+    stop = _next_start(handle, header.start, size)
+    lost = Message("gap", position, stop, header.rows if is_batch else None)
+    is_alone = lost.rows is None or 0 <= stop - end < _ALIGNMENT  # otherwise nobody knows what else lay here
+    return [lost] if is_alone else [lost, lost._replace(start=end if end < stop else position, rows=None)]
 
 
 def _next_start(handle: IO[bytes], start: int, stop: int, *, new: bool = False) -> int:
@@ -220,7 +220,9 @@ def _parsed(flat: _Flat, body: int) -> _Header:
         raise ValueError("no message of a stream")
     table = flat.target(message, _HEADER)
     if kind == "schema":
-        return _Header(kind, 0, body, stated, stated)
+        if stated:
+            raise ValueError("a schema with a body")
+        return _Header(kind, 0, body, 0, 0)
     if kind == "dictionary":
         table = flat.target(table, _DICTIONARY_DATA)
     rows, nodes = flat.value("q", table, _LENGTH), flat.pairs(table, _NODES)
