@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from auditor.finalise import SCHEMA
+from auditor.unread import unread_in_words
 from indexes.errors import ArtifactError
 from indexes.store import write_atomic
 from service.figures import diversity_figure, forecast_figure, interval_figure, score_figure
@@ -56,6 +57,7 @@ def render(out: Path, result: Mapping[str, Any], form: str) -> str:
     )
     environment.filters["number"] = _number
     environment.filters["percent"] = _percent
+    environment.filters["unread"] = unread_in_words
     figures = {}
     if form == "html":
         figures = {

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
+from indexes.errors import InputError
 from indexes.records import Item, Kind, Skip
-from indexes.sources.cells import NAMES, Column, Form, value_record
+from indexes.sources.cells import NAMES, Column, Form, form_of_texts, likeliest, value_record
 from indexes.sources.files import DAMAGE, File, Refused, damage_reason, digest, pieces, record_parts
 from indexes.sources.unpacked import BROKEN, Unpacked, compression_of_file, unpacked
 
@@ -15,7 +16,7 @@ __all__ = ["JsonLinesShard", "json_lines_shards"]
 
 _BLOCK_BYTES = 8 * 2**20
 _MAX_LINE_BYTES = 64 * 2**20
-_SAMPLE_LINES = 64  # lines whose keys a message names
+_SAMPLE_LINES = 64  # lines that are looked at ahead
 _FORMS: dict[Kind, Form] = {"image": "path", "text": "text", "vector": "vector"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -27,7 +28,7 @@ class JsonLinesShard:
     file: File
     name: str
     column: Column  # of the first line that has one
-    names: tuple[str, ...]  # keys that may hold the item, the likeliest first; each line has its own
+    asked: str | None = None  # the key of every line, else each line has its own
     start: int = 0  # byte offsets, both at the start of a line
     stop: int | None = None  # None: to the end
     first_line: int = 1
@@ -36,7 +37,7 @@ class JsonLinesShard:
         """Digest of the lines, or of the records when lines name files."""
         names_files = self.column.form == "path"
         content = record_parts(self.read(), self.file) if names_files else pieces(self.file, self.start, self.stop)
-        return digest(["json lines", *self.names, self.column.form, str(self.first_line)], content)
+        return digest(["json lines", self.asked or "", self.column.form, str(self.first_line)], content)
 
     def read(self) -> Iterator[Item | Skip]:
         """One record a line that is not blank, by its line number counted from 1."""
@@ -57,21 +58,23 @@ class JsonLinesShard:
         if isinstance(line, int):
             yield Skip(id, "too large", bytes=line)
         elif line.strip():
-            yield _record(id, line, self.names, self.column.form, self.file)
+            yield _record(id, line, self.asked, self.column.form, self.file)
 
 
 def json_lines_shards(file: File, kind: Kind, column: str | None) -> list[JsonLinesShard]:
-    """Blocks of lines; raises `Refused` when the file is empty or no line has a key that holds the kind."""
+    """Blocks of lines; raises `Refused` when the file is empty or no line has a key that holds the kind.
+
+    Raises `InputError` when the first line with such a key has several that may be meant.
+    """
     if file.size() == 0:
         raise Refused(f"{file.name}: empty, expected JSON lines", "empty file", items=0)
-    names = NAMES[_FORMS[kind]] if column is None else (column,)
-    chosen = Column(_first_key(file, names, kind), _FORMS[kind])
+    chosen = _chosen(file, kind, column)
     if compression_of_file(file):
-        return [JsonLinesShard(file, file.name, chosen, names)]
+        return [JsonLinesShard(file, file.name, chosen, column)]
     with file.open() as handle:
         blocks = list(_blocks(handle))
-    shards = [file.name] if len(blocks) == 1 else [f"{file.name}:{number:05d}" for number in range(len(blocks))]
-    return [JsonLinesShard(file, name, chosen, names, *block) for name, block in zip(shards, blocks, strict=True)]
+    names = [file.name] if len(blocks) == 1 else [f"{file.name}:{number:05d}" for number in range(len(blocks))]
+    return [JsonLinesShard(file, name, chosen, column, *block) for name, block in zip(names, blocks, strict=True)]
 
 
 def _lines(handle: io.BufferedIOBase, length: int | None = None) -> Iterator[bytes | int]:
@@ -94,14 +97,18 @@ def _is_torn(line: bytes | int, packed: Unpacked | None) -> bool:
     return is_damaged and isinstance(line, bytes) and not line.endswith(b"\n")
 
 
-def _record(id: str, line: bytes, names: tuple[str, ...], form: Form, file: File) -> Item | Skip:
+def _record(id: str, line: bytes, asked: str | None, form: Form, file: File) -> Item | Skip:
     parsed = _parse(line)
     if isinstance(parsed, Skip):
         return Skip(id, parsed.reason, parsed.items)
-    name = _key_of(parsed, names)
-    if name in parsed.repeated:
+    keys = _keys_of(parsed, asked, form)
+    if not keys:
+        return Skip(id, "missing value")
+    if len(keys) > 1:
+        return Skip(id, "several keys fit")
+    if keys[0] in parsed.repeated:
         return Skip(id, "repeated key")
-    return value_record(id, None if name is None else parsed.values[name], form, file)
+    return value_record(id, parsed.values[keys[0]], form, file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,37 +160,61 @@ def _line(pairs: list[tuple[str, Any]]) -> _Line:
 _DECODER = json.JSONDecoder(object_pairs_hook=_line)
 
 
-def _key_of(line: _Line, names: tuple[str, ...]) -> str | None:
-    """The first of the names that a line has as a key, in any case if not as it is written."""
-    if found := next((name for name in names if name in line.values), None):
-        return found
-    folded = {name.lower(): name for name in reversed(line.values)}
-    return next((folded[name.lower()] for name in names if name.lower() in folded), None)
+def _keys_of(line: _Line, asked: str | None, form: Form) -> list[str]:
+    """The keys of a line that may hold its item: that which was asked for, else the well-known ones."""
+    if asked is None:
+        return likeliest(line.values, form)
+    if asked in line.values:
+        return [asked]
+    return [name for name in line.values if name.lower() == asked.lower()][:1]
 
 
-def _first_key(file: File, names: tuple[str, ...], kind: Kind) -> str:
-    """The key of the first line that has one; `Refused` with the number of lines where none has."""
-    found: dict[str, None] = {}
-    count = 0
+def _chosen(file: File, kind: Kind, asked: str | None) -> Column:
+    """The key of the first line that has one, and how its values become items, by the first of them."""
+    form, found = _FORMS[kind], _Found()
     try:
         with unpacked(file) as (handle, _):
             for line in _lines(handle):
-                if isinstance(line, bytes) and not line.strip():
-                    continue
-                count += 1
-                parsed = Skip("", "too large") if isinstance(line, int) else _parse(line)
-                if isinstance(parsed, Skip):
-                    continue
-                if (name := _key_of(parsed, names)) is not None:
-                    return name
-                if count <= _SAMPLE_LINES:
-                    found.update(dict.fromkeys(parsed.values))
-    except DAMAGE:
+                found.add(line, asked, form)
+                if found.keys and len(found.values) >= _SAMPLE_LINES:
+                    break
+    except DAMAGE:  # which reading will count
         pass
-    if not found:  # nothing but damage, which reading will count
-        return names[0]
-    message = f"{file.name}: expected a key {' or '.join(names)}, found {', '.join(found)}; name one with --column"
-    raise Refused(message, f"no {kind} column", items=count)
+    if len(found.keys) > 1:
+        raise InputError(f"{file.name}: {' and '.join(found.keys)} can all hold {kind}s; choose one with --column")
+    if found.keys:
+        name = found.keys[0]
+        return Column(name, form_of_texts(name, found.values) if form == "path" else form)
+    names = (asked,) if asked else NAMES[form]
+    if not found.others:  # nothing but damage so far, which reading will count
+        return Column(names[0], form)
+    others = ", ".join(found.others)
+    message = f"{file.name}: expected a key {' or '.join(names)}, found {others}; name one with --column"
+    raise Refused(message, f"no {kind} column", items=found.lines)
+
+
+class _Found:
+    """What the lines of a file have shown so far."""
+
+    def __init__(self) -> None:
+        self.lines = 0  # that are not blank
+        self.keys: list[str] = []  # that may hold the item, of the first line that has one
+        self.values: list[Any] = []  # some that items are made of
+        self.others: dict[str, None] = {}  # keys of the first lines
+
+    def add(self, line: bytes | int, asked: str | None, form: Form) -> None:
+        """Look at one more line."""
+        if isinstance(line, bytes) and not line.strip():
+            return
+        self.lines += 1
+        parsed = None if isinstance(line, int) else _parse(line)
+        if not isinstance(parsed, _Line):
+            return
+        keys = _keys_of(parsed, asked, form)
+        self.keys = self.keys or keys
+        self.values += [parsed.values[key] for key in keys]
+        if self.lines <= _SAMPLE_LINES:
+            self.others.update(dict.fromkeys(parsed.values))
 
 
 def _blocks(handle: IO[bytes]) -> Iterator[tuple[int, int, int]]:

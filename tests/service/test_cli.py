@@ -52,12 +52,14 @@ def test_the_document_on_standard_output_is_the_result_file(madaudit: Command, m
 def test_a_result_has_every_field_of_the_contract(madaudit: Command, mixed: Path, tmp_path: Path) -> None:
     result = madaudit("audit", mixed, "--reference", "vectors", "--out", tmp_path / "o", "--json").json
     assert result["schema"] == "madaudit/result/1"
-    assert {"verdict", "n_items", "skipped", "synthetic_fraction", "diversity", "fidelity", "mad_risk", "checks"} | {
+    assert {"verdict", "n_items", "skipped", "unread", "synthetic_fraction", "diversity", "fidelity", "mad_risk", "checks"} | {
         "confounds", "reference", "encoder", "workflow", "run", "timing"
     } <= result.keys()  # fmt: skip
     assert {"estimate", "low", "high", "level", "status", "method", "reason", "by_generator", "unexplained"} | {
-        "if_reference_matches"
+        "if_reference_matches", "of_the_whole_set"
     } <= result["synthetic_fraction"].keys()
+    assert {"share", "items", "files", "bytes"} <= result["unread"].keys()
+    assert {"estimate", "low", "high"} <= result["unread"]["share"].keys()
     assert {"vendi", "coverage", "recall", "effective_rank", "duplicates"} <= result["diversity"]["measures"].keys()
     assert {"frechet", "precision", "density"} <= result["fidelity"]["measures"].keys()
     assert {"probability", "status", "reason", "horizon", "tier", "trajectory"} <= result["mad_risk"].keys()
@@ -138,13 +140,16 @@ def test_a_failed_gate_is_exit_code_1_and_says_nothing_on_standard_error(
     ("verdict", "fail_on", "code"),
     [
         ("pass", "undetermined", 0),
-        ("undetermined", "undetermined", 1),
-        ("undetermined", "warn", 0),
+        ("pass", "warn", 0),
+        ("undetermined", "undetermined", 4),
+        ("undetermined", "warn", 4),
         ("undetermined", "fail", 0),
-        ("warn", "undetermined", 1),
+        ("undetermined", "never", 0),
+        ("warn", "undetermined", 0),
         ("warn", "warn", 1),
         ("warn", "fail", 0),
         ("fail", "warn", 1),
+        ("fail", "undetermined", 1),
         ("fail", "fail", 1),
         ("fail", "never", 0),
     ],
