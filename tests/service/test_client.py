@@ -57,6 +57,29 @@ def test_an_upload_a_search_a_forecast_and_a_cancel(client: Client, service: Any
     assert [r["name"] for r in client.references()] == ["vectors"]
 
 
+def test_keys_are_made_with_a_view_listed_and_revoked(client: Client) -> None:
+    owner = client.create_key("owner", ["write"])
+    viewer = client.create_key("viewer", ["read"], sees=[owner["id"]])
+    assert client.create_key("all", ["read"], sees="all")["sees"] == "all"
+    listed = client.keys()
+    assert {key["id"]: key["sees"] for key in listed}[viewer["id"]] == [owner["id"]]
+    client.revoke_key(viewer["id"])
+    listed = client.keys()
+    assert {key["id"]: key["revoked"] is None for key in listed}[viewer["id"]] is False
+
+
+def test_a_key_whose_answer_was_lost_is_not_made_twice() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        raise httpx.ReadError("lost")
+
+    with Client(transport=httpx.MockTransport(answer), patience=60) as client, pytest.raises(ClientError):
+        client.create_key("k", ["read"])
+    assert asked == ["POST"]
+
+
 def test_what_is_refused_is_an_error_with_its_reason(client: Client) -> None:
     with pytest.raises(ClientError, match="allowed root") as refused:
         client.start_audit("/etc/passwd", "vectors")
@@ -153,6 +176,9 @@ def test_the_async_client_has_every_method_of_the_sync_one_and_does_the_same(ser
             assert [r["name"] async for r in client.references()] == ["vectors"]
             assert (await client.search("vectors", [[0.0] * 8], k=2))[0][0]["label"] in ("real", "fake")
             assert (await client.forecast("augment", audit=job))["workflow"]["name"] == "augment"
+            made = await client.create_key("async", ["read"], sees="all")
+            assert made["id"] in {key["id"] for key in await client.keys()}
+            await client.revoke_key(made["id"])
             await client.delete(job)
             with pytest.raises(ClientError):
                 await client.job(job)

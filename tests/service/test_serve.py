@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2 as httpx
@@ -104,17 +105,112 @@ def test_the_gate_of_the_examples_lets_real_data_pass_and_stops_synthetic_ones(
     assert codes == [0, 1, 2]
 
 
-def test_a_command_on_a_home_that_a_service_holds_is_refused_before_it_begins(
-    home: Path, tmp_path: Path, built_home: tuple[Path, Path]
+NEEDS_THE_DATABASE = {
+    "audit": ("audit", "{data}/incoming.npy", "--reference", "vectors", "--out", "{out}", "--quiet"),
+    "reference build": ("reference", "build", "new", "--real", "{data}/real.npy", "--encoder", "embeddings", "-q"),
+    "reference delete": ("reference", "delete", "vectors"),
+    "keys create": ("keys", "create", "late", "--scope", "read"),
+    "keys list": ("keys", "list"),
+    "keys revoke": ("keys", "revoke", "0" * 12),
+    "serve": ("serve", "--port", "1"),
+}
+
+
+def test_commands_beside_a_service_name_it_or_do_without_the_database(
+    home: Path, tmp_path: Path, built_home: tuple[Path, Path], make: SimpleNamespace
 ) -> None:
-    with served(home, tmp_path / "log"):
-        out = tmp_path / "out"
-        ended = madaudit(
-            "audit", f"{built_home[1]}/incoming.npy", "--reference", "vectors", "--out", str(out), home=home
-        )
+    filled = {"data": built_home[1], "out": tmp_path / "out"}
+    settings = {"MADAUDIT_AUTH": "off", "MADAUDIT_ALLOWED_ROOTS": str(built_home[1])}
+    with served(home, tmp_path / "log", **settings) as (process, client):
+        address = str(client.base_url).rstrip("/")
+        assert json.loads((home / "service.json").read_text()) == {"process": process.pid, "address": address}
+        for name, words in NEEDS_THE_DATABASE.items():
+            ended = make.run(*(word.format(**filled) for word in words), "--home", home)
+            assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1), (name, ended.err)
+            assert f"madaudit serve (process {process.pid}) at {address} holds the home folder" in ended.err, name
+            assert "ask it over HTTP" in ended.err
+        assert not (tmp_path / "out").exists()
+        listed = make.run("reference", "list", "--json", "--home", home)
+        assert [reference["name"] for reference in listed.json] == ["vectors"]
+        shown = make.run("reference", "show", "vectors", "--json", "--home", home)
+        assert set(shown.json["items"]) == {"real", "fake"}
+        missing = make.run("reference", "show", "none", "--home", home)
+        assert (missing.code, "there are vectors" in missing.err) == (2, True)
+        asked = {"source": f"{built_home[1]}/incoming.npy", "reference": "vectors"}
+        id = client.post("/v1/audits", json=asked).json()["id"]
+        assert finished(client, id)["state"] == "succeeded"
+        assert make.run("report", home / "jobs" / id, "--format", "md").out.startswith("# ")
+        process.terminate()
+        process.wait(30)
+    assert not (home / "service.json").exists()
+
+
+def test_a_refusal_beside_a_service_waits_for_nothing_and_imports_nothing_heavy(home: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom service.cli import app\nfrom indexes.errors import ResourceError\n"
+        "from service.presence import announced\nimport service.presence, os, time\n"
+        "service.presence.os.getpid = lambda: -1\n"
+        f"home = {str(home)!r}\n"
+        "with announced(Path(home), 'http://127.0.0.1:1'):\n"
+        "    service.presence.os.getpid = lambda: -2\n"
+        "    time.sleep = lambda seconds: sys.exit('it waited')\n"
+        "    for words in (['keys', 'list'], ['reference', 'delete', 'vectors']):\n"
+        "        try:\n            app([*words, '--home', home], standalone_mode=False)\n"
+        "        except ResourceError as error:\n            print(error)\n"
+        "assert not {'torch', 'sklearn', 'duckdb', 'scipy', 'fastapi'} & set(sys.modules)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("holds the home folder") == 2
+
+
+def test_the_file_of_a_killed_service_is_ignored(home: Path, tmp_path: Path, make: SimpleNamespace) -> None:
+    with served(home, tmp_path / "log") as (process, _):
+        process.kill()
+        process.wait()
+    assert (home / "service.json").exists()
+    assert make.run("keys", "list", "--home", home).code == 0
+
+
+def test_a_service_that_cannot_listen_leaves_no_file(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = madaudit("serve", "--port", str(taken.getsockname()[1]), home=home)
     assert ended.returncode == 2
-    assert "ask it over HTTP" in ended.stderr
-    assert not out.exists()
+    assert "cannot listen" in ended.stderr
+    assert not (home / "service.json").exists()
+
+
+def test_a_key_with_a_view_is_made_by_the_command(home: Path, make: SimpleNamespace) -> None:
+    def create(name: str, *options: str) -> Any:
+        return make.run("keys", "create", name, *options, "--home", home)
+
+    ids = [create(name, "--scope", "write", "--json").json["id"] for name in "ab"]
+    view = create("v", "--scope", "read", "--sees", ids[0], "--sees", ids[1])
+    assert view.out.startswith("madaudit_")
+    assert f"sees the jobs of {', '.join(sorted(ids))}" in view.err
+    assert create("w", "--scope", "read", "--all", "--json").json["sees"] == "all"
+    listed = make.run("keys", "list", "--home", home).out
+    assert listed.count("sees all jobs") == 1
+    assert listed.count("sees the jobs of") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--scope", "read", "--sees", "nobody"), "'nobody'"),
+        (("--scope", "write", "--all"), "scope read alone"),
+        (("--scope", "read", "--all", "--sees", "x"), "leave out --sees"),
+    ],
+)
+def test_a_view_that_cannot_be_is_told_in_one_line(
+    home: Path, make: SimpleNamespace, options: tuple[str, ...], said: str
+) -> None:
+    ended = make.run("keys", "create", "v", *options, "--home", home)
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+    assert said in ended.err
+    assert make.run("keys", "list", "--home", home).out == ""
 
 
 def test_the_log_is_json_a_line_with_the_job(home: Path, tmp_path: Path, built_home: tuple[Path, Path]) -> None:
