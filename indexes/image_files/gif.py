@@ -10,7 +10,7 @@ __all__ = ["salvaged", "stripped"]
 _HEAD = 13  # bytes of the signature and the screen
 _EXTENSION, _IMAGE, _END = b"!", b",", b";"
 _CONTROL = 0xF9  # the extension that says which colour is transparent
-_STARTS = re.compile(rb"[!,]")
+_CONTROLS = re.compile(rb"!\xf9\x04.{4}\0", re.DOTALL)
 
 
 def stripped(data: bytes) -> Bare | None:
@@ -19,7 +19,7 @@ def stripped(data: bytes) -> Bare | None:
     parts = [data[:at]]
     while data[at : at + 1] == _EXTENSION:
         end = _blocks_end(data, at + 2)
-        if end is None:
+        if end is None or _frame(data, at, end) is not None:  # blocks of a damaged length ran into the pixels
             return None
         if _is_control(data, at):
             parts.append(data[at:end])
@@ -29,15 +29,24 @@ def stripped(data: bytes) -> Bare | None:
 
 def salvaged(data: bytes) -> Bare | None:
     """The same of a file in which blocks before the frame are damaged: what cannot be a block is passed over."""
+    if stripped(data) is not None:
+        return None  # the first frame was found: if it does not decode, its pixels are damaged
     at = _table_end(data, 10, _HEAD)
-    controls: list[bytes] = []
-    for match in _STARTS.finditer(data, at):
-        start = match.start()
-        if data[start : start + 1] == _EXTENSION:
-            if data[start + 1 : start + 3] == bytes([_CONTROL, 4]) and data[start + 7 : start + 8] == b"\0":
-                controls = [data[start : start + 8]]
-        elif _is_frame(data, start):
-            return _framed([data[:at], *controls], data, start)
+    if data[at : at + 1] not in (_EXTENSION, _IMAGE):
+        return None  # the colour table has another length than the header says
+    start = _frame(data, at, len(data))
+    if start is None:
+        return None
+    controls = [data[match.start() : match.end()] for match in _CONTROLS.finditer(data, at, start)]
+    return _framed([data[:at], *controls[-1:]], data, start)
+
+
+def _frame(data: bytes, at: int, end: int) -> int | None:
+    """Where the first frame between two positions begins."""
+    while (at := data.find(_IMAGE, at, end)) >= 0:
+        if _is_frame(data, at):
+            return at
+        at += 1
     return None
 
 

@@ -17,9 +17,9 @@ def stripped(data: bytes) -> Bare | None:
     count = int.from_bytes(data[4:6], "little")
     found, added = bytearray(data), False
     for at in range(_HEAD, min(_HEAD + count * _ENTRY, len(data) - _ENTRY + 1), _ENTRY):
-        size, offset = struct.unpack_from("<II", data, at + 8)
-        icon = data[offset : offset + size]
-        if icon.startswith(_PNG) and (bare := png.stripped(icon) or png.salvaged(icon)) is not None:
+        (offset,) = struct.unpack_from("<I", data, at + 12)
+        icon = data[offset:] if data.startswith(_PNG, offset) else b""  # it tells its end itself
+        if icon and (bare := png.stripped(icon) or png.salvaged(icon)) is not None:
             struct.pack_into("<II", found, at + 8, len(bare.data), len(found))
             found += bare.data
             added = True

@@ -55,7 +55,8 @@ def salvaged(data: bytes) -> Bare | None:
     if not after:
         return None
     before = [s for s in before if s.start < after[0].start]
-    return _assembled(view, [*(s for s in before if s.end <= after[0].start), *after], [*before, *after])
+    head = [*(s for s in before if s.end <= after[0].start), *after]
+    return _assembled(view, head, [*before, *after]) if _has_its_tables(head) else None
 
 
 def holds_another(data: bytes) -> bool:
@@ -118,9 +119,9 @@ def _is_sound(segment: _Segment) -> bool:
     """Whether the content of a segment is what its marker says."""
     content = segment.content
     if segment.marker == 0xDB:
-        return _is_table(content, lambda rest: 65 + 64 * (rest[0] >> 4), 1)
+        return _is_table(content, _steps_length, 1)
     if segment.marker == 0xC4:
-        return _is_table(content, lambda rest: 17 + sum(rest[1:17]), 17)
+        return _is_table(content, _codes_length, 17)
     if segment.marker == 0xDD:
         return len(content) == 2
     if segment.marker in _FRAMES:
@@ -166,6 +167,36 @@ def _last_run(view: memoryview, first: int, has_frame: bool) -> list[_Segment]:
     own += [run for run in starts.values() if run[0].start == len(START)]
     complete = [run for run in own if has_frame or _area(run)]
     return max(complete, key=lambda run: (_area(run), -run[0].start), default=[])
+
+
+def _has_its_tables(head: list[_Segment]) -> bool:
+    """Whether the tables that the frame and its first scan name are all there."""
+    frame = next((s for s in head if s.marker in _FRAMES), None)
+    if frame is None:
+        return False
+    steps = {number for s in head if s.marker == 0xDB for number in _numbers(s.content, _steps_length)}
+    if not {byte & 15 for byte in frame.content[8::3]} <= {number & 15 for number in steps}:
+        return False
+    if frame.marker not in (0xC0, 0xC1):  # the scans of the others name their tables one by one
+        return True
+    codes = {number for s in head if s.marker == 0xC4 for number in _numbers(s.content, _codes_length)}
+    named = head[-1].content[2 : 1 + 2 * head[-1].content[0] : 2]
+    return all({byte >> 4, 0x10 | (byte & 15)} <= codes for byte in named)
+
+
+def _numbers(content: memoryview, length_of: Callable[[memoryview], int]) -> Iterator[int]:
+    """Class and number of each table in a segment."""
+    while len(content):
+        yield content[0]
+        content = content[length_of(content) :]
+
+
+def _steps_length(table: memoryview) -> int:
+    return 65 + 64 * (table[0] >> 4)
+
+
+def _codes_length(table: memoryview) -> int:
+    return 17 + sum(table[1:17])
 
 
 def _area(run: list[_Segment]) -> int:

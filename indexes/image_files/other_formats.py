@@ -27,6 +27,7 @@ _CODECS = {"avif": "avif", "jpeg": "jpg", "jpeg2000": "jpg_2000", "webp": "webp"
 _CODINGS = {0xC3: "lossless jpeg", 0xF7: "jpeg-ls"}  # by the marker of the frame
 _COMMON_CODINGS = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 _COMPRESSION = 259  # TIFF's tag
+_NEEDED = frozenset({256, 257, 258, _COMPRESSION, 262})  # without these a TIFF is damaged
 
 
 def unsupported_format(data: bytes) -> str | None:
@@ -62,7 +63,7 @@ def _jpeg(data: bytes) -> str | None:
 def _tiff(data: bytes) -> str | None:
     directory = read_directory(memoryview(data))
     bare = tiff.stripped(data)
-    if directory is None or bare is None:
+    if directory is None or bare is None or not directory.entries.keys() >= _NEEDED:
         return None
     if directory.number(_COMPRESSION) not in (None, *TiffImagePlugin.COMPRESSION_INFO):
         return "tiff of this compression"

@@ -15,8 +15,10 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NAME = re.compile(rb"[A-Za-z0-9_]{4}")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 _LANDMARKS = re.compile(rb"PLTE|tRNS|IDAT|IEND")
-_CHECKED = (b"IHDR", b"PLTE")  # say how all pixels are read: with a wrong checksum they are damaged pixels
+_CHECKED = (b"IHDR", b"PLTE", b"tRNS")  # say how all pixels are read: with a wrong checksum they are damaged pixels
 _TRANSPARENT = {0: 2, 2: 6, 3: 0}  # least bytes of tRNS by colour type; the other types have no such chunk
+_PALETTE = 3  # the colour type
+_PIECE = 1 << 16  # bytes
 _XMP, _RAW_PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"
 
 
@@ -24,7 +26,7 @@ _XMP, _RAW_PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"
 class _Chunk:
     name: bytes
     data: memoryview
-    is_intact: bool  # its checksum is right
+    is_intact: bool  # its checksum is right; that of coded pixels is not looked at
 
 
 def stripped(data: bytes) -> Bare | None:
@@ -36,15 +38,18 @@ def stripped(data: bytes) -> Bare | None:
 
 def salvaged(data: bytes) -> Bare | None:
     """The same of a file in which chunks are damaged: what cannot be a chunk is passed over."""
-    return _assembled(list(_found(memoryview(data))))
+    chunks = list(_found(memoryview(data)))
+    return _assembled(chunks) if _inflates(chunks) else None
 
 
 def _assembled(chunks: list[_Chunk]) -> Bare | None:
     names = [chunk.name for chunk in chunks]
-    if names[:1] != [b"IHDR"] or b"IDAT" not in names or not all(c.is_intact for c in chunks if c.name in _CHECKED):
+    if names[:1] != [b"IHDR"] or b"IDAT" not in names or any(_is_damage(chunk) for chunk in chunks):
         return None
     header = chunks[0].data
-    least = _TRANSPARENT.get(header[9], 1 << 32) if len(header) >= 13 else 0
+    if len(header) < 13 or (header[9] == _PALETTE and b"PLTE" not in names):
+        return None
+    least = _TRANSPARENT.get(header[9], 1 << 32)
     kept = [c for c in chunks if c.name in _PIXELS and (c.name != b"tRNS" or len(c.data) >= least)]
     parts: list[bytes | memoryview] = [_SIGNATURE]
     for chunk in kept:
@@ -73,7 +78,7 @@ def _chunk(data: memoryview, at: int) -> tuple[_Chunk | None, int]:
     if not _NAME.fullmatch(name) or (end > len(data) and name != b"IDAT"):
         return None, at
     content, stored = data[at + 8 : end], bytes(data[end : end + 4])
-    is_intact = name not in _CHECKED or stored == struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
+    is_intact = name == b"IDAT" or stored == struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
     return _Chunk(name, content, is_intact), end + 4
 
 
@@ -85,7 +90,7 @@ def _found(data: memoryview) -> Iterator[_Chunk]:
         chunk, end = _chunk(data, at)
         if chunk is None or not _follows(data, at, end):
             end = _next_landmark(data, at)
-            chunk = None if chunk is None else _Chunk(name, data[at + 8 : max(end - 4, at + 8)], name not in _CHECKED)
+            chunk = None if chunk is None else _Chunk(name, data[at + 8 : max(end - 4, at + 8)], False)
         if chunk is not None:
             yield chunk
         if name == b"IEND":
@@ -112,6 +117,30 @@ def _next_landmark(data: memoryview, at: int) -> int:
 
 def _is_intact(chunk: memoryview) -> bool:
     return bytes(chunk[-4:]) == struct.pack(">I", zlib.crc32(chunk[4:-4]))
+
+
+def _is_damage(chunk: _Chunk) -> bool:
+    """Whether a chunk that says how pixels are read is damaged, its name by one letter at most."""
+    if chunk.is_intact:
+        return False
+    return any(sum(a != b for a, b in zip(chunk.name, name, strict=True)) <= 1 for name in _CHECKED)
+
+
+def _inflates(chunks: list[_Chunk]) -> bool:
+    """Whether the coded pixels decompress to their end with the right checksum, and to no more than the header says."""
+    if not chunks or len(chunks[0].data) < 8:
+        return False
+    width, height = struct.unpack_from(">II", chunks[0].data)
+    unpacking, most = zlib.decompressobj(), 8 * (width + 8) * (height + 8)
+    try:
+        for packed in (chunk.data for chunk in chunks if chunk.name == b"IDAT"):
+            rest: bytes | memoryview = packed
+            while rest and not unpacking.eof and most >= 0:
+                most -= len(unpacking.decompress(rest, _PIECE))
+                rest = unpacking.unconsumed_tail
+    except zlib.error:
+        return False
+    return unpacking.eof and most >= 0
 
 
 def _orientation(chunks: list[_Chunk]) -> int:

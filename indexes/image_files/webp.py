@@ -3,6 +3,7 @@
 import re
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from indexes.image_files.bare import Bare
 from indexes.image_files.orientation import UPRIGHT, of_exif, of_xmp
@@ -13,28 +14,36 @@ _NAME = re.compile(rb"[ -~]{4}")
 _FRAME = re.compile(rb"ANMF|ALPH|VP8 |VP8L")
 _HEAD = 12  # bytes of RIFF, its length and WEBP
 _ICC, _ALPHA, _EXIF, _XMP, _ANIMATION = 0x20, 0x10, 0x08, 0x04, 0x02  # flags of VP8X
-_Chunk = tuple[bytes, memoryview]
+_KNOWN = (b"VP8X", b"ICCP", b"ANIM", b"EXIF", b"XMP ")  # that come before or after frames
+
+
+class _Chunk(NamedTuple):
+    name: bytes
+    content: memoryview
+    end: int = 0  # where the next one begins
 
 
 def stripped(data: bytes) -> Bare | None:
     """The first frame without what carries no pixels; None where the chunks do not follow each other as they should."""
-    view = memoryview(data)
-    chunks = list(_chunks(view, _HEAD))
-    return _assembled(chunks, chunks)
+    chunks = list(_chunks(memoryview(data), _HEAD))
+    names = [chunk.name for chunk in chunks]
+    if b"ANMF" in names and any(map(_holds_a_frame, chunks[: names.index(b"ANMF")])):
+        return None  # the first frame has a damaged name: it must not give way to the second
+    return _assembled(chunks, chunks) if _ends_well(memoryview(data), chunks) else None
 
 
 def salvaged(data: bytes) -> Bare | None:
     """The same of a file in which chunks before the pixels are damaged: what cannot be a chunk is passed over."""
     view = memoryview(data)
     before = list(_chunks(view, _HEAD))
-    if not before or before[0][0] != b"VP8X":
+    if not before or before[0].name != b"VP8X" or len(before[0].content) < 10 or stripped(data) is not None:
         return None
     for match in _FRAME.finditer(view, _HEAD + 18):
         after = list(_chunks(view, match.start()))
         if after and _is_frame(after):
-            bare = _assembled([before[0], *after], [*before, *after])
-            if bare is not None:
-                return bare
+            is_first = (after[0].name == b"ANMF") == bool(before[0].content[0] & _ANIMATION)
+            is_whole = is_first and _ends_well(view, after)
+            return _assembled([before[0], *after], [*before, *after]) if is_whole else None
     return None
 
 
@@ -49,12 +58,22 @@ def _chunks(view: memoryview, at: int) -> Iterator[_Chunk]:
         name, (size,) = bytes(view[at : at + 4]), struct.unpack_from("<I", view, at + 4)
         if not _NAME.fullmatch(name) or at + 8 + size > len(view):
             return
-        yield name, view[at + 8 : at + 8 + size]
-        at += 8 + size + size % 2
+        end = at + 8 + size + size % 2
+        yield _Chunk(name, view[at + 8 : at + 8 + size], end)
+        at = end
+
+
+def _ends_well(view: memoryview, chunks: list[_Chunk]) -> bool:
+    """Whether the first frame has its length: bytes put in or taken out would show in what comes after it."""
+    end = next((chunk.end for chunk in chunks if chunk.name in (b"ANMF", b"VP8 ", b"VP8L")), 0)
+    if end >= len(view) or bytes(view[end : end + 4]) in (*_KNOWN, b"ANMF"):
+        return end > 0
+    stated = struct.unpack_from("<I", view, 4)[0] + 8
+    return stated in (end - 1, end, len(view), len(view) + 1) or any(_chunks(view, end))
 
 
 def _is_frame(chunks: list[_Chunk]) -> bool:
-    name, content = chunks[0]
+    name, content, _ = chunks[0]
     if name == b"VP8 ":
         return bytes(content[3:6]) == b"\x9d\x01\x2a"
     if name == b"VP8L":
@@ -62,40 +81,45 @@ def _is_frame(chunks: list[_Chunk]) -> bool:
     if name == b"ALPH":
         return len(chunks) > 1 and chunks[1][0] == b"VP8 " and _is_frame(chunks[1:])
     inner = list(_chunks(content, 16))
-    return bool(inner) and inner[0][0] != b"ANMF" and _is_frame(inner)
+    return bool(inner) and inner[0].name != b"ANMF" and inner[-1].end >= len(content) and _is_frame(inner)
+
+
+def _holds_a_frame(chunk: _Chunk) -> bool:
+    name, content, _ = chunk
+    return name not in _KNOWN and any(map(_is_frame, [[inner] for inner in list(_chunks(content, 16))[:2]]))
 
 
 def _assembled(chunks: list[_Chunk], notes: list[_Chunk]) -> Bare | None:
-    names = [name for name, _ in chunks]
+    names = [chunk.name for chunk in chunks]
     if names and names[0] in (b"VP8 ", b"VP8L"):
         return Bare(_file(chunks[:1]), UPRIGHT)
-    if not names or names[0] != b"VP8X" or len(chunks[0][1]) < 10:
+    if not names or names[0] != b"VP8X" or len(chunks[0].content) < 10:
         return None
-    flags = chunks[0][1][0]
+    flags = chunks[0].content[0]
     wanted = (b"ANIM", b"ANMF") if flags & _ANIMATION else (b"ALPH", b"VP8 ", b"VP8L")
     last = (b"ANMF",) if flags & _ANIMATION else (b"VP8 ", b"VP8L")
     end = next((i for i, name in enumerate(names) if name in last), None)
     if end is None:
         return None
-    header = bytes([flags & ~(_ICC | _EXIF | _XMP)]) + bytes(chunks[0][1][1:])
-    kept = [chunk for chunk in chunks[1 : end + 1] if chunk[0] in wanted]
+    header = bytes([flags & ~(_ICC | _EXIF | _XMP)]) + bytes(chunks[0].content[1:])
+    kept = [chunk for chunk in chunks[1 : end + 1] if chunk.name in wanted]
     if flags & _ANIMATION and b"ANIM" not in names[:end]:
-        kept.insert(0, (b"ANIM", memoryview(bytes(6))))
-    return Bare(_file([(b"VP8X", memoryview(header)), *kept]), _orientation(flags, notes))
+        kept.insert(0, _Chunk(b"ANIM", memoryview(bytes(6))))
+    return Bare(_file([_Chunk(b"VP8X", memoryview(header)), *kept]), _orientation(flags, notes))
 
 
 def _file(chunks: list[_Chunk]) -> bytes:
     parts: list[bytes | memoryview] = []
-    for name, content in chunks:
+    for name, content, _ in chunks:
         parts += [name, struct.pack("<I", len(content)), content, b"\0" * (len(content) % 2)]
     return b"".join([b"RIFF", struct.pack("<I", 4 + sum(map(len, parts))), b"WEBP", *parts])
 
 
 def _orientation(flags: int, chunks: list[_Chunk]) -> int:
     """As the EXIF block says, else the XMP text; either counts only if the header announces it."""
-    for block in [content for name, content in chunks if name == b"EXIF"][:1] if flags & _EXIF else []:
+    for block in [content for name, content, _ in chunks if name == b"EXIF"][:1] if flags & _EXIF else []:
         found = of_exif(block)
         if found is not None:
             return found
-    texts = [content for name, content in chunks if name == b"XMP "][:1] if flags & _XMP else []
+    texts = [content for name, content, _ in chunks if name == b"XMP "][:1] if flags & _XMP else []
     return of_xmp(texts) or UPRIGHT

@@ -67,7 +67,7 @@ NAMED = {
     "lossless jpeg": jpeg_with(0xC3),
     "jpeg-ls": jpeg_with(0xF7),
     "jpeg of 12 bits": jpeg_with(0xC1, 12),
-    "tiff of this compression": tiff((256, 40), (257, 24), (259, 34712), (262, 2), (273, 200), (279, 90)),
+    "tiff of this compression": tiff((256, 40), (257, 24), (258, 8), (259, 34712), (262, 2), (273, 200), (279, 90)),
     "tiff of this pixel layout": tiff((256, 40), (257, 24), (258, 5), (259, 1), (262, 1), (273, 200), (279, 90)),
 }
 
