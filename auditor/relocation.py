@@ -1,4 +1,4 @@
-"""A stored reference's encoders loaded again: where their weights lie on this machine, and whether they are the same."""
+"""A stored reference's encoders loaded again: where their weights lie on this machine, and if they are the same."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from indexes.encoders.protocol import Encoder
 from indexes.encoders.weights import EncoderPart, absolute_path, join_parts, split_spec
 from indexes.errors import ArtifactError, InputError, ResourceError
 
-__all__ = ["AS_STORED", "Weights", "load_recorded", "relocated", "weights_of"]
+__all__ = ["AS_STORED", "Weights", "load_recorded", "relocated", "shortest_name", "weights_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def load_recorded(spec: str, fingerprint: str, *, reference: str, specs: Sequenc
             raise ResourceError(_not_here(part, reference, specs))
     encoder = load_encoder(spec, device=device)
     if encoder.fingerprint != fingerprint:
-        same = f"give the same weights with --weights {_shortest(parts[0], specs)}=PATH, or " if parts else ""
+        same = f"give the same weights with --weights {shortest_name(parts[0], specs)}=PATH, or " if parts else ""
         raise ArtifactError(
             f"the encoder {spec} has the digest {encoder.fingerprint}, but the reference {reference!r} was built with "
             f"{fingerprint}: {same}rebuild the reference"
@@ -136,10 +136,10 @@ def _not_here(part: EncoderPart, reference: str, specs: Sequence[str]) -> str:
     where = "" if os.path.isabs(os.path.expanduser(part.weights or "")) else " in the working directory"
     return (
         f"the reference {reference!r} needs the weights {part.weights}, which do not exist{where}: say where they lie "
-        f"with --weights {_shortest(part, specs)}=PATH (for a service: MADAUDIT_WEIGHTS)"
+        f"with --weights {shortest_name(part, specs)}=PATH (for a service: MADAUDIT_WEIGHTS)"
     )
 
 
-def _shortest(part: EncoderPart, specs: Sequence[str]) -> str:
+def shortest_name(part: EncoderPart, specs: Sequence[str]) -> str:
     """The shortest SPEC that names this encoder's weights and no others of the reference."""
     return part.head if sum(other.head == part.head for other in weights_of(specs).values()) == 1 else part.spec

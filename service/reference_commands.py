@@ -1,6 +1,8 @@
-"""The commands that look after references: build, list, show, delete."""
+"""The commands that look after references: build, list, show, export, import, delete."""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -38,11 +40,15 @@ def reference_build(
         bool, typer.Option("--match-storage", help="Store lossless synthetic images as the real JPEGs.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of this name.")] = False,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="YAML whose `unread` says how much may be unreadable.")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Build a reference from trusted data and examples of known generators."""
+    from auditor.policy import load_policy
     from service.progress import ShardProgress
     from service.references import describe, make_reference, parse_labelled
 
@@ -61,6 +67,7 @@ def reference_build(
             match_storage=match_storage,
             simulate=simulate or (),
             overwrite=overwrite,
+            unread=load_policy(policy).unread,
             report=progress.count,
         )
     if as_json:
@@ -100,6 +107,56 @@ def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
         typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False)}")
 
 
+@reference_app.command("export")
+def reference_export(
+    name: str,
+    file: Annotated[Path, typer.Argument(help="File to write, an uncompressed tar.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of this name.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write a reference to one file, for another machine; the weights of its encoders are not in it."""
+    from service.reference_transfer import export_reference
+
+    found = export_reference(name, file, settings=read_settings(home), overwrite=overwrite)
+    if as_json:
+        print_json(found)
+        return
+    typer.echo(f"wrote {found['file']}: {name}, {found['bytes']} bytes")
+    for weights in found["weights"]:
+        typer.echo(
+            f"  not in it: the weights {weights['at']}; where they lie elsewhere, audit with {weights['option']}"
+        )
+
+
+@reference_app.command("import")
+def reference_import(
+    file: Annotated[Path, typer.Argument(help="File that madaudit reference export wrote.")],
+    name: Annotated[str | None, typer.Argument(help="Name here, by default the one it had.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of this name.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Check an exported reference and put it into its place."""
+    from service.reference_transfer import import_reference
+
+    found = import_reference(file, name, settings=read_settings(home), overwrite=overwrite)
+    if as_json:
+        print_json(found)
+        return
+    _print_reference(found)
+    for weights in found["weights"]:
+        typer.echo(f"  {_weights_in_words(weights)}")
+
+
+def _weights_in_words(weights: Mapping[str, Any]) -> str:
+    if weights["found"] is None:
+        return f"the weights {weights['at']} are published: they are fetched by that name when they are needed"
+    if weights["found"]:
+        return f"the weights {weights['at']} are here: their digest is checked when they are loaded"
+    return f"the weights {weights['at']} are not on this machine: audit with {weights['option']}"
+
+
 @reference_app.command("delete")
 def reference_delete(name: str, home: Home = None, as_json: Json = False) -> None:
     """Delete a reference."""
@@ -116,10 +173,18 @@ def reference_delete(name: str, home: Home = None, as_json: Json = False) -> Non
 
 def _print_reference(description: dict[str, Any]) -> None:
     items = ", ".join(f"{label} {count}" for label, count in description["items"].items())
+    effective = description.get("effective_items", {})
     semantic = description["semantic_encoder"] or "none: diversity is not measured"
     typer.echo(f"{description['name']}: {items}; encoder {description['encoder']}, semantic encoder {semantic}")
+    for label, fields in description.get("unread", {}).items():
+        used, offered = description["items"][label], fields["offered"]
+        typer.echo(
+            f"  {label}: {used} of {offered} items used; {effective[label]} effective, as near copies count once"
+        )
     for label, reasons in description["skipped"].items():
         typer.echo(f"  skipped of {label}: {', '.join(f'{count} × {reason}' for reason, count in reasons.items())}")
+    for warning in description.get("unread_warnings", ()):
+        typer.echo(f"  could not be read: {warning}")
     for warning in description["warnings"]:
         typer.echo(f"  audits against it will be undetermined: {warning}")
     typer.echo(f"  separation of real and synthetic scores: {description['separation']:.2f} (an answer needs 0.25)")

@@ -46,4 +46,4 @@ def test_a_documented_snippet_calls_the_client_as_it_is(snippet: str) -> None:
 
 def test_every_setting_stands_in_the_table_and_no_other() -> None:
     named = set(re.findall(r"`MADAUDIT_(\w+)`", re.sub(r"(?s).*## Settings(.*?)## Jobs.*", r"\1", TEXT)))
-    assert named == {field.name.upper() for field in fields(ServiceSettings)} | {"HOME"}
+    assert named == {field.name.upper() for field in fields(ServiceSettings)} | {"HOME", "WEIGHTS"}
