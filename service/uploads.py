@@ -1,10 +1,12 @@
 """Uploads: a body streamed to disk, told by its first bytes, and looked through before anything opens it."""
 
+import stat
 import struct
 import zipfile
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +16,7 @@ from indexes.sources.files import File
 from indexes.sources.signatures import HEAD_BYTES, content_of
 from indexes.sources.tar import open_tar
 from indexes.sources.unpacked import unpacked
+from indexes.sources.zip_layout import layout
 from service.problems import ProblemError
 
 __all__ = ["check_upload", "named_by_format", "receive"]
@@ -23,6 +26,7 @@ _RATIO = 200  # an archive that unpacks to more than so many times its size, and
 _MEMBERS = 1_000_000
 _DIRECTORY = 16 * 2**20  # bytes of a zip's central directory
 _PARTS = 1000  # of a compressed file
+_ENTRY = b"PK\x01\x02"  # before each member in a zip's directory
 _PACKED = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz"}
 _NAMED = {"parquet": ".parquet", "arrow": ".arrow", "npy": ".npy", "tar": ".tar"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -86,7 +90,7 @@ def check_upload(path: Path, *, limit: int) -> None:
     Archives are looked through as the audit reads them: joined ones to their last byte, damaged ones as far as they
     can be read; the audit counts what cannot. Raises ProblemError: 413 for too much, 422 for the rest.
     """
-    checks = {".zip": _check_zip, ".npz": _check_zip, ".tar": _check_tar, ".npy": _check_npy}
+    checks = {".zip": _check_zip, ".npz": _check_npz, ".tar": _check_tar, ".npy": _check_npy}
     check = _check_packed if path.suffix in _PACKED.values() else checks.get(path.suffix)
     if check is None:
         return
@@ -100,15 +104,25 @@ def check_upload(path: Path, *, limit: int) -> None:
 
 
 def _check_zip(path: Path, limit: int) -> None:
-    if _directory_size(path) > _DIRECTORY:
+    if _directory_size(path) > _DIRECTORY or _directory_entries(path) > _MEMBERS:
         raise ProblemError(413, "the archive has too many members: send several")
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
+    members = layout(File(path.name, str(path))).members
     for member in members:
-        _check_name(member.filename)
-        if member.external_attr >> 28 == 0o12:
-            raise ProblemError(422, f"{member.filename[:200]!r} is a symbolic link: send files alone")
-    _check_size(sum(member.file_size for member in members), path, limit)
+        _check_name(member.name)
+        if stat.S_ISLNK(member.mode):
+            raise ProblemError(422, f"{member.name[:200]!r} is a symbolic link: send files alone")
+    _check_size(sum(member.size for member in members), path, limit)
+
+
+def _directory_entries(path: Path) -> int:
+    """How many directory entries there may be in all archives of a file, counted before any is kept."""
+    count, tail = 0, b""
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            piece = tail + piece
+            count += piece.count(_ENTRY)
+            tail = piece[-len(_ENTRY) + 1 :]
+    return count
 
 
 def _directory_size(path: Path) -> int:
@@ -123,13 +137,13 @@ def _directory_size(path: Path) -> int:
         tail = file.read()
         at = tail.rfind(b"PK\x05\x06")
         if at < 0:
-            raise zipfile.BadZipFile("no end record")
+            return 0  # damaged: there is no directory to be read
         stated = struct.unpack_from("<L", tail, at + 12)[0]
         if stated != 0xFFFFFFFF:
             return int(stated)
         locator = tail.rfind(b"PK\x06\x07", 0, at)
         if locator < 0:
-            raise zipfile.BadZipFile("no zip64 record")
+            return 0
         file.seek(struct.unpack_from("<Q", tail, locator + 8)[0])
         return int(struct.unpack_from("<Q", file.read(56), 40)[0])
 
@@ -179,11 +193,23 @@ def _check_size(unpacked: int, packed: Path | None, limit: int) -> None:
         raise ProblemError(413, f"the archive unpacks to {unpacked} bytes or more, which is too much: send less")
 
 
+def _check_npz(path: Path, limit: int) -> None:
+    _check_zip(path, limit)
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                _check_array(member, limit)
+
+
 def _check_npy(path: Path, limit: int) -> None:
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
+        _check_array(file, limit)
+
+
+def _check_array(file: IO[bytes], limit: int) -> None:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
     if dtype.hasobject:
         raise ProblemError(422, "the array holds Python objects, which would be run: send numbers")
     if int(np.prod([*map(int, shape), 1], dtype=object)) * dtype.itemsize > limit:

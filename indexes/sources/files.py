@@ -182,7 +182,7 @@ class _Window(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: self._start, io.SEEK_CUR: self._handle.tell(), io.SEEK_END: self._stop}[whence]
         if base + offset < self._start:
-            raise ValueError(f"negative seek position {base + offset - self._start}")
+            raise OSError(22, f"negative seek position {base + offset - self._start}")  # as of a real file
         return self._handle.seek(base + offset) - self._start
 
     def tell(self) -> int:

@@ -1,9 +1,11 @@
 """Requests by those who mean harm: each is refused with the right status, and nothing else happens."""
 
 import base64
+import bz2
 import gzip
 import io
 import json
+import lzma
 import pickle
 import tarfile
 import time
@@ -154,7 +156,18 @@ HOSTILE_UPLOADS = {
     "zip with a drive": (lambda: zipped(("C:/evil.txt", b"x")), 422),
     "zip with a link": (lambda: zipped(("a.txt", b"/etc/passwd"), attributes=0o120777 << 16), 422),
     "zip bomb": (lambda: zipped(("a.txt", b"0" * (200 << 20))), 413),
-    "zip cut short": (lambda: zipped(("a.txt", b"x" * 999))[:60], 422),
+    "zip cut short": (lambda: zipped(("a.txt", b"x" * 999))[:20], 422),
+    "zip slip in an archive before another": (lambda: zipped(("../../evil.txt", b"x")) + zipped(("a.txt", b"x")), 422),
+    "zip bomb in an archive before another": (
+        lambda: zipped(("a.txt", b"0" * (200 << 20))) + zipped(("b.txt", b"x")),
+        413,
+    ),
+    "tar slip behind the end of another": (lambda: tarred("a.txt") + tarred("../evil.txt"), 422),
+    "tar slip behind a zero block": (lambda: bytes(512) + tarred("../evil.txt"), 415),
+    "tar.gz slip in a second member": (lambda: tarred("a.txt", gz=True) + tarred("../evil.txt", gz=True), 422),
+    "bzip2 slip": (lambda: bz2.compress(gzip.decompress(tarred("../evil.txt", gz=True))), 422),
+    "xz bomb": (lambda: lzma.compress(b'{"text": "' + b"0" * (200 << 20) + b'"}', preset=0), 413),
+    "pickle in npz": (lambda: zipped(("a.npy", pickled())), 422),
     "tar slip": (lambda: tarred("../evil.txt"), 422),
     "tar with a link": (lambda: tarred("a.txt", kind=tarfile.SYMTYPE, link="/etc/passwd"), 422),
     "tar with a hard link": (lambda: tarred("a.txt", kind=tarfile.LNKTYPE, link="/etc/passwd"), 422),
