@@ -27,6 +27,9 @@ _SALVAGED: dict[str, Callable[[bytes], Bare | None]] = {
 }
 
 
+_MISLEADING = {"jpeg": jpeg.holds_another, "webp": webp.holds_several}  # a decoder may take another for the picture
+
+
 def readings(data: bytes) -> Iterator[Bare]:
     """What to decode a picture from, each to be tried only if the one before it fails.
 
@@ -42,7 +45,7 @@ def readings(data: bytes) -> Iterator[Bare]:
     salvaged = _SALVAGED[content](data) if content in _SALVAGED else None
     if salvaged is not None:
         yield salvaged
-    if stripped is None and content != "avif" and not (content == "jpeg" and jpeg.holds_another(data)):
+    if stripped is None and content != "avif" and not (content in _MISLEADING and _MISLEADING[content](data)):
         yield Bare(data)
 
 

@@ -65,7 +65,10 @@ def salvaged_jpeg2000(data: bytes) -> Bare | None:
 
 
 def _jp2(first: list[tuple[bytes, memoryview]], header: memoryview, pixels: memoryview) -> Bare:
-    inner = b"".join(_box(box.name, box.content) for box in _boxes(header, 0) if box.name != b"res ")
+    described = list(_boxes(header, 0))
+    inner = b"".join(_box(box.name, box.content) for box in described if box.name != b"res ")
+    if sum(len(box.content) + 8 for box in described) != len(header):
+        inner = bytes(header)
     parts = [_box(name, content) for name, content in first]
     return Bare(b"".join([*parts, _box(b"jp2h", inner), _box(b"jp2c", _codestream(pixels))]), UPRIGHT)
 

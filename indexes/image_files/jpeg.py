@@ -60,8 +60,8 @@ def salvaged(data: bytes) -> Bare | None:
 
 
 def holds_another(data: bytes) -> bool:
-    """Whether a preview or a second picture may lie in the file, which a decoder could take for the picture."""
-    return data.find(START + b"\xff", len(START)) > 0
+    """Whether a decoder could take a preview or a second picture for the picture, whose frame is not to be seen."""
+    return frame_of(data) is None and data.find(START + b"\xff", len(START)) > 0
 
 
 def frame_of(data: bytes) -> tuple[int, int] | None:
@@ -177,10 +177,12 @@ def _has_its_tables(head: list[_Segment]) -> bool:
     steps = {number for s in head if s.marker == 0xDB for number in _numbers(s.content, _steps_length)}
     if not {byte & 15 for byte in frame.content[8::3]} <= {number & 15 for number in steps}:
         return False
-    if frame.marker not in (0xC0, 0xC1):  # the scans of the others name their tables one by one
+    if frame.marker not in (0xC0, 0xC1, 0xC2):  # others have no such tables
         return True
     codes = {number for s in head if s.marker == 0xC4 for number in _numbers(s.content, _codes_length)}
     named = head[-1].content[2 : 1 + 2 * head[-1].content[0] : 2]
+    if frame.marker == 0xC2:  # its first scan needs half of them
+        return all(byte >> 4 in codes for byte in named)
     return all({byte >> 4, 0x10 | (byte & 15)} <= codes for byte in named)
 
 

@@ -15,6 +15,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NAME = re.compile(rb"[A-Za-z0-9_]{4}")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 _LANDMARKS = re.compile(rb"PLTE|tRNS|IDAT|IEND")
+_SAYS_HOW = re.compile(rb"PLTE|tRNS")
 _CHECKED = (b"IHDR", b"PLTE", b"tRNS")  # say how all pixels are read: with a wrong checksum they are damaged pixels
 _TRANSPARENT = {0: 2, 2: 6, 3: 0}  # least bytes of tRNS by colour type; the other types have no such chunk
 _PALETTE = 3  # the colour type
@@ -90,6 +91,9 @@ def _found(data: memoryview) -> Iterator[_Chunk]:
         chunk, end = _chunk(data, at)
         if chunk is None or not _follows(data, at, end):
             end = _next_landmark(data, at)
+            lost = data[at:end]
+            if chunk is None and (_SAYS_HOW.search(lost) or _is_damage(_Chunk(name, lost, False))):
+                return
             chunk = None if chunk is None else _Chunk(name, data[at + 8 : max(end - 4, at + 8)], False)
         if chunk is not None:
             yield chunk
@@ -123,7 +127,7 @@ def _is_damage(chunk: _Chunk) -> bool:
     """Whether a chunk that says how pixels are read is damaged, its name by one letter at most."""
     if chunk.is_intact:
         return False
-    return any(sum(a != b for a, b in zip(chunk.name, name, strict=True)) <= 1 for name in _CHECKED)
+    return any(sum(a != b for a, b in zip(chunk.name, name, strict=False)) <= 1 for name in _CHECKED)
 
 
 def _inflates(chunks: list[_Chunk]) -> bool:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 from indexes.image_files.bare import Bare
 from indexes.image_files.orientation import UPRIGHT, of_exif, of_xmp
 
-__all__ = ["is_lossless", "salvaged", "stripped"]
+__all__ = ["holds_several", "is_lossless", "salvaged", "stripped"]
 
 _NAME = re.compile(rb"[ -~]{4}")
 _FRAME = re.compile(rb"ANMF|ALPH|VP8 |VP8L")
 _HEAD = 12  # bytes of RIFF, its length and WEBP
-_ICC, _ALPHA, _EXIF, _XMP, _ANIMATION = 0x20, 0x10, 0x08, 0x04, 0x02  # flags of VP8X
+_ICC, _EXIF, _XMP, _ANIMATION = 0x20, 0x08, 0x04, 0x02  # flags of VP8X
 _KNOWN = (b"VP8X", b"ICCP", b"ANIM", b"EXIF", b"XMP ")  # that come before or after frames
 
 
@@ -47,6 +47,11 @@ def salvaged(data: bytes) -> Bare | None:
     return None
 
 
+def holds_several(data: bytes) -> bool:
+    """Whether the file states that it is animated."""
+    return data[12:16] == b"VP8X" and bool(data[20:21] and data[20] & _ANIMATION)
+
+
 def is_lossless(data: bytes) -> bool:
     """Whether the pixels of a stripped WebP are stored without loss."""
     return b"VP8L" in data[:96] and b"VP8 " not in data[:96]
@@ -66,10 +71,13 @@ def _chunks(view: memoryview, at: int) -> Iterator[_Chunk]:
 def _ends_well(view: memoryview, chunks: list[_Chunk]) -> bool:
     """Whether the first frame has its length: bytes put in or taken out would show in what comes after it."""
     end = next((chunk.end for chunk in chunks if chunk.name in (b"ANMF", b"VP8 ", b"VP8L")), 0)
-    if end >= len(view) or bytes(view[end : end + 4]) in (*_KNOWN, b"ANMF"):
+    if end >= len(view) or struct.unpack_from("<I", view, 4)[0] + 8 in (end - 1, end):
         return end > 0
-    stated = struct.unpack_from("<I", view, 4)[0] + 8
-    return stated in (end - 1, end, len(view), len(view) + 1) or any(_chunks(view, end))
+    following = bytes(view[end : end + 8])
+    if any(sum(a == b for a, b in zip(following, name, strict=False)) >= 3 for name in (*_KNOWN, b"ANMF")):
+        return True
+    size = int.from_bytes(following[4:], "little")
+    return any(_chunks(view, end)) or end + 8 + size + size % 2 == len(view) or any(_chunks(view, end + 8 + size))
 
 
 def _is_frame(chunks: list[_Chunk]) -> bool:

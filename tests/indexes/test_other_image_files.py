@@ -235,10 +235,38 @@ def test_damage_outside_the_pixels_never_changes_them() -> None:
 
 
 def test_several_bytes_of_damage_outside_the_pixels_never_change_them() -> None:
+    """But for what stands right behind the pixels: with nothing of it left, the pixels may be cut off as well."""
     data, places = _webp_case()
+    places = [place for place in places if not 0 <= place - data.index(b"EXIF") < 8]
     expected, draw = pixels(data), random.Random(1)
     for _ in range(150):
         damaged, start = bytearray(data), draw.randrange(len(places) - 8)
         for place in places[start : start + draw.randrange(2, 8)]:
             damaged[place] = draw.randrange(256)
         np.testing.assert_array_equal(pixels(bytes(damaged)), expected, err_msg=f"bytes from {places[start]}")
+
+
+def test_pixels_of_a_damaged_length_are_damage() -> None:
+    still = encoded(PICTURE, "WEBP", quality=80)
+    for delta in (-64, -2, 2, 64):
+        damaged = bytearray(still)
+        damaged[16:20] = struct.pack("<I", struct.unpack_from("<I", still, 16)[0] + delta)
+        assert reason(bytes(damaged)) == DAMAGED
+
+
+@pytest.mark.parametrize(("name", "mark"), [("WEBP", b"ANMF"), ("GIF", b"!\xf9\4")])
+def test_a_second_frame_never_stands_in_for_a_damaged_first_one(name: str, mark: bytes) -> None:
+    """Frames of one colour each: whatever the damage leaves of the first, it is not the colour of the second."""
+    first, second = (Image.new("RGB", (40, 24), colour) for colour in ("red", "blue"))
+    whole = encoded(
+        first, name, save_all=True, append_images=[second], **({"lossless": True} if name == "WEBP" else {})
+    )
+    at, draw = whole.index(mark), random.Random(2)
+    for place in range(at, at + 30):
+        damaged = bytearray(whole)
+        damaged[place] = (damaged[place] + draw.randrange(1, 256)) % 256
+        try:
+            found = pixels(bytes(damaged))
+        except Unusable:
+            continue
+        assert not (found == (0, 0, 255)).all(axis=-1).any(), f"byte {place}"

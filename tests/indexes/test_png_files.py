@@ -122,11 +122,13 @@ def test_a_png_without_its_last_chunk_or_with_bytes_after_it_is_read() -> None:
     same(clean + b"PK\x03\x04 more bytes", clean)
 
 
-@pytest.mark.parametrize("name", [b"IHDR", b"PLTE"])
-def test_a_header_or_palette_with_a_wrong_checksum_is_damage(name: bytes) -> None:
-    data = bytearray(encoded(PICTURE.quantize(16), "PNG"))
-    data[data.index(name) + 5] ^= 1
-    assert reason(bytes(data)) == DAMAGED
+@pytest.mark.parametrize("name", [b"IHDR", b"PLTE", b"tRNS"])
+def test_a_header_palette_or_transparency_with_a_wrong_checksum_is_damage(name: bytes) -> None:
+    data = encoded(PICTURE.quantize(16), "PNG", transparency=bytes([0, 90, 255, 30]))
+    for place in range(data.index(name) - 4, data.index(name) + 8):  # of its length, name and content
+        damaged = bytearray(data)
+        damaged[place] ^= 0x80
+        assert reason(bytes(damaged)) == DAMAGED
 
 
 @pytest.mark.parametrize("image", [
