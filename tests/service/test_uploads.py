@@ -1,0 +1,86 @@
+"""An upload is read as the same file is read from the disk."""
+
+import gzip
+import io
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from auditor.audit import audit
+from auditor.reference import load_reference
+
+N = 30
+
+
+def vectors(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((N, 8)).astype(np.float32)
+
+
+def lines(seed: int) -> bytes:
+    return "".join(json.dumps({"embedding": row.tolist()}) + "\n" for row in vectors(seed)).encode()
+
+
+def saved(save: Callable[..., None], *arrays: np.ndarray, **named: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    save(buffer, *arrays, **named)
+    return buffer.getvalue()
+
+
+def parquet(seed: int) -> bytes:
+    return saved(lambda file: pq.write_table(pa.table({"emb": vectors(seed).tolist()}), file))
+
+
+def arrow(seed: int) -> bytes:
+    buffer, table = io.BytesIO(), pa.table({"emb": vectors(seed).tolist()})
+    with pa.ipc.new_stream(buffer, table.schema) as stream:
+        stream.write_table(table)
+    return buffer.getvalue()
+
+
+BODIES: dict[str, tuple[str, Callable[[], bytes], int, int]] = {  # name on disk, body, items read, items unread
+    "lines behind a byte order mark": ("a.jsonl", lambda: b"\xef\xbb\xbf" + lines(1), N, 0),
+    "npz": ("a.npz", lambda: saved(np.savez, embeddings=vectors(1)), N, 0),
+    "two arrays in a file": ("a.npy", lambda: saved(np.save, vectors(1)) + saved(np.save, vectors(2)), 2 * N, 0),
+    "gzip of two members and a broken line": (
+        "a.jsonl.gz", lambda: gzip.compress(lines(1)) + gzip.compress(b"{broken\n" + lines(2)), 2 * N, 1
+    ),
+    "xz": ("a.jsonl.xz", lambda: lzma.compress(lines(1)), N, 0),
+    "joined tables": ("a.parquet", lambda: parquet(1) + parquet(2), 2 * N, 0),
+    "arrow stream": ("a.arrow", lambda: arrow(1) + arrow(2), 2 * N, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_an_upload_is_read_as_the_file_is(service: Any, tmp_path: Path, kind: str) -> None:
+    name, make, read, unread = BODIES[kind]
+    answer = service.admin.post("/v1/audits/upload?reference=vectors", content=make())
+    assert answer.status_code == 202, answer.text
+    job = service.finished(f"/v1/audits/{answer.json()['id']}")
+    assert job["state"] == "succeeded", job["error"]
+    result = job["result"]
+    assert (result["n_items"], result["unread"]["items"]) == (read, unread)
+    (tmp_path / name).write_bytes(make())
+    direct = audit(tmp_path / name, load_reference(service.context.home.references / "vectors"))
+    for field in ("n_items", "skipped", "unread", "synthetic_fraction", "verdict"):
+        assert result[field] == direct[field], field
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (saved(np.savez, a=vectors(1), b=vectors(2)), "choose"),
+        (json.dumps({"words": "no vector"}).encode(), "--column"),
+    ],
+)
+def test_an_upload_that_cannot_be_read_says_why(service: Any, body: bytes, said: str) -> None:
+    answer = service.admin.post("/v1/audits/upload?reference=vectors", content=body)
+    job = service.finished(f"/v1/audits/{answer.json()['id']}")
+    assert job["state"] == "failed"
+    assert said in job["error"]
