@@ -87,9 +87,9 @@ def _locked(home: Path) -> int:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 os.close(file)
-                refuse_while_served(home)
                 raise
         os.close(file)
+        refuse_while_served(home)  # else a command looks at the file for a moment
         time.sleep(0.01)
 
 

@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 EXAMPLES = int(os.environ.get("MADAUDIT_TEST_EXAMPLES", "10"))  # of every route; 100 take minutes
+PATIENCE_S = 120  # for an answer: the first question waits for a worker to start
 CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
     response_schema_conformance,
@@ -58,7 +59,7 @@ def try_all(service: Any, headers: dict[str, str]) -> int:
         def conforms(case: Any) -> None:
             nonlocal tried
             tried += 1
-            case.call_and_validate(headers=headers, checks=CHECKS)
+            case.call_and_validate(headers=headers, checks=CHECKS, timeout=PATIENCE_S)
 
         conforms()
     return tried
