@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import one_of
 from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -55,7 +57,7 @@ def try_all(service: Any, headers: dict[str, str]) -> int:
             max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
-        @given(case=operation.as_strategy())
+        @given(case=one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode)))
         def conforms(case: Any) -> None:
             nonlocal tried
             tried += 1
