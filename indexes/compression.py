@@ -1,6 +1,7 @@
 """How an image was stored and resized: what its bytes and pixels tell of its way, whatever it shows."""
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image, JpegImagePlugin
 from indexes.image_files import readings
 from indexes.image_files.webp import is_lossless
 from indexes.pillow_warnings import quiet
+from indexes.records import Unusable
 
 __all__ = ["JpegStorage", "compression_of", "detail_of", "jpeg_storage", "stored_as"]
 
@@ -34,19 +36,23 @@ class JpegStorage:
 
 def jpeg_storage(data: bytes) -> JpegStorage | None:
     """How a JPEG was written; None for any other bytes."""
-    with quiet():
-        for bare in readings(data) if data.startswith(b"\xff\xd8") else ():
-            try:
-                with Image.open(io.BytesIO(bare.data), formats=("JPEG",)) as image:
-                    tables = getattr(image, "quantization", {})
-                    found = tuple(tuple(tables[key]) for key in sorted(tables))
-                    storage = JpegStorage(found, JpegImagePlugin.get_sampling(image)) if found else None
-                    image.draft(None, (1, 1))
-                    image.load()  # an eighth of the size: whether these are the tables of pixels at all
-                    return storage
-            except Exception:  # Pillow raises nearly anything on a damaged JPEG
-                continue
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    with quiet(), suppress(Unusable):
+        for bare in readings(data):
+            with suppress(Exception):  # Pillow raises nearly anything on a damaged JPEG
+                return _storage(bare.data)
     return None
+
+
+def _storage(data: bytes) -> JpegStorage | None:
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        tables = getattr(image, "quantization", {})
+        found = tuple(tuple(tables[key]) for key in sorted(tables))
+        storage = JpegStorage(found, JpegImagePlugin.get_sampling(image)) if found else None
+        image.draft(None, (1, 1))
+        image.load()  # an eighth of the size: whether these are the tables of pixels at all
+        return storage
 
 
 def stored_as(pixels: np.ndarray, storage: JpegStorage) -> bytes:

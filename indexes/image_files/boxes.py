@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from indexes.image_files.bare import Bare
+from indexes.image_files.bare import Bare, bounded
 from indexes.image_files.orientation import UPRIGHT
 
 __all__ = ["salvaged_jpeg2000", "stripped_avif", "stripped_jpeg2000"]
@@ -45,7 +45,7 @@ def stripped_jpeg2000(data: bytes) -> Bare | None:
     view = memoryview(data)
     if data[:4] == _CODESTREAM:
         return Bare(_codestream(view), UPRIGHT)
-    boxes = list(_boxes(view, 0))
+    boxes = list(bounded(_boxes(view, 0)))
     by_name = {box.name: box for box in reversed(boxes)}
     if not {b"jP  ", b"jp2h", b"jp2c"} <= by_name.keys():
         return None
@@ -65,7 +65,7 @@ def salvaged_jpeg2000(data: bytes) -> Bare | None:
 
 
 def _jp2(first: list[tuple[bytes, memoryview]], header: memoryview, pixels: memoryview) -> Bare:
-    described = list(_boxes(header, 0))
+    described = list(bounded(_boxes(header, 0)))
     inner = b"".join(_box(box.name, box.content) for box in described if box.name != b"res ")
     if sum(len(box.content) + 8 for box in described) != len(header):
         inner = bytes(header)

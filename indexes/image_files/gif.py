@@ -1,8 +1,10 @@
 """GIF: the blocks that carry the first frame."""
 
 import re
+import struct
+from collections.abc import Iterator
 
-from indexes.image_files.bare import Bare
+from indexes.image_files.bare import Bare, bounded
 from indexes.image_files.orientation import UPRIGHT
 
 __all__ = ["salvaged", "stripped"]
@@ -10,6 +12,7 @@ __all__ = ["salvaged", "stripped"]
 _HEAD = 13  # bytes of the signature and the screen
 _EXTENSION, _IMAGE, _END = b"!", b",", b";"
 _CONTROL = 0xF9  # the extension that says which colour is transparent
+_MOST_FOLLOWED = 64  # places that look like a frame and are none: each costs a walk through the file
 _CONTROLS = re.compile(rb"!\xf9\x04.{4}\0", re.DOTALL)
 
 
@@ -17,12 +20,11 @@ def stripped(data: bytes) -> Bare | None:
     """The first frame without what carries no pixels; None where the blocks do not follow each other as they should."""
     at = _table_end(data, 10, _HEAD)
     parts = [data[:at]]
-    while data[at : at + 1] == _EXTENSION:
-        end = _blocks_end(data, at + 2)
-        if end is None or _frame(data, at, end) is not None:  # blocks of a damaged length ran into the pixels
+    for start, end in bounded(_extensions(data, at)):
+        if _frame(data, start, end) is not None:  # blocks of a damaged length ran into the pixels
             return None
-        if _is_control(data, at):
-            parts.append(data[at:end])
+        if _is_control(data, start):
+            parts.append(data[start:end])
         at = end
     return _framed(parts, data, at) if data[at : at + 1] == _IMAGE else None
 
@@ -37,15 +39,28 @@ def salvaged(data: bytes) -> Bare | None:
     start = _frame(data, at, len(data))
     if start is None:
         return None
-    controls = [data[match.start() : match.end()] for match in _CONTROLS.finditer(data, at, start)]
-    return _framed([data[:at], *controls[-1:]], data, start)
+    control = b""
+    for match in _CONTROLS.finditer(data, at, start):
+        control = match[0]
+    return _framed([data[:at], control], data, start)
+
+
+def _extensions(data: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Start and end of each block before the first frame, up to the first that has no end."""
+    while data[at : at + 1] == _EXTENSION and (end := _blocks_end(data, at + 2)) is not None:
+        yield at, end
+        at = end
 
 
 def _frame(data: bytes, at: int, end: int) -> int | None:
     """Where the first frame between two positions begins."""
-    while (at := data.find(_IMAGE, at, end)) >= 0:
-        if _is_frame(data, at):
-            return at
+    followed = 0
+    while (at := data.find(_IMAGE, at, end)) >= 0 and followed < _MOST_FOLLOWED:
+        if _looks_like_a_frame(data, at):
+            after = _blocks_end(data, _table_end(data, at + 9, at + 10) + 1)
+            if after is not None and data[after : after + 1] in (_EXTENSION, _IMAGE, _END, b""):
+                return at
+            followed += 1
         at += 1
     return None
 
@@ -74,14 +89,11 @@ def _is_control(data: bytes, at: int) -> bool:
     return data[at + 1] == _CONTROL and data[at + 2] >= 4
 
 
-def _is_frame(data: bytes, at: int) -> bool:
-    """Whether a frame begins at a position: within the screen, its blocks leading to another block or the end."""
-    if at + 11 > len(data):
-        return False
-    left, top, width, height = (int.from_bytes(data[at + i : at + i + 2], "little") for i in (1, 3, 5, 7))
-    wide, high = (int.from_bytes(data[i : i + 2], "little") for i in (6, 8))
+def _looks_like_a_frame(data: bytes, at: int) -> bool:
+    """Whether what stands at a position is a frame within the screen and the size of its codes."""
     codes = _table_end(data, at + 9, at + 10)
-    if not (0 < width <= wide - left and 0 < height <= high - top and 1 < (data + b"\0")[min(codes, len(data))] < 12):
+    if codes >= len(data):
         return False
-    end = _blocks_end(data, codes + 1)
-    return end is not None and data[end : end + 1] in (_EXTENSION, _IMAGE, _END, b"")
+    left, top, width, height = struct.unpack_from("<4H", data, at + 1)
+    wide, high = struct.unpack_from("<2H", data, 6)
+    return 0 < width <= wide - left and 0 < height <= high - top and 1 < data[codes] < 12

@@ -1,5 +1,6 @@
-"""ICO: the icons that are PNG files, without what carries no pixels."""
+"""ICO: the largest icon, without what carries no pixels where it is a PNG file."""
 
+import math
 import struct
 
 from indexes.image_files import png
@@ -13,14 +14,24 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The same icons, those that are PNG files put at the end without their metadata; None where there are none."""
+    """The same file, its largest icon alone and without metadata; None where that icon is no PNG file."""
     count = int.from_bytes(data[4:6], "little")
-    found, added = bytearray(data), False
-    for at in range(_HEAD, min(_HEAD + count * _ENTRY, len(data) - _ENTRY + 1), _ENTRY):
-        (offset,) = struct.unpack_from("<I", data, at + 12)
-        icon = data[offset:] if data.startswith(_PNG, offset) else b""  # it tells its end itself
-        if icon and (bare := png.stripped(icon) or png.salvaged(icon)) is not None:
-            struct.pack_into("<II", found, at + 8, len(bare.data), len(found))
-            found += bare.data
-            added = True
-    return Bare(bytes(found), UPRIGHT) if added else None
+    entries = range(_HEAD, min(_HEAD + count * _ENTRY, len(data) - _ENTRY + 1), _ENTRY)
+    at = min(entries, key=lambda entry: _rank(data, entry), default=None)
+    offset = int.from_bytes(data[at + 12 : at + 16], "little") if at is not None else len(data)
+    if at is None or not data.startswith(_PNG, offset):
+        return None
+    icon = data[offset:]  # it tells its end itself
+    bare = png.stripped(icon) or png.salvaged(icon)
+    if bare is None:
+        return None
+    entry = data[at : at + 8] + struct.pack("<II", len(bare.data), _HEAD + _ENTRY)
+    return Bare(data[:4] + b"\1\0" + entry + bare.data, UPRIGHT)
+
+
+def _rank(data: bytes, entry: int) -> tuple[int, int]:
+    """Order in which a reader prefers icons: by size, then by the fewest colours, as Pillow does."""
+    width, height, colours = (data[entry + i] for i in range(3))
+    bits = int.from_bytes(data[entry + 6 : entry + 8], "little")
+    depth = bits or (math.ceil(math.log2(colours)) if colours else 0) or 256
+    return -(width or 256) * (height or 256), depth

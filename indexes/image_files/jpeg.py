@@ -4,8 +4,9 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from indexes.image_files.bare import Bare
+from indexes.image_files.bare import Bare, bounded
 from indexes.image_files.orientation import UPRIGHT, of_exif, of_xmp
 
 __all__ = ["START", "frame_of", "holds_another", "salvaged", "stripped"]
@@ -17,6 +18,8 @@ _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF})
 _NOTES = frozenset({*range(0xE0, 0xF0), _COMMENT})  # application segments and comments
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # the first marker that ends coded pixels
 _CANDIDATE = re.compile(rb"\xff[\xc0-\xc7\xc9-\xcf\xda-\xdf\xe0-\xef\xf7\xfe]")
+_MOST_CANDIDATES = 1 << 16  # markers looked at before the pixels: as many as stand in 100 MB of random bytes
+_MOST_TABLES = 64  # in one segment
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -40,7 +43,7 @@ class _Segment:
 def stripped(data: bytes) -> Bare | None:
     """The picture without what carries no pixels; None where the segments do not follow each other as they should."""
     view = memoryview(data)
-    head = list(_head(view))
+    head = list(bounded(_head(view)))
     if not head or head[-1].marker != _SCAN or not any(s.marker in _FRAMES for s in head):
         return None
     return _assembled(view, head, head)
@@ -49,7 +52,7 @@ def stripped(data: bytes) -> Bare | None:
 def salvaged(data: bytes) -> Bare | None:
     """The same of a file in which segments before the pixels are damaged: what cannot be a segment is passed over."""
     view = memoryview(data)
-    before = [s for s in _head(view) if _is_sound(s)]
+    before = [s for s in bounded(_head(view)) if _is_sound(s)]
     has_frame = any(s.marker in _FRAMES for s in before)
     after = _last_run(view, before[-1].start if has_frame else len(START), has_frame)
     if not after:
@@ -66,7 +69,7 @@ def holds_another(data: bytes) -> bool:
 
 def frame_of(data: bytes) -> tuple[int, int] | None:
     """Marker and bits of the frame, which say how the pixels are coded; None where there is none to be seen."""
-    for segment in _head(memoryview(data)):
+    for segment in bounded(_head(memoryview(data))):
         if segment.marker in _FRAMES and len(segment.content):
             return segment.marker, segment.content[0]
     return None
@@ -74,7 +77,7 @@ def frame_of(data: bytes) -> tuple[int, int] | None:
 
 def _assembled(view: memoryview, head: list[_Segment], notes: list[_Segment]) -> Bare:
     parts = [view[s.start : s.end] for s in head if s.carries_pixels]
-    return Bare(b"".join([START, *parts, *_scans(view, head[-1].end)]), _orientation(notes))
+    return Bare(b"".join([START, *parts, *bounded(_scans(view, head[-1].end))]), _orientation(notes))
 
 
 def _head(view: memoryview) -> Iterator[_Segment]:
@@ -133,14 +136,13 @@ def _is_sound(segment: _Segment) -> bool:
 
 def _is_table(content: memoryview, length_of: Callable[[memoryview], int], least: int) -> bool:
     """Whether the content is tables one after the other, each with a class and number below 32."""
-    while len(content):
-        if len(content) < least or content[0] & 0xEC:
+    for _ in range(_MOST_TABLES):
+        if not len(content):
+            return True
+        if len(content) < least or content[0] & 0xEC or length_of(content) > len(content):
             return False
-        length = length_of(content)
-        if length > len(content):
-            return False
-        content = content[length:]
-    return True
+        content = content[length_of(content) :]
+    return False
 
 
 def _last_run(view: memoryview, first: int, has_frame: bool) -> list[_Segment]:
@@ -149,24 +151,39 @@ def _last_run(view: memoryview, first: int, has_frame: bool) -> list[_Segment]:
     A run that begins right after a start-of-image marker belongs to another picture in the file: a preview or a
     second picture.
     """
-    runs: dict[int, list[_Segment]] = {}
-    starts: dict[int, list[_Segment]] = {}  # by the scan, so that the longest run to it stays
-    for match in reversed(list(_CANDIDATE.finditer(view, first))):
-        segment = _segment(view, match.start())
+    candidates = [match.start() for match in islice(_CANDIDATE.finditer(view, first), _MOST_CANDIDATES + 1)]
+    if len(candidates) > _MOST_CANDIDATES:
+        return []
+    following: dict[int, int] = {}  # where the next segment begins; the scan leads to itself
+    longest: dict[int, int] = {}  # the first segment of the longest run to each scan
+    scans: dict[int, int] = {}
+    for start in reversed(candidates):
+        segment = _segment(view, start)
         if segment is None or not _is_sound(segment):
             continue
-        if segment.marker == _SCAN:
-            run = [segment]
-        else:
-            following = _segment(view, segment.end)
-            if following is None or following.start not in runs:
-                continue
-            run = [segment, *runs[following.start]]
-        runs[segment.start] = starts[run[-1].start] = run
-    own = [run for run in starts.values() if bytes(view[run[0].start - 2 : run[0].start]) != START]
-    own += [run for run in starts.values() if run[0].start == len(START)]
-    complete = [run for run in own if has_frame or _area(run)]
+        after = segment if segment.marker == _SCAN else _segment(view, segment.end)
+        if after is not None and (segment.marker == _SCAN or after.start in scans):
+            following[start] = after.start
+            scans[start] = start if segment.marker == _SCAN else scans[after.start]
+            longest[scans[start]] = start
+    runs = [_run(view, start, following) for start in longest.values() if _begins_the_picture(view, start)]
+    complete = [run for run in runs if has_frame or _area(run)]
     return max(complete, key=lambda run: (_area(run), -run[0].start), default=[])
+
+
+def _run(view: memoryview, start: int, following: dict[int, int]) -> list[_Segment]:
+    run: list[_Segment] = []
+    while not run or run[-1].start != start:
+        segment = _segment(view, start)
+        if segment is None:
+            break
+        run.append(segment)
+        start = following[start]
+    return run
+
+
+def _begins_the_picture(view: memoryview, start: int) -> bool:
+    return start == len(START) or bytes(view[start - 2 : start]) != START
 
 
 def _has_its_tables(head: list[_Segment]) -> bool:

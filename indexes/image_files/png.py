@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from indexes.image_files.bare import Bare
+from indexes.image_files.bare import Bare, bounded
 from indexes.image_files.orientation import UPRIGHT, inflated, of_exif, of_raw_profile, of_xmp
 
 __all__ = ["salvaged", "stripped"]
@@ -20,6 +20,7 @@ _CHECKED = (b"IHDR", b"PLTE", b"tRNS")  # say how all pixels are read: with a wr
 _TRANSPARENT = {0: 2, 2: 6, 3: 0}  # least bytes of tRNS by colour type; the other types have no such chunk
 _PALETTE = 3  # the colour type
 _PIECE = 1 << 16  # bytes
+_MOST_CHECKED = 16  # times the length of the file
 _XMP, _RAW_PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"
 
 
@@ -32,14 +33,14 @@ class _Chunk:
 
 def stripped(data: bytes) -> Bare | None:
     """The picture without what carries no pixels; None where the chunks do not follow each other as they should."""
-    chunks = list(_chunks(memoryview(data)))
+    chunks = list(bounded(_chunks(memoryview(data))))
     is_whole = bool(chunks) and chunks[-1].name in (b"IEND", b"IDAT")
     return _assembled(chunks) if is_whole else None
 
 
 def salvaged(data: bytes) -> Bare | None:
     """The same of a file in which chunks are damaged: what cannot be a chunk is passed over."""
-    chunks = list(_found(memoryview(data)))
+    chunks = list(bounded(_found(memoryview(data))))
     return _assembled(chunks) if _inflates(chunks) else None
 
 
@@ -111,11 +112,16 @@ def _follows(data: memoryview, at: int, end: int) -> bool:
 
 def _next_landmark(data: memoryview, at: int) -> int:
     """Where the next chunk of pixels after `at` begins, told by its name and checksum; else the end of the data."""
+    checked = 0  # bytes; the names may stand in a text any number of times, each with the length of the file
     for match in _LANDMARKS.finditer(data, at + 8):
         start = match.start() - 4
-        (length,) = struct.unpack_from(">I", data, start)
-        if start + 12 + length <= len(data) and _is_intact(data[start : start + 12 + length]):
-            return start
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        if end <= len(data):
+            checked += end - start
+            if checked > _MOST_CHECKED * len(data):
+                break
+            if _is_intact(data[start:end]):
+                return start
     return len(data)
 
 

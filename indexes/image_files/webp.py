@@ -3,9 +3,10 @@
 import re
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
-from indexes.image_files.bare import Bare
+from indexes.image_files.bare import Bare, bounded
 from indexes.image_files.orientation import UPRIGHT, of_exif, of_xmp
 
 __all__ = ["holds_several", "is_lossless", "salvaged", "stripped"]
@@ -14,6 +15,7 @@ _NAME = re.compile(rb"[ -~]{4}")
 _FRAME = re.compile(rb"ANMF|ALPH|VP8 |VP8L")
 _HEAD = 12  # bytes of RIFF, its length and WEBP
 _ICC, _EXIF, _XMP, _ANIMATION = 0x20, 0x08, 0x04, 0x02  # flags of VP8X
+_MOST_INNER = 16  # chunks in a frame of an animation
 _KNOWN = (b"VP8X", b"ICCP", b"ANIM", b"EXIF", b"XMP ")  # that come before or after frames
 
 
@@ -25,7 +27,7 @@ class _Chunk(NamedTuple):
 
 def stripped(data: bytes) -> Bare | None:
     """The first frame without what carries no pixels; None where the chunks do not follow each other as they should."""
-    chunks = list(_chunks(memoryview(data), _HEAD))
+    chunks = list(bounded(_chunks(memoryview(data), _HEAD)))
     names = [chunk.name for chunk in chunks]
     if b"ANMF" in names and any(map(_holds_a_frame, chunks[: names.index(b"ANMF")])):
         return None  # the first frame has a damaged name: it must not give way to the second
@@ -35,12 +37,12 @@ def stripped(data: bytes) -> Bare | None:
 def salvaged(data: bytes) -> Bare | None:
     """The same of a file in which chunks before the pixels are damaged: what cannot be a chunk is passed over."""
     view = memoryview(data)
-    before = list(_chunks(view, _HEAD))
+    before = list(bounded(_chunks(view, _HEAD)))
     if not before or before[0].name != b"VP8X" or len(before[0].content) < 10 or stripped(data) is not None:
         return None
     for match in _FRAME.finditer(view, _HEAD + 18):
-        after = list(_chunks(view, match.start()))
-        if after and _is_frame(after):
+        if _is_frame(list(islice(_chunks(view, match.start()), 2))):
+            after = list(bounded(_chunks(view, match.start())))
             is_first = (after[0].name == b"ANMF") == bool(before[0].content[0] & _ANIMATION)
             is_whole = is_first and _ends_well(view, after)
             return _assembled([before[0], *after], [*before, *after]) if is_whole else None
@@ -81,6 +83,8 @@ def _ends_well(view: memoryview, chunks: list[_Chunk]) -> bool:
 
 
 def _is_frame(chunks: list[_Chunk]) -> bool:
+    if not chunks:
+        return False
     name, content, _ = chunks[0]
     if name == b"VP8 ":
         return bytes(content[3:6]) == b"\x9d\x01\x2a"
@@ -88,13 +92,19 @@ def _is_frame(chunks: list[_Chunk]) -> bool:
         return bytes(content[:1]) == b"\x2f"
     if name == b"ALPH":
         return len(chunks) > 1 and chunks[1][0] == b"VP8 " and _is_frame(chunks[1:])
-    inner = list(_chunks(content, 16))
-    return bool(inner) and inner[0].name != b"ANMF" and inner[-1].end >= len(content) and _is_frame(inner)
+    inner = list(islice(_chunks(content, 16), _MOST_INNER))
+    return (
+        name == b"ANMF"
+        and bool(inner)
+        and inner[0].name != b"ANMF"
+        and inner[-1].end >= len(content)
+        and _is_frame(inner)
+    )
 
 
 def _holds_a_frame(chunk: _Chunk) -> bool:
     name, content, _ = chunk
-    return name not in _KNOWN and any(map(_is_frame, [[inner] for inner in list(_chunks(content, 16))[:2]]))
+    return name not in _KNOWN and any(map(_is_frame, [[inner] for inner in islice(_chunks(content, 16), 2)]))
 
 
 def _assembled(chunks: list[_Chunk], notes: list[_Chunk]) -> Bare | None:
