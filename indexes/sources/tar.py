@@ -84,7 +84,8 @@ class _Header(tarfile.TarInfo):
             archive.ended = True
             raise
         except _HEADER:
-            archive.pass_over(len(block))
+            if block.strip(b"\x00"):
+                archive.pass_over(len(block))
             raise
         archive.ended = False
         info.offset = archive.fileobj.tell() - _BLOCK
@@ -108,7 +109,7 @@ class Archive(tarfile.TarFile):
 
     def entries(self, name: str) -> Iterator[tarfile.TarInfo | Skip]:
         """Members that are no folders, and skips of the bytes between and after them."""
-        while (member := self._next_whole()) is not None:
+        while (member := self.next()) is not None:
             self.members.clear()  # type: ignore[attr-defined]  # or tarfile keeps every header
             if self.passed:
                 yield Skip(name, BROKEN, items=None, bytes=self._forget_passed())
@@ -134,15 +135,18 @@ class Archive(tarfile.TarFile):
         stream: Any = self.fileobj
         return Skip(name, BROKEN, bytes=max(0, stream.tell() - member.offset_data))
 
-    def _next_whole(self) -> tarfile.TarInfo | None:
+    def next(self) -> tarfile.TarInfo | None:
         """The next member, behind whatever header cannot be read; None at the end of the stream."""
         stream: Any = self.fileobj
         at = -1
         while stream.tell() > at:
-            at = stream.tell()
+            at, passed = stream.tell(), self.passed
             try:
-                return self.next()
-            except (*DAMAGE, TypeError):
+                return super().next()
+            except (*DAMAGE, TypeError) as error:
+                if stream.tell() > at and self.passed == passed and "end of data" not in str(error):
+                    self.pass_over(_BLOCK)  # an extended header that leads nowhere
+                    self.passed_after_end = False
                 self.offset = -(-stream.tell() // _BLOCK) * _BLOCK  # the next block
         return None
 

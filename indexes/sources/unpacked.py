@@ -34,25 +34,49 @@ class _Decompressor(Protocol):
 
 
 class _Gzip:
-    """One gzip member (RFC 1952), its checksum verified by zlib."""
+    """One gzip member (RFC 1952), its checksum verified by zlib; what precedes damage is given before the error."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP_HEADER)
+        self._rescued = b""  # unpacked before damage and not yet given
+        self._error: zlib.error | None = None
+        self.unprocessed = 0  # bytes of the last input behind the damage
 
     @property
     def eof(self) -> bool:
-        return self._member.eof
+        return self._member.eof and self._error is None
 
     @property
     def needs_input(self) -> bool:
-        return not self._member.eof and not self._member.unconsumed_tail
+        return self._error is None and not self._member.eof and not self._member.unconsumed_tail
 
     @property
     def unused_data(self) -> bytes:
         return self._member.unused_data
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        return self._member.decompress(self._member.unconsumed_tail + data, max(max_length, 0))
+        if self._error is None:
+            before, packed = self._member.copy(), self._member.unconsumed_tail + data
+            try:
+                return self._member.decompress(packed, max(max_length, 0))
+            except zlib.error as error:
+                self._error = error
+                self._rescued = self._until_damage(before, packed)
+        if not self._rescued:
+            raise self._error
+        given, self._rescued = self._rescued[:max_length], self._rescued[max_length:]
+        return given
+
+    def _until_damage(self, member: Any, packed: bytes) -> bytes:
+        """What the bytes unpack to one by one, up to the one that cannot be right."""
+        unpacked = []
+        for position in range(len(packed)):
+            try:
+                unpacked.append(member.decompress(packed[position : position + 1]))
+            except zlib.error:
+                self.unprocessed = len(packed) - position
+                break
+        return b"".join(unpacked)
 
 
 _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
@@ -76,6 +100,7 @@ class Unpacked(io.RawIOBase):
         self._rest = handle.read(_PIECE_BYTES)  # taken from the handle and not yet unpacked
         self._make = _DECOMPRESSORS[content_of(self._rest[:HEAD_BYTES])]
         self._member: _Decompressor | None = self._make()
+        self._silent = 0  # bytes taken since the last that came out
         self.parts = 1  # members or streams so far
         self.left: Skip | None = None  # set at the end
 
@@ -94,8 +119,10 @@ class Unpacked(io.RawIOBase):
         try:
             data = member.decompress(raw, most)
         except _DAMAGE:
-            self._end(Skip(self._name, BROKEN, items=None, bytes=len(raw) + self._remaining()))
+            hidden = member.unprocessed if isinstance(member, _Gzip) else self._silent + len(raw)
+            self._end(Skip(self._name, BROKEN, items=None, bytes=hidden + self._remaining()))
             return b""
+        self._silent = 0 if data else self._silent + len(raw)
         if member.eof:
             self._rest = member.unused_data + self._rest
             self._follow()
