@@ -1,4 +1,4 @@
-"""Gate a training job: audit a source over HTTP, print what decided, exit 1 when the verdict says no.
+"""Gate a training job: audit a source over HTTP, print what decided, exit as `madaudit audit` does.
 
     python examples/service/gate.py s3://bucket/crawl photos --workflow fresh
 
@@ -13,7 +13,7 @@ from service.client import Client, ClientError
 
 
 def main() -> int:
-    """0 to train, 1 not to, 2 when the question was wrong, the service is down, or the audit failed."""
+    """0 to train, 1 not to, 4 when the audit cannot tell, 2 for a wrong question, a service that is down or failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source")
     parser.add_argument("reference")
@@ -34,7 +34,7 @@ def main() -> int:
     for check in job.result["checks"]:
         if check["name"] in job.result["policy"]["required"]:
             print(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
-    return int(job.verdict == "fail")
+    return {"fail": 1, "undetermined": 4}.get(job.verdict or "", 0)
 
 
 if __name__ == "__main__":

@@ -52,11 +52,12 @@ def test_the_document_on_standard_output_is_the_result_file(madaudit: Command, m
 def test_a_result_has_every_field_of_the_contract(madaudit: Command, mixed: Path, tmp_path: Path) -> None:
     result = madaudit("audit", mixed, "--reference", "vectors", "--out", tmp_path / "o", "--json").json
     assert result["schema"] == "madaudit/result/1"
-    assert {"verdict", "n_items", "skipped", "unread", "synthetic_fraction", "diversity", "fidelity", "mad_risk", "checks"} | {
-        "confounds", "reference", "encoder", "workflow", "run", "timing"
+    assert {"verdict", "n_items", "skipped", "synthetic_fraction", "diversity", "fidelity", "mad_risk", "checks"} | {
+        "unread", "confounds", "reference", "encoder", "workflow", "run", "timing"
     } <= result.keys()  # fmt: skip
     assert {"estimate", "low", "high", "level", "status", "method", "reason", "by_generator", "unexplained"} | {
-        "if_reference_matches", "of_the_whole_set"
+        "if_reference_matches",
+        "of_the_whole_set",
     } <= result["synthetic_fraction"].keys()
     assert {"share", "items", "files", "bytes"} <= result["unread"].keys()
     assert {"estimate", "low", "high"} <= result["unread"]["share"].keys()
@@ -245,7 +246,7 @@ def _wrong(case: str, tmp_path: Path, mixed: Path, world: World) -> tuple[object
         ("configuration that is no YAML", "cannot read the configuration"),
         ("wrong value in the configuration", "--limit"),
         ("another width", "vector of width 4, expected 6"),
-        ("another kind", "none that can hold vectors"),
+        ("another kind", "found nothing that can hold vectors"),
         ("unknown option", "--reference"),
         ("out is a file", "is a file"),
         ("unknown encoder", "no encoder is called 'clip'"),
@@ -268,11 +269,62 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     assert one_line(outcome.err)
 
 
-def test_an_unwritable_out_is_one_line_and_exit_code_3(madaudit: Command, mixed: Path, tmp_path: Path) -> None:
-    outcome = madaudit("audit", mixed, "--reference", "vectors", "--out", mixed / "below-a-file")
-    assert outcome.code == 3
+@pytest.mark.parametrize("below", ["x", "x/y"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_an_out_below_a_file_is_one_line_and_exit_code_2(
+    madaudit: Command, mixed: Path, below: str, more: tuple[str, ...]
+) -> None:
+    outcome = madaudit("audit", mixed, "--reference", "vectors", "--out", mixed / below, *more)
+    assert outcome.code == 2
     assert one_line(outcome.err)
-    assert "below-a-file" in outcome.err
+    assert f"{mixed} is a file" in outcome.err
+
+
+@pytest.mark.parametrize("source", ["", " "])
+def test_a_source_without_a_name_is_exit_code_2(madaudit: Command, source: str) -> None:
+    for outcome in (
+        madaudit("audit", source, "--reference", "vectors"),
+        madaudit("audit", source, "--reference", "vectors", "--dry-run"),
+        madaudit("reference build", "nameless", "--real", source, "--encoder", "embeddings"),
+    ):
+        assert outcome.code == 2
+        assert "empty name" in outcome.err
+
+
+def test_a_dry_run_of_a_source_that_is_not_there_is_exit_code_2(madaudit: Command, tmp_path: Path) -> None:
+    for options in (("--reference", "vectors"), ()):
+        outcome = madaudit("audit", tmp_path / "nowhere", *options, "--dry-run")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "no such file or folder" in outcome.err
+
+
+def test_a_dry_run_prints_the_plan(madaudit: Command, tmp_path: Path, make: SimpleNamespace) -> None:
+    images = make.write_images(tmp_path / "im", make.real_images(5, np.random.default_rng(3)))
+    (images / ".DS_Store").write_bytes(b"x")
+    plan = madaudit("audit", images, "--reference", "images", "--dry-run", "--limit", 3, "--no-resume").json
+    assert (plan["source"], plan["shards"], plan["loose_files"]) == (str(images), 1, 5)
+    assert (plan["skipped"], plan["limit"], plan["resume"]) == ({"hidden system file": 1}, 3, False)
+    assert plan["encoder"] == "pixels:8"
+
+
+def test_the_same_source_written_otherwise_goes_on_where_it_stopped(
+    madaudit: Command, mixed: Path, tmp_path: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = ("--reference", "vectors", "--out", tmp_path / "o", "--json")
+    whole = madaudit("audit", mixed, *out).json
+    monkeypatch.chdir(mixed.parent)
+    (tmp_path / "link").symlink_to(mixed.parent)
+    for spelling in (mixed.name, f"./{mixed.name}", f"file://{mixed}", f"{mixed.parent}/./{mixed.name}"):
+        again = madaudit("audit", spelling, *out).json
+        assert make.comparable(again) == make.comparable(whole)
+        assert again["run"]["reused_shards"] == 1
+    assert madaudit("audit", tmp_path / "link" / mixed.name, *out).json["run"]["reused_shards"] == 1
+
+
+def test_no_resume_reads_everything_again(madaudit: Command, mixed: Path, tmp_path: Path) -> None:
+    out = ("--reference", "vectors", "--out", tmp_path / "o", "--json")
+    runs = [madaudit("audit", mixed, *out, *more).json["run"] for more in ((), (), ("--no-resume",))]
+    assert [run["reused_shards"] for run in runs] == [0, 1, 0]
 
 
 def test_what_nobody_foresaw_is_not_taken_for_a_failed_gate(
@@ -377,7 +429,8 @@ def test_a_dry_run_prints_the_policy_and_touches_nothing(madaudit: Command, mixe
         "synthetic_fraction": {"warn": 0.05, "fail": 0.20, "compare": "high"},
         "diversity_loss": {"warn": 0.10, "fail": 0.25, "compare": "low"},
         "mad_risk": {"warn": 0.20, "fail": 0.50, "compare": "estimate"},
-        "required": ["synthetic_fraction", "diversity_loss"],
+        "unread": {"warn": 0.01, "fail": 0.10, "compare": "estimate"},
+        "required": ["synthetic_fraction", "diversity_loss", "unread"],
         "mad_event": {"frechet_ratio": 2.0, "diversity_ratio": 0.8, "when": "at"},
     }
     assert (outcome.code, (tmp_path / "o").exists()) == (0, False)
