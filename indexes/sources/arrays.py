@@ -10,7 +10,7 @@ from indexes.sources.files import DAMAGE, File, Refused, damage_reason, digest, 
 from indexes.sources.npz_layout import checked_ids, choose, opened, read_ids, remains, survey
 from indexes.sources.zip_members import Member
 
-__all__ = ["NpyShard", "NpzShard", "npy_shards", "npz_shards"]
+__all__ = ["NpyShard", "NpzShard", "media_in", "npy_shards", "npz_shards"]
 
 _MAX_WHOLE_BYTES = 2**31  # of a compressed matrix stored by column, which cannot be read in parts
 
@@ -142,3 +142,23 @@ def npz_shards(file: File, kind: Kind, column: str | None) -> list[NpzShard]:
         ids = checked_ids(handle, arrays, chosen.key, header.rows, file.name)
     others = remains(arrays, chosen, file.name, is_asked=column is not None)
     return [NpzShard(file, file.name, chosen.member, ids, header.rows, (*others, *left))]
+
+
+def media_in(file: File, *, is_archive: bool) -> int | None:
+    """How many pictures or texts a file of arrays may hold, which no reader reads: rows of three dimensions or strings.
+
+    Vectors and scalars describe items that lie elsewhere and are none. None where the headers cannot be read.
+    """
+    try:
+        with file.open() as handle:
+            headers = [a.header for a in survey(file, handle)[0]] if is_archive else [read_header(handle, file.name)]
+    except (*DAMAGE, Refused):
+        return None
+    if any(header is None for header in headers):
+        return None
+    return sum(_media_rows(header) for header in headers if header is not None)
+
+
+def _media_rows(header: Header) -> int:
+    is_media = len(header.shape) > 2 or header.dtype.kind in "USO"
+    return header.rows if is_media else 0

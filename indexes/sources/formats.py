@@ -5,7 +5,7 @@ from typing import get_args
 
 from indexes.errors import InputError
 from indexes.records import Kind, Shard
-from indexes.sources.arrays import npy_shards, npz_shards
+from indexes.sources.arrays import media_in, npy_shards, npz_shards
 from indexes.sources.arrow import arrow_shards
 from indexes.sources.files import DAMAGE, File, Refused, damage_reason
 from indexes.sources.jsonl import json_lines_shards
@@ -89,7 +89,8 @@ def split(file: File, kind: Kind, column: str | None) -> Sequence[Shard]:
         kinds, shards = _FORMATS[found] if found else ((), None)
         if shards is None or kind not in kinds:
             message = f"{file.name}: not a file that can hold {kind}s; expected {supported(kind)}"
-            raise Refused(message, UNSUPPORTED)
+            is_array = found in ("npy", "npz")
+            raise Refused(message, UNSUPPORTED, items=media_in(file, is_archive=found == "npz") if is_array else None)
         return shards(file, kind, column)
     except InputError:
         raise

@@ -100,6 +100,23 @@ def test_what_systems_leave_beside_data_is_ignored_and_counted(tmp_path: Path, n
     assert read(tmp_path) == (["a.png"], {name: ("hidden system file", 0)})
 
 
+@pytest.mark.parametrize(
+    ("array", "items"),
+    [
+        (np.ones((50, 512), dtype=np.float32), 0), (np.arange(50), 0), (np.ones((7, 8, 8, 3), dtype=np.uint8), 7),
+        (np.array(["one text", "another"]), 2),
+    ],
+)  # fmt: skip
+def test_arrays_beside_images_count_if_they_hold_images_themselves(
+    tmp_path: Path, array: np.ndarray, items: int
+) -> None:
+    (tmp_path / "a.png").write_bytes(image())
+    np.save(tmp_path / "b.npy", array)
+    np.savez(tmp_path / "c.npz", array, labels=np.arange(len(array)))
+    expected = ("unsupported file type", items)
+    assert read(tmp_path) == (["a.png"], {"b.npy": expected, "c.npz": expected})
+
+
 # links
 
 
