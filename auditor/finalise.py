@@ -26,7 +26,7 @@ from auditor.scaling import standardise
 from auditor.semantic import diversity_measures, fidelity_measures, loss_of
 from auditor.shards import EVIDENCE, SKIPPED, ShardResult, read_gallery, read_state
 from auditor.state import AuditState, fold_states
-from auditor.unread import check_unread, heed_unread, of_the_whole_set, unread_fields, unread_share
+from auditor.unread import check_unread, heed_unread, heed_unread_roughly, of_the_whole_set, unread_fields, unread_share
 from indexes.errors import InputError
 from indexes.store import write_atomic
 
@@ -152,8 +152,13 @@ def result_of(
     judged = check("synthetic_fraction", policy.synthetic_fraction, answer, _undetermined_reason(fraction))
     checks = [
         heed_unread(judged, policy.synthetic_fraction, share["share"]),
-        check("diversity_loss", policy.diversity_loss, loss, loss["reason"]),
-        check_risk(policy.mad_risk, risk),
+        *(
+            heed_unread_roughly(other, policy.unread, share["share"])
+            for other in (
+                check("diversity_loss", policy.diversity_loss, loss, loss["reason"]),
+                check_risk(policy.mad_risk, risk),
+            )
+        ),
         check_unread(policy.unread, share["share"]),
     ]
     conditions = {"workflow": intent.risk is not None, "content": reference.semantic is not None}

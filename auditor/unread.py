@@ -14,6 +14,7 @@ __all__ = [
     "ReadCounts",
     "check_unread",
     "heed_unread",
+    "heed_unread_roughly",
     "of_the_whole_set",
     "unread_fields",
     "unread_in_words",
@@ -207,4 +208,16 @@ def heed_unread(judged: Check, threshold: Threshold, share: Mapping[str, Any]) -
     reason = (
         f"{judged.reason}; if all that was not read were synthetic it would be {worst:.4g}: repair what was skipped"
     )
+    return replace(judged, status="undetermined" if status == "fail" else status, reason=reason)
+
+
+def heed_unread_roughly(judged: Check, limits: Threshold, share: Mapping[str, Any]) -> Check:
+    """A check of a quantity that unread items could change by an unknown amount: it passes no set that lacks much.
+
+    It is `warn` or `undetermined` where the unread share reaches the policy's limits, whether or not that is required.
+    """
+    status = status_of(limits, share["high"])
+    if judged.value is None or not worse(status, judged.status):
+        return judged
+    reason = f"{judged.reason}; up to {100 * share['high']:.2g} % of the set was not read and could change it"
     return replace(judged, status="undetermined" if status == "fail" else status, reason=reason)

@@ -21,6 +21,7 @@ from auditor.risk_inputs import RATIOS, AuditFigures, Known, figures_of
 from auditor.sample_facts import FEWEST_ROWS, facts_from
 from auditor.shards import ShardResult, read_state
 from auditor.state import fold_states
+from auditor.unread import heed_unread_roughly
 from auditor.workflows import workflow_named
 from indexes.encode import encode_shard
 from indexes.errors import ArtifactError, InputError
@@ -263,7 +264,8 @@ def renewed(result: dict[str, Any]) -> dict[str, Any]:
     )
     kept = {name: found[name] for name in ("simulation",) if name in found}
     answer = {**answer_risk(_known_to(result, plan), model, policy), **kept}
-    judged = asdict(check_risk(policy.mad_risk, answer))
+    limits, share = Threshold(**result["policy"]["unread"]), result["unread"]["share"]
+    judged = asdict(heed_unread_roughly(check_risk(policy.mad_risk, answer), limits, share))
     checks = [judged if c["name"] == judged["name"] else c for c in result["checks"]]
     verdict = verdict_of([Check(**c) for c in checks], result["policy"]["required"])
     return {**result, "mad_risk": answer, "checks": checks, "verdict": verdict}

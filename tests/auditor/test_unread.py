@@ -11,6 +11,7 @@ from auditor.unread import (
     ReadCounts,
     check_unread,
     heed_unread,
+    heed_unread_roughly,
     of_the_whole_set,
     unread_fields,
     unread_in_words,
@@ -164,6 +165,18 @@ def test_what_was_not_read_could_change_the_verdict(high, unread, status):
     threshold = Threshold(0.05, 0.20, "high")
     judged = check("synthetic_fraction", threshold, {"high": high}, None)
     assert heed_unread(judged, threshold, {"high": unread}).status == status
+
+
+@pytest.mark.parametrize(
+    ("status", "unread", "expected"),
+    [
+        ("pass", 0.0, "pass"), ("pass", 0.009, "pass"), ("pass", 0.05, "warn"), ("pass", 0.2, "undetermined"),
+        ("warn", 0.05, "warn"), ("warn", 0.2, "undetermined"), ("fail", 0.9, "fail"),
+    ],
+)  # fmt: skip
+def test_other_quantities_do_not_pass_where_much_was_not_read(status, unread, expected):
+    judged = Check("diversity_loss", status, 0.05, {}, "why")
+    assert heed_unread_roughly(judged, LIMITS, {"high": unread}).status == expected
 
 
 def test_an_undetermined_fraction_stays_so():
