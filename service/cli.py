@@ -25,6 +25,7 @@ from service.forecast_commands import (
     forecast,
 )
 from service.loop_commands import loop_app
+from service.presence import refuse_while_served
 from service.reference_commands import reference_app
 from service.serve_commands import keys_app, serve
 from service.settings import read_settings, read_weights
@@ -170,6 +171,9 @@ def audit(
     quiet: Quiet = False,
 ) -> None:
     """Audit SOURCE against a reference: result.json, items/*.parquet, skipped.parquet and report.html in --out."""
+    settings = read_settings(home)
+    if not dry_run:
+        refuse_while_served(settings.home)
     from auditor.audit import AuditOptions
     from auditor.finalise import Intent
     from auditor.policy import load_policy
@@ -193,7 +197,6 @@ def audit(
         seed=seed,
     )
     options = AuditOptions(batch_size=batch_size, column=column, limit=limit, overwrite=overwrite, resume=resume)
-    settings = read_settings(home)
     if reference is not None:
         find_reference(reference, settings)
     if dry_run:
@@ -273,6 +276,9 @@ def review(
     as_json: Json = False,
 ) -> None:
     """Draw items of an audit for a person to label, and take the labels: files in DIR/review, then a new answer."""
+    settings = read_settings(home)
+    if labels is not None:
+        refuse_while_served(settings.home)
     from service.review import finish_review, start_review
 
     if labels is None:
@@ -287,7 +293,7 @@ def review(
             _print_next(drawn.as_json(), folder)
             return
         labels = _ask(drawn)
-    result = finish_review(folder, labels, settings=read_settings(home))
+    result = finish_review(folder, labels, settings=settings)
     if as_json:
         print_json(result)
     else:
@@ -333,6 +339,8 @@ def merge(
     as_json: Json = False,
 ) -> None:
     """Merge audits of parts of a dataset into the audit of the whole, without reading the data again."""
+    settings = read_settings(home)
+    refuse_while_served(settings.home)
     from auditor.finalise import Intent
     from auditor.policy import load_policy
     from service.pipeline import merge_audits
@@ -341,7 +349,7 @@ def merge(
     for folder in folders:
         if "review" in read_result(folder):
             say(f"madaudit: the labels of {folder}'s review are not used: review the merged audit")
-    result = merge_audits(folders, out, settings=read_settings(home), intent=Intent(policy=load_policy(policy)))
+    result = merge_audits(folders, out, settings=settings, intent=Intent(policy=load_policy(policy)))
     if as_json:
         print_json(result)
     else:

@@ -48,6 +48,8 @@ def reference_build(
     quiet: Quiet = False,
 ) -> None:
     """Build a reference from trusted data and examples of known generators."""
+    settings = read_settings(home)
+    refuse_while_served(settings.home)
     from auditor.policy import load_policy
     from service.progress import ShardProgress
     from service.references import describe, make_reference, parse_labelled
@@ -59,7 +61,7 @@ def reference_build(
             [parse_labelled(text, default="synthetic") for text in synthetic or ()],
             encoder=encoder,
             semantic_encoder=semantic_encoder,
-            settings=read_settings(home),
+            settings=settings,
             column=column,
             batch_size=batch_size,
             device=device,

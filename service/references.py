@@ -23,6 +23,7 @@ from indexes.sources import open_source
 from service.alike import storages_of, stored_alike
 from service.exemplars import exemplar_label, simulate_exemplars
 from service.settings import Settings
+from service.shelf import reference_names, write_summary
 from service.store import Ledger, check_free
 
 __all__ = [
@@ -238,6 +239,7 @@ def store_reference(reference: Reference, folder: Path) -> None:
     building = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         save_reference(building, reference)
+        write_summary(building, describe(reference))
         shutil.rmtree(folder, ignore_errors=True)
         building.rename(folder)
     finally:
@@ -286,7 +288,7 @@ def find_reference(name: str, settings: Settings) -> Path:
     """The folder of a reference; raises InputError naming those that exist."""
     folder = reference_folder(name, settings)
     if not folder.is_dir():
-        known = ", ".join(r["name"] for r in Ledger(settings.database).references()) or "none yet"
+        known = ", ".join(reference_names(settings)) or "none yet"
         raise InputError(
             f"no reference is called {name!r} (there are: {known}): build it with madaudit reference build"
         )
