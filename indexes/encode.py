@@ -22,8 +22,8 @@ from indexes.records import Item, Kind, Shard, Skip, Unusable
 __all__ = ["Batch", "encode_shard"]
 
 _CHUNK = 16  # items a future: few enough to share work evenly, enough to make a future's cost vanish
-_CHUNK_BYTES = 2**20  # a chunk ends early when its items take as much
-_AHEAD_BYTES = 128 * 2**20  # of items read and not yet decoded: reading waits while they take as much
+_CHUNK_BYTES = 32 * 2**20  # a chunk ends early when its items take as much
+_CHUNKS_READ = 2  # chunks of that size that may lie read and not yet decoded, besides one for each decoder
 _SHOWN = 4096  # characters of a text that a batch keeps
 _PIECE = 2**16  # characters of a text that are hashed at once
 
@@ -66,9 +66,9 @@ def encode_shard(
 
     Each encoder is called on exactly `batch_size` items, the last time on the rest; an item for which one gives a
     non-finite value is then skipped and leaves its batch shorter. Memory is bounded in bytes too: a batch keeps the
-    first 4,096 characters of a text, and items read but not decoded take at most 128 MiB and one item more. Raises
-    InputError if the encoders read different kinds or the shard holds another kind. Closing the generator early ends
-    its threads.
+    first 4,096 characters of a text, and items read but not decoded take about 32 MiB a thread, or what one item takes.
+    Raises InputError if the encoders read different kinds or the shard holds another kind. Closing the generator early
+    ends its threads.
     """
     kinds = {encoder.kind for encoder in encoders}
     if len(kinds) != 1:
@@ -97,7 +97,7 @@ def _decode_ahead(
     Their tasks are first in the queue and have all that they need, so that nothing waits forever.
     """
     entries = shard.read()
-    allowance = _Allowance(_AHEAD_BYTES)
+    allowance = _Allowance(_CHUNK_BYTES * (threads + _CHUNKS_READ))
 
     def read_chunk() -> list[Item | Skip]:
         chunk = list(_first(entries)) if allowance.wait() else []

@@ -252,8 +252,7 @@ def test_a_bound_on_what_is_read_ahead_changes_nothing(
     allowed: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = list(encode_shard(Bulky(range(60)), [Lengths()], batch_size=16))
-    monkeypatch.setattr(encode, "_AHEAD_BYTES", allowed)
-    monkeypatch.setattr(encode, "_CHUNK_BYTES", min(allowed, 2**20))
+    monkeypatch.setattr(encode, "_CHUNK_BYTES", allowed)
     found = list(encode_shard(Bulky(range(60)), [Lengths()], batch_size=16, threads=threads))
     assert [len(batch.ids) for batch in found if isinstance(batch, Batch)] == [16, 16, 16, 12]
     assert repr(found) == repr(expected)
@@ -265,7 +264,7 @@ def test_a_shard_of_long_texts_is_not_held_as_a_whole(monkeypatch: pytest.Monkey
             time.sleep(0.001)  # a reader without a bound would be far ahead by now
             return data[:1]
 
-    monkeypatch.setattr(encode, "_AHEAD_BYTES", 2**20)
+    monkeypatch.setattr(encode, "_CHUNK_BYTES", 2**18)
     tracemalloc.start()
     found = batches(Bulky(range(400)), [Small()])  # 40 MB
     peak = tracemalloc.get_traced_memory()[1]
@@ -287,26 +286,30 @@ def test_one_long_text_is_copied_at_most_once() -> None:
 
 
 def test_closing_early_ends_a_read_that_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both decoders are busy, a huge item is read and will never be decoded, and the next read waits for that."""
     release = threading.Event()
 
     class Slow(Lengths):
         def prepare(self, data: str) -> str:
-            if data.endswith("x25"):
-                release.wait(10)
+            release.wait(10)
             return data
 
-    monkeypatch.setattr(encode, "_AHEAD_BYTES", 1)
+    monkeypatch.setattr(encode, "_CHUNK_BYTES", 1000)
+    shard = Memory(
+        [*([Skip("first", "why")] * 16), *(Item(f"#{n}", "x" * n) for n in (1000, 1001, 50_000, 1003, 1004))]
+    )
     before = threading.active_count()
-    encoding = encode_shard(Bulky(range(1000)), [Slow()], batch_size=2)
-    next(encoding)
-    threading.Timer(0.2, release.set).start()
+    encoding = encode_shard(shard, [Slow()])
+    assert next(encoding) == Skip("first", "why")
+    timer = threading.Timer(0.2, release.set)
+    timer.start()
     encoding.close()
-    release.set()
-    assert threading.active_count() <= before + 1  # the timer
+    timer.join()
+    assert threading.active_count() == before
 
 
 def test_an_error_of_an_item_ends_a_read_that_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encode, "_AHEAD_BYTES", 1)
+    monkeypatch.setattr(encode, "_CHUNK_BYTES", 1)
     shard = Memory([Item("bad", b"bytes"), *(Item(str(i), "text") for i in range(100))])
     with pytest.raises(InputError, match="'bad' holds bytes"):
         list(encode_shard(shard, [Lengths()]))
