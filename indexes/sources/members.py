@@ -35,6 +35,10 @@ _IMAGES = frozenset(
 _WANTED: dict[Kind, frozenset[str]] = {"image": _IMAGES, "text": frozenset({".txt"}), "vector": frozenset()}
 _COMPANIONS = _IMAGES | {".caption", ".cls", ".id", ".index", ".json", ".npy", ".npz", ".txt"}
 _LISTS = frozenset({".csv", ".json", ".jsonl", ".ndjson", ".tsv"})  # texts that hold many items
+_DESCRIPTIONS = re.compile(
+    r"(readme|licen[cs]e|citation|changelog|notice|authors|contributing)(\.(md|rst|html|cff))?|\.git(attributes|ignore)",
+    re.I,
+)
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _JUNK_FOLDERS = frozenset({"__MACOSX", ".ipynb_checkpoints", "@eaDir", ".git", ".Trashes", ".Spotlight-V100"})
 _JUNK_FILES = frozenset({".DS_Store", ".directory", "Thumbs.db", "ehthumbs.db", "desktop.ini"})
@@ -85,8 +89,8 @@ def junk_record(path: str, size: int) -> Skip:
 def unwanted_record(path: str, head: bytes, size: int, kind: Kind) -> Skip | None:
     """The skip of a file without a wanted suffix, by its first `HEAD_BYTES`; None where it is an item of the kind.
 
-    Texts beside images or vectors describe them and stand for no item. Archives, tables and lists of texts stand for
-    an unknown number.
+    Texts beside images or vectors describe them and stand for no item, as does a README or a licence. Archives, tables
+    and lists of texts stand for an unknown number.
     """
     content = content_of(head)
     if kind == "image" and content in IMAGES:
@@ -96,7 +100,8 @@ def unwanted_record(path: str, head: bytes, size: int, kind: Kind) -> Skip | Non
     if content in ARCHIVES or content in TABLES:
         return Skip(path, NESTED, items=None, bytes=size)
     is_list = content == "text" and suffix(path) in _LISTS
-    if content == "empty" or (content == "text" and kind == "image") or (content == "text" and kind == "vector"):
+    is_description = content == "text" and (kind != "text" or _DESCRIPTIONS.fullmatch(posixpath.basename(path)))
+    if content == "empty" or is_description:
         return Skip(path, UNSUPPORTED, items=0, bytes=size)
     return Skip(path, UNSUPPORTED, items=None if is_list else 1, bytes=size)
 

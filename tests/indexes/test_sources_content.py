@@ -83,11 +83,13 @@ def test_a_folder_counts_what_it_cannot_read_by_what_it_may_hold(tmp_path: Path)
 
 
 def test_texts_of_other_suffixes_beside_texts_are_unread_items(tmp_path: Path) -> None:
-    for name in ("a.txt", "b.md", "c.html", "many.csv", "d.jpg"):
+    for name in ("a.txt", "b.md", "c.html", "many.csv", "d.jpg", "README.md", "LICENSE", ".gitattributes"):
         (tmp_path / name).write_bytes(image() if name.endswith("jpg") else b"some words\n")
     ids, skips = read(tmp_path, "text")
     assert ids == ["a.txt"]
-    assert {name: items for name, (_, items) in skips.items()} == {"b.md": 1, "c.html": 1, "many.csv": None, "d.jpg": 1}
+    assert {name: items for name, (_, items) in skips.items()} == {
+        "b.md": 1, "c.html": 1, "many.csv": None, "d.jpg": 1, "README.md": 0, "LICENSE": 0, ".gitattributes": 0
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
