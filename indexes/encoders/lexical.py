@@ -67,7 +67,7 @@ def load_lexical(args: str, *, device: str) -> LexicalEncoder:
 def _counts(texts: Sequence[str]) -> np.ndarray:
     """Signed counts (n, 1024) float64: words in the first half, runs of characters in the second."""
     total = np.zeros(2 * len(texts) * _WIDTH)
-    waiting: list[tuple[int, np.ndarray]] = []
+    waiting: list[tuple[int, list[int]]] = []
     size = 0
     for half, hashes in _hashed(texts):
         waiting.append((half, hashes))
@@ -80,16 +80,16 @@ def _counts(texts: Sequence[str]) -> np.ndarray:
     return total.reshape(len(texts), 2 * _WIDTH)
 
 
-def _hashed(texts: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
-    """Hashes of features, int64, and the half they belong to, counted over all texts."""
+def _hashed(texts: Sequence[str]) -> Iterator[tuple[int, list[int]]]:
+    """Hashes of features, and the half they belong to, counted over all texts."""
     for row, text in enumerate(texts):
         for words, runs in zip_longest(_word_features(text), _run_features(text), fillvalue=()):
-            yield 2 * row, np.fromiter(map(murmurhash3_32, words), np.int64)
-            yield 2 * row + 1, np.fromiter(map(murmurhash3_32, runs), np.int64)
+            yield 2 * row, list(map(murmurhash3_32, words))
+            yield 2 * row + 1, list(map(murmurhash3_32, runs))
 
 
-def _added_up(hashed: Sequence[tuple[int, np.ndarray]], size: int) -> np.ndarray:
-    hashes = np.concatenate([part for _, part in hashed])
+def _added_up(hashed: Sequence[tuple[int, list[int]]], size: int) -> np.ndarray:
+    hashes = np.fromiter(chain.from_iterable(part for _, part in hashed), np.int64)
     halves = np.repeat([half for half, _ in hashed], [len(part) for _, part in hashed])
     buckets = halves * _WIDTH + np.abs(hashes) % _WIDTH
     return np.bincount(buckets, weights=np.where(hashes < 0, -1.0, 1.0), minlength=size)
@@ -146,9 +146,8 @@ def _runs(window: str, known: int) -> Iterable[str]:
     """The runs of a window that end after its first `known` characters."""
     twos = list(map(add, window, window[1:]))
     threes, fours = map(add, twos, window[2:]), map(add, twos, twos[2:])
-    return chain.from_iterable(
-        islice(runs, max(0, known + 1 - length), None) for length, runs in ((2, twos), (3, threes), (4, fours))
-    )
+    new_threes, new_fours = islice(threes, max(0, known - 2), None), islice(fours, max(0, known - 3), None)
+    return chain(twos[max(0, known - 1) :], new_threes, new_fours)
 
 
 def _with_single_spaces(pieces: Iterator[str]) -> Iterator[str]:
