@@ -27,9 +27,20 @@ from indexes.sources.files import printable
 from indexes.sources.listing import absolute_spec
 from indexes.store import write_atomic
 
-__all__ = ["AuditOptions", "Finished", "Progress", "Runner", "audit", "audit_into", "encoders_of", "run_here"]
+__all__ = [
+    "AuditOptions",
+    "Finished",
+    "Progress",
+    "Runner",
+    "audit",
+    "audit_into",
+    "check_folder",
+    "encoders_of",
+    "run_here",
+]
 
 RESULT = "result.json"
+_MOST_NAME = 255  # bytes of a file's name
 SHARDS, CLAIM = "shards.json", "audit.json"  # in state/: the finished shards in order, and what the folder is for
 Progress = Callable[[int, int, int], None]  # finished shards, all shards, items of the shard just finished
 Runner = Callable[[Sequence[ShardTask], Reference], Iterable[int]]  # yields each shard's item count as it finishes
@@ -110,6 +121,7 @@ def audit_into(
 @contextmanager
 def only_writer(out: Path) -> Iterator[None]:
     """Hold an audit's folder; raises ResourceError while another process does. The lock ends with its process."""
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     folder = os.open(out, os.O_RDONLY)
     try:
@@ -117,6 +129,16 @@ def only_writer(out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def check_folder(out: Path) -> None:
+    """Raise InputError where there can be no folder for an audit: on or below a file, or under an impossible name."""
+    standing = next((path for path in (out, *out.parents) if os.path.lexists(path)), None)
+    if standing is not None and not standing.is_dir():
+        found = "a link that leads to no folder" if standing.is_symlink() else "a file"
+        raise InputError(f"{standing} is {found}, expected a folder for the audit: choose another --out")
+    if "\0" in str(out) or any(len(os.fsencode(part)) > _MOST_NAME for part in out.parts):
+        raise InputError(f"no folder can have the name {out}: choose another --out")
 
 
 def _lock(folder: int, out: Path) -> None:

@@ -1,6 +1,7 @@
 """Thresholds, the checks they make, and the verdict."""
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ class Threshold:
         if percent := [limit for limit in (self.warn, self.fail) if 1 < limit < math.inf]:
             raise InputError(f"policy: {percent[0]} lies above 1, expected a share: write 5 % as 0.05")
         if self.compare not in _ENDS:
-            raise InputError(f"policy: compare is {self.compare!r}, expected one of {', '.join(_ENDS)}")
+            raise InputError(f"policy: compare is {_shown(self.compare)}, expected one of {', '.join(_ENDS)}")
         if not self.warn <= self.fail:
             raise InputError(f"policy: warn {self.warn} lies above fail {self.fail}: swap them")
 
@@ -87,15 +88,15 @@ def load_policy(path: str | Path | None) -> Policy:
         return Policy()
     try:
         content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read the policy {path}: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a day that does not exist
+        raise InputError(f"cannot read the policy {path}: {error}") from None
     return policy_of(content, where=str(path))
 
 
 def policy_of(content: Any, *, where: str = "policy") -> Policy:
     """The policy that a mapping states, its missing parts from the defaults; `where` names it in errors."""
     if not isinstance(content, dict) or (unknown := set(content) - {*QUANTITIES, "required", "mad_event"}):
-        found = ", ".join(sorted(map(str, unknown))) if isinstance(content, dict) else repr(content)
+        found = ", ".join(sorted(map(str, unknown))) if isinstance(content, dict) else _shown(content)
         raise InputError(
             f"{where}: expected the keys {', '.join(QUANTITIES)}, mad_event and required, found {found:.200}"
         )
@@ -107,16 +108,25 @@ def policy_of(content: Any, *, where: str = "policy") -> Policy:
     if required is None:
         return Policy(**fields)
     if not isinstance(required, list | tuple) or not all(name in QUANTITIES for name in required):
-        raise InputError(f"{where}: required is {required!r}, expected a list of {', '.join(QUANTITIES)}")
+        raise InputError(f"{where}: required is {_shown(required)}, expected a list of {', '.join(QUANTITIES)}")
     return Policy(**fields, required=tuple(required))
+
+
+def _shown(value: Any) -> str:
+    """A value in a few words: YAML can name a small list so often that it would take gigabytes to write."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 2, 60, 60
+    return short.repr(value)
 
 
 def _threshold(name: str, given: Any, default: Threshold) -> Threshold:
     if not isinstance(given, dict) or set(given) - {"warn", "fail", "compare"}:
-        raise InputError(f"policy: {name} is {given!r}, expected {{warn: …, fail: …, compare: low|estimate|high}}")
+        raise InputError(
+            f"policy: {name} is {_shown(given)}, expected {{warn: …, fail: …, compare: low|estimate|high}}"
+        )
     merged = {**asdict(default), **given}
     if not all(isinstance(merged[k], int | float) and not isinstance(merged[k], bool) for k in ("warn", "fail")):
-        raise InputError(f"policy: warn and fail of {name} must be numbers, found {given!r}")
+        raise InputError(f"policy: warn and fail of {name} must be numbers, found {_shown(given)}")
     return Threshold(**merged)
 
 
@@ -124,11 +134,11 @@ def _event(given: Any) -> Event:
     known = asdict(Event())
     if not isinstance(given, dict) or set(given) - set(known):
         raise InputError(
-            f"policy: mad_event is {given!r}, expected {{frechet_ratio: …, diversity_ratio: …, when: at|ever}}"
+            f"policy: mad_event is {_shown(given)}, expected {{frechet_ratio: …, diversity_ratio: …, when: at|ever}}"
         )
     numbers = [given.get(name, known[name]) for name in ("frechet_ratio", "diversity_ratio")]
     if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
-        raise InputError(f"policy: the ratios of mad_event must be numbers, found {given!r}")
+        raise InputError(f"policy: the ratios of mad_event must be numbers, found {_shown(given)}")
     return Event(**{**known, **given})
 
 

@@ -1,10 +1,44 @@
 """The three kinds of error, by who can act on them."""
 
-__all__ = ["ArtifactError", "AuditError", "InputError", "ResourceError"]
+import unicodedata
+
+__all__ = ["ArtifactError", "AuditError", "InputError", "ResourceError", "one_line", "without_controls"]
+
+_MOST = 2000  # characters of a line
+_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # marks that reorder a line
 
 
 class AuditError(Exception):
-    """Base of every error that is meant to be read: what was found, what was expected, what to do."""
+    """Base of every error that is meant to be read: what was found, what was expected, what to do.
+
+    Its text is one line that is safe to show, whatever names and contents it quotes.
+    """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
+
+def one_line(text: str) -> str:
+    """The text in one line that a terminal shows as it is, without the middle of what is very long."""
+    line = without_controls(" ".join(text.split()))
+    return line if len(line) <= _MOST else f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
+
+
+def without_controls(text: str) -> str:
+    """The text with escapes for characters that would steer a terminal or hide text; line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(c) if _steers(c) else c for c in text)
+
+
+def _steers(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return (kind == "Cc" and character not in "\n\t") or kind == "Cs" or character in _DIRECTIONS
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 class InputError(AuditError, ValueError):

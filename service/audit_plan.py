@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from auditor.audit import AuditOptions
+from auditor.audit import AuditOptions, check_folder
 from auditor.finalise import Intent
 from auditor.reference import load_reference
 from indexes.records import Skip, Source
@@ -12,7 +12,6 @@ from indexes.sources import open_source
 from indexes.sources.folder import LooseShard
 from indexes.sources.listing import absolute_spec, list_entries
 from service.engines import worker_count
-from service.pipeline import check_folder
 from service.references import find_reference
 from service.settings import Settings
 

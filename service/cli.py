@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 import yaml
 
-from indexes.errors import AuditError, InputError
+from indexes.errors import AuditError, InputError, one_line
 from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_json, print_summary, say
 from service.forecast_commands import (
     ModelSamples,
@@ -89,19 +89,27 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
         return None
     try:
         options = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a day that does not exist
         raise InputError(f"cannot read the configuration {path}: {error}") from None
     known = {name.lstrip("-"): parameter for parameter in context.command.params for name in parameter.opts}
     del known["config"]
     named = {str(key).replace("_", "-"): value for key, value in options.items()} if isinstance(options, dict) else {}
     if not isinstance(options, dict) or set(named) - set(known):
-        unknown = ", ".join(sorted(set(named) - set(known))) or repr(options)
+        unknown = ", ".join(sorted(set(named) - set(known))) or type(options).__name__
         raise InputError(f"{path}: {unknown} is no option of this command, expected some of {', '.join(sorted(known))}")
+    if structured := [key for key, value in named.items() if not _is_plain(value)]:
+        raise InputError(f"{path}: {structured[0]} is a structure, expected one value or a list of values")
     context.default_map = {
         str(known[key].name): [value] if getattr(known[key], "multiple", False) and isinstance(value, str) else value
         for key, value in named.items()
     }
     return path
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a value, or a list of values."""
+    values = value if isinstance(value, list) else [value]
+    return not any(isinstance(each, list | dict | set | tuple) for each in values)
 
 
 @app.command()
@@ -375,11 +383,11 @@ def main() -> NoReturn:
         if status == _INTERRUPTED:
             raise KeyboardInterrupt
     except AuditError as error:
-        status = _fail(2, " ".join(str(error).split()))
+        status = _fail(2, str(error))
     except typer.TyperException as error:
-        status = _fail(2, " ".join(error.format_message().split()) or "expected a command, see --help")
+        status = _fail(2, error.format_message().strip() or "expected a command, see --help")
     except (BrokenProcessPool, MemoryError, OSError) as error:
-        found = " ".join(str(error).split()) or type(error).__name__
+        found = str(error).strip() or type(error).__name__
         status = _fail(3, f"the run broke ({found}): mend path, memory or disk, then run the same command to continue")
     except SystemExit:  # with 1, from typer, when whoever reads standard output is gone
         status = _fail(3, "standard output was closed before all was written: run the same command again")
@@ -392,5 +400,5 @@ def main() -> NoReturn:
 
 
 def _fail(code: int, line: str) -> int:
-    typer.echo(f"madaudit: {line}", err=True)
+    typer.echo(one_line(f"madaudit: {line}"), err=True)
     return code

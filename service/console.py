@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from indexes.errors import one_line, without_controls
+
 __all__ = ["BatchSize", "Column", "Device", "Home", "Json", "Quiet", "print_json", "print_summary", "say"]
 
 Home = Annotated[Path | None, typer.Option("--home", help="Where references and the ledger lie.")]
@@ -19,7 +21,7 @@ BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Items an en
 
 def say(line: str) -> None:
     """A line on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    print(one_line(line), file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:
@@ -43,7 +45,7 @@ def print_summary(result: dict[str, Any], out: Path) -> None:
         typer.echo(f"  of the whole set    {_interval(fraction['of_the_whole_set'])}")
     typer.echo(f"  diversity loss      {_interval(loss)}")
     typer.echo(f"  MAD risk            {_risk(result['mad_risk'])}")
-    typer.echo(f"  report              {out / 'report.html'}")
+    typer.echo(without_controls(f"  report              {out / 'report.html'}"))
 
 
 def _risk(risk: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from auditor.audit import AuditOptions, Progress, audit_into
+from auditor.audit import AuditOptions, Progress, audit_into, check_folder
 from auditor.finalise import Intent
 from auditor.merging import merge_into
 from auditor.reference import load_reference
@@ -21,7 +21,7 @@ from service.report import read_result, write_report
 from service.settings import Settings
 from service.store import Ledger, check_free
 
-__all__ = ["audit_source", "check_folder", "merge_audits", "run_audit"]
+__all__ = ["audit_source", "merge_audits", "run_audit"]
 
 
 def run_audit(
@@ -81,13 +81,6 @@ def audit_source(
     )  # fmt: skip
     write_report(out, finished.result)
     return finished.result
-
-
-def check_folder(out: Path) -> None:
-    """Raise InputError where a file stands in the way of a folder for an audit."""
-    standing = next((path for path in (out, *out.parents) if path.exists()), None)
-    if standing is not None and not standing.is_dir():
-        raise InputError(f"{standing} is a file, expected a folder for the audit: choose another --out")
 
 
 def merge_audits(folders: Sequence[Path], out: Path, *, settings: Settings, intent: Intent) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from auditor.finalise import SCHEMA
 from auditor.unread import unread_in_words
-from indexes.errors import ArtifactError
+from indexes.errors import ArtifactError, without_controls
 from indexes.store import write_atomic
 from service.figures import diversity_figure, forecast_figure, interval_figure, score_figure
 
@@ -66,9 +66,10 @@ def render(out: Path, result: Mapping[str, Any], form: str) -> str:
             "diversity": diversity_figure(result),
             "forecast": forecast_figure(result),
         }
-    return environment.get_template(f"report.{form}").render(
+    page = environment.get_template(f"report.{form}").render(
         r=result, figures=figures, gallery=_gallery(out), verdict_text=_VERDICTS[result["verdict"]]
     )
+    return without_controls(page)  # ids and texts may hold anything
 
 
 def _gallery(out: Path) -> list[dict[str, Any]]:

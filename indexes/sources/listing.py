@@ -1,15 +1,15 @@
 """Every file that a path, pattern or URL means, in lexicographic order, symbolic links not followed."""
 
+import fnmatch
 import glob
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.utils import glob_translate
 
 from indexes.errors import InputError, ResourceError
 from indexes.records import Skip
@@ -18,7 +18,7 @@ from indexes.sources.files import DAMAGE, Entry, File, printable
 __all__ = ["SYMBOLIC_LINK", "absolute_spec", "expand_braces", "list_entries"]
 
 SYMBOLIC_LINK = "symbolic link"
-_MAX_COUNTED = 1_000_000  # files behind a linked folder
+_MAX_COUNTED = 100_000  # entries behind linked folders, in one listing
 _UNREADABLE = "unreadable folder"
 _MAX_EXPANSION = 100_000  # names from one brace pattern
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -34,8 +34,11 @@ def list_entries(spec: str) -> list[Entry]:
         if not all(File("", each, system).is_permitted for each in fixed):
             raise InputError(f"{spec}: lies outside what may be read")
         root = _common_folder(fixed, system)
-        found = {location: entry for each in paths for location, entry in _entries(each, root, system)}
-    except OSError as error:
+        census = _Census()
+        found = {location: entry for each in paths for location, entry in _entries(each, root, system, census)}
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(f"{spec}: cannot be listed ({error}); check its address and your access") from error
     if not found:
         raise InputError(f"{spec}: holds no files, expected a folder or pattern with data in it; check the path")
@@ -142,7 +145,7 @@ def _is_folder(path: str, system: Any) -> bool:
     return os.path.isdir(path) if system is None else system.isdir(path)
 
 
-def _entries(path: str, root: str, system: Any) -> Iterator[tuple[str, Entry]]:
+def _entries(path: str, root: str, system: Any, census: "_Census") -> Iterator[tuple[str, Entry]]:
     """Path and entry of everything that one expanded path means."""
     if _is_pattern(path, system):
         found = _matching(path, system)
@@ -151,13 +154,24 @@ def _entries(path: str, root: str, system: Any) -> Iterator[tuple[str, Entry]]:
     elif os.path.isfile(path) if system is None else system.isfile(path):
         found = ((path, ""),)
     else:
-        raise InputError(f"{path}: no such file or folder; expected a path, pattern or fsspec URL; check its spelling")
+        raise _no_source(path, system)
     for each, reason in found:
         name = printable(each.removeprefix(root).lstrip("/")) or "."
-        yield each, _left_out(name, each, root, reason) if reason else File(name, each, system)
+        yield each, _left_out(name, each, root, reason, census) if reason else File(name, each, system)
 
 
-def _left_out(name: str, path: str, root: str, reason: str) -> Skip:
+def _no_source(path: str, system: Any) -> InputError:
+    """Why a path names nothing that can be read."""
+    if system is not None or not os.path.lexists(path):
+        message = f"{path}: no such file or folder; expected a path, pattern or fsspec URL; check its spelling"
+    elif not os.path.exists(path):
+        message = f"{path}: a symbolic link that leads nowhere; name the file or folder that is meant"
+    else:
+        message = f"{path}: a pipe, socket or device, expected a regular file or folder; write its content to a file"
+    return InputError(message)
+
+
+def _left_out(name: str, path: str, root: str, reason: str, census: "_Census") -> Skip:
     """The skip of an entry that is no file, with what it stands for."""
     if reason == _UNREADABLE:
         return Skip(name, reason, items=None, bytes=None)
@@ -170,17 +184,24 @@ def _left_out(name: str, path: str, root: str, reason: str) -> Skip:
         return Skip(name, reason)
     if not File(name, target).is_permitted:
         return Skip(name, reason, items=None, bytes=None)
-    return Skip(name, reason, items=_files_below(target), bytes=None)
+    return Skip(name, reason, items=census.files_below(target), bytes=None)
 
 
-def _files_below(folder: str) -> int | None:
-    """The number of files below a folder, None for very many."""
-    count = 0
-    for _, _, files in os.walk(folder):
-        count += len(files)
-        if count > _MAX_COUNTED:
-            return None
-    return count
+class _Census:
+    """Counts what lies behind linked folders, up to a limit for all of them together."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_COUNTED
+
+    def files_below(self, folder: str) -> int | None:
+        """The number of entries below a folder that are no folders; None once there are too many to count."""
+        count = 0
+        for _ in _walk(folder):
+            count += 1
+            self._left -= 1
+            if self._left <= 0:
+                return None
+        return count
 
 
 def _matching(pattern: str, system: Any) -> Iterable[tuple[str, str]]:
@@ -189,25 +210,57 @@ def _matching(pattern: str, system: Any) -> Iterable[tuple[str, str]]:
     literal = posixpath.join(glob.escape(folder), rest)
     if system is not None:
         return [(path, "") for path in system.glob(literal) if system.isfile(path)]
-    matches = re.compile(glob_translate(literal)).match
     depth = None if "**" in rest else pattern.count("/")
-    folder = os.path.dirname(_fixed(pattern, system))
-    return ((path, reason) for path, reason in _walk(folder, depth) if matches(path))
+    below = len(folder.rstrip("/")) + 1
+    wanted = _wanted_parts(rest)
+    start = os.path.dirname(_fixed(pattern, system))
+    return ((path, reason) for path, reason in _walk(start, depth) if _fits(path[below:].split("/"), wanted))
+
+
+_Part = Callable[[str], object] | None  # whether a name fits; None for `**`, which stands for any number of folders
+
+
+def _wanted_parts(pattern: str) -> list[_Part]:
+    return [None if part == "**" else re.compile(fnmatch.translate(part)).match for part in pattern.split("/")]
+
+
+def _fits(names: Sequence[str], wanted: Sequence[_Part]) -> bool:
+    """Whether the parts of a path fit those of a pattern, in time that grows with their numbers alone."""
+    reached = _with_skipped({0}, wanted)
+    for name in names:
+        steps = {(at, wanted[at]) for at in reached if at < len(wanted)}
+        passed = {at if fits is None else at + 1 for at, fits in steps if fits is None or fits(name)}
+        reached = _with_skipped(passed, wanted)
+    return len(wanted) in reached
+
+
+def _with_skipped(places: set[int], wanted: Sequence[_Part]) -> set[int]:
+    """The places in a pattern, and those behind a `**` that stands for no folder."""
+    reached = set()
+    for place in places:
+        reached.add(place)
+        while place < len(wanted) and wanted[place] is None:
+            place += 1
+            reached.add(place)
+    return reached
 
 
 def _walk(folder: str, depth: int | None = None) -> Iterator[tuple[str, str]]:
     """Path and, if it cannot be read, reason of all that lies below a folder, down to `depth` separators."""
-    try:
-        with os.scandir(folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
-    except OSError:
-        yield folder, _UNREADABLE
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            if depth is None or entry.path.count("/") < depth:
-                yield from _walk(entry.path, depth)
-        elif entry.is_symlink():
-            yield entry.path, SYMBOLIC_LINK
-        else:
-            yield entry.path, "" if entry.is_file(follow_symlinks=False) else "not a regular file"
+    waiting = [folder]  # not a recursion: folders may be nested by the thousand
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as scan:
+                entries = list(scan)
+        except OSError:
+            yield folder, _UNREADABLE
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if depth is None or entry.path.count("/") < depth:
+                    waiting.append(entry.path)
+            elif entry.is_symlink():
+                yield entry.path, SYMBOLIC_LINK
+            else:
+                yield entry.path, "" if entry.is_file(follow_symlinks=False) else "not a regular file"

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -172,3 +173,32 @@ def test_other_files_in_the_folder_are_no_hindrance(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text("mine")
     claim(tmp_path, "s", {}, overwrite=False)
     assert (tmp_path / "log.txt").read_text() == "mine"
+
+
+def _dangling(folder: Path) -> Path:
+    (folder / "link").symlink_to("/nonexistent/place")
+    return folder / "link"
+
+
+def _loop(folder: Path) -> Path:
+    (folder / "loop").symlink_to("loop")
+    return folder / "loop" / "audit"
+
+
+def _below_a_file(folder: Path) -> Path:
+    (folder / "file").write_text("")
+    return folder / "file" / "audit"
+
+
+IMPOSSIBLE = [
+    _dangling, _loop, _below_a_file, lambda folder: folder / "\0", lambda folder: folder / ("n" * 300),
+    lambda folder: Path("/dev/null"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", IMPOSSIBLE)
+def test_an_out_that_can_be_no_folder_is_an_input_error(
+    reference: Reference, rows: np.ndarray, tmp_path: Path, place: Callable[[Path], Path]
+) -> None:
+    with pytest.raises(InputError, match="choose another --out"):
+        audit(rows, reference, out=place(tmp_path))

@@ -144,3 +144,29 @@ def test_a_limit_in_percent_is_refused():
 
 def test_a_limit_of_infinity_switches_a_threshold_off():
     assert check("x", Threshold(0.1, math.inf, "high"), {"high": 1.0}, None).status == "warn"
+
+
+def _laughs(last: str) -> str:
+    lines = ["x0: &a0 [lol, lol]", *(f"x{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40))]
+    return "\n".join(["required:", *(f" - {line}" for line in lines), last])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _laughs(""),
+        _laughs("unread: *a39"),
+        _laughs("unread: {warn: *a39}"),
+        _laughs("unread: {compare: *a39}"),
+        _laughs("mad_event: *a39"),
+        "unread: " + "[" * 10_000,
+        "unread: {warn: 2024-99-99}",
+        f"unread: {{warn: {'9' * 5000}}}",
+    ],
+    ids=range(8),
+)
+def test_a_hostile_policy_is_refused_in_a_few_words(tmp_path, text):
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(InputError) as refused:
+        load_policy(tmp_path / "p.yaml")
+    assert len(str(refused.value)) < 1500

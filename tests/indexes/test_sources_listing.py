@@ -1,8 +1,11 @@
 """Paths, patterns and URLs: what they mean and what things in them are called."""
 
+import os
 import pickle
+import subprocess
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from indexes.errors import InputError
 from indexes.records import Item, Skip, Source
 from indexes.sources import open_source
-from indexes.sources.listing import expand_braces
+from indexes.sources.listing import expand_braces, list_entries
 
 
 def read(source: Source) -> list[Item | Skip]:
@@ -117,3 +120,61 @@ def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
 def test_an_unknown_protocol_is_refused() -> None:
     with pytest.raises(InputError, match="expected a path or an fsspec URL"):
         open_source("nonsense://x", kind="image")
+
+
+def test_folders_nested_by_the_thousand_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("a.txt").write_text("words")
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert len(ids(open_source(tmp_path, kind="text"))) == 1
+    finally:
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)  # which pytest could not remove
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a**b.npy", ["aXb.npy", "ab.npy"]),  # as a shell reads it
+        ("**/c.npy", ["c.npy", "d/c.npy", "d/e/c.npy"]),
+        ("d/**/c.npy", ["d/c.npy", "d/e/c.npy"]),
+        ("**/e/*.npy", ["d/e/c.npy"]),
+        ("d/**", ["d/c.npy", "d/e/c.npy"]),
+        ("?.npy", ["c.npy"]),
+        ("[!c]b.npy", ["ab.npy"]),
+        ("[*.npy", ["[x.npy"]),
+    ],
+)
+def test_a_pattern_means_these_files(tmp_path: Path, pattern: str, names: list[str]) -> None:
+    fill(tmp_path, "aXb.npy", "ab.npy", "c.npy", "d/c.npy", "d/e/c.npy", "[x.npy", "a/b.npy")
+    found = [os.path.relpath(entry.path, tmp_path) for entry in list_entries(f"{tmp_path}/{pattern}")]
+    assert sorted(found) == sorted(names)
+
+
+def test_a_pattern_of_many_stars_is_matched_at_once(tmp_path: Path) -> None:
+    """A regular expression with backtracking would not end."""
+    fill(tmp_path, "a" * 250, "x")
+    with pytest.raises(InputError, match="holds no files"):
+        list_entries(f"{tmp_path}/{'*a' * 40}b")
+
+
+@pytest.mark.parametrize(("make", "said"), [(os.mkfifo, "a pipe"), (lambda p: os.symlink("gone", p), "leads nowhere")])
+def test_a_source_that_is_no_file_is_named_for_what_it_is(tmp_path: Path, make: Any, said: str) -> None:
+    make(tmp_path / "a.tar")
+    with pytest.raises(InputError, match=said):
+        list_entries(str(tmp_path / "a.tar"))
+
+
+def test_many_links_to_large_folders_are_counted_up_to_a_limit_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexes.sources.listing._MAX_COUNTED", 25)
+    fill(tmp_path / "far", *map(str, range(10)))
+    fill(tmp_path / "set", "a.txt")
+    for i in range(4):
+        (tmp_path / "set" / f"link{i}").symlink_to(tmp_path / "far")
+    counts = [skip.items for skip in skips(open_source(tmp_path / "set", kind="text"))]
+    assert counts == [10, 10, None, None]

@@ -199,6 +199,12 @@ def _wrong(case: str, tmp_path: Path, mixed: Path, world: World) -> tuple[object
     if case == "configuration that is no YAML":
         (tmp_path / "c.yaml").write_text("a: [\n b")
         return *ok, "vectors", "--config", tmp_path / "c.yaml"
+    if case == "configuration of lists in lists":
+        (tmp_path / "c.yaml").write_text("column: &a [1, 2]\nlimit: [*a, *a]\n")
+        return *ok, "vectors", "--config", tmp_path / "c.yaml"
+    if case == "day that does not exist in the configuration":
+        (tmp_path / "c.yaml").write_text("limit: 2024-99-99")
+        return *ok, "vectors", "--config", tmp_path / "c.yaml"
     if case == "wrong value in the configuration":
         (tmp_path / "c.yaml").write_text("limit: many\n")
         return *ok, "vectors", "--config", tmp_path / "c.yaml"
@@ -244,6 +250,8 @@ def _wrong(case: str, tmp_path: Path, mixed: Path, world: World) -> tuple[object
         ("bad policy", "warn 0.5 lies above fail 0.1"),
         ("bad configuration", "refference is no option"),
         ("configuration that is no YAML", "cannot read the configuration"),
+        ("configuration of lists in lists", "limit is a structure"),
+        ("day that does not exist in the configuration", "cannot read the configuration"),
         ("wrong value in the configuration", "--limit"),
         ("another width", "vector of width 4, expected 6"),
         ("another kind", "found nothing that can hold vectors"),

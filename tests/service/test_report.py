@@ -132,3 +132,15 @@ def test_what_is_no_result_is_an_artifact_error(tmp_path: Path, content: str | N
 def test_a_result_reads_back_as_it_was_written(audited: tuple[Path, dict[str, Any]]) -> None:
     folder, result = audited
     assert read_result(folder) == result == json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_a_report_holds_no_character_that_would_steer_a_terminal(
+    madaudit: Command, make: SimpleNamespace, rng: np.random.Generator, tmp_path: Path, form: str
+) -> None:
+    folder = make.write_images(tmp_path / "\x1b[31mset\u202e", make.fake_images(20, rng), prefix="\x1b[2J\x9b\u202e")
+    audited = madaudit("audit", folder, "--reference", "images", "--out", tmp_path / "o")
+    printed = madaudit("report", tmp_path / "o", "--format", form, "--out", tmp_path / "page")
+    shown = (tmp_path / "page").read_text() + audited.out + audited.err + printed.out + printed.err
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
+    assert "\\x1b[31mset\\u202e" in shown
