@@ -28,6 +28,8 @@ __all__ = ["NO_END", "Archive", "TarShard", "open_tar", "tar_shards"]
 NO_END = "archive without an end mark, may be cut"
 _BLOCK = tarfile.BLOCKSIZE
 _MAX_HEADER_BYTES = 2**20  # extended headers are held in memory by tarfile, whatever size they state
+_MAX_NAME = 2**13  # characters; a compressed archive can hold thousands of names of a megabyte
+_SHOWN = 200  # characters of a longer name
 _EXTENDED = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -172,6 +174,9 @@ def _records(archive: Archive, root: str, kind: Kind) -> Iterator[Item | Skip]:
         for entry in group:
             if isinstance(entry, Skip):
                 yield entry
+                continue
+            if len(entry.name) > _MAX_NAME:
+                yield Skip(f"{root}/{printable(entry.name[:_SHOWN])}…", "name too long", bytes=entry.size)
                 continue
             path = f"{root}/{printable(clean(entry.name))}"
             record = _refusal(entry, path, seen) or _member_record(archive, entry, path, kind)

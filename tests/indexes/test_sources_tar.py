@@ -180,3 +180,11 @@ def test_other_members_are_counted_by_what_they_may_hold(tmp_path: Path) -> None
         "__MACOSX/._b.jpg": ("hidden system file", 0, 4),
         ".ipynb_checkpoints/a.jpg": ("hidden system file", 0, len(jpeg())),
     }
+
+
+def test_names_of_a_megabyte_are_refused_and_cut(tmp_path: Path) -> None:
+    data = gzip.compress(tar("a.txt", *(f"{i}{'n' * 10**6}.txt" for i in range(3)), "b.txt"))
+    ids, skips = read(tmp_path, data, name="x.tar.gz")
+    assert ids == ["a.txt", "b.txt"]
+    assert [(skip.reason, skip.items, skip.bytes) for skip in skips] == [("name too long", 1, 600)] * 3
+    assert all(len(skip.path) < 300 for skip in skips)
