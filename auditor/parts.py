@@ -88,7 +88,7 @@ def encode_part(
             else:
                 batches.append(_without_data(found))
                 report(len(found.ids))
-        counts += shard.finished(len(skips) - before)
+        counts += shard.finished(skips[before:])
     if not any(batch.ids for batch in batches):
         reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(s.reason for s in skips).most_common(3))
         names = ", ".join(source.spec for source in sources)

@@ -141,7 +141,7 @@ def build_reference(
         if len(part.ids) < FEWEST:
             raise InputError(
                 f"the part {part.label!r} has {len(part.ids)} usable items, expected at least {FEWEST}: add items to it"
-                f" or leave it out (skipped: {dict(part.skipped) or 'none'})"
+                f" or leave it out (left out: {_reasons(part)})"
             )
     vectors = np.concatenate([part.vectors[0] for part in parts])
     digests = np.concatenate([part.digests for part in parts])
@@ -172,6 +172,10 @@ def build_reference(
         unread={part.label: part.unread for part in parts},
         seed=seed,
     )
+
+
+def _reasons(part: Part) -> str:
+    return ", ".join(f"{count} × {reason}" for reason, count in part.skipped.items()) or "none"
 
 
 def _without_shared_items(parts: Sequence[Part]) -> list[Part]:

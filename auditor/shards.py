@@ -128,7 +128,7 @@ def audit_shard(task: ShardTask, reference: Reference, encoders: Sequence[Encode
             states.append(_state_of(found, evidence, novelties, reference))
             tables.append(_evidence_table(found, evidence, novelties))
             _keep_suspicious(gallery, found, evidence)
-    states.append(_state_of_skips(skips, metered.finished(len(skips)), reference))
+    states.append(_state_of_skips(skips, metered.finished(skips), reference))
     state = fold_states(states)
     empty = _evidence_table(*_no_items(reference))
     pq.write_table(pa.concat_tables([empty, *tables]), task.folder / EVIDENCE)

@@ -1,7 +1,7 @@
 """What was offered and not read: counted by the readers, estimated where a file does not tell, and judged."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = [
     "unread_share",
 ]
 
-_UNSURE = 4.0  # factor by which items estimated from bytes may be off, either way
+_PLAIN, _PACKED = 10.0, 1000.0  # factors by which items estimated from plain and from compressed bytes may be more
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,12 @@ class ReadCounts:
     read: int = 0  # items whose bytes were read
     read_bytes: int = 0  # of those
     unusable: int = 0  # of the items read and tried, those that could not be used
+    unusable_bytes: int = 0  # of those
     unread: int = 0  # items that could not be read
     unread_bytes: int = 0  # of those, as far as they are known
     unknown: int = 0  # files, or stretches of files, with an unknown number of items
     unknown_bytes: int = 0  # of those
+    packed_bytes: int = 0  # of those, what is or may be compressed
     unmeasured: int = 0  # of those, how many have an unknown size too
     ignored: int = 0  # entries that hold no item, such as the files of an operating system
 
@@ -47,7 +49,11 @@ class ReadCounts:
         if skip.items is None:
             unmeasured = self.unmeasured + (skip.bytes is None)
             return replace(
-                self, unknown=self.unknown + 1, unknown_bytes=self.unknown_bytes + size, unmeasured=unmeasured
+                self,
+                unknown=self.unknown + 1,
+                unknown_bytes=self.unknown_bytes + size,
+                packed_bytes=self.packed_bytes + (0 if skip.is_plain else size),
+                unmeasured=unmeasured,
             )
         if skip.items == 0:
             return replace(self, ignored=self.ignored + 1)
@@ -61,6 +67,7 @@ class Metered:
         self._shard = shard
         self.counts = ReadCounts()
         self.skips = 0  # that the reader gave
+        self.skipped_bytes = 0  # that these state
 
     @property
     def name(self) -> str:
@@ -78,40 +85,43 @@ class Metered:
             if isinstance(found, Skip):
                 counts = counts.with_skip(found)
                 self.skips += 1
+                self.skipped_bytes += found.bytes or 0
             else:
                 items += 1
                 size += found.data.nbytes if not isinstance(found.data, bytes | str) else len(found.data)
             self.counts = replace(counts, read=items, read_bytes=size)
             yield found
 
-    def finished(self, skips: int) -> ReadCounts:
-        """The counts when all is encoded, with `skips` in all: those that are not the reader's were unusable items."""
-        return replace(self.counts, unusable=skips - self.skips)
+    def finished(self, skips: Sequence[Skip]) -> ReadCounts:
+        """The counts when all is encoded, with these skips in all: those not of the reader are of unusable items."""
+        size = sum(skip.bytes or 0 for skip in skips) - self.skipped_bytes
+        return replace(self.counts, unusable=len(skips) - self.skips, unusable_bytes=size)
 
 
 def unread_share(counts: ReadCounts, used: int, *, level: float = 0.95) -> Measure:
     """The share of the items offered that could not be read or used, of which `used` were audited.
 
     Exact where every file tells its items. Items in other files are estimated from their bytes, at the mean size of
-    the items read and at least one a file; the interval lets that be off by a factor of four. Where only a sample of
-    the items was tried, the unusable ones among the rest are estimated from it (Wilson). The value is nan, and the
-    high end 1, where even the bytes are unknown.
+    the items read and at least one a file; the interval reaches from one item a file to ten times as many from plain
+    bytes, and from bytes that may be compressed to a thousand times as many (Deflate packs at most 1032 to one), or
+    one a byte. Where only a sample of the items was tried, the unusable ones among the rest are estimated from it
+    (Wilson). The value is nan, and the high end 1, where even the bytes are unknown.
     """
     tried = used + counts.unusable
     read = max(counts.read, tried)
     share = counts.unusable / tried if tried else 0.0
     share_low, share_high = wilson_interval(counts.unusable, tried, level=level) if read > tried else (share, share)
-    guess = _guess(counts)
+    guess, counted = _guess(counts), read + counts.unread
 
     def of_offered(unusable: float, extra: float) -> float:
         missing = unusable * read + counts.unread + extra
         return missing / max(read + counts.unread + extra, 1)
 
-    low = of_offered(share_low, max(counts.unknown, guess / _UNSURE) if counts.unknown else 0.0)
+    low = of_offered(share_low, float(counts.unknown))
     if counts.unmeasured or (counts.unknown and not counts.read):
-        return Measure(math.nan, low, 1.0, read, reason=_unmeasured(counts))
+        return Measure(math.nan, low, 1.0, counted, reason=_unmeasured(counts))
     reason = _estimated(counts, guess) if counts.unknown else None
-    return Measure(of_offered(share, guess), low, of_offered(share_high, guess * _UNSURE), read, reason=reason)
+    return Measure(of_offered(share, guess), low, of_offered(share_high, _most(counts)), counted, reason=reason)
 
 
 def _guess(counts: ReadCounts) -> float:
@@ -121,12 +131,26 @@ def _guess(counts: ReadCounts) -> float:
     return max(float(counts.unknown), counts.unknown_bytes * counts.read / counts.read_bytes)
 
 
+def _most(counts: ReadCounts) -> float:
+    """The most items that those files may hold."""
+    if not counts.unknown:
+        return 0.0
+    per_byte = counts.read / counts.read_bytes
+    plain = _PLAIN * (counts.unknown_bytes - counts.packed_bytes) * per_byte
+    packed = counts.packed_bytes * max(_PACKED * per_byte, 1.0)
+    return max(float(counts.unknown), plain + packed)
+
+
 def _estimated(counts: ReadCounts, guess: float) -> str:
-    where = f"{counts.unknown} file{'s' if counts.unknown > 1 else ''} or stretches of files"
     return (
-        f"{where} hold an unknown number of items: about {guess:.0f}, estimated from {counts.unknown_bytes} bytes at "
-        f"{counts.read_bytes / counts.read:.0f} bytes an item, which may be off by a factor of {_UNSURE:.0f}"
+        f"{_places(counts.unknown)} an unknown number of items: about {guess:.0f}, estimated from "
+        f"{counts.unknown_bytes} bytes at {counts.read_bytes / counts.read:.0f} bytes an item, and at most "
+        f"{_most(counts):.0f}"
     )
+
+
+def _places(count: int) -> str:
+    return "1 unread file, or part of one, holds" if count == 1 else f"{count} unread files, or parts of files, hold"
 
 
 def _unmeasured(counts: ReadCounts) -> str:
@@ -142,10 +166,10 @@ def unread_fields(counts: ReadCounts, share: Measure) -> dict[str, Any]:
         "share": _triple(share),
         "items": counts.unread + counts.unusable,
         "files": counts.unknown,
-        "bytes": counts.unread_bytes + counts.unknown_bytes,
+        "bytes": counts.unusable_bytes + counts.unread_bytes + counts.unknown_bytes,
         "items_estimated": _guess(counts) if counts.unknown and not counts.unmeasured else None,
         "ignored": counts.ignored,
-        "offered": counts.read + counts.unread,  # as far as they could be counted
+        "counted": counts.read + counts.unread,  # items offered, but for those estimated
     }
 
 
@@ -157,8 +181,8 @@ def unread_in_words(fields: Mapping[str, Any]) -> str:
     parts = [f"{items} unread"] if items else []
     if files:
         guess = fields["items_estimated"]
-        held = "an unknown number of items" if guess is None else f"about {guess:.0f} items"
-        parts.append(f"{files} unread file{'s' if files > 1 else ''} or stretches with {held}")
+        held = "an unknown number of" if guess is None else f"about {guess:.0f}"
+        parts.append(f"{held} in {files} unread {'file' if files == 1 else 'files'} or parts of files")
     known = "" if share["estimate"] is None else f" ({100 * share['estimate']:.2g} % of what was offered)"
     return " and ".join(parts) + known
 
@@ -206,7 +230,8 @@ def heed_unread(judged: Check, threshold: Threshold, share: Mapping[str, Any]) -
     if not worse(status, judged.status):
         return judged
     reason = (
-        f"{judged.reason}; if all that was not read were synthetic it would be {worst:.4g}: repair what was skipped"
+        f"{threshold.compare} {judged.value:.4g} would be {worst:.4g} if all that was not read were synthetic: repair "
+        "what skipped.parquet lists"
     )
     return replace(judged, status="undetermined" if status == "fail" else status, reason=reason)
 

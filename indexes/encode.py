@@ -176,11 +176,17 @@ def _bytes_of(entry: Item | Skip) -> int:
 def _ready(item: Item | Skip, kind: Kind, encoders: Sequence[Encoder]) -> _Ready | Skip:
     if isinstance(item, Skip):
         return item
+    size = _content_bytes(item)
     try:
         decoded, content = _DECODERS[kind](item)
         return _Ready(item.id, decoded, tuple(encoder.prepare(content) for encoder in encoders))
     except Unusable as reason:
-        return Skip(item.id, str(reason), was_read=True)
+        return Skip(item.id, str(reason), bytes=size, was_read=True)
+
+
+def _content_bytes(item: Item) -> int:
+    """The length of an item's content."""
+    return item.data.nbytes if isinstance(item.data, np.ndarray) else len(item.data)
 
 
 def _decode_image(item: Item) -> tuple[_Decoded, np.ndarray]:

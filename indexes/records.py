@@ -33,6 +33,7 @@ class Skip:
     reason: str
     items: int | None = field(default=1, compare=False)  # 0: holds no items; None: unknown, estimated from `bytes`
     bytes: int | None = field(default=0, compare=False)  # stored bytes that nobody looked at; None: unknown
+    is_plain: bool = field(default=False, compare=False)  # `bytes` are stored as they are; else they may be compressed
     was_read: bool = field(default=False, compare=False)  # one item, whose bytes were read and cannot be used
 
 

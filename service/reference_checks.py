@@ -23,7 +23,7 @@ _FIELDS: dict[Any, Any] = {
     "skipped": {...: _COUNTS}, "seed": int, "bytes": int,
 }  # fmt: skip
 _EMBEDDINGS = {"schema": str, "encoder": str, "shape": [int], "dtype": str, "bytes": _COUNTS}
-_UNREAD = {...: {"offered": int, "items": int, "bytes": int, "share": {...: (None, float, int, str)}}}
+_UNREAD = {...: {"counted": int, "items": int, "bytes": int, "share": {...: (None, float, int, str)}}}
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _TRIED = 8  # items
 

@@ -140,9 +140,11 @@ def reference_import(
     as_json: Json = False,
 ) -> None:
     """Check an exported reference and put it into its place."""
+    settings = read_settings(home)
+    refuse_while_served(settings.home)
     from service.reference_transfer import import_reference
 
-    found = import_reference(file, name, settings=read_settings(home), overwrite=overwrite)
+    found = import_reference(file, name, settings=settings, overwrite=overwrite)
     if as_json:
         print_json(found)
         return
@@ -179,14 +181,14 @@ def _print_reference(description: dict[str, Any]) -> None:
     semantic = description["semantic_encoder"] or "none: diversity is not measured"
     typer.echo(f"{description['name']}: {items}; encoder {description['encoder']}, semantic encoder {semantic}")
     for label, fields in description.get("unread", {}).items():
-        used, offered = description["items"][label], fields["offered"]
+        used, offered = description["items"][label], fields["counted"]
         typer.echo(
             f"  {label}: {used} of {offered} items used; {effective[label]} effective, as near copies count once"
         )
     for label, reasons in description["skipped"].items():
         typer.echo(f"  skipped of {label}: {', '.join(f'{count} × {reason}' for reason, count in reasons.items())}")
     for warning in description.get("unread_warnings", ()):
-        typer.echo(f"  could not be read: {warning}")
+        typer.echo(f"  left out: {warning}")
     for warning in description["warnings"]:
         typer.echo(f"  audits against it will be undetermined: {warning}")
     typer.echo(f"  separation of real and synthetic scores: {description['separation']:.2f} (an answer needs 0.25)")

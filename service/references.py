@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _UNREAD = Policy().unread
+_SHARED = "stands in another part of the reference too"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -271,6 +272,9 @@ def _unread_warnings(reference: Reference) -> list[str]:
     """The parts of which more could not be read than goes without a word."""
     found = []
     for label, fields in reference.unread.items():
+        shared = reference.skipped.get(label, {}).get(_SHARED, 0)
+        if shared >= _UNREAD.fail * max(fields["counted"], 1):
+            found.append(f"{label}: {shared} of {fields['counted']} items stand in another part too and are in neither")
         share = fields["share"]["estimate"]
         if share is None or share >= _UNREAD.warn:
             found.append(f"{label}: {unread_in_words(fields)}")

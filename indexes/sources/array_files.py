@@ -143,7 +143,7 @@ def _rest(handle: IO[bytes], position: int, size: int, name: str, last: Header |
     handle.seek(position)
     left = size - position
     if handle.read(len(_MAGIC)) == _MAGIC:
-        return Skip(name, "broken archive", items=None, bytes=left)
+        return Skip(name, "broken archive", items=None, bytes=left, is_plain=True)
     is_rows = last is not None and left % last.row_bytes == 0
     return Skip(name, "rows after those stated", items=left // last.row_bytes if last and is_rows else None, bytes=left)
 

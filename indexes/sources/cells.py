@@ -249,7 +249,7 @@ def _string(value: Any) -> str:
     try:
         text = value.decode() if isinstance(value, bytes) else value
         if not isinstance(text, str):
-            raise Unusable("missing value")
+            raise Unusable("missing value" if text is None else "not a text")
         text.encode()
     except UnicodeError:
         raise Unusable("not UTF-8 text") from None

@@ -10,7 +10,7 @@ from indexes.errors import InputError
 from indexes.records import Item, Kind, Skip
 from indexes.sources.cells import NAMES, Column, Form, form_of_texts, likeliest, value_record
 from indexes.sources.files import DAMAGE, File, Refused, damage_reason, digest, pieces, record_parts
-from indexes.sources.unpacked import BROKEN, Unpacked, compression_of_file, unpacked
+from indexes.sources.unpacked import BROKEN, CUT, Unpacked, compression_of_file, unpacked
 
 __all__ = ["JsonLinesShard", "json_lines_shards"]
 
@@ -18,6 +18,7 @@ _BLOCK_BYTES = 8 * 2**20
 _MAX_LINE_BYTES = 64 * 2**20
 _SAMPLE_LINES = 64  # lines that are looked at ahead
 _FORMS: dict[Kind, Form] = {"image": "path", "text": "text", "vector": "vector"}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -68,6 +69,12 @@ def json_lines_shards(file: File, kind: Kind, column: str | None) -> list[JsonLi
     """
     if file.size() == 0:
         raise Refused(f"{file.name}: empty, expected JSON lines", "empty file", items=0)
+    with unpacked(file) as (handle, _):
+        if handle.read(2) in _UTF16:
+            message = (
+                f"{file.name}: is UTF-16 text, expected UTF-8; convert it, for example with iconv -f UTF-16 -t UTF-8"
+            )
+            raise Refused(message, "not UTF-8 text")
     chosen = _chosen(file, kind, column)
     if compression_of_file(file):
         return [JsonLinesShard(file, file.name, chosen, column)]
@@ -93,14 +100,14 @@ def _lines(handle: io.BufferedIOBase, length: int | None = None) -> Iterator[byt
 
 def _is_torn(line: bytes | int, packed: Unpacked | None) -> bool:
     """Whether damage ends the stream in this line, which the skip of the damage stands for."""
-    is_damaged = packed is not None and packed.left is not None and packed.left.reason == BROKEN
+    is_damaged = packed is not None and packed.left is not None and packed.left.reason in (BROKEN, CUT)
     return is_damaged and isinstance(line, bytes) and not line.endswith(b"\n")
 
 
 def _record(id: str, line: bytes, asked: str | None, form: Form, file: File) -> Item | Skip:
     parsed = _parse(line)
     if isinstance(parsed, Skip):
-        return Skip(id, parsed.reason, parsed.items)
+        return Skip(id, parsed.reason, parsed.items, len(line), was_read=True)
     keys = _keys_of(parsed, asked, form)
     if not keys:
         return Skip(id, "missing value")

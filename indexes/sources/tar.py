@@ -21,7 +21,7 @@ from indexes.sources.members import (
     unwanted_record,
 )
 from indexes.sources.signatures import HEAD_BYTES
-from indexes.sources.unpacked import AFTER, BROKEN, Unpacked, unpacked
+from indexes.sources.unpacked import AFTER, BROKEN, CUT, Unpacked, unpacked
 
 __all__ = ["NO_END", "Archive", "TarShard", "open_tar", "tar_shards"]
 
@@ -114,7 +114,7 @@ class Archive(tarfile.TarFile):
         while (member := self.next()) is not None:
             self.members.clear()  # type: ignore[attr-defined]  # or tarfile keeps every header
             if self.passed:
-                yield Skip(name, BROKEN, items=None, bytes=self._forget_passed())
+                yield Skip(name, BROKEN, items=None, bytes=self._forget_passed(), is_plain=True)
             if not member.isdir():
                 yield member
         yield from self._remains(name)
@@ -124,7 +124,7 @@ class Archive(tarfile.TarFile):
         left = None if self.packed is None else self.packed.left
         if self.passed:
             reason = AFTER if self.passed_after_end else BROKEN
-            yield Skip(name, reason, items=None, bytes=self._forget_passed())
+            yield Skip(name, reason, items=None, bytes=self._forget_passed(), is_plain=True)
         elif left is None and not self.ended:
             yield Skip(name, NO_END)
         if left is not None:
@@ -135,7 +135,7 @@ class Archive(tarfile.TarFile):
         if self.packed is not None and self.packed.left is not None:
             return self.packed.left
         stream: Any = self.fileobj
-        return Skip(name, BROKEN, bytes=max(0, stream.tell() - member.offset_data))
+        return Skip(name, CUT, bytes=max(0, stream.tell() - member.offset_data))
 
     def next(self) -> tarfile.TarInfo | None:
         """The next member, behind whatever header cannot be read; None at the end of the stream."""

@@ -12,10 +12,11 @@ from indexes.records import Skip
 from indexes.sources.files import File
 from indexes.sources.signatures import HEAD_BYTES, content_of
 
-__all__ = ["AFTER", "BROKEN", "COMPRESSED", "Unpacked", "compression_of_file", "unpacked"]
+__all__ = ["AFTER", "BROKEN", "COMPRESSED", "CUT", "Unpacked", "compression_of_file", "unpacked"]
 
 BROKEN = "broken archive"
 AFTER = "bytes after the archive"
+CUT = "archive ends early, more may be missing"
 _PIECE_BYTES = 2**16
 _GZIP_HEADER = 31  # zlib's window bits for a gzip header and trailer
 _DAMAGE = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
@@ -127,7 +128,7 @@ class Unpacked(io.RawIOBase):
             self._rest = member.unused_data + self._rest
             self._follow()
         elif not data and not raw and member.needs_input:
-            self._end(Skip(self._name, BROKEN))  # cut short: all that is there was read
+            self._end(Skip(self._name, CUT))  # all that is there was read
         return data
 
     def _take(self) -> bytes:

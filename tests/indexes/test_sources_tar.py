@@ -102,7 +102,7 @@ def test_bytes_before_an_archive_are_stated(tmp_path: Path) -> None:
     ("end", "reason", "missing"),
     [
         (3 * BLOCK, "archive without an end mark, may be cut", 0),  # between two members
-        (4 * BLOCK + 100, "broken archive", 100),  # in the second one's content
+        (4 * BLOCK + 100, "archive ends early, more may be missing", 100),  # in the second one's content
         (3 * BLOCK + 100, "broken archive", 100),  # in its header
     ],
 )

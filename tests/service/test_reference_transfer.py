@@ -300,7 +300,7 @@ def _pickled_vectors(folder: Path) -> None:
         _fields(evidence={"spec": "embeddings:6"}),
         _fields(evidence={"spec": "clip:6", "fingerprint": "embeddings:6", "sees": "content", "kind": "vector"}),
         _fields(semantic=None),
-        _fields(unread={"real": {"offered": "many"}}),
+        _fields(unread={"real": {"counted": "many"}}),
         _fields(identity=5),
         _text("manifest.json", "[" * 100_000),
         _text("manifest.json", "5"),

@@ -96,7 +96,7 @@ def test_a_set_whose_larger_part_was_not_read_fails(photos: Path, audit: Audit, 
 def test_six_hundred_unread_beside_sixty_are_counted_to_the_item(photos: Path, audit: Audit) -> None:
     damage_many(photos)
     unread = audit(photos).json["unread"]
-    assert (unread["items"], unread["files"], unread["offered"]) == (600, 0, 660)
+    assert (unread["items"], unread["files"], unread["counted"]) == (600, 0, 660)
     assert unread["share"]["low"] == unread["share"]["estimate"] == unread["share"]["high"] == pytest.approx(600 / 660)
 
 
@@ -157,7 +157,7 @@ def test_every_skip_states_its_items_and_bytes(photos: Path, audit: Audit, tmp_p
     result = audit(photos).json
     rows = pq.read_table(Path(result["run"]["out"]) / "skipped.parquet").to_pylist()
     assert {row["path"]: (row["items"], row["bytes"]) for row in rows} == {
-        "rest.7z": (None, 100_006), "bad.png": (1, 0), "._0000.png": (0, 4)
+        "rest.7z": (None, 100_006), "bad.png": (1, 3), "._0000.png": (0, 4)
     }  # fmt: skip
     assert result["unread"]["ignored"] == 1
 
@@ -200,7 +200,7 @@ def test_a_reference_says_how_many_of_how_many_items_it_used(madaudit: Any, worl
     outcome = build(madaudit, photos, world)
     assert outcome.code == 0
     assert "real: 61 of 62 items used; 59 effective" in outcome.out
-    assert "could not be read: real: 1 unread (1.6 % of what was offered)" in outcome.out
+    assert "left out: real: 1 unread (1.6 % of what was offered)" in outcome.out
     described = madaudit("reference show", "spoilt", "--json").json
     assert (described["items"]["real"], described["unread"]["real"]["items"]) == (61, 1)
     madaudit("reference delete", "spoilt")
