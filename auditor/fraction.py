@@ -88,8 +88,7 @@ def estimate_fraction(
     all real items come from the reference's sources, an interval that no generator's score enters. Intervals account
     for the incoming scores and the reference's own; they concern this set and no larger one unless `is_sample`. Copies
     of an item tell no more than one: `copies` is their design effect, `distinct` how many items there are without them,
-    at most as many as were looked at. `distrust` is a reason why the reference's scores
-    are not to be believed, whatever they say.
+    at most as many as were looked at. `distrust` is a reason why the reference's scores are not to be believed.
     """
     n, observed = observed.n, observed.thinned(copies)
     doubts = _doubts(calibration, observed, contrast, rng=rng, level=level, is_sample=is_sample)
@@ -97,8 +96,8 @@ def estimate_fraction(
     if distrust is not None:
         return _undetermined(answer, distrust, Measure(math.nan, 0.0, 1.0, n, reason=distrust))
     if doubts.is_untested and not (assume_reference_complete and assume_generators_complete):
-        found = f"{n} items" if distinct in (None, n) else f"{n} items, of which only {distinct} are distinct,"
-        reason = f"{found} are too few to tell whether they are like the reference's at all: audit more together"
+        found = f"{n} items" if distinct in (None, n) else f"{distinct} distinct items (of {n})"
+        reason = f"{found}: too few to tell whether the set is like the reference at all; audit more together"
         known = doubts.known if assume_generators_complete else Measure(math.nan, 0.0, 1.0, n, reason=reason)
         return _undetermined(answer, reason, known)
     if doubts.outside:
