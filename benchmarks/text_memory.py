@@ -10,10 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 _MIB = 2**20
 _TEXTS = 200  # ordinary texts in every set
@@ -83,10 +86,21 @@ def _write_ordinary(folder: Path, seed: int, *, is_synthetic: bool = False) -> P
 
 
 def _as_json_lines(folder: Path) -> Path:
+    """The texts as they are, since none holds a character that JSON escapes.
+
+    Bytes only: the peak of a process counts for the processes that it starts.
+    """
     path = folder.with_suffix(".jsonl")
-    with path.open("w") as file:
+    with path.open("wb") as file:
         for text in sorted(folder.iterdir()):
-            file.write(json.dumps({"text": text.read_text()}, ensure_ascii=False) + "\n")
+            file.writelines((b'{"text": "', text.read_bytes(), b'"}\n'))
+    return path
+
+
+def _as_parquet(folder: Path) -> Path:
+    path = folder.with_suffix(".parquet")
+    texts = pa.array([text.read_bytes() for text in sorted(folder.iterdir())], pa.string())
+    pq.write_table(pa.table({"text": texts}), path)
     return path
 
 
@@ -115,19 +129,33 @@ def _rows(place: Path, size: int, many: int, only: str | None) -> Iterator[Row]:
     build = ("reference", "build", "r", "--real", real, "--synthetic", f"made={made}", "--encoder", "lexical")
     if _madaudit(place, *build).wait():
         sys.exit("the reference was not built")
-    source = _write_ordinary(place / "incoming", 3)
-    yield _measured(f"{_TEXTS} ordinary texts alone", source, place)
-    for name, pieces in _LONG.items():
+    for name, source in _sets(place, size, many):
         if only is None or only in name:
-            _write(source / "long.txt", pieces(np.random.default_rng(4)), size)
-            yield _measured(name, source, place)
-    if only is None:
-        _write(source / "long.txt", _LONG["words and one emoji"](np.random.default_rng(4)), int(0.95 * size))
-        yield _measured("words and one emoji, in JSON lines", _as_json_lines(source), place)
-        (source / "long.txt").unlink()
+            yield _measured(name, source(), place)
+
+
+def _sets(place: Path, size: int, many: int) -> Iterator[tuple[str, Callable[[], Path]]]:
+    """Names of the sets and what writes them."""
+    folder = _write_ordinary(place / "incoming", 3)
+    long = folder / "long.txt"
+
+    def with_long(kind: str, share: float = 1.0) -> Path:
+        _write(long, _LONG[kind](np.random.default_rng(4)), int(share * size))
+        return folder
+
+    def with_many() -> Path:
+        long.unlink(missing_ok=True)
         for number in range(many):
-            _write(source / f"long-{number}.txt", _LONG["words"](np.random.default_rng(number)), size // 16)
-        yield _measured(f"{many} texts of {size // 16 / _MIB:g} MiB", source, place)
+            _write(folder / f"long-{number}.txt", _LONG["words"](np.random.default_rng(number)), size // 16)
+        return folder
+
+    yield f"{_TEXTS} ordinary texts alone", lambda: folder
+    for kind in _LONG:
+        yield kind, partial(with_long, kind)
+    mixed = "words and one emoji"
+    yield f"{mixed}, JSON lines", lambda: _as_json_lines(with_long(mixed, 0.95))  # a longer line is skipped unread
+    yield f"{mixed}, Parquet", lambda: _as_parquet(with_long(mixed))
+    yield f"{many} texts of {size // 16 / _MIB:g} MiB", with_many
 
 
 def _processor() -> str:
@@ -142,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=64, help="size of the long text in MiB of UTF-8")
     parser.add_argument("--many", type=int, default=16, help="texts of a sixteenth of that size in the last row")
-    parser.add_argument("--only", help="long texts whose name holds this")
+    parser.add_argument("--only", help="sets whose name holds this")
     options = parser.parse_args()
     print(f"One text of {options.megabytes} MiB among {_TEXTS} ordinary ones, encoder `lexical`, {_processor()}.\n")
     print("| the long text | peak MiB | seconds | items | skipped |\n|---|---|---|---|---|", flush=True)
