@@ -258,7 +258,7 @@ def _string(value: Any) -> str:
 
 def _text(value: Any, file: File) -> str:
     text = _string(value)
-    if not text.strip():
+    if not text or text.isspace():
         raise Unusable("empty text")
     return text
 

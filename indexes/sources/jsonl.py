@@ -58,7 +58,7 @@ class JsonLinesShard:
     def _records(self, id: str, line: bytes | int) -> Iterator[Item | Skip]:
         if isinstance(line, int):
             yield Skip(id, "too large", bytes=line)
-        elif line.strip():
+        elif not line.isspace():
             yield _record(id, line, self.asked, self.column.form, self.file)
 
 
@@ -129,7 +129,7 @@ class _Line:
 def _parse(line: bytes) -> _Line | Skip:
     """The object in a line, or why there is none; lists of objects and several objects stand for as many items."""
     try:
-        found = _DECODER.decode(line.removeprefix(_BYTE_ORDER_MARK).decode().strip())
+        found = _DECODER.decode(line.removeprefix(_BYTE_ORDER_MARK).decode())
     except UnicodeDecodeError:
         return Skip("", "broken JSON line")
     except RecursionError:
@@ -211,7 +211,7 @@ class _Found:
 
     def add(self, line: bytes | int, asked: str | None, form: Form) -> None:
         """Look at one more line."""
-        if isinstance(line, bytes) and not line.strip():
+        if isinstance(line, bytes) and line.isspace():
             return
         self.lines += 1
         parsed = None if isinstance(line, int) else _parse(line)

@@ -116,7 +116,7 @@ def member_record(name: str, data: bytes, kind: Kind) -> Item | Skip:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return _nested(name, data) or Skip(name, "not UTF-8 text", was_read=True)
-    return Item(name, text) if text.strip() else Skip(name, "empty text", was_read=True)
+    return Skip(name, "empty text", was_read=True) if not text or text.isspace() else Item(name, text)
 
 
 def _nested(name: str, data: bytes) -> Skip | None:

@@ -14,7 +14,7 @@ from indexes.sources.parts import Part, part_shards
 __all__ = ["parquet_shards"]
 
 _ROWS = 1024  # least number of rows in a shard but the last
-_BATCH_ROWS = 128  # rows in memory at once
+_BATCH_ROWS, _BATCH_BYTES = 128, 64 * 2**20  # in memory at once, the latter as far as one row allows
 
 
 class _Group(NamedTuple):
@@ -58,7 +58,9 @@ def _batches(file: File, column: str, groups: tuple[_Group, ...]) -> Iterator[An
 def _group(table: pq.ParquetFile, column: str, group: _Group) -> Iterator[Any]:
     """The cells of one row group, and how many of its rows are lost."""
     left, reason = group.rows, "broken archive"
-    batches = table.iter_batches(_BATCH_ROWS, row_groups=[group.number], columns=[column], use_threads=False)
+    stated = max(1, table.metadata.row_group(group.number).total_byte_size)  # uncompressed
+    rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES * max(group.rows, 1) // stated))
+    batches = table.iter_batches(rows, row_groups=[group.number], columns=[column], use_threads=False)
     try:
         for batch in batches:
             cells = sound(batch.column(column))
