@@ -1,5 +1,6 @@
 """Tar archives, WebDataset and img2dataset among them: streamed, and never unpacked to disk."""
 
+import io
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 from indexes.records import Item, Kind, Skip
 from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, damage_reason, digest, pieces, printable
+from indexes.sources.forward import Forward
 from indexes.sources.members import (
     clean,
     is_companion,
@@ -30,6 +32,7 @@ _BLOCK = tarfile.BLOCKSIZE
 _MAX_HEADER_BYTES = 2**20  # extended headers are held in memory by tarfile, whatever size they state
 _MAX_NAME = 2**13  # characters; a compressed archive can hold thousands of names of a megabyte
 _SHOWN = 200  # characters of a longer name
+_MAX_BYTES = 2**40  # that a member may state
 _EXTENDED = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -80,10 +83,12 @@ class _Header(tarfile.TarInfo):
         block = archive.fileobj.read(_BLOCK)
         try:
             info = cls.frombuf(block, archive.encoding, archive.errors)
-            if info.size < 0 or (info.type in _EXTENDED and info.size > _MAX_HEADER_BYTES):
+            limit = _MAX_HEADER_BYTES if info.type in _EXTENDED else _MAX_BYTES
+            if not 0 <= info.size <= limit:
                 raise _INVALID("header of impossible size")
         except _END:
             archive.ended = True
+            archive.offset += archive.fileobj.pass_zeros(_BLOCK)
             raise
         except _HEADER:
             if block.strip(b"\x00"):
@@ -91,7 +96,10 @@ class _Header(tarfile.TarInfo):
             raise
         archive.ended = False
         info.offset = archive.fileobj.tell() - _BLOCK
-        return info._proc_member(archive)  # type: ignore[attr-defined]  # as tarfile's own `fromtarfile` does
+        member = info._proc_member(archive)  # type: ignore[attr-defined]  # as tarfile's own `fromtarfile` does
+        if member.size > _MAX_BYTES:  # by an extended header
+            raise ValueError("header of impossible size")
+        return member
 
 
 class Archive(tarfile.TarFile):
@@ -101,7 +109,10 @@ class Archive(tarfile.TarFile):
     ended = False  # whether the last header block was a zero block, which marks the end
     passed = 0  # bytes since the last whole header that belong to no member
     passed_after_end = False
-    packed: Unpacked | None = None  # behind the stream, if it is compressed
+
+    def __init__(self, handle: io.BufferedReader, packed: Unpacked | None) -> None:
+        self.packed = packed  # behind the stream, if it is compressed
+        super().__init__(fileobj=Forward(handle), mode="r", ignore_zeros=True)  # type: ignore[arg-type]
 
     def pass_over(self, size: int) -> None:
         """Count bytes that are no header."""
@@ -160,8 +171,7 @@ class Archive(tarfile.TarFile):
 @contextmanager
 def open_tar(file: File) -> Iterator[Archive]:
     """A tar archive as a stream, unpacked on the way if it is compressed."""
-    with unpacked(file) as (handle, packed), Archive.open(fileobj=handle, mode="r|", ignore_zeros=True) as archive:
-        archive.packed = packed
+    with unpacked(file) as (handle, packed), Archive(handle, packed) as archive:
         yield archive
 
 

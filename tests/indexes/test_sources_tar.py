@@ -188,3 +188,41 @@ def test_names_of_a_megabyte_are_refused_and_cut(tmp_path: Path) -> None:
     assert ids == ["a.txt", "b.txt"]
     assert [(skip.reason, skip.items, skip.bytes) for skip in skips] == [("name too long", 1, 600)] * 3
     assert all(len(skip.path) < 300 for skip in skips)
+
+
+def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    """A header whose fields say anything."""
+    raw = bytearray(BLOCK)
+    raw[: len(name)], raw[124 : 124 + len(size)], raw[156:157], raw[257:265] = name, size, kind, b"ustar\x0000"
+    raw[148:156] = b" " * 8
+    raw[148:156] = b"%06o\0 " % sum(raw)
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("size", [b"\x80" + b"\x7f" * 11, b"\xff" * 12, b"-0000000001\0"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_header_of_impossible_size_is_counted_and_reading_goes_on(tmp_path: Path, size: bytes, packed: bool) -> None:
+    data = header(b"z.txt", size) + FIRST
+    name, stored = ("x.tar.gz", gzip.compress(data)) if packed else ("x.tar", data)
+    ids, skips = read(tmp_path, stored, name=name)
+    assert ids == ["a.txt", "b.txt", "c.txt"]
+    assert [(skip.reason, skip.items, skip.bytes) for skip in skips] == [("broken archive", None, BLOCK)]
+
+
+def test_a_member_that_states_more_than_there_is_ends_with_the_file(tmp_path: Path) -> None:
+    ids, skips = read(tmp_path, FIRST[: -4 * BLOCK] + header(b"z.txt", b"77777777777\0") + b"x" * 1000)
+    assert "z.txt" not in ids
+    assert "too large" in [skip.reason for skip in skips]
+
+
+def test_an_extended_header_of_impossible_size_is_counted(tmp_path: Path) -> None:
+    record = b"33 size=9999999999999999999999\n\n\n".ljust(BLOCK, b"\0")
+    data = header(b"p", b"00000000041\0", b"x") + record + header(b"z.txt", b"00000000000\0") + FIRST
+    ids, skips = read(tmp_path, data)
+    assert ids == ["a.txt", "b.txt", "c.txt"]
+    assert sum(skip.bytes or 0 for skip in skips) > 0
+
+
+def test_a_hundred_megabytes_of_zeros_between_archives_are_passed_over(tmp_path: Path) -> None:
+    data = gzip.compress(FIRST) + 100 * gzip.compress(bytes(2**20)) + gzip.compress(SECOND)
+    assert read(tmp_path, data, name="x.tar.gz") == (["a.txt", "b.txt", "c.txt", "d.txt", "e.txt"], [])
