@@ -317,7 +317,7 @@ def test_too_few_items_for_a_classifier_leave_the_fraction_undetermined(rng):
     observed = incoming(calibration, [6, 2], 3.0, rng)
     found = estimate_fraction(calibration, observed, rng=rng, contrast=lambda shares: None)
     assert (found.status, found.low, found.high) == ("undetermined", 0, 1)
-    assert "8 items are too few" in found.reason
+    assert "8 items: too few to tell" in found.reason
     declared = {"assume_reference_complete": True, "assume_generators_complete": True}
     trusted = estimate_fraction(calibration, observed, rng=rng, contrast=lambda shares: None, **declared)
     assert trusted.status == "determined"
