@@ -161,7 +161,7 @@ def test_without_a_workflow_the_risk_is_not_asked_for_and_decides_nothing(madaud
     result = json.loads((audited / "result.json").read_text())
     assert result["mad_risk"]["status"] == "undetermined"
     assert "give --workflow" in result["mad_risk"]["reason"]
-    assert result["policy"]["required"] == ["synthetic_fraction", "diversity_loss"]
+    assert result["policy"]["required"] == ["synthetic_fraction", "diversity_loss", "unread"]
 
 
 @pytest.mark.parametrize(
