@@ -12,7 +12,7 @@ from auditor.unread import Metered, ReadCounts, check_unread, unread_fields, unr
 from indexes.encode import Batch, encode_shard
 from indexes.encoders.protocol import Encoder
 from indexes.errors import InputError
-from indexes.records import Skip, Source
+from indexes.records import Skip, Source, count_reasons
 
 __all__ = ["Part", "encode_part"]
 
@@ -90,7 +90,7 @@ def encode_part(
                 report(len(found.ids))
         counts += shard.finished(skips[before:])
     if not any(batch.ids for batch in batches):
-        reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(s.reason for s in skips).most_common(3))
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(count_reasons(skips)).most_common(3))
         names = ", ".join(source.spec for source in sources)
         raise InputError(f"nothing in {names} could be used ({reasons or 'it is empty'}): expected {encoders[0].kind}s")
     return Part(
@@ -102,7 +102,7 @@ def encode_part(
         tuple(c for batch in batches for c in batch.compressions),
         tuple(d for batch in batches for d in batch.details),
         np.concatenate([batch.shapes for batch in batches]),
-        dict(sorted(Counter(skip.reason for skip in skips).items())),
+        count_reasons(skips),
         counts,
     )
 

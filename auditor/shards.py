@@ -26,7 +26,7 @@ from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
 from indexes.images import thumbnail
-from indexes.records import Item, Shard, Skip
+from indexes.records import Item, Shard, Skip, count_reasons
 from indexes.sources.files import printable
 from indexes.store import write_atomic
 
@@ -212,7 +212,7 @@ def _state_of(batch: Batch, evidence: Evidence, novelties: np.ndarray, reference
 def _state_of_skips(skips: Sequence[Skip], counts: ReadCounts, reference: Reference) -> AuditState:
     empty, evidence, novelties = _no_items(reference)
     state = _state_of(empty, evidence, novelties, reference)
-    reasons = dict(sorted(Counter(skip.reason for skip in skips).items()))
+    reasons = count_reasons(skips)
     return AuditState(
         0, reasons, {}, {}, 0, state.scores, state.sample, state.semantic, counts
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """The records that cross package borders: items, shards, sources, embeddings, neighbours."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from indexes.errors import InputError
 
-__all__ = ["Embeddings", "Item", "Kind", "Neighbours", "Shard", "Skip", "Source", "Unusable"]
+__all__ = ["Embeddings", "Item", "Kind", "Neighbours", "Shard", "Skip", "Source", "Unusable", "count_reasons"]
 
 Kind = Literal["image", "text", "vector"]
 
@@ -35,6 +36,15 @@ class Skip:
     bytes: int | None = field(default=0, compare=False)  # stored bytes that nobody looked at; None: unknown
     is_plain: bool = field(default=False, compare=False)  # `bytes` are stored as they are; else they may be compressed
     was_read: bool = field(default=False, compare=False)  # one item, whose bytes were read and cannot be used
+    entries: int = field(default=1, compare=False)  # of a long run that says the same, as many as it stands for
+
+
+def count_reasons(skips: Iterable[Skip]) -> dict[str, int]:
+    """How many entries were skipped for each reason, by its name."""
+    counts: Counter[str] = Counter()
+    for skip in skips:
+        counts[skip.reason] += skip.entries
+    return dict(sorted(counts.items()))
 
 
 class Shard(Protocol):

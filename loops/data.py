@@ -139,7 +139,7 @@ def _encode(spec: str, kind: Kind, encoder_spec: str, config: LoopConfig) -> tup
     for shard in open_source(spec, kind=kind, column=config.column).shards:
         for entry in encode_shard(shard, [encoder]):
             if isinstance(entry, Skip):
-                skipped[entry.reason] += 1
+                skipped[entry.reason] += entry.entries
             else:
                 batches.append(entry)
     return batches, skipped

@@ -8,6 +8,8 @@ from indexes.records import Item, Kind, Skip
 from indexes.sources.array_files import Block, Header, blocks, read_header, read_rows, records, stream_rows, unfit
 from indexes.sources.files import DAMAGE, File, Refused, damage_reason, digest, pieces, record_parts
 from indexes.sources.npz_layout import checked_ids, choose, opened, read_ids, remains, survey
+from indexes.sources.runs import merged
+from indexes.sources.unpacked import BOMB, MOST_BYTES, MOST_RATIO
 from indexes.sources.zip_members import Member
 
 __all__ = ["NpyShard", "NpzShard", "media_in", "npy_shards", "npz_shards"]
@@ -61,6 +63,9 @@ class NpzShard:
 
     def read(self) -> Iterator[Item | Skip]:
         """One record a row, by its stored id or else its row number, then what was left of the file."""
+        return merged(self._read())
+
+    def _read(self) -> Iterator[Item | Skip]:
         unread, left = self.rows, self.member.size  # rows of the matrix, bytes of the member
         try:
             with self.file.open() as handle:
@@ -136,6 +141,9 @@ def npz_shards(file: File, kind: Kind, column: str | None) -> list[NpzShard]:
         chosen, header = choose(arrays, column, file.name)
         if refusal := unfit(header, f"{file.name} {chosen.key}"):
             raise refusal
+        if chosen.member.size > max(MOST_BYTES, MOST_RATIO * chosen.member.extent):
+            message = f"{file.name}: {chosen.key} unpacks to {chosen.member.size} bytes; save it without compression"
+            raise Refused(message, BOMB, items=header.rows)
         if header.is_by_column and header.bytes > _MAX_WHOLE_BYTES:
             message = f"{file.name}: {chosen.key} is stored by column and too large; save it in C order"
             raise Refused(message, "too large", items=header.rows)

@@ -18,6 +18,7 @@ from indexes.sources.encoded import (
     is_web_address,
 )
 from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, damage_reason, digest, record_parts
+from indexes.sources.runs import merged
 from indexes.sources.signatures import HEAD_BYTES, content_of
 
 __all__ = [
@@ -51,6 +52,7 @@ NAMES: dict[Form, tuple[str, ...]] = {  # what people call the column or key tha
     ),
     "vector": ("embedding", "embeddings", "emb", "vector", "vectors", "features"),
 }  # fmt: skip
+_MANY = 100  # rows of a batch that are worth one look at all of them
 _MAX_PATH = 1024  # characters; longer texts name no file
 _SAMPLE = 64  # values looked at to tell paths from base64
 _READ = frozenset(  # reasons of items whose bytes were looked at
@@ -92,12 +94,19 @@ class TableShard:
 
     def read(self) -> Iterator[Item | Skip]:
         """One record a row, by its row number in the file, and one skip for rows that are lost together."""
+        return merged(self._read())
+
+    def _read(self) -> Iterator[Item | Skip]:
         row = self.first_row
         try:
             for cells in self.batches(self.file, self.column.name, self.groups):
                 if isinstance(cells, Lost):
                     yield Skip(self._rows(row, cells.rows), cells.reason, items=cells.rows, bytes=cells.bytes)
                     row += cells.rows or 0
+                    continue
+                if reason := _emptiness(cells):
+                    yield Skip(self._rows(row, len(cells)), reason, items=len(cells))
+                    row += len(cells)
                     continue
                 for cell in cells:
                     yield _cell_record(f"{self.file.name}#{row}", cell, self.column.form, self.file)
@@ -141,7 +150,7 @@ def with_form_of_values(shards: Sequence[TableShard]) -> list[TableShard]:
 def _texts(shard: TableShard) -> Iterator[str]:
     try:
         for cells in shard.batches(shard.file, shard.column.name, shard.groups):
-            values = () if isinstance(cells, Lost) else (_value(cell, "path") for cell in cells)
+            values = () if isinstance(cells, Lost) or _emptiness(cells) else (_value(cell, "path") for cell in cells)
             yield from (value.decode() for value in values if isinstance(value, bytes))
     except DAMAGE:  # which reading will count
         return
@@ -173,6 +182,17 @@ def _strings_as_bytes(cells: Any) -> Any:
         fields = [_strings_as_bytes(cells.field(name)) for name in kept]
         return pa.StructArray.from_arrays(fields, kept, mask=cells.is_null())
     return cells
+
+
+def _emptiness(cells: Any) -> str | None:
+    """Why none of many cells holds anything, None if one may: a few bytes can stand for billions of such rows."""
+    if len(cells) < _MANY:
+        return None
+    if cells.null_count == len(cells):
+        return "missing value"
+    if pa.types.is_fixed_size_list(cells.type) and cells.type.list_size == 0:
+        return "not a vector of numbers"
+    return "empty file" if pa.types.is_fixed_size_binary(cells.type) and cells.type.byte_width == 0 else None
 
 
 def _cell_record(id: str, cell: Any, form: Form, file: File) -> Item | Skip:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from indexes.errors import InputError
 from indexes.records import Kind
 from indexes.sources.cells import IMAGE_NAMES, Column, Form, form_of_texts, likeliest
-from indexes.sources.files import Refused
+from indexes.sources.files import Refused, some
 
 __all__ = ["choose_column"]
 
@@ -33,7 +33,7 @@ def choose_column(schema: Any, kind: Kind, asked: str | None, where: str, rows: 
         chosen = next((column for column in fitting if column.name == asked), None)
         wanted, advice = f"no column {asked!r} that can hold", "name another with --column"
     if chosen is None:
-        found = ", ".join(f"{field.name} ({_short(field.type)})" for field in schema) or "no columns"
+        found = some(f"{field.name} ({_short(field.type)})" for field in schema) or "no columns"
         message = f"{where}: {wanted} {kind}s{_EXPECTED[kind]}; found {found}; {advice}"
         raise Refused(message, f"no {kind} column", items=rows)
     if (count := schema.names.count(chosen.name)) > 1:

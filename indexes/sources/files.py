@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,19 @@ __all__ = [
     "Entry",
     "File",
     "Refused",
+    "cut_meanwhile",
     "damage_reason",
     "digest",
     "guard_opening",
     "pieces",
     "printable",
     "record_parts",
+    "some",
 ]
 
 MAX_ITEM_BYTES = 256 * 2**20  # larger items are skipped unread
 _PIECE_BYTES = 2**20
+_WORDS = 20  # that a message lists
 _permits: Callable[[str], bool] | None = None  # see guard_opening
 
 # What the standard library and pyarrow raise on hostile or cut bytes; each is turned into one skip.
@@ -196,6 +199,16 @@ class _Window(io.RawIOBase):
 Entry = File | Skip  # what a listing finds: a file, or something that cannot be one
 
 
+def cut_meanwhile(file: File, stop: int, *, start: int = 0) -> Iterator[Skip]:
+    """The skip of what a file has lost of the bytes from start to stop, which it had when it was listed."""
+    try:
+        lost = stop - max(file.size(), start)
+    except DAMAGE:
+        lost = stop - start
+    if lost > 0:
+        yield Skip(file.name, "file was cut while it was read", items=None, bytes=lost)
+
+
 def damage_reason(error: BaseException) -> str:
     """The countable reason for an archive that failed with this error."""
     if isinstance(error, MemoryError):
@@ -206,6 +219,12 @@ def damage_reason(error: BaseException) -> str:
 def printable(name: str) -> str:
     """The name with undecodable bytes written as escapes, so that it can be stored and shown."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def some(words: Iterable[str]) -> str:
+    """The first twenty of some words, for a message."""
+    first = list(islice(words, _WORDS + 1))
+    return ", ".join([*first[:_WORDS], *("…" for _ in first[_WORDS:])])
 
 
 def digest(label: Iterable[str], content: Iterable[bytes | str] = ()) -> str:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -9,8 +11,19 @@ from typing import IO, Any
 from indexes.errors import InputError
 from indexes.records import Item, Kind, Skip
 from indexes.sources.cells import NAMES, Column, Form, form_of_texts, likeliest, value_record
-from indexes.sources.files import DAMAGE, File, Refused, damage_reason, digest, pieces, record_parts
-from indexes.sources.unpacked import BROKEN, CUT, Unpacked, compression_of_file, unpacked
+from indexes.sources.files import (
+    DAMAGE,
+    File,
+    Refused,
+    cut_meanwhile,
+    damage_reason,
+    digest,
+    pieces,
+    record_parts,
+    some,
+)
+from indexes.sources.runs import merged
+from indexes.sources.unpacked import BOMB, BROKEN, CUT, Unpacked, compression_of_file, unpacked
 
 __all__ = ["JsonLinesShard", "json_lines_shards"]
 
@@ -20,6 +33,7 @@ _SAMPLE_LINES = 64  # lines that are looked at ahead
 _FORMS: dict[Kind, Form] = {"image": "path", "text": "text", "vector": "vector"}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BETWEEN = re.compile(r"[ \t\r\n,]*")  # values in one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,7 @@ class JsonLinesShard:
     start: int = 0  # byte offsets, both at the start of a line
     stop: int | None = None  # None: to the end
     first_line: int = 1
+    size: int = 0  # bytes that the file had, at least, when it was listed
 
     def identity(self) -> str:
         """Digest of the lines, or of the records when lines name files."""
@@ -42,6 +57,9 @@ class JsonLinesShard:
 
     def read(self) -> Iterator[Item | Skip]:
         """One record a line that is not blank, by its line number counted from 1."""
+        return merged(self._read())
+
+    def _read(self) -> Iterator[Item | Skip]:
         try:
             with unpacked(self.file) as (handle, packed):
                 if packed is None:
@@ -52,6 +70,7 @@ class JsonLinesShard:
                         yield from self._records(f"{self.file.name}#{number}", line)
                 if packed is not None and packed.left is not None:
                     yield packed.left
+                yield from cut_meanwhile(self.file, self.stop or self.size, start=self.start)
         except DAMAGE as error:
             yield Skip(self.name, damage_reason(error), items=None, bytes=None)
 
@@ -77,7 +96,7 @@ def json_lines_shards(file: File, kind: Kind, column: str | None) -> list[JsonLi
             raise Refused(message, "not UTF-8 text")
     chosen = _chosen(file, kind, column)
     if compression_of_file(file):
-        return [JsonLinesShard(file, file.name, chosen, column)]
+        return [JsonLinesShard(file, file.name, chosen, column, size=file.size())]
     with file.open() as handle:
         blocks = list(_blocks(handle))
     names = [file.name] if len(blocks) == 1 else [f"{file.name}:{number:05d}" for number in range(len(blocks))]
@@ -100,7 +119,7 @@ def _lines(handle: io.BufferedIOBase, length: int | None = None) -> Iterator[byt
 
 def _is_torn(line: bytes | int, packed: Unpacked | None) -> bool:
     """Whether damage ends the stream in this line, which the skip of the damage stands for."""
-    is_damaged = packed is not None and packed.left is not None and packed.left.reason in (BROKEN, CUT)
+    is_damaged = packed is not None and packed.left is not None and packed.left.reason in (BOMB, BROKEN, CUT)
     return is_damaged and isinstance(line, bytes) and not line.endswith(b"\n")
 
 
@@ -149,7 +168,7 @@ def _objects(line: bytes) -> int:
     try:
         while position < len(text):
             _, position = _DECODER.raw_decode(text, position)
-            position += len(text[position:]) - len(text[position:].lstrip(" \t\r\n,"))
+            position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it matches anywhere
             count += 1
     except (ValueError, RecursionError):
         pass
@@ -160,8 +179,8 @@ def _line(pairs: list[tuple[str, Any]]) -> _Line:
     values = dict(pairs)
     if len(values) == len(pairs):
         return _Line(values)
-    names = [name for name, _ in pairs]
-    return _Line(values, frozenset(name for name in values if names.count(name) > 1))
+    counts = Counter(name for name, _ in pairs)
+    return _Line(values, frozenset(name for name, count in counts.items() if count > 1))
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_line)
@@ -195,8 +214,7 @@ def _chosen(file: File, kind: Kind, asked: str | None) -> Column:
     names = (asked,) if asked else NAMES[form]
     if not found.others:  # nothing but damage so far, which reading will count
         return Column(names[0], form)
-    others = ", ".join(found.others)
-    message = f"{file.name}: expected a key {' or '.join(names)}, found {others}; name one with --column"
+    message = f"{file.name}: expected a key {' or '.join(names)}, found {some(found.others)}; name one with --column"
     raise Refused(message, f"no {kind} column", items=found.lines)
 
 

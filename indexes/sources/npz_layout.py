@@ -9,7 +9,7 @@ import numpy as np
 from indexes.errors import InputError
 from indexes.records import Skip
 from indexes.sources.array_files import Header, read_header, unfit
-from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, Refused, printable
+from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, Refused, printable, some
 from indexes.sources.members import clean, is_junk, junk_record, unwanted_record
 from indexes.sources.signatures import HEAD_BYTES
 from indexes.sources.zip_layout import BETWEEN, layout
@@ -82,7 +82,7 @@ def choose(arrays: Sequence[Array], asked: str | None, where: str) -> tuple[Arra
         first.setdefault(array.key, array)
     headers = {key: array.header for key, array in first.items() if array.header is not None}
     fitting = [key for key, header in headers.items() if unfit(header, where) is None]
-    found = ", ".join(f"{key} {header.shape}" for key, header in headers.items()) or "no array"
+    found = some(f"{key} {header.shape}" for key, header in headers.items()) or "no array"
     if asked is None and len(fitting) > 1:
         raise InputError(f"{where}: found {found}; choose the array of vectors with --column")
     key = asked if asked is not None else fitting[0] if fitting else None

@@ -1,27 +1,33 @@
 """Parquet: every table of a file, in shards of consecutive row groups that hold about a thousand rows."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow.parquet as pq
 
 from indexes.records import Kind
 from indexes.sources.cells import Lost, TableShard, sound
 from indexes.sources.files import DAMAGE, File, damage_reason
+from indexes.sources.parquet_footer import dictionary_bytes
 from indexes.sources.parquet_layout import Table, find_tables
 from indexes.sources.parts import Part, part_shards
+from indexes.sources.unpacked import BOMB, MOST_BYTES, MOST_RATIO
 
 __all__ = ["parquet_shards"]
 
 _ROWS = 1024  # least number of rows in a shard but the last
+_MOST_BATCH_BYTES = 2**28  # in memory at once where all rows repeat the largest value
+_MAX_DICTIONARY = 2**28  # bytes
+_HEADER_BYTES = 2**10  # more than the header of a dictionary takes
 _BATCH_ROWS, _BATCH_BYTES = 128, 64 * 2**20  # in memory at once, the latter as far as one row allows
 
 
 class _Group(NamedTuple):
-    """A row group by its number, and the rows that it holds."""
+    """A row group by its number, the rows that it holds, and where its columns start."""
 
     number: int
     rows: int
+    starts: tuple[int, ...]
 
 
 def parquet_shards(file: File, kind: Kind, column: str | None) -> list[TableShard]:
@@ -32,7 +38,7 @@ def parquet_shards(file: File, kind: Kind, column: str | None) -> list[TableShar
 
 
 def _part(table: Table) -> Part:
-    groups = [_Group(number, rows) for number, rows in enumerate(table.rows)]
+    groups = [_Group(number, *each) for number, each in enumerate(zip(table.rows, table.starts, strict=True))]
     runs = [(run, sum(group.rows for group in run)) for run in _runs(groups)]
     return Part(table.file, table.file.size(), table.schema, tuple(runs), sum(table.rows))
 
@@ -52,20 +58,41 @@ def _runs(groups: list[_Group]) -> Iterator[tuple[_Group, ...]]:
 def _batches(file: File, column: str, groups: tuple[_Group, ...]) -> Iterator[Any]:
     with file.open() as handle, pq.ParquetFile(handle, page_checksum_verification=True) as table:
         for group in groups:
-            yield from _group(table, column, group)
+            repeated = _dictionary_bytes(handle, group)
+            if repeated > _MAX_DICTIONARY:
+                yield Lost(group.rows, 0, "too large")
+            else:
+                yield from _group(table, column, group, repeated, most=max(MOST_BYTES, MOST_RATIO * file.size()))
 
 
-def _group(table: pq.ParquetFile, column: str, group: _Group) -> Iterator[Any]:
-    """The cells of one row group, and how many of its rows are lost."""
-    left, reason = group.rows, "broken archive"
+def _dictionary_bytes(handle: IO[bytes], group: _Group) -> int:
+    """The bytes of the largest of its columns' dictionaries, whose values any number of rows may repeat."""
+    found = 0
+    for start in group.starts:
+        handle.seek(start)
+        found = max(found, dictionary_bytes(handle.read(_HEADER_BYTES)))
+    return found
+
+
+def _group(table: pq.ParquetFile, column: str, group: _Group, repeated: int, *, most: int) -> Iterator[Any]:
+    """The cells of one row group up to `most` bytes, and how many of its rows are lost.
+
+    Each batch is small enough for all its rows to repeat a value of `repeated` bytes.
+    """
+    left, reason, taken = group.rows, "broken archive", 0
     stated = max(1, table.metadata.row_group(group.number).total_byte_size)  # uncompressed
-    rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES * max(group.rows, 1) // stated))
+    usual = _BATCH_BYTES * max(group.rows, 1) // stated
+    rows = max(1, min(_BATCH_ROWS, usual, _MOST_BATCH_BYTES // max(repeated, 1)))
     batches = table.iter_batches(rows, row_groups=[group.number], columns=[column], use_threads=False)
     try:
         for batch in batches:
             cells = sound(batch.column(column))
             left -= len(cells)
             yield cells
+            taken += 0 if cells.null_count == len(cells) else cells.nbytes
+            if taken > most:
+                reason = BOMB
+                break
     except DAMAGE as error:
         reason = damage_reason(error)
     if left > 0:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median_high
 from typing import Any
 
 from indexes.sources.thrift import read_struct
 
-__all__ = ["MAGIC", "Footer", "Range", "filter_length", "page_fits", "read_footer"]
+__all__ = ["MAGIC", "Footer", "Range", "dictionary_bytes", "filter_length", "page_fits", "read_footer"]
 
 MAGIC = b"PAR1"
 
@@ -18,7 +19,7 @@ _REPETITION, _CHILDREN, _REPEATED = 3, 5, 2  # SchemaElement, and a value of the
 _COLUMNS, _GROUP_ROWS = 1, 3  # RowGroup
 _META_DATA, _INDEXES = 3, ((4, 5), (6, 7))  # ColumnChunk; offsets and lengths of the offset index and the column index
 _VALUES, _BYTES, _FIRST_PAGES, _FILTER = 5, 7, (9, 11), (14, 15)  # ColumnMetaData; pages of data and the dictionary
-_PAGE_TYPE, _PAGE_BYTES = 1, 3  # PageHeader
+_PAGE_TYPE, _UNPACKED, _PAGE_BYTES, _DICTIONARY = 1, 2, 3, 2  # PageHeader, and a value of the first
 _FILTER_BYTES = 1  # BloomFilterHeader
 
 Range = tuple[int, int]  # start and stop of bytes, counted from the start of the table
@@ -26,9 +27,10 @@ Range = tuple[int, int]  # start and stop of bytes, counted from the start of th
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """Rows of each group, the places of their columns' pages, and the places of indexes and Bloom filters."""
+    """Rows of each group, the places of its columns' pages, and the places of indexes and Bloom filters."""
 
     rows: tuple[int, ...]
+    starts: tuple[tuple[int, ...], ...]  # of each group's columns
     chunks: tuple[Range, ...]
     indexes: tuple[Range, ...]  # of no length where only a filter's own header tells it
 
@@ -37,12 +39,15 @@ def read_footer(data: bytes) -> Footer:
     """The footer in these bytes; raises `ValueError`, `TypeError` or `LookupError` on damage."""
     table, _ = read_struct(data)
     groups = table.get(_GROUPS, [])
-    chunks = [chunk for group in groups for chunk in group[_COLUMNS]]
-    columns = [chunk.get(_META_DATA, {}) for chunk in chunks]  # without one, a column is encrypted
-    places = [(chunk.get(offset), chunk.get(length, 0)) for chunk in chunks for offset, length in _INDEXES]
+    stored = [chunk for group in groups for chunk in group[_COLUMNS]]
+    columns = [chunk.get(_META_DATA, {}) for chunk in stored]  # without one, a column is encrypted
+    places = [(chunk.get(offset), chunk.get(length, 0)) for chunk in stored for offset, length in _INDEXES]
     places += [(column.get(_FILTER[0]), column.get(_FILTER[1], 0)) for column in columns]
     indexes = [(start, start + max(0, length)) for start, length in places if start is not None and start > 0]
-    return Footer(tuple(_rows(table, groups)), tuple(map(_pages, columns)), tuple(indexes))
+    chunks = tuple(map(_pages, columns))
+    starts = iter(start for start, _ in chunks)
+    by_group = tuple(tuple(islice(starts, len(group[_COLUMNS]))) for group in groups)
+    return Footer(tuple(_rows(table, groups)), by_group, chunks, tuple(indexes))
 
 
 def _pages(column: dict[int, Any]) -> Range:
@@ -84,6 +89,15 @@ def page_fits(data: bytes, length: int) -> bool:
         return 0 <= header[_PAGE_TYPE] <= 3 and 0 <= header[_PAGE_BYTES] <= length - size
     except (ValueError, LookupError, TypeError):
         return False
+
+
+def dictionary_bytes(data: bytes) -> int:
+    """The bytes that the page whose header begins these bytes unpacks to if it is a dictionary; 0 for another page."""
+    try:
+        header, _ = read_struct(data)
+        return max(0, int(header[_UNPACKED])) if header[_PAGE_TYPE] == _DICTIONARY else 0
+    except (ValueError, LookupError, TypeError):
+        return 0
 
 
 def filter_length(data: bytes) -> int:

@@ -27,6 +27,7 @@ class Table(NamedTuple):
     file: File  # the table's own bytes
     schema: Any
     rows: tuple[int, ...]  # of each row group
+    starts: tuple[tuple[int, ...], ...]  # of its columns
     skips: tuple[Skip, ...]
 
 
@@ -54,7 +55,7 @@ def find_tables(file: File) -> list[Table]:
             own = file if (start, found.stop) == (0, size) else file.part(start, found.stop)
             left = {_UNDESCRIBED: _undescribed(handle, found, start), AFTER: stop - found.stop}
             skips = (_skip(file, reason, length) for reason, length in left.items())
-            tables.append(Table(own, found.schema, found.footer.rows, tuple(filter(None, skips))))
+            tables.append(Table(own, found.schema, found.footer.rows, found.footer.starts, tuple(filter(None, skips))))
             stop = start
         if not tables:
             handle.seek(0)

@@ -9,7 +9,16 @@ from itertools import groupby
 from typing import Any
 
 from indexes.records import Item, Kind, Skip
-from indexes.sources.files import DAMAGE, MAX_ITEM_BYTES, File, damage_reason, digest, pieces, printable
+from indexes.sources.files import (
+    DAMAGE,
+    MAX_ITEM_BYTES,
+    File,
+    cut_meanwhile,
+    damage_reason,
+    digest,
+    pieces,
+    printable,
+)
 from indexes.sources.forward import Forward
 from indexes.sources.members import (
     clean,
@@ -22,6 +31,7 @@ from indexes.sources.members import (
     member_record,
     unwanted_record,
 )
+from indexes.sources.runs import merged
 from indexes.sources.signatures import HEAD_BYTES
 from indexes.sources.unpacked import AFTER, BROKEN, CUT, Unpacked, unpacked
 
@@ -52,6 +62,7 @@ class TarShard:
     file: File
     name: str
     kind: Kind
+    size: int  # bytes of the file when it was listed
 
     def identity(self) -> str:
         """Digest of the archive's bytes."""
@@ -65,14 +76,16 @@ class TarShard:
         """
         try:
             with open_tar(self.file) as archive:
-                yield from _records(archive, self.file.name, self.kind)
+                yield from merged(_records(archive, self.file.name, self.kind))
         except (*DAMAGE, TypeError) as error:
-            yield Skip(self.name, damage_reason(error), items=None, bytes=self.file.size())
+            yield Skip(self.name, damage_reason(error), items=None, bytes=self.size)
+        else:
+            yield from cut_meanwhile(self.file, self.size)
 
 
 def tar_shards(file: File, kind: Kind, column: str | None) -> list[TarShard]:
     """One shard; what the archive holds is known only when it is read."""
-    return [TarShard(file, file.name, kind)]
+    return [TarShard(file, file.name, kind, file.size())]
 
 
 class _Header(tarfile.TarInfo):

@@ -6,18 +6,33 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from indexes.records import Skip
 from indexes.sources.files import File
 from indexes.sources.signatures import HEAD_BYTES, content_of
 
-__all__ = ["AFTER", "BROKEN", "COMPRESSED", "CUT", "Unpacked", "compression_of_file", "unpacked"]
+__all__ = [
+    "AFTER",
+    "BOMB",
+    "BROKEN",
+    "COMPRESSED",
+    "CUT",
+    "MOST_BYTES",
+    "MOST_RATIO",
+    "Unpacked",
+    "compression_of_file",
+    "unpacked",
+]
 
 BROKEN = "broken archive"
 AFTER = "bytes after the archive"
 CUT = "archive ends early, more may be missing"
+BOMB = "unpacks to far more than its size"
+MOST_BYTES, MOST_RATIO = 2**29, 200  # beyond both, a compressed file is unpacked no further
 _PIECE_BYTES = 2**16
+_MOST_MEMORY = 2**29  # bytes that xz may take for its dictionary
 _GZIP_HEADER = 31  # zlib's window bits for a gzip header and trailer
 _DAMAGE = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 
@@ -83,7 +98,7 @@ class _Gzip:
 _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
     "gzip": _Gzip,
     "bzip2": bz2.BZ2Decompressor,
-    "xz": lzma.LZMADecompressor,
+    "xz": partial(lzma.LZMADecompressor, memlimit=_MOST_MEMORY),
 }
 COMPRESSED = frozenset(_DECOMPRESSORS)
 
@@ -102,6 +117,8 @@ class Unpacked(io.RawIOBase):
         self._make = _DECOMPRESSORS[content_of(self._rest[:HEAD_BYTES])]
         self._member: _Decompressor | None = self._make()
         self._silent = 0  # bytes taken since the last that came out
+        self._given = 0  # bytes that came out
+        self._last_piece = 0  # bytes, of which some may still wait in the decompressor
         self.parts = 1  # members or streams so far
         self.left: Skip | None = None  # set at the end
 
@@ -117,6 +134,7 @@ class Unpacked(io.RawIOBase):
 
     def _unpack(self, member: _Decompressor, most: int) -> bytes:
         raw = self._take() if member.needs_input else b""
+        self._last_piece = len(raw) or self._last_piece
         try:
             data = member.decompress(raw, most)
         except _DAMAGE:
@@ -124,11 +142,14 @@ class Unpacked(io.RawIOBase):
             self._end(Skip(self._name, BROKEN, items=None, bytes=hidden + self._remaining()))
             return b""
         self._silent = 0 if data else self._silent + len(raw)
+        self._given += len(data)
         if member.eof:
             self._rest = member.unused_data + self._rest
             self._follow()
         elif not data and not raw and member.needs_input:
             self._end(Skip(self._name, CUT))  # all that is there was read
+        if self._member is not None and self._given > max(MOST_BYTES, MOST_RATIO * self._handle.tell()):
+            self._end(Skip(self._name, BOMB, items=None, bytes=self._last_piece + self._remaining()))
         return data
 
     def _take(self) -> bytes:

@@ -18,6 +18,7 @@ from indexes.sources.members import (
 )
 from indexes.sources.sidecars import companions
 from indexes.sources.signatures import HEAD_BYTES
+from indexes.sources.unpacked import BOMB, MOST_BYTES, MOST_RATIO
 from indexes.sources.zip_layout import BETWEEN, layout
 from indexes.sources.zip_members import ENCRYPTED, Member, bytes_after, contents, data_start
 from indexes.sources.zip_pieces import count_headers
@@ -83,7 +84,7 @@ class ZipShard:
 def zip_shards(file: File, kind: Kind, column: str | None) -> list[ZipShard]:
     """Chunks of the members; raises `Refused` when there is none of the kind, by name or by content."""
     found = layout(file)
-    parts = list(_parts(file.name, found.members, kind))
+    parts = list(_parts(file.name, found.members, kind, is_bomb=_is_bomb(found.members, file)))
     chunks = [tuple(parts[start : start + _CHUNK]) for start in range(0, len(parts), _CHUNK)] or [()]
     names = [file.name] if len(chunks) == 1 else [f"{file.name}:{number:05d}" for number in range(len(chunks))]
     lefts = [()] * (len(chunks) - 1) + [found.left]
@@ -106,22 +107,28 @@ def _check_contents(shards: list[ZipShard], members: int) -> None:
     raise Refused(message, f"holds no {kind}", items=items)
 
 
-def _parts(root: str, members: Iterable[Member], kind: Kind) -> Iterator[_Part]:
+def _is_bomb(members: Iterable[Member], file: File) -> bool:
+    """Whether all members together unpack to more than a compressed file may."""
+    return sum(member.size for member in members) > max(MOST_BYTES, MOST_RATIO * file.size())
+
+
+def _parts(root: str, members: Iterable[Member], kind: Kind, *, is_bomb: bool) -> Iterator[_Part]:
     described = companions([member.name for member in members], kind)
     seen: set[str] = set()
     for member in members:
         name = printable(clean(member.name))
         is_silent = member.name in described or (member.name.endswith("/") and member.size == 0)
-        refusal = _refusal(member, f"{root}/{name}", is_repeated=name in seen)
+        is_refused = is_bomb and member.size > MOST_RATIO * member.extent
+        refusal = _refusal(member, f"{root}/{name}", is_repeated=name in seen, is_bomb=is_refused)
         if not is_silent:
             seen.add(name)
         yield _Part(member, name, refusal, is_silent)
 
 
-def _refusal(member: Member, path: str, *, is_repeated: bool) -> Skip | None:
+def _refusal(member: Member, path: str, *, is_repeated: bool, is_bomb: bool) -> Skip | None:
     if is_junk(clean(member.name)):
         return junk_record(path, member.extent)
-    reason = _reason(member, is_repeated=is_repeated)
+    reason = _reason(member, is_repeated=is_repeated) or (BOMB if is_bomb else None)
     return None if reason is None else Skip(path, reason, bytes=member.extent)
 
 

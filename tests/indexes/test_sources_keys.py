@@ -1,8 +1,10 @@
 """JSON lines whose keys differ: each line finds its own, and none decides for all."""
 
 import base64
+import gzip
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +104,20 @@ def test_images_in_base64_are_read_even_beside_image_files(tmp_path: Path) -> No
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
     found = values([r for s in open_source(tmp_path, kind="image").shards for r in s.read()])
     assert found == [image(), image(), image(), "web address, not fetched"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_lines_that_are_cut_before_they_are_read_lack_what_they_lost(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexes.sources.jsonl._BLOCK_BYTES", 1000)
+    data = b"".join(b'{"text": "line %d"}\n' % i for i in range(200))
+    stored = gzip.compress(data) if name.endswith("gz") else data
+    (tmp_path / name).write_bytes(stored)
+    shards = open_source(tmp_path, kind="text").shards
+    assert len(shards) == (1 if name.endswith("gz") else 5)
+    os.truncate(tmp_path / name, len(stored) // 2)
+    lost = [record for shard in shards for record in shard.read() if isinstance(record, Skip)]
+    cut = [skip for skip in lost if skip.reason == "file was cut while it was read"]
+    assert sum(skip.bytes or 0 for skip in cut) == len(stored) - len(stored) // 2
+    assert all(skip.items is None for skip in cut)

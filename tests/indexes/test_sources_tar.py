@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -226,3 +227,15 @@ def test_an_extended_header_of_impossible_size_is_counted(tmp_path: Path) -> Non
 def test_a_hundred_megabytes_of_zeros_between_archives_are_passed_over(tmp_path: Path) -> None:
     data = gzip.compress(FIRST) + 100 * gzip.compress(bytes(2**20)) + gzip.compress(SECOND)
     assert read(tmp_path, data, name="x.tar.gz") == (["a.txt", "b.txt", "c.txt", "d.txt", "e.txt"], [])
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz"])
+def test_an_archive_that_is_cut_before_it_is_read_lacks_what_it_lost(tmp_path: Path, name: str) -> None:
+    data = tar(*(f"{i}.txt" for i in range(40)))
+    stored = gzip.compress(data) if name.endswith("gz") else data
+    (tmp_path / name).write_bytes(stored)
+    shards = open_source(tmp_path, kind="text").shards
+    os.truncate(tmp_path / name, len(stored) // 2)
+    lost = [record for shard in shards for record in shard.read() if isinstance(record, Skip)]
+    expected = ("file was cut while it was read", None, len(stored) - len(stored) // 2)
+    assert expected in [(skip.reason, skip.items, skip.bytes) for skip in lost]
