@@ -192,7 +192,7 @@ def audit(
     from service.references import find_reference
 
     if source is not None and not source.strip():
-        raise InputError("the source is an empty name: write madaudit audit SOURCE --reference NAME")
+        raise InputError("the source is an empty name: give a path, pattern or URL")
     asked = RiskRequest(
         workflow, generations, real=real, synthetic=synthetic, bias=bias, model_samples=model_samples, pilot=pilot,
         risk_model=risk_model, simulate=simulate_forecast, seed=seed,
@@ -400,5 +400,5 @@ def main() -> NoReturn:
 
 
 def _fail(code: int, line: str) -> int:
-    typer.echo(one_line(f"madaudit: {line}"), err=True)
+    typer.echo(f"madaudit: {one_line(line)}", err=True)
     return code

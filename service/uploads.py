@@ -5,7 +5,7 @@ import struct
 import zipfile
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -13,9 +13,10 @@ from starlette.concurrency import run_in_threadpool
 
 from indexes.records import Skip
 from indexes.sources.files import File
+from indexes.sources.members import is_unsafe
 from indexes.sources.signatures import HEAD_BYTES, content_of
 from indexes.sources.tar import open_tar
-from indexes.sources.unpacked import unpacked
+from indexes.sources.unpacked import BOMB, unpacked
 from indexes.sources.zip_layout import layout
 from service.problems import ProblemError
 
@@ -157,6 +158,8 @@ def _check_packed(path: Path, limit: int) -> None:
             _check_size(size, path, limit)
             if packed is not None and packed.parts > _PARTS:
                 raise ProblemError(422, f"the compressed file has over {_PARTS} parts: pack it as one")
+        if packed is not None and packed.left is not None and packed.left.reason == BOMB:
+            raise ProblemError(413, f"the archive {BOMB}: send less")
     if size == 0:
         raise ProblemError(422, "the compressed file is damaged: send it again")
     if ".tar" in path.suffixes:
@@ -182,8 +185,7 @@ def _check_count(count: int) -> None:
 
 
 def _check_name(name: str) -> None:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if name.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]):
+    if is_unsafe(name):
         raise ProblemError(422, f"the member {name[:200]!r} reaches out of the archive: pack it without such names")
 
 

@@ -178,6 +178,8 @@ def _left_out(name: str, path: str, root: str, reason: str, census: "_Census") -
     if reason != SYMBOLIC_LINK:
         return Skip(name, reason)
     target = os.path.realpath(path)
+    if not os.path.exists(target):
+        return Skip(name, reason, items=0 if os.path.islink(target) else 1)  # a loop of links never led to an item
     if target == os.path.realpath(root) or target.startswith(os.path.realpath(root) + os.sep):
         return Skip(name, reason, items=0)  # what it leads to is read at its own place
     if not os.path.isdir(target):

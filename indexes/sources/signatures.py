@@ -27,7 +27,7 @@ _SIGNATURES = (
 _BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"hevc": "heic", b"mif1": "heic"}
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes
 _PNM = re.compile(rb"P[1-7][\s#]")
-_SVG = re.compile(rb"\s*(<\?xml[^>]*>\s*|<!--.*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<svg[\s>]", re.DOTALL)
+_SVG = re.compile(rb"\s*(<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(svg|!DOCTYPE svg)[\s>]", re.DOTALL)
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 

@@ -27,6 +27,7 @@ def test_what_pillow_writes_is_recognised(form: str, expected: str) -> None:
         (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'>", "svg"), (b"\x00" * 600, "unknown"),
         (b"\xff\xfeh\x00i\x00", "text"), (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "heic"),
         (b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1avif", "avif"), (b"\x00\x00\x00\x18ftypisom\x00\x00", "video"),
+        (b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "' + b"b" * 500, "svg"), (b"<!DOCTYPE html><svg>", "text"),
         (b"P2P networks", "text"), (b"BMW drives", "text"),
         (b"ORCs and elves", "text"), (b"BZh, said he", "text"),
         (b"BZh91AY&SY\x00\x01", "bzip2"), (b"ORC\x00\x08", "orc"),

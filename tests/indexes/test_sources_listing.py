@@ -178,3 +178,11 @@ def test_many_links_to_large_folders_are_counted_up_to_a_limit_together(
         (tmp_path / "set" / f"link{i}").symlink_to(tmp_path / "far")
     counts = [skip.items for skip in skips(open_source(tmp_path / "set", kind="text"))]
     assert counts == [10, 10, None, None]
+
+
+def test_a_link_that_leads_nowhere_stands_for_an_item_and_a_loop_for_none(tmp_path: Path) -> None:
+    fill(tmp_path, "a.txt")
+    for name, target in {"gone": "nowhere", "self": "self", "one": "two", "two": "one", "again": "a.txt"}.items():
+        (tmp_path / name).symlink_to(target)
+    found = {skip.path: skip.items for skip in skips(open_source(tmp_path, kind="text"))}
+    assert found == {"gone": 1, "self": 0, "one": 0, "two": 0, "again": 0}

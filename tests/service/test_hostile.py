@@ -154,6 +154,7 @@ HOSTILE_UPLOADS = {
     "zip with an absolute name": (lambda: zipped(("/etc/evil.txt", b"x")), 422),
     "zip with a name of another system": (lambda: zipped(("..\\..\\evil.txt", b"x")), 422),
     "zip with a drive": (lambda: zipped(("C:/evil.txt", b"x")), 422),
+    "gzip of small parts that unpacks to a gigabyte": (lambda: 1000 * gzip.compress(bytes(2**20)), 413),
     "zip with a link": (lambda: zipped(("a.txt", b"/etc/passwd"), attributes=0o120777 << 16), 422),
     "zip bomb": (lambda: zipped(("a.txt", b"0" * (200 << 20))), 413),
     "zip cut short": (lambda: zipped(("a.txt", b"x" * 999))[:20], 422),

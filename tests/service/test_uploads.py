@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import lzma
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import pytest
 
 from auditor.audit import audit
 from auditor.reference import load_reference
+from service.problems import ProblemError
+from service.uploads import check_upload
 
 N = 30
 
@@ -84,3 +88,27 @@ def test_an_upload_that_cannot_be_read_says_why(service: Any, body: bytes, said:
     job = service.finished(f"/v1/audits/{answer.json()['id']}")
     assert job["state"] == "failed"
     assert said in job["error"]
+
+
+@pytest.mark.parametrize("name", ["12:30.txt", "a:b/c.txt", "x/C:/y.txt", "..a.txt", "a..b/c.txt", "\x1b[31m.txt"])
+@pytest.mark.parametrize("form", [".tar", ".zip"])
+def test_names_that_the_reader_takes_are_taken(tmp_path: Path, name: str, form: str) -> None:
+    path = tmp_path / f"upload{form}"
+    if form == ".zip":
+        with zipfile.ZipFile(path, "w") as packed:
+            packed.writestr(name, "words")
+    else:
+        with tarfile.open(path, "w") as archive:
+            archive.addfile(tarfile.TarInfo(name))
+    check_upload(path, limit=2**20)
+
+
+def test_a_tar_header_that_states_more_than_any_disk_holds_is_looked_behind(tmp_path: Path) -> None:
+    """Looking through it would never end if sizes were believed."""
+    header = bytearray(tarfile.TarInfo("a.txt").tobuf())
+    header[124:136], header[148:156] = b"\x80" + b"\x7f" * 11, b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header[:512])
+    evil = tarfile.TarInfo("../evil.txt").tobuf()
+    (tmp_path / "upload.tar").write_bytes(bytes(header) + evil)
+    with pytest.raises(ProblemError, match="reaches out"):
+        check_upload(tmp_path / "upload.tar", limit=2**20)
