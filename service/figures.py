@@ -85,7 +85,7 @@ def score_figure(result: Mapping[str, Any]) -> str | None:
         axes.bar(bins, _shares(histogram["incoming"]), color="#bdc3c7", width=1, label="incoming set")
         axes.set_xlabel("score bin, from surely real to surely synthetic")
         axes.set_ylabel("share of items")
-        axes.legend(frameon=False)
+        figure.legend(loc="outside right upper", frameon=False)
         return _svg(figure)
 
 
@@ -133,7 +133,7 @@ def forecast_figure(result: Mapping[str, Any]) -> str | None:
             axes.set_title(name.replace("_", " ").replace("frechet", "Fréchet"), fontsize=9)
             axes.set_xlabel("generation")
         if "simulation" in risk:
-            figure.axes[0].legend(frameon=False)
+            figure.axes[0].legend(frameon=False, loc="upper left")
         return _svg(figure)
 
 

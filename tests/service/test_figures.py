@@ -2,8 +2,9 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import pytest
+from matplotlib.legend import Legend
 
-from service.figures import diversity_figure, interval_figure, score_figure
+from service.figures import diversity_figure, forecast_figure, interval_figure, score_figure
 
 
 def a_result(**changes: Any) -> dict[str, Any]:
@@ -88,3 +89,20 @@ def test_without_any_measure_there_is_no_figure() -> None:
 
 def test_a_figure_drawn_twice_is_the_same_text() -> None:
     assert interval_figure(a_result()) == interval_figure(a_result())
+
+
+def test_no_legend_seeks_its_place_which_takes_time_and_warns_on_a_busy_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def seek(*_: object) -> None:
+        raise AssertionError("a legend sought its place")
+
+    monkeypatch.setattr(Legend, "_find_best_position", seek)
+    band = {"low": 1.0, "estimate": 1.1, "high": 1.2}
+    course = [
+        {"generation": g, "frechet_level": band, "frechet_ratio": band, "diversity_ratio": band} for g in range(1, 4)
+    ]
+    result = a_result(mad_risk={"trajectory": course, "simulation": {"trajectory": course}})
+    result["policy"]["mad_event"] = {"frechet_ratio": 2.0, "diversity_ratio": 0.5}
+    assert "incoming set" in texts(score_figure(result))
+    assert "simulated" in texts(forecast_figure(result))
