@@ -61,10 +61,12 @@ def _suffix(path: Path) -> str:
     if content == "zip":
         return ".npz" if _holds_arrays(path) else ".zip"
     if content in _PACKED:
-        with unpacked(File(path.name, str(path))) as (stream, _):
+        with unpacked(File(path.name, str(path))) as (stream, packed):
             inner = content_of(stream.read(HEAD_BYTES))
         if inner == "empty":
-            raise ProblemError(422, f"the {content} file is damaged: send it again")
+            is_whole = packed is not None and packed.left is None
+            state = "empty: send a file with items" if is_whole else "damaged: send it again"
+            raise ProblemError(422, f"the {content} file is {state}")
         return (".tar" if inner == "tar" else ".jsonl") + _PACKED[content]
     if content in _NAMED:
         return _NAMED[content]

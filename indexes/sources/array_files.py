@@ -1,6 +1,7 @@
 """The arrays that follow each other in one stream of `.npy` bytes: their headers, their rows, and what is left over."""
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from typing import IO, NamedTuple
@@ -14,6 +15,7 @@ __all__ = ["Block", "Header", "blocks", "pickled", "read_header", "read_rows", "
 
 _ROWS = 8192  # in memory at once, unless they are very long
 _MAGIC = b"\x93NUMPY"
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object in memory, which differs from run to run
 _MAX_BYTES = 2**63 - 1  # more cannot be meant by any header
 
 
@@ -76,7 +78,7 @@ def read_header(handle: IO[bytes], where: str) -> Header:
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, is_by_column, dtype = read(handle)
     except Exception as error:  # numpy parses the header as Python and raises nearly anything on damaged bytes
-        raise ValueError(f"no array header: {error}") from error
+        raise ValueError(f"no array header: {_ADDRESS.sub('', str(error))}") from error
     header = Header(shape, is_by_column, dtype, handle.tell())
     if min(shape, default=0) < 0 or header.bytes > _MAX_BYTES or (dtype.itemsize == 0 and header.rows > _MAX_BYTES):
         raise ValueError(f"no array has the shape {shape}")

@@ -104,7 +104,7 @@ def _locate(spec: str) -> tuple[Any, str]:
     """The fsspec file system (None for the local disk) and the absolute path on it."""
     if not spec.strip():
         raise InputError("the source is an empty name: give a path, pattern or URL")
-    if "://" not in spec and "::" not in spec:
+    if "://" not in spec and not _is_chain(spec):
         return None, os.path.abspath(os.path.expanduser(spec))
     try:
         system, path = fsspec.core.url_to_fs(spec)
@@ -114,6 +114,13 @@ def _locate(spec: str) -> tuple[Any, str]:
         raise InputError(f"{spec}: cannot be opened ({error}); expected a path or an fsspec URL") from error
     is_local = isinstance(system, LocalFileSystem)
     return (None, os.path.abspath(path)) if is_local else (system, path.rstrip("/"))
+
+
+def _is_chain(spec: str) -> bool:
+    """Whether two colons join fsspec protocols, as in `simplecache::/data`, and are no part of a local name."""
+    before, colons, after = spec.partition("::")
+    name = f"{before}{colons}{after.partition('/')[0]}"
+    return bool(colons) and not os.path.lexists(os.path.abspath(os.path.expanduser(name)))
 
 
 def _common_folder(fixed: list[str], system: Any) -> str:

@@ -460,3 +460,10 @@ def test_what_is_joined_to_an_array_file_is_read_or_stated(tmp_path: Path, form:
     path.write_bytes(data + data)
     items, counted, _ = account(path)
     assert len(items) + counted == 80
+
+
+def test_the_reason_of_a_damaged_header_is_the_same_each_time(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00\x40\x00" + b"__import__('os').getpid()".ljust(63) + b"\n")
+    with pytest.raises(InputError) as refused:
+        open_source(str(tmp_path / "a.npy"), kind="vector")
+    assert "0x" not in str(refused.value)

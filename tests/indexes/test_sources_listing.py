@@ -84,6 +84,18 @@ def test_a_name_with_brackets_that_exists_is_not_a_pattern(tmp_path: Path) -> No
     assert ids(open_source(tmp_path / "run[1]" / "{a,b}.jpg", kind="image")) == ["{a,b}.jpg"]
 
 
+@pytest.mark.parametrize("name", ["x::y", "memory::z", "a::b::c"])
+def test_a_name_with_two_colons_that_exists_is_no_chain_of_protocols(tmp_path: Path, name: str) -> None:
+    fill(tmp_path, f"{name}/a.png", f"{name}/b.png")
+    assert ids(open_source(str(tmp_path / name), kind="image")) == ["a.png", "b.png"]
+    assert ids(open_source(str(tmp_path / name / "a.*"), kind="image")) == ["a.png"]
+
+
+def test_a_chain_of_protocols_leads_to_the_file_behind_it(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png")
+    assert ids(open_source(f"simplecache::{tmp_path}/a.png", kind="image")) == ["a.png"]
+
+
 def test_a_wildcard_that_matches_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no files"):
         open_source(f"{tmp_path}/*.tar", kind="image")

@@ -112,3 +112,12 @@ def test_a_tar_header_that_states_more_than_any_disk_holds_is_looked_behind(tmp_
     (tmp_path / "upload.tar").write_bytes(bytes(header) + evil)
     with pytest.raises(ProblemError, match="reaches out"):
         check_upload(tmp_path / "upload.tar", limit=2**20)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [(gzip.compress(b""), "is empty"), (gzip.compress(lines(1))[:12], "damaged")]
+)
+def test_compressed_nothing_is_empty_and_cut_bytes_are_damaged(service: Any, body: bytes, said: str) -> None:
+    answer = service.admin.post("/v1/audits/upload?reference=vectors", content=body)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
