@@ -114,10 +114,9 @@ def test_a_tar_header_that_states_more_than_any_disk_holds_is_looked_behind(tmp_
         check_upload(tmp_path / "upload.tar", limit=2**20)
 
 
-@pytest.mark.parametrize(
-    ("body", "said"), [(gzip.compress(b""), "is empty"), (gzip.compress(lines(1))[:12], "damaged")]
-)
-def test_compressed_nothing_is_empty_and_cut_bytes_are_damaged(service: Any, body: bytes, said: str) -> None:
+@pytest.mark.parametrize(("kept", "said"), [(None, "is empty"), (12, "damaged")])
+def test_compressed_nothing_is_empty_and_cut_bytes_are_damaged(service: Any, kept: int | None, said: str) -> None:
+    body = gzip.compress(b"" if kept is None else lines(1))[:kept]
     answer = service.admin.post("/v1/audits/upload?reference=vectors", content=body)
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
