@@ -10,6 +10,7 @@ from scipy import stats
 from auditor.calibration import Calibration, ScoreCounts
 from auditor.composition import Composition
 from auditor.contrast import Contrast
+from auditor.unseen import SHARES
 
 __all__ = [
     "Anchor",
@@ -21,7 +22,6 @@ __all__ = [
     "unseen_guard",
 ]
 
-_SHARES = (0.5, 0.7, 0.85, 0.95)  # of the real items below the thresholds
 _DENSE = (0.5, 0.7, 0.85)  # those at which synthetic items that look real are still told from them
 _BOUNDS = 4  # of which the best is taken
 _HIDDEN = 0.01  # share of an unseen generator's items that may look confidently real at any threshold
@@ -38,6 +38,7 @@ class Anchor:
     share: float  # q
     left: float  # F_U/q
     hidden: tuple[float, ...]  # ρ of each known generator, with a standard error added
+    unseen: float  # ρ that an unseen generator may have
     mean_hidden: float  # mean ρ
     n: float  # incoming items, copies counted as one
     n_real: float  # real items of the reference, as many as would tell as much in equal parts
@@ -66,9 +67,15 @@ class Anchor:
         return 1 - self._end(self.left, z, largest=True)
 
     def upper(self, z: float) -> float:
-        """Upper bound of π if no generator hides better than the known ones; 1 where these hide altogether."""
-        most = max(self.hidden, default=0.0)
+        """Upper bound of π if no generator hides better than the known ones and `unseen`; 1 where all is hidden."""
+        most = max(self.unseen, *self.hidden, 0.0)
         return min(1.0, (1 - self._end(min(self.left, 1.0), z, largest=False)) / (1 - most)) if most < 1 else 1.0
+
+    def noticed(self, z: float) -> float:
+        """Share of an unseen generator at which v lies z standard errors above that of a set without one, at most 1."""
+        odds = (1 - self.share) / self.share
+        error = math.sqrt(odds * (1 / self.n + 1 / self.n_real) + self.shift)
+        return min(1.0, z * error / (1 - self.unseen)) if self.unseen < 1 else 1.0
 
     def _end(self, left: float, z: float, *, largest: bool) -> float:
         """Root of (x − left)² = z² variance(x), an interval by inversion as Wilson's."""
@@ -80,19 +87,22 @@ class Anchor:
         return (-b + root) / (2 * a) if largest else (-b - root) / (2 * a)
 
 
-def anchors_of_contrast(contrast: Contrast, composition: Composition, *, sampling: float) -> dict[float, Anchor]:
+def anchors_of_contrast(
+    contrast: Contrast, composition: Composition, unseen: np.ndarray, *, sampling: float
+) -> dict[float, Anchor]:
     """Anchors by share of the real items, from a classifier trained for this set.
 
-    `sampling` is the weight of the sampling of real and synthetic items in the variance: 0 where the incoming items
-    are the whole set, 1 where they are a small sample of what the answer is about.
+    `unseen` (4,) is the share of an unseen generator's items that may hide at each of them. `sampling` is the weight of
+    the sampling of real and synthetic items in the variance: 0 where the incoming items are the whole set, 1 where they
+    are a small sample of what the answer is about.
     """
-    thresholds = _quantiles(contrast.real, composition.real, _SHARES)
+    thresholds = _quantiles(contrast.real, composition.real, SHARES)
     anchors = {}
-    for wanted, threshold in zip(_SHARES, thresholds, strict=True):
+    for wanted, threshold, may_hide in zip(SHARES, thresholds, unseen.tolist(), strict=True):
         below = [float((scores <= threshold).mean()) for scores in (*contrast.real, *contrast.known)]
         incoming = float((contrast.incoming <= threshold).mean())
         anchors[wanted] = _anchor(
-            np.array(below), contrast.sizes, incoming, contrast.effective_n, composition, sampling
+            np.array(below), contrast.sizes, incoming, contrast.effective_n, composition, may_hide, sampling
         )
     return anchors
 
@@ -108,21 +118,29 @@ def _quantiles(parts: Sequence[np.ndarray], shares: np.ndarray, levels: Sequence
 
 
 def anchors_of_counts(
-    calibration: Calibration, observed: ScoreCounts, composition: Composition, *, sampling: float
+    calibration: Calibration, observed: ScoreCounts, composition: Composition, unseen: np.ndarray, *, sampling: float
 ) -> dict[float, Anchor]:
     """The same from the histograms of the reference's own detector, at the nearest edges of their bins."""
     below, incoming = np.cumsum(calibration.densities, axis=1), np.cumsum(observed.histogram) / observed.n
     real = composition.real @ below[: calibration.n_real]
     filled = np.flatnonzero(real > 0)
     anchors = {}
-    for wanted in _SHARES:
+    for wanted, may_hide in zip(SHARES, unseen.tolist(), strict=True):
         t = int(filled[np.argmin(np.abs(real[filled] - wanted))])
-        anchors[wanted] = _anchor(below[:, t], calibration.sizes, float(incoming[t]), observed.n, composition, sampling)
+        anchors[wanted] = _anchor(
+            below[:, t], calibration.sizes, float(incoming[t]), observed.n, composition, may_hide, sampling
+        )
     return anchors
 
 
 def _anchor(
-    below: np.ndarray, sizes: np.ndarray, incoming: float, n: float, composition: Composition, sampling: float
+    below: np.ndarray,
+    sizes: np.ndarray,
+    incoming: float,
+    n: float,
+    composition: Composition,
+    unseen: float,
+    sampling: float,
 ) -> Anchor:
     """The anchor at a threshold under which these shares of the components (m + K,) and of the incoming items lie."""
     m = len(composition.real)
@@ -133,6 +151,7 @@ def _anchor(
         share=share,
         left=incoming / share,
         hidden=hidden,
+        unseen=unseen,
         mean_hidden=float(known.mean()) / share if len(known) else 0.0,
         n=n,
         n_real=1 / float(composition.real**2 @ (1 / sizes[:m])),
@@ -142,9 +161,9 @@ def _anchor(
 
 
 def unseen_guard(anchors: Mapping[float, Anchor], *, level: float) -> float:
-    """Upper bound of π that allows for an unseen generator too rare to be noticed: the tightest of three.
+    """Upper bound of π, be some of it by a generator that the reference lacks: the tightest of three.
 
-    Holds if no unseen generator looks more real than the known ones.
+    Holds if no unseen generator hides more than the known ones and `Anchor.unseen`.
     """
     z = float(stats.norm.ppf(level))
     return min(anchors[q].upper(z) for q in _DENSE)

@@ -1,10 +1,12 @@
 """What the detector says of items of known origin, as histograms and moments: all an estimate needs, at any size."""
 
-import itertools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import stats
 
 from auditor.detector import Evidence
 from auditor.moments import Moments, moments_of
@@ -83,8 +85,33 @@ class Calibration:
         """
         if self.n_generators == 0:
             return 0.0
-        pairs = itertools.product(self.components[: self.n_real], self.components[self.n_real :])
-        return min(_variation(real.histogram, synthetic.histogram) for real, synthetic in pairs)
+        return float(self.separations.min())
+
+    @cached_property
+    def separations(self) -> np.ndarray:
+        """Total variation of each real source from each generator, (m, K)."""
+        return self._of_pairs(_variation)
+
+    @cached_property
+    def separation_errors(self) -> np.ndarray:
+        """Standard errors of `separations`, (m, K)."""
+        return self._of_pairs(_variation_error)
+
+    def separation_low(self, *, level: float) -> float:
+        """Lower confidence limit of `separation`: the smallest of the pairs' one-sided limits; 0 without generators.
+
+        A reference that passes a threshold by luck alone does not pass it by this.
+        """
+        if self.n_generators == 0:
+            return 0.0
+        z = float(stats.norm.ppf(level))
+        return max(0.0, float((self.separations - z * self.separation_errors).min()))
+
+    def _of_pairs(self, function: Callable[[np.ndarray, np.ndarray], float]) -> np.ndarray:
+        sides = self.components[: self.n_real], self.components[self.n_real :]
+        return np.array(
+            [[function(real.histogram, synthetic.histogram) for synthetic in sides[1]] for real in sides[0]]
+        )
 
 
 def _variation(first: np.ndarray, second: np.ndarray) -> float:
@@ -98,6 +125,14 @@ def _variation(first: np.ndarray, second: np.ndarray) -> float:
     chance = np.sqrt(2 / np.pi * pooled * (1 - pooled) * (1 / n + 1 / m)).sum() / 2
     observed = np.abs(first / n - second / m).sum() / 2
     return float(np.sqrt(max(0.0, (observed**2 - chance**2) / (1 - chance**2)))) if chance < 1 else 0.0
+
+
+def _variation_error(first: np.ndarray, second: np.ndarray) -> float:
+    """Standard error of the total variation ½ Σ sᵢ(pᵢ − qᵢ), the signs held (delta method); at least one item's."""
+    p, q = (counts / counts.sum() for counts in (first, second))
+    signs = np.sign(p - q)
+    variances = [max(1 - float(signs @ law) ** 2, 1 / counts.sum()) for law, counts in ((p, first), (q, second))]
+    return math.sqrt(variances[0] / first.sum() + variances[1] / second.sum()) / 2
 
 
 def count_scores(evidence: Evidence, edges: np.ndarray) -> ScoreCounts:

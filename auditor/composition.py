@@ -21,6 +21,18 @@ class Composition:
     synthetic: np.ndarray  # (K,)
     real_draws: np.ndarray  # (draws, m), of their sampling error
     synthetic_draws: np.ndarray  # (draws, K)
+    fraction_draws: np.ndarray  # (draws,) synthetic fraction of the set in each
+
+    def errors(self, means: np.ndarray) -> tuple[float, float]:
+        """Variance that not knowing the shares gives the mean score of the real and of the synthetic part of a set.
+
+        means (m + K,) of the components. Each part's mean counts by its share of the set as it was drawn: who makes a
+        synthetic part of one in a hundred is hardly known, and hardly matters.
+        """
+        m = len(self.real)
+        real = (1 - self.fraction_draws) * (self.real_draws @ (means[:m] - self.real @ means[:m]))
+        synthetic = self.fraction_draws * (self.synthetic_draws @ (means[m:] - self.synthetic @ means[m:]))
+        return float(real.var()), float(synthetic.var())
 
     def shares(self, fraction: float) -> np.ndarray:
         """Shares of all components (m + K,) in a set of that synthetic fraction."""
@@ -36,7 +48,7 @@ def composition_of(calibration: Calibration, observed: ScoreCounts, *, rng: np.r
     components, m = calibration.components, calibration.n_real
     k = calibration.n_generators
     if m == 1 and k <= 1:
-        return Composition(np.ones(1), np.ones(k), np.ones((_DRAWS, 1)), np.ones((_DRAWS, k)))
+        return Composition(np.ones(1), np.ones(k), np.ones((_DRAWS, 1)), np.ones((_DRAWS, k)), np.zeros(_DRAWS))
     means = np.stack([c.posteriors.mean for c in components])  # row = component
     spreads = [_padded_covariance(c.posteriors) for c in components]
     shares = _solve_shares(means, observed.posteriors.mean)
@@ -48,7 +60,7 @@ def composition_of(calibration: Calibration, observed: ScoreCounts, *, rng: np.r
     real, synthetic = slice(None, m), slice(m, None)
     return Composition(
         _within(shares[None, real])[0], _within(shares[None, synthetic])[0],
-        _within(draws[:, real]), _within(draws[:, synthetic]),
+        _within(draws[:, real]), _within(draws[:, synthetic]), draws[:, synthetic].sum(1),
     )  # fmt: skip
 
 

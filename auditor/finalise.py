@@ -24,6 +24,7 @@ from auditor.reference import EncoderRole, Reference
 from auditor.risk_answer import RiskQuestion, answer_risk, check_risk, known_of, no_risk
 from auditor.scaling import standardise
 from auditor.semantic import diversity_measures, fidelity_measures, loss_of
+from auditor.settling import check_fraction
 from auditor.shards import EVIDENCE, SKIPPED, ShardResult, read_gallery, read_state
 from auditor.state import AuditState, fold_states
 from auditor.unread import check_unread, heed_unread, heed_unread_roughly, of_the_whole_set, unread_fields, unread_share
@@ -73,6 +74,7 @@ def finalise(
         state.scores,
         rng=np.random.default_rng(intent.seed),
         contrast=partial(contrast_to, reference, state.sample.evidence, near, distinct, seed=intent.seed),
+        left_out=reference.left_out,
         level=intent.level,
         copies=max(copies_in(shards), design_effect(np.bincount(near))),
         distinct=distinct,
@@ -149,7 +151,7 @@ def result_of(
     policy, loss = intent.policy, diversity["loss"]
     figures = {"n_items": state.n, "synthetic_fraction": answer, "diversity": diversity, "fidelity": fidelity}
     risk = _risk(figures, state, reference, intent)
-    judged = check("synthetic_fraction", policy.synthetic_fraction, answer, _undetermined_reason(fraction))
+    judged = check_fraction(policy.synthetic_fraction, answer)
     checks = [
         heed_unread(judged, policy.synthetic_fraction, share["share"]),
         *(
@@ -182,12 +184,7 @@ def result_of(
     }
 
 
-def _undetermined_reason(fraction: FractionEstimate) -> str | None:
-    return fraction.reason if fraction.status == "undetermined" else None
-
-
 def _fraction_fields(fraction: FractionEstimate, declared: frozenset[str]) -> dict[str, Any]:
-    conditional = fraction.if_reference_matches
     return {
         "estimate": _number(fraction.estimate),
         "low": fraction.low,
@@ -199,7 +196,10 @@ def _fraction_fields(fraction: FractionEstimate, declared: frozenset[str]) -> di
         "assumes": _assumes(fraction.status, declared),
         "by_generator": {label: _triple(m) for label, m in fraction.by_generator.items()},
         "by_source": {label: _triple(m) for label, m in fraction.by_source.items()},
-        "if_reference_matches": _triple(conditional),
+        "if_reference_matches": _conditional(fraction.if_reference_matches),
+        "if_generators_known": _conditional(fraction.if_generators_known),
+        "if_both": _conditional(fraction.if_both),
+        "power": asdict(fraction.power),
         "estimators": {name: _number(value) for name, value in fraction.estimators.items()},
         "fit_p_value": _number(fraction.fit_p_value),
         "departure": _number(fraction.departure),
@@ -212,7 +212,7 @@ def _assumes(status: str, declared: frozenset[str]) -> str:
     """What the interval at the top takes for granted, in words that follow "it assumes that"."""
     if status == "undetermined":
         return "nothing"
-    taken = ["no unseen generator looks more real than the known ones"]
+    taken = ["a generator that the reference lacks hides no more of its items than the known ones foretell"]
     if "generators-complete" in declared:
         taken = ["there are no generators but the known ones, as was declared"]
     if "reference-complete" in declared:
@@ -220,6 +220,10 @@ def _assumes(status: str, declared: frozenset[str]) -> str:
     elif status == "determined":
         taken.append("there are no more real items of other sources than the tests would notice")
     return "; ".join([*taken, "kinds within a source or generator come in about the shares they have in the reference"])
+
+
+def _conditional(measure: Measure) -> dict[str, Any]:
+    return {**_triple(measure), "reason": measure.reason}
 
 
 def _histogram(state: AuditState, reference: Reference) -> dict[str, Any]:

@@ -23,31 +23,47 @@ from auditor.contrast import Contrast
 from auditor.goodness import fit_p_value
 from auditor.intervals import Measure
 from auditor.known_fit import histogram_mixture, known_fit, probabilistic_adjusted_count
+from auditor.unseen import NOTHING_LEFT_OUT, LeftOut, may_hide
 
-__all__ = ["REAL_SIDE", "FractionEstimate", "estimate_fraction", "problem_of"]
+__all__ = ["REAL_SIDE", "FractionEstimate", "Power", "estimate_fraction", "problem_of"]
 
 REAL_SIDE = "real-side"  # the method of answers that rest on the real side alone
 
 _Contraster = Callable[[np.ndarray], Contrast | None]
 
 _MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell real from synthetic
+_GATE_LEVEL = 0.975  # of the lower limit of the separation that must reach it
+_NARROW = 0.2  # width of an interval up to which an estimate is stated
 _FIT_LEVEL = 0.005  # p-value under which the incoming scores are no mixture of the reference's components
 _DEPARTURE = 2.8  # of the classifier test, above which something else is there; by chance its deviation is about 1.3
 _MILD_LEVEL, _MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
-_BLIND = 0.8  # of a known generator's items below the median real score: that classifier, being linear, says nothing
 _PLAIN_DEPARTURE = 5.0
-_HELD_BACK = 0.05  # by which the lower end may follow the real side
 _RESEMBLANCE = 0.02  # share that looks like stand-ins for generators from which something else is there
+_PROVING = (0.85, 0.95)  # shares of the real items at whose thresholds the real side bounds the low end
+_POWER = 0.8  # probability with which the smallest share that is noticed is noticed
 _ONLY_SIMULATED = (
     "the reference's generators are all simulated from its real part: they show what resembles them and bound nothing "
     "else; rebuild it with --synthetic LABEL=SRC"
 )
 _NO_GENERATORS = "the reference holds no synthetic examples: rebuild it with --synthetic LABEL=SRC"
+_CONTRADICTED = "part of the set is like none of the reference's components, so both conditions cannot hold"
+_OTHER_SOURCE = "part of the set is like none of the reference's components: under this condition, another real source"
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What this reference and this many items could have noticed of a generator that the reference lacks."""
+
+    smallest_noticed: float  # share of the set that is noticed with probability .8; 1 where none is
+    may_hide: float  # share of such a generator's items that may look real, at the threshold that notices most
 
 
 @dataclass(frozen=True, slots=True)
 class FractionEstimate:
-    """The synthetic fraction among the items of one set, or why it cannot be told."""
+    """The synthetic fraction among the items of one set, or why it cannot be told.
+
+    The stated interval holds whatever the generators are; each conditional holds if its condition does.
+    """
 
     estimate: float  # nan unless determined
     low: float
@@ -58,12 +74,20 @@ class FractionEstimate:
     reason: str | None
     by_generator: dict[str, Measure]
     by_source: dict[str, Measure]  # of several real sources: shares within the real part, if all of it is theirs
-    if_reference_matches: Measure  # given that every real item comes from the reference's sources
+    if_reference_matches: Measure  # every real item comes from the reference's sources
+    if_generators_known: Measure  # there is no generator but the known ones
+    if_both: Measure
+    power: Power
     estimators: dict[str, float]  # point estimates of each method
     fit_p_value: float
     departure: float  # of this set's classifier test, in standard errors; nan where none could be trained
     separation: float
     n: int
+
+    @property
+    def likely(self) -> float:
+        """The estimate that is stated, or else the one under both conditions; nan where neither can be had."""
+        return self.estimate if math.isfinite(self.estimate) else self.if_both.value
 
 
 def estimate_fraction(
@@ -72,6 +96,7 @@ def estimate_fraction(
     *,
     rng: np.random.Generator,
     contrast: _Contraster | None = None,
+    left_out: LeftOut = NOTHING_LEFT_OUT,
     level: float = 0.95,
     copies: float = 1.0,
     distinct: int | None = None,
@@ -83,38 +108,56 @@ def estimate_fraction(
     """The fraction of synthetic items among the items counted in `observed`.
 
     First the known generators are fitted. `contrast` trains a classifier for this very set, given the fitted mixture's
-    shares (m + K,); it and a test of the scores say whether anything else is there. If not, the answer is that fit, its
-    interval widened by what could go unnoticed. If so, it is bounds: between 0 and what the real side leaves; should
-    all real items come from the reference's sources, an interval that no generator's score enters. Intervals account
-    for the incoming scores and the reference's own; they concern this set and no larger one unless `is_sample`. Copies
-    of an item tell no more than one: `copies` is their design effect, `distinct` how many items there are without them,
-    at most as many as were looked at. `distrust` is a reason why the reference's scores are not to be believed.
+    shares (m + K,); it and a test of the scores say whether anything else is there. The stated interval reaches from
+    what the real side proves to what the share that looks synthetic may stand for, if an unseen generator hides as much
+    as `left_out` foretells. Where something else is there the low end is 0, for it may be another real source.
+    Intervals account for the incoming scores and the reference's own; they concern this set and no larger one unless
+    `is_sample`. Copies of an item tell no more than one: `copies` is their design effect, `distinct` how many items
+    there are without them, at most as many as were looked at. `distrust` is a reason why the reference's scores are not
+    to be believed. What is declared moves the answer under that condition to the top.
     """
     n, observed = observed.n, observed.thinned(copies)
-    doubts = _doubts(calibration, observed, contrast, rng=rng, level=level, is_sample=is_sample)
-    answer = replace(_answer(doubts, calibration, observed, level), n=n)
+    doubts = _doubts(calibration, observed, contrast, left_out, rng=rng, level=level, is_sample=is_sample)
     if distrust is not None:
-        return _undetermined(answer, distrust, Measure(math.nan, 0.0, 1.0, n, reason=distrust))
-    if doubts.is_untested and not (assume_reference_complete and assume_generators_complete):
+        answers = _nothing(distrust, n)
+    elif doubts.is_untested:
         found = f"{n} items" if distinct in (None, n) else f"{distinct} distinct items (of {n})"
         reason = f"{found}: too few to tell whether the set is like the reference at all; audit more together"
-        known = doubts.known if assume_generators_complete else Measure(math.nan, 0.0, 1.0, n, reason=reason)
-        return _undetermined(answer, reason, known)
-    if doubts.outside:
-        bounds = _bounded(answer, doubts, level)
-        if assume_reference_complete and assume_generators_complete:
-            return replace(bounds, reason=f"{bounds.reason}; both were declared to be absent")
-        if assume_reference_complete:
-            return _declared_complete(bounds)
-        if not doubts.has_trusted:
-            return _undetermined(bounds, doubts.problem or _NO_GENERATORS, bounds.if_reference_matches)
-        return bounds
-    if doubts.problem is not None:
-        low = answer.low if doubts.problem == _ONLY_SIMULATED else 0.0
-        return _undetermined(answer, doubts.problem, Measure(math.nan, low, 1.0, observed.n, reason=doubts.problem))
-    if assume_generators_complete:
-        return replace(answer, low=doubts.known.low, high=doubts.known.high, if_reference_matches=doubts.known)
-    return answer
+        answers = replace(_nothing(reason, n), known=doubts.known, both=doubts.known)
+    elif doubts.outside:
+        answers = _outside(doubts, level)
+    elif doubts.problem is not None:
+        answers = _nothing(doubts.problem, n)
+        if doubts.problem == _ONLY_SIMULATED:
+            low = _guarded(doubts, level).low
+            answers = replace(answers, matches=replace(answers.matches, low=low))
+    else:
+        guarded = _guarded(doubts, level)
+        answers = _Answers(guarded, guarded, doubts.known, doubts.known)
+    declared = (assume_reference_complete, assume_generators_complete)
+    return _estimate(doubts, calibration, answers, answers.given(*declared), level=level, n=n)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """The fraction unconditionally and under each condition."""
+
+    stated: Measure
+    matches: Measure  # if all real items come from the reference's sources
+    known: Measure  # if there is no generator but the known ones
+    both: Measure
+    is_bounds: bool = False  # whether something lies outside of what trusted generators and real items explain
+
+    def given(self, matches: bool, known: bool) -> Measure:
+        """The answer under the declared conditions."""
+        if matches:
+            return self.both if known else self.matches
+        return self.known if known else self.stated
+
+
+def _nothing(reason: str, n: int) -> _Answers:
+    nothing = Measure(math.nan, 0.0, 1.0, n, reason=reason)
+    return _Answers(nothing, nothing, nothing, nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +166,7 @@ class _Doubts:
 
     known: Measure
     method: str  # of its estimate
-    count: float  # the estimate by corrected count
+    estimators: dict[str, float]  # point estimates of each method
     composition: Composition
     fit_p_value: float
     departure: float  # nan where no classifier could be trained
@@ -156,6 +199,7 @@ def _doubts(
     calibration: Calibration,
     observed: ScoreCounts,
     contraster: _Contraster | None,
+    left_out: LeftOut,
     *,
     rng: np.random.Generator,
     level: float,
@@ -164,27 +208,31 @@ def _doubts(
     composition = composition_of(calibration, observed, rng=rng)
     known, p_value, method = Measure(math.nan, 0.0, 1.0, observed.n), math.nan, COUNT
     by_score: dict[float, Anchor] = {}
+    hidden = may_hide(left_out)
     problem = problem_of(calibration)
     if calibration.n_generators:
         known = known_fit(calibration, observed, composition, level=level, is_sample=is_sample)
         p_value = fit_p_value(calibration, observed, composition, rng=rng)
         problem = known.reason or problem_of(calibration)
-        by_score = anchors_of_counts(calibration, observed, composition, sampling=float(is_sample))
+        by_score = anchors_of_counts(calibration, observed, composition, hidden, sampling=float(is_sample))
     count, fraction = known.value, 0.0 if math.isnan(known.value) else known.value
     contrast = None if contraster is None else contraster(composition.shares(fraction))
     anchors = by_score
     if contrast is not None:
-        left_out = max(0.0, 1 - contrast.effective_n / observed.n)
-        anchors = anchors_of_contrast(contrast, composition, sampling=1.0 if is_sample else left_out)
+        unused = max(0.0, 1 - contrast.effective_n / observed.n)
+        anchors = anchors_of_contrast(contrast, composition, hidden, sampling=1.0 if is_sample else unused)
     if problem is None:
         method = choose_estimator(calibration, composition, observed.n, rng=rng)
         known = known if method == COUNT else _with_value(known, histogram_mixture(calibration, observed, composition))
     departure = math.nan if contrast is None else contrast.departure
+    estimators = _estimators(calibration, observed, composition, count) if calibration.n_generators else {}
+    if anchors:
+        estimators[REAL_SIDE] = real_side_estimate(anchors)
     of_stand_ins = composition.synthetic_draws @ calibration.is_simulated
     return _Doubts(
         known=known,
         method=method,
-        count=count,
+        estimators=estimators,
         composition=composition,
         fit_p_value=p_value,
         departure=departure,
@@ -195,6 +243,17 @@ def _doubts(
         has_trusted=bool((~calibration.is_simulated).any()),
         resembles=known.low * float(np.quantile(of_stand_ins, (1 - level) / 2)),
     )
+
+
+def _estimators(
+    calibration: Calibration, observed: ScoreCounts, composition: Composition, count: float
+) -> dict[str, float]:
+    """The point estimates of the known generators' fraction by each method."""
+    return {
+        "adjusted-count": probabilistic_adjusted_count(calibration, observed, composition),
+        MIXTURE: histogram_mixture(calibration, observed, composition),
+        COUNT: count,
+    }
 
 
 def _with_value(measure: Measure, value: float) -> Measure:
@@ -210,92 +269,108 @@ def problem_of(calibration: Calibration) -> str | None:
 
 
 def _hardly_separates(calibration: Calibration) -> str | None:
-    if calibration.separation >= _MINIMUM_SEPARATION:
+    low = calibration.separation_low(level=_GATE_LEVEL)
+    if low >= _MINIMUM_SEPARATION:
         return None
     return (
         f"the encoder's scores hardly separate the reference's real items from its synthetic ones (total variation "
-        f"{calibration.separation:.2f}, expected {_MINIMUM_SEPARATION} or more): try another encoder"
-    )
-
-
-def _answer(doubts: _Doubts, calibration: Calibration, observed: ScoreCounts, level: float) -> FractionEstimate:
-    """The answer if the known generators are all there is, with an interval for what could go unnoticed."""
-    known, composition, m = doubts.known, doubts.composition, calibration.n_real
-    estimators, by_generator, by_source = {}, {}, {}
-    if doubts.has_known:
-        by_generator = _shares_of(
-            calibration.labels[m:], known, composition.synthetic, composition.synthetic_draws, level
-        )
-        estimators = {
-            "adjusted-count": probabilistic_adjusted_count(calibration, observed, composition),
-            MIXTURE: histogram_mixture(calibration, observed, composition),
-            COUNT: doubts.count,
-        }
-    if doubts.anchors:
-        estimators["real-side"] = real_side_estimate(doubts.anchors)
-    if m > 1:
-        whole = Measure(1.0, 1.0, 1.0, observed.n)
-        by_source = _shares_of(calibration.labels[:m], whole, composition.real, composition.real_draws, level)
-    guarded = _guarded(doubts, level)
-    return FractionEstimate(
-        estimate=known.value,
-        low=guarded.low,
-        high=guarded.high,
-        level=level,
-        status="determined",
-        method=doubts.method,
-        reason=None,
-        by_generator=by_generator,
-        by_source=by_source,
-        if_reference_matches=guarded,
-        estimators=estimators,
-        fit_p_value=doubts.fit_p_value,
-        departure=doubts.departure,
-        separation=calibration.separation,
-        n=observed.n,
+        f"{calibration.separation:.2f}, its lower limit {low:.2f}, expected {_MINIMUM_SEPARATION} or more): try "
+        "another encoder, or add items to the reference"
     )
 
 
 def _guarded(doubts: _Doubts, level: float) -> Measure:
-    """The known fit, its upper end no lower than the guard for unseen generators and its lower end held back.
+    """The known fit, its upper end no lower than the guard for unseen generators, its lower end what is proven.
 
     The guard is of the reference's detector and of this set's classifier: what the first never saw may look real to it.
-    An unseen generator that scores as more synthetic than the known ones, or a few foreign real items, raise the
-    estimate: where the real side alone proves less, the lower end follows it by up to `_HELD_BACK`.
+    An unseen generator that scores as more synthetic than the known ones raises the estimate: the lower end is no
+    higher than what is missing on the real side.
     """
     known = doubts.known
     if not doubts.by_score or math.isnan(known.value):
         return known
-    guard = unseen_guard(doubts.by_score, level=level)
-    if max(doubts.anchors[0.5].hidden) < _BLIND:
-        guard = max(guard, unseen_guard(doubts.anchors, level=level))
-    z = float(stats.norm.ppf((1 + level) / 2))
-    proven = max(doubts.by_score[q].lower(z) for q in (0.85, 0.95))
-    low = max(0.0, known.low - _HELD_BACK, min(known.low, proven))
-    return replace(known, low=low, high=max(known.high, guard))
+    guard = max(unseen_guard(doubts.by_score, level=level), unseen_guard(doubts.anchors, level=level))
+    z = float(stats.norm.ppf(1 - (1 - level) / 2 / len(_PROVING)))
+    proven = max(doubts.by_score[q].lower(z) for q in _PROVING)
+    return replace(known, low=max(0.0, min(known.low, proven)), high=max(known.high, guard))
 
 
-def _bounded(answer: FractionEstimate, doubts: _Doubts, level: float) -> FractionEstimate:
+def _outside(doubts: _Doubts, level: float) -> _Answers:
     """Bounds by the real side; while the evidence against the known fit is mild, its interval stays inside them."""
+    n, reason = doubts.known.n, _what_is_outside(doubts)
     value, low = real_side_estimate(doubts.anchors), real_side_bound(doubts.anchors, level=level)
     high = real_side_limit(doubts.anchors, level=level) if doubts.has_trusted else 1.0
     if not doubts.plainly:
+        guarded = _guarded(doubts, level)
         value = (value + real_side_estimate(doubts.by_score)) / 2
-        low = min(low, answer.low, real_side_bound(doubts.by_score, level=level))
-        high = max(high, answer.high)
+        low = min(low, guarded.low, real_side_bound(doubts.by_score, level=level))
+        high = max(high, guarded.high)
     value = float(np.clip(value, 0, 1))
-    low, high = min(low, value), max(high, value)
-    return replace(
-        answer,
-        estimate=math.nan,
-        low=0.0,
-        high=high,
-        status="bounds",
-        method=REAL_SIDE,
-        reason=_what_is_outside(doubts),
-        by_generator={},
-        if_reference_matches=Measure(value, low, high, answer.n),
+    problem = doubts.problem
+    return _Answers(
+        stated=Measure(math.nan, 0.0, high, n, reason=reason)
+        if doubts.has_trusted
+        else Measure(math.nan, 0.0, 1.0, n, reason=problem or _NO_GENERATORS),
+        matches=Measure(value, min(low, value), max(high, value), n),
+        known=Measure(math.nan, 0.0, doubts.known.high if problem is None else 1.0, n, reason=problem or _OTHER_SOURCE),
+        both=Measure(math.nan, 0.0, high if doubts.has_trusted else 1.0, n, reason=_CONTRADICTED),
+        is_bounds=doubts.has_trusted,
     )
+
+
+def _estimate(
+    doubts: _Doubts, calibration: Calibration, answers: _Answers, stated: Measure, *, level: float, n: int
+) -> FractionEstimate:
+    """The whole answer; an estimate is stated where its interval is narrow."""
+    labels, m, composition = calibration.labels, calibration.n_real, doubts.composition
+    is_narrow = math.isfinite(stated.value) and stated.high - stated.low <= _NARROW
+    is_bounded = stated.high - stated.low < 1
+    is_known_fit = math.isfinite(stated.value) and not doubts.outside
+    by_generator, by_source = {}, {}
+    if is_known_fit:
+        by_generator = _shares_of(labels[m:], stated, composition.synthetic, composition.synthetic_draws, level)
+    if m > 1:
+        whole = Measure(1.0, 1.0, 1.0, n)
+        by_source = _shares_of(labels[:m], whole, composition.real, composition.real_draws, level)
+    return FractionEstimate(
+        estimate=stated.value if is_narrow else math.nan,
+        low=stated.low,
+        high=stated.high,
+        level=level,
+        status="determined" if is_narrow else "bounds" if is_bounded or answers.is_bounds else "undetermined",
+        method=doubts.method if is_known_fit else REAL_SIDE if is_bounded else "none",
+        reason=None if is_narrow else stated.reason or _why_wide(doubts, stated),
+        by_generator=by_generator,
+        by_source=by_source,
+        if_reference_matches=replace(answers.matches, n=n),
+        if_generators_known=replace(answers.known, n=n),
+        if_both=replace(answers.both, n=n),
+        power=_power(doubts, level),
+        estimators=doubts.estimators,
+        fit_p_value=doubts.fit_p_value,
+        departure=doubts.departure,
+        separation=calibration.separation,
+        n=n,
+    )
+
+
+def _why_wide(doubts: _Doubts, stated: Measure) -> str:
+    """Why an answer that contradicts nothing is an interval and no estimate."""
+    if stated.high <= doubts.known.high:
+        return f"{stated.n} items leave the interval wide: audit more together"
+    hidden = doubts.by_score[0.5].unseen
+    return (
+        f"a generator that the reference lacks may hide up to {100 * hidden:.0f} % of its items among the real ones, "
+        f"so the fraction may be as high as {stated.high:.2g}; the known generators alone would make it "
+        f"{doubts.known.value:.2g}"
+    )
+
+
+def _power(doubts: _Doubts, level: float) -> Power:
+    """The smallest share of an unseen generator that would raise the real side's low end above zero."""
+    z = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(_POWER))
+    found = [Power(a.noticed(z), a.unseen) for a in doubts.by_score.values() if a.unseen < 1]
+    return min(found, key=lambda power: power.smallest_noticed, default=Power(1.0, 1.0))
 
 
 def _what_is_outside(doubts: _Doubts) -> str:
@@ -309,34 +384,6 @@ def _what_is_outside(doubts: _Doubts) -> str:
     return (
         f"part of the set is like {known} of the reference ({', '.join(tests)}): an unseen generator or another real "
         "source is present, which cannot be told apart without labels (madaudit review)"
-    )
-
-
-def _declared_complete(answer: FractionEstimate) -> FractionEstimate:
-    """What holds if all real items come from the reference's sources, as the user declares."""
-    conditional = answer.if_reference_matches
-    return replace(
-        answer,
-        estimate=conditional.value,
-        low=conditional.low,
-        high=conditional.high,
-        status="determined",
-        reason="an unseen generator is present; all real items are declared to come from the reference's sources",
-    )
-
-
-def _undetermined(answer: FractionEstimate, reason: str, conditional: Measure) -> FractionEstimate:
-    """No estimate, beyond what holds if all real items come from the reference's sources."""
-    return replace(
-        answer,
-        estimate=math.nan,
-        low=0.0,
-        high=1.0,
-        status="undetermined",
-        method="none",
-        reason=reason,
-        by_generator={},
-        if_reference_matches=conditional,
     )
 
 

@@ -50,12 +50,14 @@ def fieller(
     incoming: tuple[float, float],
     calibration: tuple[float, float],
     composition: float = 0.0,
+    constant: float = 0.0,
     level: float = 0.95,
 ) -> tuple[float, float]:
     """The set of π in [0, 1] with (m − (1−π)a − πb)² ≤ z²·V(π), as its smallest enclosing interval.
 
-    V(π) = (1−π)·incoming₀ + π·incoming₁ + (1−π)²·calibration₀ + π²·calibration₁ + π(1−π)·composition, all of them
-    variances of means; the last is (b−a)²/n where the items are a sample of what the answer is about.
+    V(π) = (1−π)·incoming₀ + π·incoming₁ + (1−π)²·calibration₀ + π²·calibration₁ + π(1−π)·composition + constant, all of
+    them variances of means; composition is (b−a)²/n where the items are a sample of what the answer is about, and
+    constant an error of the observed mean.
     Fieller (1954) for the ratio (m − a)/(b − a): it keeps its level where the ratio's own normal interval does not.
     Where no π fits, the score lies outside [a, b] by more than chance, and the nearer end is returned as a point.
     """
@@ -65,10 +67,10 @@ def fieller(
     p, q = observed - a, a - b
     quadratic = q * q - z2 * (c0 + c1 - composition)
     linear = 2 * p * q - z2 * (i1 - i0 - 2 * c0 + composition)
-    constant = p * p - z2 * (i0 + c0)
-    grid = np.concatenate([[0.0, 1.0], _roots_in_unit(quadratic, linear, constant)])
-    rounding = 1e-12 * max(abs(quadratic), abs(linear), abs(constant))
-    inside = grid[quadratic * grid**2 + linear * grid + constant <= rounding]
+    free = p * p - z2 * (i0 + c0 + constant)
+    grid = np.concatenate([[0.0, 1.0], _roots_in_unit(quadratic, linear, free)])
+    rounding = 1e-12 * max(abs(quadratic), abs(linear), abs(free))
+    inside = grid[quadratic * grid**2 + linear * grid + free <= rounding]
     if len(inside) == 0 and q == 0:
         return 0.0, 1.0  # equal means tell nothing of π, whatever was observed
     if len(inside) == 0:

@@ -97,12 +97,12 @@ def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
 
 
 def _log_odds(table: pa.Table, fraction: FractionEstimate, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
-    """Log odds of synthetic at the estimated fraction and composition, and the posteriors at equal weights.
+    """Log odds of synthetic at the likely fraction and composition, and the posteriors at equal weights.
 
     Without an estimate the prior is even and the score tells the order only.
     """
     posteriors, m = _matrix(table["posteriors"], len(reference.labels)), reference.n_real
-    prior = 0.5 if np.isnan(fraction.estimate) else float(np.clip(fraction.estimate, 1e-6, 1 - 1e-6))
+    prior = 0.5 if np.isnan(fraction.likely) else float(np.clip(fraction.likely, 1e-6, 1 - 1e-6))
     if len(reference.labels) == m:
         return np.zeros(len(posteriors)), posteriors
     real = _shares(fraction.by_source, m)
@@ -144,12 +144,12 @@ def _duplicates_of(table: pa.Table, reference: Reference) -> tuple[list[str | No
 
 
 def _keep(odds: np.ndarray, fraction: FractionEstimate) -> np.ndarray:
-    """False for as many of the most suspicious items as the estimate says are synthetic.
+    """False for as many of the most suspicious items as the likely estimate says are synthetic.
 
     Null without an estimate, and where that is the real side's, which the scores had no part in.
     """
     keep = np.full(len(odds), None, dtype=object)
-    if not np.isnan(fraction.estimate) and fraction.method != REAL_SIDE:
+    if not np.isnan(fraction.likely) and fraction.method != REAL_SIDE:
         keep[:] = True
-        keep[np.argsort(-odds, kind="stable")[: round(fraction.estimate * len(odds))]] = False
+        keep[np.argsort(-odds, kind="stable")[: round(fraction.likely * len(odds))]] = False
     return keep

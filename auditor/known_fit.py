@@ -76,10 +76,8 @@ def known_fit(
     m, n = calibration.n_real, observed.n
     g = score_weights(calibration.centres, np.array([histogram_mixture(calibration, observed, composition)]))[0]
     means = calibration.densities @ g
-    real = _side(calibration, g, slice(None, m), composition.real, composition.real_draws, is_sample=is_sample)
-    generated = _side(
-        calibration, g, slice(m, None), composition.synthetic, composition.synthetic_draws, is_sample=is_sample
-    )
+    real = _side(calibration, g, slice(None, m), composition.real, is_sample=is_sample)
+    generated = _side(calibration, g, slice(m, None), composition.synthetic, is_sample=is_sample)
     a, b = float(composition.real @ means[:m]), float(composition.synthetic @ means[m:])
     observed_mean = float(observed.histogram @ g) / n
     if b <= a:
@@ -91,13 +89,14 @@ def known_fit(
         incoming=(real[0] / n, generated[0] / n),
         calibration=(real[1], generated[1]),
         composition=(b - a) ** 2 / n if is_sample else 0.0,
+        constant=sum(composition.errors(means)),
         level=level,
     )
     return Measure(value, min(low, value), max(high, value), n)
 
 
 def _side(
-    calibration: Calibration, g: np.ndarray, rows: slice, shares: np.ndarray, draws: np.ndarray, *, is_sample: bool
+    calibration: Calibration, g: np.ndarray, rows: slice, shares: np.ndarray, *, is_sample: bool
 ) -> tuple[float, float]:
     """Variance of g over one side's items, and the error variance of its mean over the reference's.
 
@@ -109,7 +108,7 @@ def _side(
     within = float(shares @ variances)
     between = float(shares @ (means - shares @ means) ** 2) if is_sample else 0.0
     errors = variances / calibration.sizes[rows]
-    return within + between, float(shares**2 @ errors + (draws @ means).var())
+    return within + between, float(shares**2 @ errors)
 
 
 def _spread(histogram: np.ndarray, g: np.ndarray) -> float:

@@ -27,23 +27,23 @@ __all__ = [
 
 Status = Literal["pass", "undetermined", "warn", "fail"]
 _ORDER: tuple[Status, ...] = ("pass", "warn", "undetermined", "fail")
-_ENDS = ("low", "estimate", "high")
+_COMPARED = ("interval", "low", "estimate", "high")
 QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk", "unread")
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Where a quantity begins to warn and to fail, and which end of its interval is compared."""
+    """Where a quantity begins to warn and to fail, and what is compared: the whole interval, or one number of it."""
 
     warn: float
     fail: float
-    compare: str  # low | estimate | high
+    compare: str  # interval | low | estimate | high
 
     def __post_init__(self) -> None:
         if percent := [limit for limit in (self.warn, self.fail) if 1 < limit < math.inf]:
             raise InputError(f"policy: {percent[0]} lies above 1, expected a share: write 5 % as 0.05")
-        if self.compare not in _ENDS:
-            raise InputError(f"policy: compare is {_shown(self.compare)}, expected one of {', '.join(_ENDS)}")
+        if self.compare not in _COMPARED:
+            raise InputError(f"policy: compare is {_shown(self.compare)}, expected one of {', '.join(_COMPARED)}")
         if not self.warn <= self.fail:
             raise InputError(f"policy: warn {self.warn} lies above fail {self.fail}: swap them")
 
@@ -52,8 +52,8 @@ class Threshold:
 class Policy:
     """What a dataset must satisfy; the defaults warn of 5 % synthetic items and of 1 % unread, fail at 20 and 10 %."""
 
-    synthetic_fraction: Threshold = Threshold(0.05, 0.20, "high")
-    diversity_loss: Threshold = Threshold(0.10, 0.25, "low")
+    synthetic_fraction: Threshold = Threshold(0.05, 0.20, "interval")
+    diversity_loss: Threshold = Threshold(0.10, 0.25, "interval")
     mad_risk: Threshold = Threshold(0.20, 0.50, "estimate")
     unread: Threshold = Threshold(0.01, 0.10, "estimate")  # share of what was offered that could not be read
     required: tuple[str, ...] | None = None  # by default all that the encoder and the request can answer
@@ -122,7 +122,7 @@ def _shown(value: Any) -> str:
 def _threshold(name: str, given: Any, default: Threshold) -> Threshold:
     if not isinstance(given, dict) or set(given) - {"warn", "fail", "compare"}:
         raise InputError(
-            f"policy: {name} is {_shown(given)}, expected {{warn: …, fail: …, compare: low|estimate|high}}"
+            f"policy: {name} is {_shown(given)}, expected {{warn: …, fail: …, compare: interval|low|estimate|high}}"
         )
     merged = {**asdict(default), **given}
     if not all(isinstance(merged[k], int | float) and not isinstance(merged[k], bool) for k in ("warn", "fail")):
@@ -142,16 +142,48 @@ def _event(given: Any) -> Event:
     return Event(**{**known, **given})
 
 
-def check(name: str, threshold: Threshold, answer: Mapping[str, Any] | None, reason: str | None) -> Check:
-    """One check; an answer without the number that is compared is undetermined."""
-    value = None if answer is None or reason is not None else answer[threshold.compare]
+def check(
+    name: str,
+    threshold: Threshold,
+    answer: Mapping[str, Any] | None,
+    reason: str | None,
+    *,
+    otherwise: float | None = None,
+) -> Check:
+    """One check; an answer without the number that is compared is undetermined.
+
+    An interval fails if its estimate or its low end reaches `fail`, is undetermined if only its high end does, and
+    warns if that reaches `warn`. `otherwise` is the estimate that counts where the answer states none.
+    """
     fields = asdict(threshold)
+    if threshold.compare == "interval" and answer is not None and answer["high"] is not None:
+        return _check_interval(name, threshold, answer, otherwise)
+    value = None if answer is None or reason is not None else answer.get(threshold.compare)
     if value is None:
         return Check(name, "undetermined", None, fields, reason or "the number could not be had")
     status = status_of(threshold, value)
+    return Check(name, status, value, fields, f"{threshold.compare} {value:.4g} is {_where(threshold, status)}")
+
+
+def _check_interval(name: str, threshold: Threshold, answer: Mapping[str, Any], otherwise: float | None) -> Check:
+    fields, high = asdict(threshold), answer["high"]
+    stated = answer["estimate"]
+    said = "estimate" if stated is not None else "estimate under all conditions"
+    for what, value in ((said, otherwise if stated is None else stated), ("low end", answer["low"])):
+        if value is not None and value >= threshold.fail:
+            return Check(name, "fail", value, fields, f"{what} {value:.4g} is at or above {threshold.fail}")
+    status = status_of(threshold, high)
+    if status == "fail":
+        because = f": {answer['reason']}" if answer.get("reason") else ""
+        return Check(
+            name, "undetermined", high, fields, f"high end {high:.4g} is at or above {threshold.fail}{because}"
+        )
+    return Check(name, status, high, fields, f"high end {high:.4g} is {_where(threshold, status)}")
+
+
+def _where(threshold: Threshold, status: Status) -> str:
     bound = {"fail": f"at or above {threshold.fail}", "warn": f"at or above {threshold.warn}"}
-    said = bound.get(status, f"below {threshold.warn}")
-    return Check(name, status, value, fields, f"{threshold.compare} {value:.4g} is {said}")
+    return bound.get(status, f"below {threshold.warn}")
 
 
 def status_of(threshold: Threshold, value: float) -> Status:

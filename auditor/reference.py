@@ -18,9 +18,11 @@ from auditor.detector import FEWEST, Detector, component_labels, fit_detector
 from auditor.moments import Moments
 from auditor.parts import Part
 from auditor.probe import Landmarks, Probe
+from auditor.promise import promise_of
 from auditor.relocation import AS_STORED, Weights, load_recorded, relocated
 from auditor.scaling import standardise
 from auditor.semantic import SemanticReference
+from auditor.unseen import LeftOut, leave_one_out
 from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
@@ -29,7 +31,7 @@ from indexes.store import load_embeddings, read_manifest, save_embeddings, write
 
 __all__ = ["EncoderRole", "Reference", "build_reference", "load_reference", "save_reference"]
 
-_SCHEMA = "madaudit/reference/2"
+_SCHEMA = "madaudit/reference/3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Reference:
     digests: np.ndarray  # (n, 16) uint8
     detector: Detector
     calibration: Calibration
+    left_out: LeftOut  # how much of each generator looks real to a detector that was trained without it
     nearest: np.ndarray  # (n,) float32, ascending: distance of each item to its nearest other
     semantic: SemanticReference | None
     formats: tuple[Mapping[str, int], ...]  # of each component
@@ -110,6 +113,7 @@ class Reference:
             "real_sources": list(self.labels[: self.n_real]),
             "simulated": sorted(self.calibration.simulated),
             "separation": round(self.calibration.separation, 4),
+            "promise": promise_of(self.calibration, self.left_out),
             "leak": self.leak,
             "skipped": {label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
             "unread": {label: dict(fields) for label, fields in self.unread.items()},
@@ -147,6 +151,8 @@ def build_reference(
     digests = np.concatenate([part.digests for part in parts])
     component = component_labels([len(part.ids) for part in parts])
     detector, own = fit_detector(vectors, component, digests, n_real=n_real, seed=seed, device=device)
+    trusted = [label for label in labels[n_real:] if label not in simulated]
+    left_out = leave_one_out(vectors, component, digests, labels, trusted, n_real=n_real, seed=seed, device=device)
     ids = tuple(i for part in parts for i in part.ids)
     space = None
     if semantic is not None:
@@ -164,6 +170,7 @@ def build_reference(
         digests=digests,
         detector=detector,
         calibration=calibration_of(own, component, labels, frozenset(simulated), effects=detector.effects),
+        left_out=left_out,
         nearest=np.sort(own.nearest.min(1)),
         semantic=space,
         formats=tuple(dict(sorted(Counter(part.formats).items())) for part in parts),
@@ -221,6 +228,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
             "labels": list(reference.labels),
             "n_real": reference.n_real,
             "simulated": sorted(reference.calibration.simulated),
+            "left_out": list(reference.left_out.labels),
             "evidence": _role_fields(reference.evidence),
             "semantic": _role_fields(reference.semantic_encoder),
             "formats": [dict(f) for f in reference.formats],
@@ -283,6 +291,7 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         digests=arrays["digests"],
         detector=_detector(arrays, embeddings.vectors, n_real, manifest["seed"], device),
         calibration=_calibration(arrays, labels, n_real, simulated),
+        left_out=LeftOut(tuple(manifest["left_out"]), arrays["left_out"], arrays["left_out_n"]),
         nearest=arrays["nearest"],
         semantic=space,
         formats=tuple(manifest["formats"]),
@@ -315,6 +324,8 @@ def _arrays(reference: Reference) -> dict[str, np.ndarray]:
         "n": np.array([k.n for k in c.components]),
         "totals": np.stack([k.posteriors.total for k in c.components]),
         "outers": np.stack([k.posteriors.outer for k in c.components]),
+        "left_out": reference.left_out.hidden,
+        "left_out_n": reference.left_out.n,
         "nearest": reference.nearest,
         "digests": reference.digests,
     }

@@ -31,6 +31,7 @@ def print_json(document: Any) -> None:
 
 def print_summary(result: dict[str, Any], out: Path) -> None:
     """The answers of an audit in a few lines."""
+    from auditor.settling import CONDITIONS
     from auditor.unread import unread_in_words
 
     fraction, loss = result["synthetic_fraction"], result["diversity"]["loss"]
@@ -39,8 +40,9 @@ def print_summary(result: dict[str, Any], out: Path) -> None:
         if check["name"] in result["policy"]["required"] and check["status"] != "pass":
             typer.echo(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
     typer.echo(f"  synthetic fraction  {_interval(fraction)}")
-    if fraction["estimate"] is None and fraction["if_reference_matches"]["estimate"] is not None:
-        typer.echo(f"  if reference holds  {_interval(fraction['if_reference_matches'])}")
+    for name, condition in CONDITIONS.items():
+        if fraction[name]["estimate"] is not None:
+            typer.echo(f"    if {condition}: {_interval(fraction[name])}")
     if result["unread"]["share"]["high"] > 0:
         typer.echo(f"  of the whole set    {_interval(fraction['of_the_whole_set'])}")
     typer.echo(f"  diversity loss      {_interval(loss)}")

@@ -191,4 +191,22 @@ def _print_reference(description: dict[str, Any]) -> None:
         typer.echo(f"  left out: {warning}")
     for warning in description["warnings"]:
         typer.echo(f"  audits against it will be undetermined: {warning}")
-    typer.echo(f"  separation of real and synthetic scores: {description['separation']:.2f} (an answer needs 0.25)")
+    _print_promise(description["promise"])
+
+
+def _print_promise(promise: dict[str, Any]) -> None:
+    """What the reference can tell of a set, and what would make it tell more."""
+    for label, found in promise["separation"].items():
+        typer.echo(
+            f"  separation of {label} from the real items: {found['estimate']:.2f} ({found['low']:.2f} – "
+            f"{found['high']:.2f}); an answer needs a low end of 0.25"
+        )
+    for label, hidden in promise["left_out"].items():
+        typer.echo(f"  without {label} in the reference, {100 * hidden['0.5']:.0f} % of its items would look real")
+    for n, found in promise["at"].items():
+        typer.echo(
+            f"  a set of {n}: notices {100 * found['smallest_noticed']:.1f} % of an unknown generator; states at most "
+            f"{100 * found['clean_high']:.1f} % for a set without synthetic items"
+        )
+    for addition in promise["add"]:
+        typer.echo(f"  to tell more, add {addition}")

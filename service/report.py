@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from auditor.finalise import SCHEMA
+from auditor.settling import CONDITIONS
 from auditor.unread import unread_in_words
 from indexes.errors import ArtifactError, without_controls
 from indexes.store import write_atomic
@@ -67,7 +68,11 @@ def render(out: Path, result: Mapping[str, Any], form: str) -> str:
             "forecast": forecast_figure(result),
         }
     page = environment.get_template(f"report.{form}").render(
-        r=result, figures=figures, gallery=_gallery(out), verdict_text=_VERDICTS[result["verdict"]]
+        r=result,
+        figures=figures,
+        gallery=_gallery(out),
+        verdict_text=_VERDICTS[result["verdict"]],
+        conditions=CONDITIONS,
     )
     return without_controls(page)  # ids and texts may hold anything
 

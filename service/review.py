@@ -17,8 +17,9 @@ from auditor.audit import only_writer, read_claim
 from auditor.finalise import write_result
 from auditor.intervals import Measure
 from auditor.labels import LabelCounts, LabelledFraction, Tally, estimate_with_labels
-from auditor.policy import Check, Threshold, check, verdict_of
+from auditor.policy import Check, Threshold, verdict_of
 from auditor.review import Draw, draw_review, known_answers, shuffled
+from auditor.settling import CONDITIONS, check_fraction
 from auditor.unread import heed_unread, of_the_whole_set
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
@@ -41,7 +42,7 @@ _KEY = Path("state") / "review.json"  # not in the folder that goes to a labelle
 _SPARE = 2  # times as many known items are read as are wanted, since some may be unusable
 _TRIPLE = ("estimate", "low", "high")
 # What a review replaces.
-_ANSWER = (*_TRIPLE, "status", "method", "reason", "assumes", "by_generator", "if_reference_matches")
+_ANSWER = (*_TRIPLE, "status", "method", "reason", "assumes", "by_generator", *CONDITIONS)
 _ASSUMES = (
     "the labeller errs on the items of the set as on those of known origin, and unsure or missing labels are missing "
     "at random within each stratum"
@@ -362,12 +363,13 @@ def _answered(result: Mapping[str, Any], found: LabelledFraction, review: dict[s
         "by_generator": {},
         "before_review": own,
     }
-    answer["if_reference_matches"] = {name: answer[name] for name in _TRIPLE}  # labels hold whatever the reference
+    whatever = {name: answer[name] for name in (*_TRIPLE, "reason")}  # labels hold under every condition
+    answer |= dict.fromkeys(CONDITIONS, whatever)
     policy = result["policy"]
     threshold = Threshold(**policy["synthetic_fraction"])
     share = result["unread"]["share"]
     answer["of_the_whole_set"] = of_the_whole_set(answer, share)
-    judged = heed_unread(check("synthetic_fraction", threshold, answer, fraction.reason), threshold, share)
+    judged = heed_unread(check_fraction(threshold, answer), threshold, share)
     checks = [judged if c["name"] == judged.name else Check(**c) for c in result["checks"]]
     fields = [{name: getattr(c, name) for name in Check.__slots__} for c in checks]
     fields = [{**f, "threshold": dict(f["threshold"])} for f in fields]

@@ -14,6 +14,8 @@ from auditor.composition import Composition
 from auditor.contrast import Contrast
 from auditor.moments import Moments
 
+NOTHING_HIDES = np.zeros(4)
+
 
 def contrast(rng, *, fraction, synthetic, known=None, n=300, n_real=300):
     """Scores of exactly that many synthetic items, of a law given by a sampler, among standard normal real ones."""
@@ -32,11 +34,13 @@ def near(rng):
 
 
 def one_source(generators):
-    return Composition(np.ones(1), np.ones(generators) / max(1, generators), np.ones((2, 1)), np.ones((2, generators)))
+    return Composition(
+        np.ones(1), np.ones(generators) / max(1, generators), np.ones((2, 1)), np.ones((2, generators)), np.zeros(2)
+    )
 
 
 def anchors(found, sampling=0.0):
-    return anchors_of_contrast(found, one_source(len(found.known)), sampling=sampling)
+    return anchors_of_contrast(found, one_source(len(found.known)), NOTHING_HIDES, sampling=sampling)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9, 1.0])
@@ -96,7 +100,7 @@ def test_histograms_and_scores_of_the_same_items_agree(rng):
         return ScoreCounts(histogram, moments)
 
     calibration = Calibration(("real", "known"), edges, (counts(scores[0]), counts(scores[1])))
-    by_counts = anchors_of_counts(calibration, counts(scores[2]), one_source(1), sampling=0.0)
+    by_counts = anchors_of_counts(calibration, counts(scores[2]), one_source(1), NOTHING_HIDES, sampling=0.0)
     by_score = anchors(
         Contrast((scores[0],), (scores[1],), np.sort(scores[2]), np.array([len(scores[0]), len(scores[1])]), 0.0)
     )
@@ -111,3 +115,23 @@ def test_generators_that_hide_altogether_bound_nothing(rng):
 
     found = anchors(contrast(rng, fraction=0.2, synthetic=same, known=same))
     assert real_side_limit(found, level=0.95) == 1.0
+
+
+def test_a_share_that_is_noticed_lies_so_many_errors_from_none(rng):
+    found = anchors_of_contrast(
+        contrast(rng, fraction=0.0, synthetic=far(rng)), one_source(0), np.full(4, 0.5), sampling=0
+    )
+    for anchor in found.values():
+        noticed = anchor.noticed(2.8)
+        error = np.sqrt((1 - anchor.share) / anchor.share * (1 / 300 + 1 / 300))
+        assert noticed * (1 - 0.5) == pytest.approx(2.8 * error)
+
+
+def test_what_an_unseen_generator_may_hide_raises_the_guard(rng):
+    found = contrast(rng, fraction=0.1, synthetic=far(rng), known=far(rng))
+    guards = [
+        unseen_guard(anchors_of_contrast(found, one_source(1), np.full(4, hidden), sampling=0.0), level=0.95)
+        for hidden in (0.0, 0.5, 0.9)
+    ]
+    assert guards[1] == pytest.approx(2 * guards[0])
+    assert guards[2] == 1.0

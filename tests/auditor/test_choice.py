@@ -7,7 +7,7 @@ from auditor.composition import Composition
 from auditor.known_fit import histogram_mixture, known_fit
 from auditor.moments import Moments
 
-ONE = Composition(np.ones(1), np.ones(1), np.ones((2, 1)), np.ones((2, 1)))
+ONE = Composition(np.ones(1), np.ones(1), np.ones((2, 1)), np.ones((2, 1)), np.zeros(2))
 EDGES = np.linspace(-4, 4, 9)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from auditor.arrays import source_of_array
 from auditor.audit import AuditOptions, prepare, run_here
-from auditor.fraction import FractionEstimate
+from auditor.fraction import FractionEstimate, Power
 from auditor.intervals import Measure
 from auditor.items import DuplicateCounts, write_items
 from auditor.reference import Reference
@@ -21,7 +21,8 @@ from indexes.records import Source
 def an_estimate(value: float, **changes: Any) -> FractionEstimate:
     answer = FractionEstimate(
         estimate=value, low=0.0, high=1.0, level=0.95, status="determined", method="m", reason=None,
-        by_generator={"gen": Measure(value)}, by_source={}, if_reference_matches=Measure(value), estimators={},
+        by_generator={"gen": Measure(value)}, by_source={}, if_reference_matches=Measure(value),
+        if_generators_known=Measure(value), if_both=Measure(value), power=Power(0.1, 0.5), estimators={},
         fit_p_value=0.5, departure=0.0, separation=0.8, n=40,
     )  # fmt: skip
     return replace(answer, **changes)

@@ -9,6 +9,7 @@ from auditor.risk_event import Event
 from indexes.errors import InputError
 
 THRESHOLD = Threshold(0.05, 0.2, "high")
+INTERVAL = Threshold(0.05, 0.2, "interval")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,39 @@ def test_a_check_says_what_was_compared_with_what():
     assert found.threshold == {"warn": 0.05, "fail": 0.2, "compare": "high"}
 
 
+@pytest.mark.parametrize(
+    ("low", "estimate", "high", "status", "value"),
+    [
+        (0.0, 0.01, 0.04, "pass", 0.04),
+        (0.0, 0.01, 0.05, "warn", 0.05),
+        (0.0, 0.1, 0.2, "undetermined", 0.2),
+        (0.0, None, 1.0, "undetermined", 1.0),
+        (0.1, 0.2, 0.3, "fail", 0.2),
+        (0.2, None, 0.3, "fail", 0.2),
+        (0.3, 0.4, 1.0, "fail", 0.4),
+    ],
+)
+def test_an_interval_fails_by_estimate_or_low_end_and_passes_by_its_high_end(low, estimate, high, status, value):
+    found = check("x", INTERVAL, {"low": low, "estimate": estimate, "high": high}, None)
+    assert (found.status, found.value) == (status, value)
+
+
+@pytest.mark.parametrize(("otherwise", "status"), [(None, "undetermined"), (0.19, "undetermined"), (0.2, "fail")])
+def test_without_a_stated_estimate_the_one_under_all_conditions_may_fail_an_interval(otherwise, status):
+    answer = {"low": 0.0, "estimate": None, "high": 0.9}
+    assert check("x", INTERVAL, answer, "why", otherwise=otherwise).status == status
+
+
+def test_a_stated_estimate_comes_before_the_one_under_conditions():
+    answer = {"low": 0.0, "estimate": 0.1, "high": 0.15}
+    assert check("x", INTERVAL, answer, None, otherwise=0.9).status == "warn"
+
+
+def test_an_undetermined_interval_says_which_end_and_why():
+    found = check("x", INTERVAL, {"low": 0.0, "estimate": None, "high": 0.9, "reason": "too few"}, "too few")
+    assert found.reason == "high end 0.9 is at or above 0.2: too few"
+
+
 def checks(**statuses):
     return [Check(name, status, None, {}, "") for name, status in statuses.items()]
 
@@ -61,8 +95,8 @@ def test_a_check_that_is_not_required_decides_nothing():
 
 def test_the_default_policy_is_that_of_the_contract():
     policy = Policy().as_json(workflow=True, content=True)
-    assert policy["synthetic_fraction"] == {"warn": 0.05, "fail": 0.2, "compare": "high"}
-    assert policy["diversity_loss"] == {"warn": 0.1, "fail": 0.25, "compare": "low"}
+    assert policy["synthetic_fraction"] == {"warn": 0.05, "fail": 0.2, "compare": "interval"}
+    assert policy["diversity_loss"] == {"warn": 0.1, "fail": 0.25, "compare": "interval"}
     assert policy["mad_risk"] == {"warn": 0.2, "fail": 0.5, "compare": "estimate"}
     assert policy["unread"] == {"warn": 0.01, "fail": 0.1, "compare": "estimate"}
     assert policy["required"] == ["synthetic_fraction", "diversity_loss", "mad_risk", "unread"]
@@ -80,7 +114,7 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
     path = tmp_path / "policy.yaml"
     path.write_text("synthetic_fraction: {warn: 0.01}\nrequired: [mad_risk]\nmad_event: {when: ever}\n")
     expected = Policy(
-        synthetic_fraction=Threshold(0.01, 0.2, "high"), required=("mad_risk",), mad_event=Event(when="ever")
+        synthetic_fraction=Threshold(0.01, 0.2, "interval"), required=("mad_risk",), mad_event=Event(when="ever")
     )
     assert load_policy(path) == expected
 

@@ -71,7 +71,7 @@ def test_figures_are_those_of_an_audit(rng):
     found, vendi = figures_of(result), result["diversity"]["measures"]["vendi"]
     assert found.n == 120
     assert found.vendi == vendi["value"] / vendi["reference"]
-    assert found.fraction == result["synthetic_fraction"]["estimate"]
+    assert found.fraction == result["synthetic_fraction"]["if_reference_matches"]["estimate"]
     assert found.floor * np.trace(np.cov(rows[:120].T)) == pytest.approx(result["fidelity"]["scale"]["frechet"])
     assert all(math.isfinite(value) for value in features_of(Known(PLAN, found), tier="audit").values())
 

@@ -54,11 +54,12 @@ def answer(reference, texts):
     return audit(source(texts), reference)["synthetic_fraction"]
 
 
-def test_texts_of_the_reference_are_determined(reference, rng):
+def test_texts_of_the_reference_are_told_if_its_generators_are_all(reference, rng):
     mixed = Words().texts(90, 80, rng) + Words(taste=1).texts(30, 80, rng)
     found = answer(reference, mixed)
-    assert found["status"] == "determined"
     assert found["low"] <= 0.25 <= found["high"]
+    assert found["if_both"]["low"] <= 0.25 <= found["if_both"]["high"] < 0.5
+    assert found["if_both"]["estimate"] is not None
 
 
 def test_texts_of_another_language_are_not(reference, rng):

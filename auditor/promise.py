@@ -1,0 +1,101 @@
+"""What a reference can promise before anything is audited, and what to add so that it can promise more."""
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from auditor.anchor import Anchor, unseen_guard
+from auditor.calibration import Calibration
+from auditor.unseen import SHARES, LeftOut, may_hide
+
+__all__ = ["SIZES", "promise_of"]
+
+SIZES = (200, 1000, 10_000)  # of sets for which it is stated
+_POWER = 0.8
+_ENOUGH_GENERATORS = 3
+_WORST = 0.5  # share hidden above which a left-out generator asks for others of its kind
+_TYPICAL = 1000  # items of the set by which additions are judged
+
+
+def promise_of(calibration: Calibration, left_out: LeftOut, *, level: float = 0.95) -> dict[str, Any]:
+    """Separation by generator, what each would have hidden when left out, and what sets of 200, 1,000, 10,000 can show.
+
+    `smallest_noticed`: the share of an unseen generator that is noticed with probability .8. `clean_high`: the high end
+    stated for a set without synthetic items. Both are 1 where nothing can be said.
+    """
+    hidden = may_hide(left_out)
+    at = {str(n): _at(calibration, hidden, n, level) for n in SIZES}
+    return {
+        "separation": _separation(calibration, level),
+        "left_out": {
+            label: {f"{share:g}": round(float(value), 4) for share, value in zip(SHARES, shares, strict=True)}
+            for label, shares in zip(left_out.labels, left_out.hidden, strict=True)
+        },
+        "may_hide": {f"{share:g}": round(float(value), 4) for share, value in zip(SHARES, hidden, strict=True)},
+        "at": at,
+        "add": _additions(calibration, left_out, level),
+    }
+
+
+def _separation(calibration: Calibration, level: float) -> dict[str, dict[str, float]]:
+    """Of each generator, from the real source that it resembles most: total variation with its interval."""
+    z = float(stats.norm.ppf((1 + level) / 2))
+    found = {}
+    for k, label in enumerate(calibration.labels[calibration.n_real :]):
+        worst = int(calibration.separations[:, k].argmin())
+        value, error = float(calibration.separations[worst, k]), float(calibration.separation_errors[worst, k])
+        low, high = max(0.0, value - z * error), min(1.0, value + z * error)
+        found[label] = {"estimate": round(value, 4), "low": round(low, 4), "high": round(high, 4)}
+    return found
+
+
+def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> dict[str, float]:
+    if calibration.n_generators == 0 or calibration.is_simulated.all():
+        return {"smallest_noticed": 1.0, "clean_high": 1.0}
+    anchors = _of_clean_set(hidden, n, _n_real(calibration))
+    z = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(_POWER))
+    noticed = min(anchor.noticed(z) for anchor in anchors.values())
+    return {"smallest_noticed": round(noticed, 4), "clean_high": round(unseen_guard(anchors, level=level), 4)}
+
+
+def _of_clean_set(hidden: np.ndarray, n: int, n_real: int) -> dict[float, Anchor]:
+    """The anchors of a set of n items of which none is synthetic, if it falls out as expected."""
+    return {
+        share: Anchor(
+            share=share, left=1.0, hidden=(), unseen=float(unseen), mean_hidden=0.0, n=n, n_real=n_real, sampling=0.0
+        )
+        for share, unseen in zip(SHARES, hidden, strict=True)
+    }
+
+
+def _n_real(calibration: Calibration) -> int:
+    return int(calibration.sizes[: calibration.n_real].sum())
+
+
+def _additions(calibration: Calibration, left_out: LeftOut, level: float) -> list[str]:
+    """What to add, each with what it would change for a clean set of 1,000 items."""
+
+    def high(generators: int, n_real: int) -> float:
+        return unseen_guard(_of_clean_set(may_hide(left_out, count=max(1, generators)), _TYPICAL, n_real), level=level)
+
+    n_real, n_generators = _n_real(calibration), int((~calibration.is_simulated).sum())
+    added, now = [], high(n_generators, n_real)
+    if n_generators < _ENOUGH_GENERATORS:
+        missing = _ENOUGH_GENERATORS - n_generators
+        added.append(
+            f"{missing} more generator{'s' if missing > 1 else ''} of other kinds, 300 items or more of each: if they "
+            f"resemble the known ones, the high end of a clean set of {_TYPICAL} falls from {now:.2f} to "
+            f"{high(_ENOUGH_GENERATORS, n_real):.2f}"
+        )
+    added += [
+        f"other generators of the kind of {label}: left out, it hid {100 * hidden[0]:.0f} % of its items"
+        for label, hidden in zip(left_out.labels, left_out.hidden, strict=True)
+        if hidden[0] > _WORST
+    ]
+    if n_real < _TYPICAL:
+        added.append(
+            f"real items: with {4 * n_real} of them the high end of a clean set of {_TYPICAL} falls from {now:.2f} to "
+            f"{high(n_generators, 4 * n_real):.2f}"
+        )
+    return added
