@@ -1,144 +1,241 @@
-"""The synthetic fraction where the truth is known: error, coverage, width and abstention, by scenario.
+"""The synthetic fraction where the truth is known: every pair of known and incoming generators, share and size.
 
-    python benchmarks/fraction.py essays-unseen --draws 240
-    python benchmarks/fraction.py all --draws 200 --workers 2
+    python benchmarks/fraction.py essays --references 60 --workers 2
+    python benchmarks/fraction.py all --references 60 --workers 2 > table.md
 
-Every draw splits reference and pool anew and takes the next of the scenario's prevalences. Coverage comes with its 95 %
-Clopper–Pearson limits, overall and given the status. `conditional` is `if_reference_matches`, `stated` the interval at
-the top of the result.
+Every reference splits its pools anew and is asked about a set of every share and size. A cell is a pair, a size and a
+share. Coverage comes with its 95 % Clopper–Pearson limits. `let through`: verdict pass or warn where the true share
+reaches the default policy's `fail`. `cleared`: the same where nothing is synthetic; `failed`: verdict fail there.
 """
 
 import argparse
+import math
 import multiprocessing
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from fraction_scenarios import SCENARIOS, Draw, draw_of
+from fraction_scenarios import SCENARIOS, Draw, draws_of
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from auditor.calibration import calibration_of, count_scores
+from auditor.calibration import Calibration, calibration_of, count_scores
 from auditor.contrast import contrast_with
 from auditor.copies import copy_groups, design_effect
-from auditor.detector import fit_detector
+from auditor.detector import Detector, fit_detector
 from auditor.fraction import FractionEstimate, estimate_fraction
+from auditor.intervals import Measure
+from auditor.policy import Policy, check
+from auditor.unseen import LeftOut, leave_one_out
+
+_THRESHOLD = Policy().synthetic_fraction
+_OPEN = ("pass", "warn")
 
 
-def estimate(draw: Draw, *, complete: bool = False) -> FractionEstimate:
-    """The answer an audit gives: the same functions, on vectors in memory."""
-    vectors = np.concatenate(draw.components)
+@dataclass(frozen=True)
+class Fitted:
+    """What a reference holds, as a build makes it."""
+
+    component: np.ndarray
+    vectors: np.ndarray
+    detector: Detector
+    calibration: Calibration
+    left_out: LeftOut
+
+
+def fitted_to(draw: Draw) -> Fitted:
+    """The reference of a draw."""
+    vectors, digests = np.concatenate(draw.components), np.concatenate(draw.component_digests)
     component = np.repeat(np.arange(len(draw.components)), [len(part) for part in draw.components])
-    digests = np.concatenate(draw.component_digests)
     detector, own = fit_detector(vectors, component, digests, n_real=draw.n_real, seed=draw.seed)
     calibration = calibration_of(own, component, draw.labels, effects=detector.effects)
-    observed = count_scores(detector.evidence(draw.incoming, draw.incoming_digests), calibration.edges)
+    generators = draw.labels[draw.n_real :]
+    left_out = leave_one_out(
+        vectors, component, digests, draw.labels, generators, n_real=draw.n_real, seed=draw.seed
+    )  # fmt: skip
+    return Fitted(component, vectors, detector, calibration, left_out)
 
-    near = copy_groups(draw.incoming, beside=vectors)
+
+def estimate(draw: Draw, fitted: Fitted, *, complete: bool = False) -> FractionEstimate:
+    """The answer an audit gives: the same functions, on vectors in memory."""
+    observed = count_scores(fitted.detector.evidence(draw.incoming, draw.incoming_digests), fitted.calibration.edges)
+    near = copy_groups(draw.incoming, beside=fitted.vectors)
 
     def contrast(shares: np.ndarray) -> object:
-        folds = [detector.folds[component == k] for k in range(len(draw.components))]
+        folds = [fitted.detector.folds[fitted.component == k] for k in range(len(draw.components))]
         return contrast_with(
             draw.components, draw.incoming, shares, n_real=draw.n_real, seed=draw.seed, folds=folds,
-            effects=detector.effects, groups=near,
+            effects=fitted.detector.effects, groups=near,
         )  # fmt: skip
 
     return estimate_fraction(
-        calibration, observed, rng=np.random.default_rng(draw.seed), contrast=contrast,
-        copies=design_effect(np.bincount(near)),
-        assume_generators_complete=complete,
+        fitted.calibration, observed, rng=np.random.default_rng(draw.seed), contrast=contrast,
+        left_out=fitted.left_out, copies=design_effect(np.bincount(near)), assume_generators_complete=complete,
     )  # fmt: skip
 
 
-def one(name: str, number: int) -> dict[str, object]:
-    """The row of one draw."""
+def one(name: str, number: int) -> list[dict[str, object]]:
+    """The rows of one reference."""
     with threadpool_limits(1):
-        draw = draw_of(name, number)
-        found = estimate(draw, complete=SCENARIOS[name].complete)
-    conditional = found.if_reference_matches
+        drawn = draws_of(name, number)
+        fitted = fitted_to(drawn[0])
+        return [_row(draw, estimate(draw, fitted, complete=SCENARIOS[name].complete)) for draw in drawn]
+
+
+def _row(draw: Draw, found: FractionEstimate) -> dict[str, object]:
+    def fields(name: str, measure: Measure) -> dict[str, float]:
+        return {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
+
     return {
-        "part": draw.part, "true": draw.truth, "status": found.status, "low": found.low, "high": found.high,
-        "estimate": conditional.value, "conditional_low": conditional.low, "conditional_high": conditional.high,
-        "departure": found.departure, "p": found.fit_p_value, "separation": found.separation,
+        "part": draw.part, "n": draw.n, "wanted": draw.wanted, "true": draw.truth, "status": found.status,
+        **fields("stated", Measure(found.estimate, found.low, found.high)),
+        **fields("matches", found.if_reference_matches), **fields("known", found.if_generators_known),
+        "verdict": verdict(found), "separation": found.separation, "departure": found.departure,
+        "p": found.fit_p_value, "noticed": found.power.smallest_noticed, "hide": found.power.may_hide,
     }  # fmt: skip
 
 
-def rows_of(name: str, draws: int, workers: int) -> Iterator[dict[str, object]]:
-    """Draws in order, in this process or in several."""
+def verdict(found: FractionEstimate) -> str:
+    """What the default policy's check of the fraction says."""
+
+    def told(value: float) -> float | None:
+        return value if math.isfinite(value) else None
+
+    answer = {"estimate": told(found.estimate), "low": found.low, "high": found.high}
+    reason = found.reason if found.status == "undetermined" else None
+    return check("synthetic_fraction", _THRESHOLD, answer, reason, otherwise=told(found.if_both.value)).status
+
+
+def rows_of(name: str, references: int, workers: int) -> Iterator[dict[str, object]]:
+    """The rows of so many references in order, in this process or in several."""
     SCENARIOS[name].items()  # encoded once; forked workers share it
     if workers == 1:
-        yield from map(partial(one, name), range(draws))
+        for number in range(references):
+            yield from one(name, number)
         return
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        yield from pool.map(partial(one, name), range(draws), chunksize=4)
+        for rows in pool.map(partial(one, name), range(references)):
+            yield from rows
 
 
 HEADER = (
-    "| part | draws | determined | bounds | undetermined | MAE | bias | conditional covers | determined | bounds "
-    "| width | stated covers | width | high − true | low > .01 | determined, low > .01 |"
+    "| known ← in the set | n | true | sets | stated covers | determined | of these cover | width "
+    "| let through | if reference matches: MAE | covers | width | if generators known: MAE | covers | width |"
+)
+PAIRS = (
+    "| known ← in the set | separation | may hide | sets | stated covers, worst cell | determined | of these cover "
+    "| width | let through | clean: failed | clean: cleared |"
 )
 
 
-def line(part: str, rows: Sequence[dict[str, object]]) -> str:
-    """One line of the table."""
-    column = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    true, status = column["true"].astype(float), column["status"]
-    within = (column["conditional_low"] <= true + 1e-9) & (true <= column["conditional_high"] + 1e-9)
-    stated = (column["low"] <= true + 1e-9) & (true <= column["high"] + 1e-9)
-    errors = column["estimate"].astype(float) - true
-    shares = [f"{(status == kind).mean():.3f}" for kind in ("determined", "bounds", "undetermined")]
-    told = np.isfinite(errors)
-    cells = [
-        part, str(len(rows)), *shares,
-        f"{np.abs(errors[told]).mean():.4f}" if told.any() else "–",
-        f"{errors[told].mean():+.4f}" if told.any() else "–",
-        _covered(within), _covered(within[status == "determined"]), _covered(within[status == "bounds"]),
-        f"{(column['conditional_high'] - column['conditional_low']).mean():.3f}",
-        _covered(stated), f"{(column['high'] - column['low']).mean():.3f}", f"{(column['high'] - true).mean():+.3f}",
-        f"{(column['low'] > 0.01).mean():.3f}", f"{((column['low'] > 0.01) & (status == 'determined')).mean():.3f}",
+def covers(rows: Sequence[dict[str, object]], name: str = "stated") -> np.ndarray:
+    """Which intervals hold the truth, (rows,) bool."""
+    low, true, high = (column(rows, key) for key in (f"{name}_low", "true", f"{name}_high"))
+    held: np.ndarray = (low <= true + 1e-9) & (true <= high + 1e-9)
+    return held
+
+
+def column(rows: Sequence[dict[str, object]], name: str) -> np.ndarray:
+    """One field of all rows."""
+    return np.array([row[name] for row in rows])
+
+
+def cell(rows: Sequence[dict[str, object]]) -> list[str]:
+    """The figures of one cell."""
+    determined = [row for row in rows if row["status"] == "determined"]
+    through = [row["verdict"] in _OPEN for row in rows if float(str(row["true"])) >= _THRESHOLD.fail]
+    return [
+        str(len(rows)), limits(covers(rows)), _share(len(determined), len(rows)),
+        limits(covers(determined)) if determined else "–", _width(rows, "stated"),
+        _mean(np.array(through, dtype=float)) if through else "–", *_conditional(rows, "matches"),
+        *_conditional(rows, "known"),
     ]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
 
 
-def _covered(hits: np.ndarray) -> str:
+def _conditional(rows: Sequence[dict[str, object]], name: str) -> list[str]:
+    errors = np.abs(column(rows, name).astype(float) - column(rows, "true").astype(float))
+    return [_mean(errors[np.isfinite(errors)], 4), limits(covers(rows, name)), _width(rows, name)]
+
+
+def _width(rows: Sequence[dict[str, object]], name: str) -> str:
+    return _mean(column(rows, f"{name}_high") - column(rows, f"{name}_low"))
+
+
+def pooled(rows: Sequence[dict[str, object]]) -> list[str]:
+    """The figures of a pair over all its cells."""
+    cells = grouped(rows, "n", "wanted")
+    determined = [row for row in rows if row["status"] == "determined"]
+    through = [row["verdict"] in _OPEN for row in rows if float(str(row["true"])) >= _THRESHOLD.fail]
+    clean = [row["verdict"] for row in rows if row["true"] == 0]
+    return [
+        _mean(column(rows, "separation")), _mean(column(rows, "hide")), str(len(rows)),
+        f"{min(covers(each).mean() for each in cells.values()):.2f}", _share(len(determined), len(rows)),
+        limits(covers(determined)) if determined else "–", _width(rows, "stated"),
+        limits(np.array(through)) if through else "–", limits(np.array([v == "fail" for v in clean])) if clean else "–",
+        limits(np.array([v in _OPEN for v in clean])) if clean else "–",
+    ]  # fmt: skip
+
+
+def grouped(rows: Sequence[dict[str, object]], *keys: str) -> dict[tuple[object, ...], list[dict[str, object]]]:
+    """Rows by the values of some fields, in order of first mention."""
+    groups: dict[tuple[object, ...], list[dict[str, object]]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[key] for key in keys)].append(row)
+    return groups
+
+
+def limits(hits: np.ndarray) -> str:
     """Share and its 95 % Clopper–Pearson limits."""
     if len(hits) == 0:
         return "–"
     interval = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="exact")
-    return f"{hits.mean():.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    return f"{hits.mean():.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def _mean(values: np.ndarray, digits: int = 3) -> str:
+    return f"{values.mean():.{digits}f}" if len(values) else "–"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.2f}"
 
 
 def report(name: str, rows: Sequence[dict[str, object]]) -> None:
-    """The scenario's table: a line for each part, each prevalence, and all."""
-    scenario = SCENARIOS[name]
-    print(f"\n## {name}\n\n{scenario.summary}\n\n{HEADER}\n|{'---|' * 16}")
-    groups: dict[str, list[dict[str, object]]] = defaultdict(list)
-    for row in rows:
-        groups[f"{row['part']}"].append(row)
-    if len(groups) > 1:
-        for part in sorted(groups):
-            print(line(part, groups[part]))
-    for prevalence in sorted({row["true"] for row in rows}):
-        print(line(f"true {prevalence:g}", [row for row in rows if row["true"] == prevalence]))
-    print(line("all", rows), flush=True)
+    """The scenario's tables: the pairs, then every cell, worst coverage first."""
+    print(f"\n## {name}\n\n{SCENARIOS[name].summary}\n\n{PAIRS}\n|{'---|' * PAIRS.count(' |')}")
+    by_pair = grouped(rows, "part")
+    for (part,), members in by_pair.items():
+        print(_line(str(part), *pooled(members)))
+    print(f"\n{HEADER}\n|{'---|' * HEADER.count(' |')}")
+    cells = grouped(rows, "part", "n", "wanted")
+    for part, n, wanted in sorted(cells, key=lambda key: covers(cells[key]).mean()):
+        members = cells[part, n, wanted]
+        print(_line(str(part), str(n), f"{wanted:g}", *cell(members)))
+    sys.stdout.flush()
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:
     """Run the scenarios asked for and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenarios", nargs="+", help=f"all, or some of {', '.join(SCENARIOS)}")
-    parser.add_argument("--draws", type=int, default=200, help="of each scenario")
+    parser.add_argument("--references", type=int, default=60, help="of each pair")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     wanted = list(SCENARIOS) if options.scenarios == ["all"] else options.scenarios
     if unknown := sorted(set(wanted) - set(SCENARIOS)):
         sys.exit(f"no scenario is called {', '.join(unknown)}, expected some of {', '.join(SCENARIOS)}")
-    print(f"# Synthetic fraction, {options.draws} draws a scenario")
+    print(f"# Synthetic fraction, {options.references} references a pair")
     for name in wanted:
-        report(name, list(rows_of(name, options.draws, options.workers)))
+        references = options.references * len(SCENARIOS[name].pairs)
+        report(name, list(rows_of(name, references, options.workers)))
 
 
 if __name__ == "__main__":

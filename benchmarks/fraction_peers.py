@@ -1,7 +1,7 @@
 """Published quantifiers beside ours, on the same draws: error, coverage, width and abstention.
 
     pip install quapy==0.2.3
-    python benchmarks/fraction_peers.py essays-unseen --draws 48
+    python benchmarks/fraction_peers.py essays --draws 48
 
 Every quantifier gets the cross-fitted posteriors of our detector, all generators of the reference taken together at
 equal weight with the real part; so only the quantifier differs (ours and the second BBE also train a classifier for the
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from fraction import one
+from fraction import estimate, fitted_to
 from fraction_scenarios import SCENARIOS, Draw, draw_of
 from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
@@ -34,6 +34,7 @@ from threadpoolctl import threadpool_limits
 
 from auditor.contrast import contrast_with
 from auditor.detector import Detector, Evidence, component_labels, fit_detector
+from auditor.intervals import Measure
 
 try:
     from quapy.method.aggregative import ACC, EMQ, PACC, AggregativeQuantifier, DyS, HDy, KDEyML
@@ -217,12 +218,15 @@ def answers(name: str, number: int, resamples: int) -> Iterator[tuple[str, str, 
         rng = np.random.default_rng(number)  # anew for each: all see the same resamples
         yield method, _BOOTSTRAP, draw.truth, bootstrapped(peer, seen, resamples=resamples, rng=rng), "determined"
     yield "Bayesian, on a grid", "posterior", draw.truth, bayesian(seen), "determined"
-    row = one(name, number)
-    value, status = row["estimate"], row["status"]
-    told = Answer(value, row["conditional_low"], row["conditional_high"])
-    yield "ours", "`if_reference_matches`", draw.truth, told, "undetermined" if np.isnan(value) else "determined"
-    stated = Answer(value if status == "determined" else np.nan, row["low"], row["high"])
-    yield "ours", "stated", draw.truth, stated, status
+    found = estimate(draw, fitted_to(draw))
+    for name_of, measure in (
+        ("`if_generators_known`", found.if_generators_known),
+        ("`if_reference_matches`", found.if_reference_matches),
+        ("stated", Measure(found.estimate, found.low, found.high)),
+    ):
+        told = Answer(measure.value, measure.low, measure.high)
+        status = found.status if name_of == "stated" else "bounds" if np.isnan(measure.value) else "determined"
+        yield "ours", name_of, draw.truth, told, status
 
 
 def line(method: str, interval: str, rows: Sequence[tuple[float, Answer, str]]) -> str:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,9 +19,11 @@ from PIL import Image
 from indexes.encoders import load_encoder
 from indexes.images import decode
 
-__all__ = ["SCENARIOS", "Draw", "Scenario", "draw_of"]
+__all__ = ["SCENARIOS", "Draw", "Items", "Pair", "Scenario", "draw_of", "draws_of"]
 
-PREVALENCES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
+_FEWEST = 50  # items of a component
+_LEAST_OF_SIZE = 0.6
+PREVALENCES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.7)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Scenario:
     items: Callable[[], Items]
     pairs: tuple[Pair, ...]
     reference: int  # items of a component, as far as there are so many
-    size: int  # items of the set
+    sizes: tuple[int, ...]  # items of the sets
     prevalences: tuple[float, ...] = PREVALENCES
     complete: bool = False  # whether the generators are declared complete
 
@@ -69,7 +72,9 @@ class Draw:
     """A reference and a set, of known truth."""
 
     part: str
+    n: int  # items of the set, as far as the pools allow
     truth: float
+    wanted: float  # the prevalence that the truth is the nearest to
     labels: tuple[str, ...]
     n_real: int
     components: list[np.ndarray]
@@ -79,41 +84,81 @@ class Draw:
     seed: int
 
 
-def draw_of(name: str, number: int) -> Draw:
-    """The draw of that number, which with the name determines it: a fresh split of every pool."""
+def draws_of(name: str, number: int) -> list[Draw]:
+    """The draws with the reference of that number, which with the name determines them: one a size and prevalence.
+
+    Every pool is split anew. Where a pool is too small for a cell the set is smaller, by up to two fifths, or left out.
+    """
     scenario = SCENARIOS[name]
     pair = scenario.pairs[number % len(scenario.pairs)]
-    prevalence = scenario.prevalences[number // len(scenario.pairs) % len(scenario.prevalences)]
     items = scenario.items()
     rng = np.random.default_rng([number, *name.encode()])
-    n_synthetic = round(prevalence * scenario.size)
-    n_foreign = round(pair.foreign_share * (scenario.size - n_synthetic))
-    real, real_pool = _split(items.rows(pair.real), scenario.reference, rng)
-    parts, chosen = [real], [_some(real_pool, scenario.size - n_synthetic - n_foreign, rng)]
+    parts, pools = _parts_and_pools(pair, items, scenario.reference, rng)
+    cells = [(size, prevalence) for size in scenario.sizes for prevalence in scenario.prevalences]
+    drawn = [(size, prevalence, _composed(pair, pools, size, prevalence, rng)) for size, prevalence in cells]
+    return [
+        Draw(
+            part=_part_name(pair),
+            n=size,
+            truth=n_synthetic / len(rows),
+            wanted=prevalence,
+            labels=("real", *(("other",) if pair.taught else ()), *pair.known),
+            n_real=1 + pair.taught,
+            components=[items.vectors[part] for part in parts],
+            component_digests=[items.digests[part] for part in parts],
+            incoming=items.vectors[rows],
+            incoming_digests=items.digests[rows],
+            seed=number,
+        )
+        for size, prevalence, (rows, n_synthetic) in drawn
+        if len(rows)
+    ]
+
+
+def draw_of(name: str, number: int) -> Draw:
+    """One draw: the cells of the first reference, then those of the next."""
+    cells = len(SCENARIOS[name].prevalences) * len(SCENARIOS[name].sizes)
+    drawn = draws_of(name, number // cells)
+    return drawn[number % len(drawn)]
+
+
+Pools = dict[str, np.ndarray]  # rows of the set's real, foreign and synthetic items
+
+
+def _parts_and_pools(
+    pair: Pair, items: Items, reference: int, rng: np.random.Generator
+) -> tuple[list[np.ndarray], Pools]:
+    real, real_pool = _split(items.rows(pair.real), reference, rng)
+    parts, pools = [real], {"real": real_pool, "foreign": real_pool[:0], "synthetic": real_pool[:0]}
     if pair.foreign is not None:
-        size = scenario.reference if pair.taught else 0
-        part, pool = _split(items.rows(pair.foreign), size, rng)
-        chosen.append(_some(pool, n_foreign, rng))
+        part, pools["foreign"] = _split(items.rows(pair.foreign), reference if pair.taught else 0, rng)
         parts += [part] if pair.taught else []
     for generator in pair.known:
-        part, pool = _split(items.rows(generator), scenario.reference, rng)
+        rows = items.rows(generator)
+        # of a generator that is in the set a fifth at least is left for it
+        size = min(reference, max(_FEWEST, len(rows) * 4 // 5)) if generator == pair.incoming else reference
+        part, pool = _split(rows, size, rng)
         parts.append(part)
         if generator == pair.incoming:
-            chosen.append(_some(pool, n_synthetic, rng))
+            pools["synthetic"] = pool
     if pair.incoming is not None and pair.incoming not in pair.known:
-        chosen.append(_some(items.rows(pair.incoming), n_synthetic, rng))
-    incoming = rng.permutation(np.concatenate(chosen))
-    return Draw(
-        part=_part_name(pair),
-        truth=n_synthetic / scenario.size,
-        labels=("real", *(("other",) if pair.taught else ()), *pair.known),
-        n_real=1 + pair.taught,
-        components=[items.vectors[rows] for rows in parts],
-        component_digests=[items.digests[rows] for rows in parts],
-        incoming=items.vectors[incoming],
-        incoming_digests=items.digests[incoming],
-        seed=number,
-    )
+        pools["synthetic"] = items.rows(pair.incoming)
+    return parts, pools
+
+
+def _composed(
+    pair: Pair, pools: Pools, size: int, prevalence: float, rng: np.random.Generator
+) -> tuple[np.ndarray, int]:
+    """Rows of a set in random order and how many of them are synthetic; none where the pools do not reach."""
+    real_share = (1 - prevalence) * (1 - pair.foreign_share)
+    needs = {"real": real_share, "foreign": (1 - prevalence) * pair.foreign_share, "synthetic": prevalence}
+    reach = min([size, *(int(len(pools[kind]) / share + 1e-9) for kind, share in needs.items() if share > 0)])
+    if reach < _LEAST_OF_SIZE * size:
+        return pools["real"][:0], 0
+    counts = {"synthetic": round(prevalence * reach), "foreign": round(needs["foreign"] * reach)}
+    counts["real"] = min(len(pools["real"]), reach - sum(counts.values()))
+    chosen = [_some(pools[kind], min(n, len(pools[kind])), rng) for kind, n in counts.items()]
+    return rng.permutation(np.concatenate(chosen)), len(chosen[0])
 
 
 def _part_name(pair: Pair) -> str:
@@ -178,6 +223,12 @@ def attacked() -> Items:
 
 
 @cache
+def short() -> Items:
+    """Short human and ChatGPT texts, through `lexical`."""
+    return _encoded(*_texts("short", _generator), "lexical")
+
+
+@cache
 def domains() -> Items:
     """Human texts of three domains and their continuations by language models, through `lexical`."""
     return _encoded(*_texts("continuations", _domain), "lexical")
@@ -193,23 +244,24 @@ def cifake() -> Items:
 
 @cache
 def images() -> Items:
-    """Photographs of two sources and images of four generators, all decoded, cut to 224 pixels and encoded alike."""
+    """Photographs of two sources and images of six generators, all decoded, cut to 224 pixels and encoded alike."""
     data, names = [], []
-    for file, name_of in _ARCHIVES.items():
+    for file in ("scenes_256.zip", "named_generators_256.zip", "bsds_real_224.zip"):
         archive = zipfile.ZipFile(data_folder(f"images/{file}") / "images" / file)
         for member in sorted(archive.namelist()):
-            label = name_of(member)
-            if label and member.lower().endswith((".jpg", ".jpeg", ".png", ".webp")):
+            if member.lower().endswith((".jpg", ".jpeg", ".png", ".webp")):
                 data.append(_one_path(archive.read(member)))
-                names.append(label)
+                names.append(_IMAGE_NAMES.get(file) or _IMAGE_NAMES.get(member.split("/")[-2], member.split("/")[-2]))
     return _encoded(data, names, "forensic")
 
 
-_ARCHIVES: dict[str, Callable[[str], str]] = {
-    "photos_vs_diffusion_256.zip": lambda member: "photos" if "real/" in member else "",
-    "bsds_real_224.zip": lambda member: "bsds",
-    "stable_diffusion_224.zip": lambda member: "stable_diffusion",
-    "named_generators_256.zip": lambda member: member.split("/")[-2],
+_IMAGE_NAMES = {
+    "bsds_real_224.zip": "bsds",
+    "real_flickr8k": "photos",
+    "real_coco2017train": "photos",
+    "fake_sdxl": "sdxl",
+    "fake_stablecascade": "stable_cascade",
+    "fake_sd15": "sd15",
 }
 _SIDE = 224
 
@@ -227,12 +279,9 @@ def _one_path(data: bytes) -> bytes:
 
 _ESSAYISTS = ("gpt-3.5-turbo-0613", "text-davinci-003", "flan-t5-xxl")
 _ATTACKED = ("ChatGPT", "Claude-instant")
-_GENERATORS = ("dalle_mini", "latent_diffusion", "glid3xl", "stable_diffusion")
+_GENERATORS = ("sdxl", "stable_cascade", "dalle_mini", "latent_diffusion", "glid3xl")  # 60 images or more of each
+_FEW = "sd15"  # 40: never known
 _DOMAINS = ("xsum", "squad", "writing")
-
-
-def _unseen(names: tuple[str, ...]) -> tuple[Pair, ...]:
-    return tuple(Pair("human", (known,), other) for known in names for other in names if other != known)
 
 
 def _foreign(share: float) -> tuple[Pair, ...]:
@@ -245,73 +294,88 @@ def _taught(share: float) -> tuple[Pair, ...]:
     return tuple(Pair(a, (f"gpt-j-6B/{a}",), f"gpt-j-6B/{a}", b, share, taught=True) for a, b in pairs)
 
 
+def _every(real: str, names: Sequence[str], strangers: Sequence[str] = ()) -> tuple[Pair, ...]:
+    """Each generator, each two and all known; each known and each other one in the set."""
+    groups = [(name,) for name in names] + list(itertools.combinations(names, 2)) + ([tuple(names)] * (len(names) > 2))
+    return tuple(Pair(real, known, incoming) for known in groups for incoming in (*names, *strangers))
+
+
+def _all_but(real: str, names: Sequence[str], strangers: Sequence[str] = ()) -> tuple[Pair, ...]:
+    """All generators but that of the set known, at least three."""
+    return tuple(
+        Pair(real, tuple(n for n in names if n != incoming), incoming) for incoming in (*names, *strangers)
+    )  # fmt: skip
+
+
+def _domain_pairs(domain: str) -> tuple[Pair, ...]:
+    names = [f"{generator}/{domain}" for generator in ("gpt2-xl", "gpt-j-6B", "opt-2.7b")]
+    return _every(domain, names)
+
+
 SCENARIOS = {
     "cifake": Scenario(
-        "Known generator, CIFAKE, reference 1500 + 1500, n = 1000 (of pools of 1500).",
-        cifake, (Pair("real", ("fake",), "fake"),), 1500, 1000,
-    ),
-    "cifake-complete": Scenario(
-        "The same with `--declare generators-complete`.",
-        cifake, (Pair("real", ("fake",), "fake"),), 1500, 1000, complete=True,
-    ),
-    "cifake-1500": Scenario(
-        "Known generator, CIFAKE, reference 1500 + 1500, n = 1500 (the whole pool at 0 and 1).",
-        cifake, (Pair("real", ("fake",), "fake"),), 1500, 1500,
+        "CIFAKE, the generator known, reference 1500 + 1500.",
+        cifake, (Pair("real", ("fake",), "fake"),), 1500, (200, 1000),
     ),
     "essays": Scenario(
-        "Known generator, essays, reference 300 + 300, n = 200 (the whole pool at 0 and 1), each generator in turn.",
-        essays, tuple(Pair("human", (g,), g) for g in _ESSAYISTS), 300, 200,
+        "Essays, every generator, two of them or all known, reference 300 of each.",
+        essays, _every("human", _ESSAYISTS), 300, (200,),
     ),
     "attacked": Scenario(
-        "Known generator, attacked text, reference 300 + 300, n = 200 (of pools of 1700 and 700).",
-        attacked, tuple(Pair("human", (g,), g) for g in _ATTACKED), 300, 200,
+        "Paraphrased and perturbed texts, each generator or both known, reference 300 of each.",
+        attacked, _every("human", _ATTACKED), 300, (200, 1000),
     ),
-    "essays-unseen": Scenario(
-        "Unseen generator, essays, reference 300 + 300, n = 200 (of pools of 200 and 500), all pairs.",
-        essays, _unseen(_ESSAYISTS), 300, 200,
+    "short": Scenario(
+        "Short texts, the generator known, reference 300 + 300: hard.",
+        short, (Pair("human", ("gpt-3.5",), "gpt-3.5"),), 300, (200, 1000),
     ),
-    "attacked-unseen": Scenario(
-        "Unseen generator, attacked text, reference 300 + 300, n = 200 (of pools of 1700 and 1000), both pairs.",
-        attacked, _unseen(_ATTACKED), 300, 200,
+    **{
+        f"continuations-{domain}": Scenario(
+            f"Texts continued by language models, {domain}, reference 150 of each: hardly to be told apart.",
+            domains, _domain_pairs(domain), 150, (140,),
+        )
+        for domain in _DOMAINS
+    },
+    "images": Scenario(
+        "Photographs of two sources, each generator or two of them known, reference 100 real and 50 to 64 of each.",
+        images, _every("photos", _GENERATORS, (_FEW,)), 100, (90,),
     ),
-    "images-unseen": Scenario(
-        "Unseen generator, photographs, reference 100 + 60 or 100 of each of three others, n = 100 (the whole real "
-        "pool at 0, 50 of 60 or 100 at .5).",
-        images, tuple(Pair("photos", tuple(o for o in _GENERATORS if o != g), g) for g in _GENERATORS), 100, 100,
-        prevalences=(0.0, 0.01, 0.05, 0.1, 0.25, 0.5),
+    "images-all-known": Scenario(
+        "The same, all generators but the set's known.",
+        images, _all_but("photos", _GENERATORS, (_FEW,)), 100, (90,),
     ),
-    "pure-real": Scenario(
-        "Purely real sets of the same source: CIFAKE, n = 1000 of 1500.",
-        cifake, (Pair("real", ("fake",), None),), 1500, 1000, prevalences=(0.0,),
+    "cifake-complete": Scenario(
+        "CIFAKE with `--declare generators-complete`.",
+        cifake, (Pair("real", ("fake",), "fake"),), 1500, (1000,), complete=True,
     ),
-    "pure-real-essays": Scenario(
-        "Purely real sets of the same source: essays, n = 200 of 200.",
-        essays, tuple(Pair("human", (g,), None) for g in _ESSAYISTS), 300, 200, prevalences=(0.0,),
+    "essays-complete": Scenario(
+        "Essays with `--declare generators-complete`, each generator known and in the set.",
+        essays, tuple(Pair("human", (g,), g) for g in _ESSAYISTS), 300, (200,), complete=True,
     ),
     "other-source-text": Scenario(
-        "Purely real sets of another source: text domain against domain, reference 150 of each, n = 140.",
-        domains, _foreign(1.0), 150, 140, prevalences=(0.0,),
+        "Purely real sets of another source: text domain against domain, reference 150 of each.",
+        domains, _foreign(1.0), 150, (140,), prevalences=(0.0,),
     ),
     "other-source-images": Scenario(
-        "Purely real sets of another source: BSDS against the photographs, n = 100 (all of it).",
-        images, (Pair("photos", _GENERATORS, None, "bsds", 1.0),), 100, 100, prevalences=(0.0,),
+        "Purely real sets of another source: BSDS against the photographs, all of it.",
+        images, (Pair("photos", _GENERATORS, None, "bsds", 1.0),), 100, (100,), prevalences=(0.0,),
     ),
     "some-other-source-text": Scenario(
         "Real sets with 5 or 10 % of another domain.",
-        domains, _foreign(0.05) + _foreign(0.1), 150, 140, prevalences=(0.0,),
+        domains, _foreign(0.05) + _foreign(0.1), 150, (140,), prevalences=(0.0,),
     ),
     "some-other-source-images": Scenario(
-        "Photographs with 5 or 10 % of BSDS, n = 100.",
-        images, tuple(Pair("photos", _GENERATORS, None, "bsds", share) for share in (0.05, 0.1)), 100, 100,
+        "Photographs with 5 or 10 % of BSDS.",
+        images, tuple(Pair("photos", _GENERATORS, None, "bsds", share) for share in (0.05, 0.1)), 100, (90,),
         prevalences=(0.0,),
     ),
     "two-sources-text": Scenario(
-        "Two real sources in the reference, 200 items of each and of a generator; n = 80, the second source at none, "
-        "half or all of the set's real part.",
-        domains, _taught(0.0) + _taught(0.5) + _taught(1.0), 200, 80, prevalences=(0.0, 0.05, 0.25, 0.5),
+        "Two real sources in the reference, 200 items of each and of a generator; the second source at none, half or "
+        "all of the set's real part.",
+        domains, _taught(0.0) + _taught(0.5) + _taught(1.0), 200, (80,), prevalences=(0.0, 0.05, 0.25, 0.5),
     ),
     "real-only": Scenario(
-        "A reference without generators: essays, 300 real items, n = 200.",
-        essays, tuple(Pair("human", (), g) for g in _ESSAYISTS), 300, 200,
+        "A reference without generators: essays, 300 real items.",
+        essays, tuple(Pair("human", (), g) for g in _ESSAYISTS), 300, (200,),
     ),
 }  # fmt: skip

@@ -104,16 +104,18 @@ def scenarios_of(
     unseen = tuple(Pair(r, tuple(o for o in generators if o != g), g) for r in plain for g in generators)
     other = tuple(Pair(a, generators, None, b, 1.0) for a, b in itertools.permutations(plain, 2))
     sizes = f"reference {reference} of each, n = {size}"
-    found = {"known": Scenario(f"All generators known, {sizes}.", lambda: items, known, reference, size, prevalences)}
+    found = {
+        "known": Scenario(f"All generators known, {sizes}.", lambda: items, known, reference, (size,), prevalences)
+    }
     if len(generators) > 1:
         found["unseen"] = Scenario(
-            f"The set's generator unknown, {sizes}.", lambda: items, unseen, reference, size, prevalences
+            f"The set's generator unknown, {sizes}.", lambda: items, unseen, reference, (size,), prevalences
         )
     if other:
         found["another-real-source"] = Scenario(
             f"Purely real sets of another source, {sizes}. `conditional` supposes the reference's own source and "
             "cannot hold here; what counts is that nothing is `determined` above .01.",
-            lambda: items, other, reference, size, (0.0,),
+            lambda: items, other, reference, (size,), (0.0,),
         )  # fmt: skip
     return found
 
@@ -185,8 +187,7 @@ def validate(options: argparse.Namespace) -> None:
     found = scenarios_of(real, synthetic, items, reference, size)
     SCENARIOS.update(found)  # draws are made by name, beside the benchmark's own
     for name, scenario in found.items():
-        draws = options.draws or 2 * len(scenario.pairs) * len(scenario.prevalences)
-        report(name, list(rows_of(name, draws, options.workers)))
+        report(name, list(rows_of(name, (options.draws or 4) * len(scenario.pairs), options.workers)))
 
 
 def main() -> None:
@@ -196,7 +197,7 @@ def main() -> None:
     parser.add_argument("--real", required=True, nargs="+", action="extend", metavar="LABEL=SRC")
     parser.add_argument("--synthetic", required=True, nargs="+", action="extend", metavar="LABEL=SRC")
     parser.add_argument("--column", help="of tables and JSON lines")
-    parser.add_argument("--draws", type=int, help="of each scenario; default two of every pair and fraction")
+    parser.add_argument("--draws", type=int, help="references of each pair; default 4")
     parser.add_argument("--reference", type=int, help="items of a component; default half of the smallest label")
     parser.add_argument("--size", type=int, help="items of a set; default what is left, at most 1000")
     parser.add_argument("--workers", type=int, default=1)
