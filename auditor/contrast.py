@@ -14,7 +14,7 @@ from indexes.hashing import content_keys, fold_of
 
 __all__ = ["Contrast", "contrast_with", "rows_of_components"]
 
-_MOST = 1500  # items of the real part, of all generators together, and of the incoming set
+_MOST = 4096  # items of the real part, of all generators together, and of the incoming set
 _STRENGTH = 4.0  # ridge penalty over the mean squared length of the centred rows
 
 
@@ -72,7 +72,7 @@ def contrast_with(
     components' items keep together what is made from one another; else, and for incoming items, it is a hash of the
     vector, of near copies that of the first; `effects` (m + K,) are the design effects of copies within each component,
     `groups` (n,) those of near copies among the incoming items, which are sought if they are not given.
-    The time grows with the items given; of the incoming 1,500 count.
+    The time grows with the items given; of the incoming 4,096 count.
     """
     order = np.argsort(content_keys(incoming[:_MOST], seed=seed), kind="stable")
     parts = [*components, incoming[order]]

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from auditor.confounds import confounds_between, total
+from auditor.confounds import confounds_between, stored_otherwise, total
 from auditor.contrast import Contrast, contrast_with, rows_of_components
 from auditor.copies import copy_groups, design_effect, groups_within, joined
 from auditor.fraction import FractionEstimate, estimate_fraction
@@ -78,7 +78,7 @@ def finalise(
         level=intent.level,
         copies=max(copies_in(shards), design_effect(np.bincount(near))),
         distinct=distinct,
-        distrust=reference.distrust,
+        distrust=reference.distrust or _stored_otherwise(state, reference),
         is_sample=intent.is_sample,
         assume_reference_complete="reference-complete" in intent.declared,
         assume_generators_complete="generators-complete" in intent.declared,
@@ -290,6 +290,14 @@ def _risk(figures: Mapping[str, Any], state: AuditState, reference: Reference, i
         return answer
     sample, event = state.sample.semantic, intent.policy.mad_event
     return {**answer, "simulation": question.simulate(known.plan, reference.semantic.vectors, sample, event)}
+
+
+def _stored_otherwise(state: AuditState, reference: Reference) -> str | None:
+    """Why the set's evidence tells nothing of origin, before an encoder of traces."""
+    if reference.evidence.sees != "traces":
+        return None
+    incoming = {"format": state.formats, **state.traits}
+    return stored_otherwise(incoming, total(reference.sides), reference.evidence.kind)
 
 
 def _confounds(state: AuditState, reference: Reference) -> list[dict[str, str]]:

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from auditor.confounds import LEAK, NOTABLE, confounds_between, distance, leak_between, total, traits_of
+from auditor.confounds import (
+    LEAK,
+    NOTABLE,
+    confounds_between,
+    distance,
+    leak_between,
+    stored_otherwise,
+    total,
+    traits_of,
+)
 
 TITLES = ("the set", "the reference")
 
@@ -79,9 +88,26 @@ def test_storage_that_alone_separates_the_parts_is_a_leak(share, leaks):
         assert "--match-storage" in found
 
 
-def test_detail_is_evidence_and_no_leak():
-    assert leak_between({"detail": {"a": 1}}, {"detail": {"b": 1}}, "image") is None
+def test_detail_is_evidence_until_it_alone_tells_the_parts_apart():
+    real = {"detail": {"a": 60, "b": 40}}
+    assert leak_between(real, {"detail": {"a": 15, "b": 85}}, "image") is None  # .45, as generators on one path
+    assert "by detail alone" in leak_between(real, {"detail": {"c": 95, "b": 5}}, "image")
 
 
 def test_a_reference_without_a_synthetic_part_leaks_nothing():
     assert leak_between({"format": {"jpeg": 7}}, {}, "image") is None
+
+
+@pytest.mark.parametrize("what", ["format", "compression", "size", "detail"])
+def test_a_set_stored_as_hardly_any_reference_item_is_not_believed(what):
+    reference = {what: {"a": 500, "b": 400, "c": 5}}
+    assert stored_otherwise({what: {"a": 80, "b": 20}}, reference, "image") is None
+    assert stored_otherwise({what: {"a": 80, "c": 20}}, reference, "image") is None
+    found = stored_otherwise({what: {"a": 70, "c": 15, "d": 15}}, reference, "image")
+    assert f"30 % by {what}" in found
+    assert "--match-storage" in found
+
+
+def test_without_tables_nothing_is_said_of_storage():
+    assert stored_otherwise({"format": {"png": 9}}, {}, "image") is None
+    assert stored_otherwise({}, {"format": {"png": 9}}, "image") is None

@@ -77,11 +77,11 @@ def test_copies_of_one_item_depart_by_nothing_that_is_not_finite():
 
 
 def test_no_more_than_a_bounded_number_of_items_is_used(rng):
-    component = rng.permutation(np.repeat([0, 1, 2], [2000, 1800, 600]))
+    component = rng.permutation(np.repeat([0, 1, 2], [5000, 3000, 600]))
     chosen = rows_of_components(component, seed=0)
-    assert [len(numbers) for numbers in chosen] == [1500, 750, 600]
+    assert [len(numbers) for numbers in chosen] == [4096, 2048, 600]
     for k, numbers in enumerate(chosen):
         assert (component[numbers] == k).all()
         assert len(set(numbers.tolist())) == len(numbers)
     parts = [rows(rng, 60, width=3)] * 2
-    assert contrast_with(parts, rows(rng, 1900, width=3), np.array([1.0, 0.0]), seed=0).n == 1500
+    assert contrast_with(parts, rows(rng, 4900, width=3), np.array([1.0, 0.0]), seed=0).n == 4096
