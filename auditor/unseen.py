@@ -91,7 +91,7 @@ def may_hide(left_out: LeftOut, *, count: int | None = None) -> np.ndarray:
     E[exp(−a·max)] = K! Γ(1 + a) / Γ(K + 1 + a), the Laplace transform of the maximum of K exponentials; a is where that
     is one in twenty. An imagined generator that shows .85 counts beside the known ones: K siblings that all show
     everything do not prove that a stranger will. With one generator nothing can be left out: a stranger is taken to
-    show a tenth at q = .85, as all of 8 pairs of language models and 21 of 25 pairs of image generators did. `count` is
+    show a tenth at q = .85, as all of 8 pairs of language models and 22 of 25 pairs of image generators did. `count` is
     K, those left out unless given.
     """
     known = max(1, len(left_out.labels)) if count is None else count
