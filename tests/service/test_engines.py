@@ -148,6 +148,6 @@ def test_two_audits_at_once_share_a_home(world: World, tars: Path, tmp_path: Pat
     results = []
     for process in (first, second):
         out, err = process.communicate(timeout=120)
-        assert (process.returncode in (0, 1), err) == (True, "")
+        assert (process.returncode in (0, 1, 4), err) == (True, "")
         results.append(json.loads(out))
     assert results[0]["synthetic_fraction"] == results[1]["synthetic_fraction"]

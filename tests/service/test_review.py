@@ -183,7 +183,8 @@ def test_labels_of_a_perfect_labeller_find_the_truth_and_its_errors(
     assert fraction["high"] - fraction["low"] < 0.25
     assert fraction["before_review"]["estimate"] == before["synthetic_fraction"]["estimate"]
     assert fraction["before_review"]["if_reference_matches"] == before["synthetic_fraction"]["if_reference_matches"]
-    assert fraction["if_reference_matches"] == {name: fraction[name] for name in ("estimate", "low", "high")}
+    for condition in ("if_reference_matches", "if_generators_known", "if_both"):
+        assert fraction[condition] == {name: fraction[name] for name in ("estimate", "low", "high", "reason")}
     assert result["review"]["error_on_real"]["estimate"] == result["review"]["error_on_synthetic"]["estimate"] == 0
     assert (result["review"]["labelled"], result["review"]["known"]["real"]["labelled"]) == (50, 10)
     assert outcome.code == 1  # 40 % are synthetic
