@@ -92,6 +92,19 @@ def test_the_page_shows_the_verdict_the_answers_and_the_gallery(audited: tuple[P
     assert captions[0] == HOSTILE.replace("<", "&lt;").replace(">", "&gt;")  # the only synthetic one
 
 
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_the_page_shows_the_conditions_and_what_the_reference_can_promise(
+    audited: tuple[Path, dict[str, Any]], form: str
+) -> None:
+    out, result = audited
+    page = " ".join(render(out, result, form).split())
+    both, at = result["synthetic_fraction"]["if_both"], result["reference"]["promise"]["at"]
+    assert f"{100 * both['low']:.1f} % – {100 * both['high']:.1f} %" in page
+    assert "the reference knows every generator" in page
+    assert all(f"{100 * found['smallest_noticed']:.1f} %" in page for found in at.values())
+    assert "2 more generators of other kinds" in page
+
+
 def test_rendering_twice_gives_the_same_bytes(audited: tuple[Path, dict[str, Any]]) -> None:
     folder, result = audited
     assert render(folder, result, "html") == render(folder, result, "html") == (folder / "report.html").read_text()
