@@ -15,6 +15,7 @@ SIZES = (200, 1000, 10_000)  # of sets for which it is stated
 _POWER = 0.8
 _ENOUGH_GENERATORS = 3
 _WORST = 0.5  # share hidden above which a left-out generator asks for others of its kind
+_WORTHWHILE = 0.02  # by which more real items must lower the high end of a clean set to be advised
 _TYPICAL = 1000  # items of the set by which additions are judged
 
 
@@ -93,9 +94,10 @@ def _additions(calibration: Calibration, left_out: LeftOut, level: float) -> lis
         for label, hidden in zip(left_out.labels, left_out.hidden, strict=True)
         if hidden[0] > _WORST
     ]
-    if n_real < _TYPICAL:
+    more = high(n_generators, 4 * n_real)
+    if now - more >= _WORTHWHILE:
         added.append(
             f"real items: with {4 * n_real} of them the high end of a clean set of {_TYPICAL} falls from {now:.2f} to "
-            f"{high(n_generators, 4 * n_real):.2f}"
+            f"{more:.2f}"
         )
     return added

@@ -43,7 +43,7 @@ def coverage(fraction: float, auroc: float, errors: tuple[float, float], draws: 
 
 
 def width(
-    fraction: float, auroc: float, errors: tuple[float, float], rng: np.random.Generator, draws: int = 5
+    fraction: float, auroc: float, errors: tuple[float, float], rng: np.random.Generator, draws: int = 2
 ) -> float:
     found = [estimate_with_labels(labelled(fraction, auroc, errors, rng), rng=rng).fraction for _ in range(draws)]
     return float(np.mean([f.high - f.low for f in found]))

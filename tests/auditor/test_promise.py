@@ -70,6 +70,7 @@ def test_what_to_add_names_generators_kinds_and_real_items():
     assert "real items: with 2000" in added
     assert "other generators of the kind of g0" in " ".join(promise_of(calibration(), table(0.6))["add"])
     assert promise_of(calibration(4, n_real=5000), table(0.1, 4))["add"] == []
+    assert "real items" not in " ".join(promise_of(calibration(), table(1.0))["add"])  # they would change nothing
 
 
 @pytest.mark.parametrize("known", [calibration(0), calibration(1, simulated=["g0"])])

@@ -74,7 +74,7 @@ def holds(truth):
 
 @pytest.mark.parametrize(("generators", "error", "width"), [(1, 0.08, 0.25), (6, 0.13, 0.4)])
 def test_half_of_an_unseen_generator_gives_bounds_that_hold_it(generators, error, width, rng):
-    found = answers([(None, 100), (20, 100)], range(1, 1 + generators), rng, draws=DRAWS if generators == 1 else 6)
+    found = answers([(None, 100), (20, 100)], range(1, 1 + generators), rng, draws=DRAWS if generators == 1 else 4)
     assert share(found, lambda f: f.status == "bounds") == 1
     assert share(found, lambda f: f.low == 0 and f.high == f.if_reference_matches.high) == 1
     assert share(found, holds(0.5)) >= 0.8
