@@ -38,3 +38,19 @@ def test_a_side_that_is_absent_is_split_evenly(rng):
     composition = found((0, 0, 500, 0), rng)
     assert composition.real.sum() == pytest.approx(1)
     assert composition.synthetic == pytest.approx([1, 0], abs=0.02)
+
+
+def test_the_error_of_a_part_s_mean_is_that_of_repeated_sets(rng):
+    """Of a part in ten, in shares of the whole set: not knowing who made little matters little."""
+    means = np.array([0.0, 0.2, 0.6, 1.0])
+    shares = [found((300, 150, 30, 20), rng, reference=100) for _ in range(80)]
+    seen = np.std([0.1 * s.synthetic @ means[2:] for s in shares])
+    assert np.mean([np.sqrt(s.errors(means)[1]) for s in shares]) == pytest.approx(seen, rel=0.5)
+    few = [found((1980, 0, 20, 0), rng, reference=100).errors(means)[1] for _ in range(5)]
+    assert max(few) < 0.01**2
+
+
+def test_sides_of_one_component_err_in_nothing(rng):
+    own = Evidence(np.tile([[0.9, 0.1], [0.1, 0.9]], (50, 1)), np.zeros((100, 2), dtype=np.float32))
+    calibration = calibration_of(own, np.tile([0, 1], 50), ("a", "g"))
+    assert composition_of(calibration, calibration.components[0], rng=rng).errors(np.array([0.0, 1.0])) == (0, 0)
