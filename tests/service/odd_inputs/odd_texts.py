@@ -163,6 +163,6 @@ def key_that_no_line_has(folder: Path) -> Asked:
     return Asked(written(folder, "a.jsonl", jsonl(texts())), column="nothing")
 
 
-@odd("texts", offered=100, read=100)
-def hundred_small_shards(folder: Path) -> Path:
-    return folder_of(folder, {f"{i:04d}.jsonl": jsonl([text]) for i, text in enumerate(texts(100))})
+@odd("texts", offered=40, read=40)
+def forty_small_shards(folder: Path) -> Path:
+    return folder_of(folder, {f"{i:04d}.jsonl": jsonl([text]) for i, text in enumerate(texts(40))})
