@@ -19,11 +19,13 @@ __all__ = [
     "real_side_bound",
     "real_side_estimate",
     "real_side_limit",
+    "smallest_noticed",
     "unseen_guard",
 ]
 
 _DENSE = (0.5, 0.7, 0.85)  # those at which synthetic items that look real are still told from them
 _BOUNDS = 4  # of which the best is taken
+_POWER = 0.8  # probability with which the smallest share that is noticed is noticed
 _HIDDEN = 0.01  # share of an unseen generator's items that may look confidently real at any threshold
 
 
@@ -160,8 +162,18 @@ def _anchor(
     )
 
 
+def smallest_noticed(anchors: Mapping[float, Anchor], *, level: float) -> tuple[float, float]:
+    """The smallest share of an unseen generator that raises the real side's low end above 0 in four sets of five.
+
+    Also how much of that generator may look real, at the threshold that notices the smallest share. The first is 1 if
+    no share is noticed.
+    """
+    z = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(_POWER))
+    return min(((anchor.noticed(z), anchor.unseen) for anchor in anchors.values()), default=(1.0, 1.0))
+
+
 def unseen_guard(anchors: Mapping[float, Anchor], *, level: float) -> float:
-    """Upper bound of π, be some of it by a generator that the reference lacks: the tightest of three.
+    """Upper bound of π that also allows for generators that the reference lacks: the tightest of three bounds.
 
     Holds if no unseen generator hides more than the known ones and `Anchor.unseen`.
     """

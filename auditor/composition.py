@@ -24,10 +24,10 @@ class Composition:
     fraction_draws: np.ndarray  # (draws,) synthetic fraction of the set in each
 
     def errors(self, means: np.ndarray) -> tuple[float, float]:
-        """Variance that not knowing the shares gives the mean score of the real and of the synthetic part of a set.
+        """Variance of the set's mean score from the unknown shares, of the real and of the synthetic part.
 
-        means (m + K,) of the components. Each part's mean counts by its share of the set as it was drawn: who makes a
-        synthetic part of one in a hundred is hardly known, and hardly matters.
+        means (m + K,) are the components' mean scores. Each part is weighted by its share of the set, so that unknown
+        shares within a small part add little.
         """
         m = len(self.real)
         real = (1 - self.fraction_draws) * (self.real_draws @ (means[:m] - self.real @ means[:m]))

@@ -23,7 +23,7 @@ Traits = Mapping[str, Mapping[str, int]]  # trait → class → count
 
 NOTABLE = 0.10  # total variation between two tables of shares from which a difference is named
 LEAK = 0.90  # from which a trait alone separates the two
-_RARE, _FOREIGN = 0.01, 0.25  # share of a reference's items stored in a way that is rare, and of a set's that are so
+_RARE, _FOREIGN = 0.01, 0.25  # a class under 1 % of the reference is rare; 25 % of a set in rare classes is too much
 _MEANING = {"detail": "detail (finest over next finer, which resizing and blur lower)"}
 _REMEDY = {
     "image": "store and size both alike; --match-storage stores lossless synthetic images as the real JPEGs",
@@ -74,9 +74,9 @@ def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[st
 
 
 def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind) -> str | None:
-    """Why an encoder of traces tells nothing of a set: a quarter of it is stored as hardly any item of the reference.
+    """Why an encoder of traces cannot judge a set: a quarter of it is stored in ways that are rare in the reference.
 
-    None without such a trait, and where the reference's tables do not say.
+    None if there is no such trait, or if the reference has no table of it.
     """
     found = []
     for what, here in incoming.items():
@@ -89,8 +89,8 @@ def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind) -> str | N
     if not found:
         return None
     return (
-        f"much of the set is stored as hardly any item of the reference ({'; '.join(found)}), so its scores may say "
-        f"how an item was stored and not what made it: {_REMEDY.get(kind, 'store both alike')}"
+        f"much of the set is stored in ways that are rare in the reference ({'; '.join(found)}); the scores may "
+        f"reflect how items were stored instead of what made them: {_REMEDY.get(kind, 'store both alike')}"
     )
 
 

@@ -293,7 +293,7 @@ def _risk(figures: Mapping[str, Any], state: AuditState, reference: Reference, i
 
 
 def _stored_otherwise(state: AuditState, reference: Reference) -> str | None:
-    """Why the set's evidence tells nothing of origin, before an encoder of traces."""
+    """Why the scores of an encoder of traces say nothing about this set; None if there is no such reason."""
     if reference.evidence.sees != "traces":
         return None
     incoming = {"format": state.formats, **state.traits}

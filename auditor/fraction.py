@@ -14,6 +14,7 @@ from auditor.anchor import (
     real_side_bound,
     real_side_estimate,
     real_side_limit,
+    smallest_noticed,
     unseen_guard,
 )
 from auditor.calibration import Calibration, ScoreCounts
@@ -40,7 +41,6 @@ _MILD_LEVEL, _MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
 _PLAIN_DEPARTURE = 5.0
 _RESEMBLANCE = 0.02  # share that looks like stand-ins for generators from which something else is there
 _PROVING = (0.85, 0.95)  # shares of the real items at whose thresholds the real side bounds the low end
-_POWER = 0.8  # probability with which the smallest share that is noticed is noticed
 _ONLY_SIMULATED = (
     "the reference's generators are all simulated from its real part: they show what resembles them and bound nothing "
     "else; rebuild it with --synthetic LABEL=SRC"
@@ -60,9 +60,10 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class FractionEstimate:
-    """The synthetic fraction among the items of one set, or why it cannot be told.
+    """The share of synthetic items in one set, with intervals, or the reason why it is unknown.
 
-    The stated interval holds whatever the generators are; each conditional holds if its condition does.
+    The stated interval does not assume which generators made the items. Each conditional interval is valid only if its
+    condition is true.
     """
 
     estimate: float  # nan unless determined
@@ -213,7 +214,7 @@ def _doubts(
     if calibration.n_generators:
         known = known_fit(calibration, observed, composition, level=level, is_sample=is_sample)
         p_value = fit_p_value(calibration, observed, composition, rng=rng)
-        problem = known.reason or problem_of(calibration)
+        problem = known.reason or problem
         by_score = anchors_of_counts(calibration, observed, composition, hidden, sampling=float(is_sample))
     count, fraction = known.value, 0.0 if math.isnan(known.value) else known.value
     contrast = None if contraster is None else contraster(composition.shares(fraction))
@@ -280,11 +281,11 @@ def _hardly_separates(calibration: Calibration) -> str | None:
 
 
 def _guarded(doubts: _Doubts, level: float) -> Measure:
-    """The known fit, its upper end no lower than the guard for unseen generators, its lower end what is proven.
+    """The known fit, its interval widened for generators that the reference lacks.
 
-    The guard is of the reference's detector and of this set's classifier: what the first never saw may look real to it.
-    An unseen generator that scores as more synthetic than the known ones raises the estimate: the lower end is no
-    higher than what is missing on the real side.
+    The upper end is at least the larger of two guards, one from the reference's detector and one from this set's
+    classifier. The lower end is at most what the real side proves: an unseen generator that scores as more synthetic
+    than the known ones would otherwise raise it too far.
     """
     known = doubts.known
     if not doubts.by_score or math.isnan(known.value):
@@ -345,7 +346,7 @@ def _estimate(
         if_reference_matches=replace(answers.matches, n=n),
         if_generators_known=replace(answers.known, n=n),
         if_both=replace(answers.both, n=n),
-        power=_power(doubts, level),
+        power=Power(*smallest_noticed(doubts.by_score, level=level)),
         estimators=doubts.estimators,
         fit_p_value=doubts.fit_p_value,
         departure=doubts.departure,
@@ -364,13 +365,6 @@ def _why_wide(doubts: _Doubts, stated: Measure) -> str:
         f"so the fraction may be as high as {stated.high:.2g}; the known generators alone would make it "
         f"{doubts.known.value:.2g}"
     )
-
-
-def _power(doubts: _Doubts, level: float) -> Power:
-    """The smallest share of an unseen generator that would raise the real side's low end above zero."""
-    z = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(_POWER))
-    found = [Power(a.noticed(z), a.unseen) for a in doubts.by_score.values() if a.unseen < 1]
-    return min(found, key=lambda power: power.smallest_noticed, default=Power(1.0, 1.0))
 
 
 def _what_is_outside(doubts: _Doubts) -> str:

@@ -97,9 +97,10 @@ def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
 
 
 def _log_odds(table: pa.Table, fraction: FractionEstimate, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
-    """Log odds of synthetic at the likely fraction and composition, and the posteriors at equal weights.
+    """Each item's log odds of being synthetic, and its posteriors with all components weighted equally.
 
-    Without an estimate the prior is even and the score tells the order only.
+    The prior is the likely fraction. If there is no estimate the prior is one half, and only the order of the scores
+    is meaningful.
     """
     posteriors, m = _matrix(table["posteriors"], len(reference.labels)), reference.n_real
     prior = 0.5 if np.isnan(fraction.likely) else float(np.clip(fraction.likely, 1e-6, 1 - 1e-6))

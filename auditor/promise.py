@@ -5,14 +5,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from auditor.anchor import Anchor, unseen_guard
+from auditor.anchor import Anchor, smallest_noticed, unseen_guard
 from auditor.calibration import Calibration
 from auditor.unseen import SHARES, LeftOut, may_hide
 
 __all__ = ["SIZES", "promise_of"]
 
 SIZES = (200, 1000, 10_000)  # of sets for which it is stated
-_POWER = 0.8
 _ENOUGH_GENERATORS = 3
 _WORST = 0.5  # share hidden above which a left-out generator asks for others of its kind
 _WORTHWHILE = 0.02  # by which more real items must lower the high end of a clean set to be advised
@@ -55,13 +54,12 @@ def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> d
     if calibration.n_generators == 0 or calibration.is_simulated.all():
         return {"smallest_noticed": 1.0, "clean_high": 1.0}
     anchors = _of_clean_set(hidden, n, _n_real(calibration))
-    z = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(_POWER))
-    noticed = min(anchor.noticed(z) for anchor in anchors.values())
+    noticed, _ = smallest_noticed(anchors, level=level)
     return {"smallest_noticed": round(noticed, 4), "clean_high": round(unseen_guard(anchors, level=level), 4)}
 
 
 def _of_clean_set(hidden: np.ndarray, n: int, n_real: int) -> dict[float, Anchor]:
-    """The anchors of a set of n items of which none is synthetic, if it falls out as expected."""
+    """The expected anchors of a set of n real items."""
     return {
         share: Anchor(
             share=share, left=1.0, hidden=(), unseen=float(unseen), mean_hidden=0.0, n=n, n_real=n_real, sampling=0.0
@@ -75,7 +73,7 @@ def _n_real(calibration: Calibration) -> int:
 
 
 def _additions(calibration: Calibration, left_out: LeftOut, level: float) -> list[str]:
-    """What to add, each with what it would change for a clean set of 1,000 items."""
+    """Advice on what to add to the reference; where it can be computed, the effect on a clean set of 1,000 items."""
 
     def high(generators: int, n_real: int) -> float:
         return unseen_guard(_of_clean_set(may_hide(left_out, count=max(1, generators)), _TYPICAL, n_real), level=level)

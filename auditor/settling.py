@@ -23,7 +23,7 @@ _DECLARED_BY = {
 
 
 def check_fraction(threshold: Threshold, answer: Mapping[str, Any]) -> Check:
-    """The check of a result's `synthetic_fraction`; an undetermined one says what would settle it."""
+    """Compare a result's `synthetic_fraction` with the policy. An undetermined check also says what would settle it."""
     reason = answer["reason"] if answer["status"] == "undetermined" else None
     judged = check("synthetic_fraction", threshold, answer, reason, otherwise=answer["if_both"]["estimate"])
     if judged.status != "undetermined":
@@ -32,7 +32,7 @@ def check_fraction(threshold: Threshold, answer: Mapping[str, Any]) -> Check:
 
 
 def what_settles(threshold: Threshold, answer: Mapping[str, Any]) -> str:
-    """What to do about an undetermined answer, in the order of its cost: declare, teach the reference, label."""
+    """What would settle an undetermined answer, cheapest first: a declaration, more generators, labels."""
     advice = []
     for name, condition in CONDITIONS.items():
         under = check("synthetic_fraction", threshold, answer[name], answer[name]["reason"])

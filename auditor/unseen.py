@@ -22,7 +22,7 @@ _LEAST_SHOWN = 0.02
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """How much of each generator hides below the real items' quantiles when the detector was trained without it."""
+    """For each generator: the share of its items that looks real to a detector trained without that generator."""
 
     labels: tuple[str, ...]  # of the generators that were left out in turn; none where the reference has fewer than two
     hidden: np.ndarray  # (K, 4): share of the generator's items below the threshold, over the share of the real ones
@@ -51,7 +51,7 @@ def leave_one_out(
     seed: int,
     device: str = "cpu",
 ) -> LeftOut:
-    """For each of the generators, the share that looks real to a detector that was trained without it.
+    """Train the detector once without each generator, and count how many of that generator's items then look real.
 
     vectors (n, d), component (n,) numbers the `n_real` real sources first, then the generators, as `labels` (m + K,)
     names them. `generators` are those to leave out in turn; stand-ins, which are none of them, teach no detector here.
@@ -84,7 +84,7 @@ def _hidden_below(real: Sequence[np.ndarray], scores: np.ndarray) -> list[float]
 
 
 def may_hide(left_out: LeftOut, *, count: int | None = None) -> np.ndarray:
-    """The share of an unseen generator's items that may hide below each threshold, over that of the real ones, (4,).
+    """How much of an unseen generator may look real: its share below each threshold over the real items' share, (4,).
 
     Let s be the share of a generator that shows and E = −log s. The generators, known and unseen, are exchangeable and
     E exponential with an unknown mean. Then the next E is above a times the largest of K with probability

@@ -205,8 +205,8 @@ def _print_promise(promise: dict[str, Any]) -> None:
         typer.echo(f"  without {label} in the reference, {100 * hidden['0.5']:.0f} % of its items would look real")
     for n, found in promise["at"].items():
         typer.echo(
-            f"  a set of {n}: notices {100 * found['smallest_noticed']:.1f} % of an unknown generator; states at most "
-            f"{100 * found['clean_high']:.1f} % for a set without synthetic items"
+            f"  with {n} items: an unknown generator is noticed from {100 * found['smallest_noticed']:.1f} % on; "
+            f"a set without synthetic items gets an upper end of {100 * found['clean_high']:.1f} %"
         )
     for addition in promise["add"]:
         typer.echo(f"  to tell more, add {addition}")

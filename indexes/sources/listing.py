@@ -117,7 +117,7 @@ def _locate(spec: str) -> tuple[Any, str]:
 
 
 def _is_chain(spec: str) -> bool:
-    """Whether two colons join fsspec protocols, as in `simplecache::/data`, and are no part of a local name."""
+    """Whether `::` joins fsspec protocols, as in `simplecache::/data`. False if a local file or folder has the name."""
     before, colons, after = spec.partition("::")
     name = f"{before}{colons}{after.partition('/')[0]}"
     return bool(colons) and not os.path.lexists(os.path.abspath(os.path.expanduser(name)))
