@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import Ridge
+from scipy import linalg
 
 from auditor.copies import copy_groups, design_effect
 from auditor.detector import FOLDS
@@ -143,17 +143,57 @@ def _departure(
 
 
 def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Ridge regression on the target (Fisher's discriminant, regularised), each fold scored by a fit to the others."""
-    scores = np.empty(len(rows))
-    for fold in np.unique(folds):
-        inside, train = folds == fold, (folds != fold) & (weights > 0)
-        if not train.any():  # copies of one item: there is nothing to learn from
-            scores[inside] = 0.0
-            continue
-        weight = weights[train] / weights[train].mean()
-        centre = np.average(rows[train], axis=0, weights=weight)
-        length = float(np.average(((rows[train] - centre) ** 2).sum(1), weights=weight))
-        model = Ridge(alpha=max(_STRENGTH * length, 1e-9), solver="cholesky")
-        model.fit(rows[train], target[train].astype(rows.dtype), sample_weight=weight)
-        scores[inside] = model.predict(rows[inside])
+    """Ridge regression on the target (Fisher's discriminant, regularised), each fold scored by a fit to the others.
+
+    The sums of each fold are made once; what trains a fold's model is the sum of all less its own.
+    """
+    members = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+    parts = [_sums(rows[inside], target[inside], weights[inside]) for inside in members]
+    total = sum(parts[1:], start=parts[0])
+    scores = np.zeros(len(rows))  # copies of one item are all in one fold: there is nothing to learn from
+    for inside, part in zip(members, parts, strict=True):
+        train = total - part
+        if train.n:
+            scores[inside] = train.scores(rows[inside])
     return scores
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Weighted sums over rows and targets, from which a ridge regression follows. They add and subtract."""
+
+    n: int  # rows of positive weight
+    weight: float
+    rows: np.ndarray  # (d,)
+    targets: float
+    products: np.ndarray  # (d, d) of the rows with themselves
+    towards: np.ndarray  # (d,) of the rows with the targets
+
+    def __add__(self, other: "_Sums") -> "_Sums":
+        return _Sums(*(getattr(self, field) + getattr(other, field) for field in self.__slots__))
+
+    def __sub__(self, other: "_Sums") -> "_Sums":
+        return _Sums(*(getattr(self, field) - getattr(other, field) for field in self.__slots__))
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        """What the ridge regression, its constant free, predicts for some rows."""
+        centre, level = self.rows / self.weight, self.targets / self.weight
+        products = self.products - self.weight * np.outer(centre, centre)
+        length = float(np.trace(products)) / self.weight
+        products[np.diag_indices_from(products)] += max(_STRENGTH * length, 1e-9) * self.weight / self.n
+        factor = linalg.cho_factor(products.T, overwrite_a=True)
+        coefficients = linalg.cho_solve(factor, self.towards - self.targets * centre)
+        predicted: np.ndarray = level + (rows - centre) @ coefficients
+        return predicted
+
+
+def _sums(rows: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> _Sums:
+    scaled = rows * np.sqrt(weights)[:, None]
+    return _Sums(
+        n=int((weights > 0).sum()),
+        weight=float(weights.sum()),
+        rows=weights @ rows,
+        targets=float(weights @ targets),
+        products=scaled.T @ scaled,
+        towards=(weights * targets) @ rows,
+    )

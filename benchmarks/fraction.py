@@ -3,9 +3,10 @@
     python benchmarks/fraction.py essays --references 60 --workers 2
     python benchmarks/fraction.py all --references 60 --workers 2 > table.md
 
-Every reference splits its pools anew and is asked about a set of every share and size. A cell is a pair, a size and a
-share. Coverage comes with its 95 % Clopper–Pearson limits. `let through`: verdict pass or warn where the true share
-reaches the default policy's `fail`. `cleared`: the same where nothing is synthetic; `failed`: verdict fail there.
+Every reference splits its pools anew and is asked about a set of every incoming generator, share and size. A cell is a
+pair, a size and a share. Coverage comes with its 95 % Clopper–Pearson limits. `let through`: verdict pass or warn where
+the true share reaches the default policy's `fail`. `cleared`: the same where nothing is synthetic; `failed`: verdict
+fail there.
 """
 
 import argparse
@@ -13,13 +14,13 @@ import math
 import multiprocessing
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from fraction_scenarios import SCENARIOS, Draw, draws_of
+from fraction_scenarios import SCENARIOS, Draw, draws_of, references_of
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
@@ -45,6 +46,7 @@ class Fitted:
     detector: Detector
     calibration: Calibration
     left_out: LeftOut
+    nearest: np.ndarray  # (n,) ascending: from each item to the nearest other one
 
 
 def fitted_to(draw: Draw) -> Fitted:
@@ -57,7 +59,7 @@ def fitted_to(draw: Draw) -> Fitted:
     left_out = leave_one_out(
         vectors, component, digests, draw.labels, generators, n_real=draw.n_real, seed=draw.seed
     )  # fmt: skip
-    return Fitted(component, vectors, detector, calibration, left_out)
+    return Fitted(component, vectors, detector, calibration, left_out, np.sort(own.nearest.min(1)))
 
 
 def estimate(draw: Draw, fitted: Fitted, *, complete: bool = False) -> FractionEstimate:
@@ -101,25 +103,34 @@ def _row(draw: Draw, found: FractionEstimate) -> dict[str, object]:
 
 def verdict(found: FractionEstimate) -> str:
     """What the default policy's check of the fraction says."""
+    reason = found.reason if found.status == "undetermined" else None
+    return verdict_on(Measure(found.estimate, found.low, found.high), reason, otherwise=found.if_both.value)
+
+
+def verdict_on(answer: Measure, reason: str | None = None, *, otherwise: float = math.nan) -> str:
+    """The same of an estimate, nan where none is stated, and its interval."""
 
     def told(value: float) -> float | None:
         return value if math.isfinite(value) else None
 
-    answer = {"estimate": told(found.estimate), "low": found.low, "high": found.high}
-    reason = found.reason if found.status == "undetermined" else None
-    return check("synthetic_fraction", _THRESHOLD, answer, reason, otherwise=told(found.if_both.value)).status
+    fields = {"estimate": told(answer.value), "low": answer.low, "high": answer.high}
+    return check("synthetic_fraction", _THRESHOLD, fields, reason, otherwise=told(otherwise)).status
 
 
-def rows_of(name: str, references: int, workers: int) -> Iterator[dict[str, object]]:
+Reference = Callable[[int], list[dict[str, object]]]  # the rows of the reference of a number
+
+
+def rows_of(name: str, references: int, workers: int, rows: Reference | None = None) -> Iterator[dict[str, object]]:
     """The rows of so many references in order, in this process or in several."""
     SCENARIOS[name].items()  # encoded once; forked workers share it
+    rows = rows or partial(one, name)
     if workers == 1:
         for number in range(references):
-            yield from one(name, number)
+            yield from rows(number)
         return
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        for rows in pool.map(partial(one, name), range(references)):
-            yield from rows
+        for found in pool.map(rows, range(references)):
+            yield from found
 
 
 HEADER = (
@@ -209,16 +220,17 @@ def report(name: str, rows: Sequence[dict[str, object]]) -> None:
     print(f"\n## {name}\n\n{SCENARIOS[name].summary}\n\n{PAIRS}\n|{'---|' * PAIRS.count(' |')}")
     by_pair = grouped(rows, "part")
     for (part,), members in by_pair.items():
-        print(_line(str(part), *pooled(members)))
+        print(line(str(part), *pooled(members)))
     print(f"\n{HEADER}\n|{'---|' * HEADER.count(' |')}")
     cells = grouped(rows, "part", "n", "wanted")
     for part, n, wanted in sorted(cells, key=lambda key: covers(cells[key]).mean()):
         members = cells[part, n, wanted]
-        print(_line(str(part), str(n), f"{wanted:g}", *cell(members)))
+        print(line(str(part), str(n), f"{wanted:g}", *cell(members)))
     sys.stdout.flush()
 
 
-def _line(*cells: str) -> str:
+def line(*cells: str) -> str:
+    """A row of a table."""
     return "| " + " | ".join(cells) + " |"
 
 
@@ -229,13 +241,19 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=60, help="of each pair")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    wanted = list(SCENARIOS) if options.scenarios == ["all"] else options.scenarios
-    if unknown := sorted(set(wanted) - set(SCENARIOS)):
-        sys.exit(f"no scenario is called {', '.join(unknown)}, expected some of {', '.join(SCENARIOS)}")
+    wanted = scenarios_named(options.scenarios)
     print(f"# Synthetic fraction, {options.references} references a pair")
     for name in wanted:
-        references = options.references * len(SCENARIOS[name].pairs)
+        references = options.references * len(references_of(SCENARIOS[name]))
         report(name, list(rows_of(name, references, options.workers)))
+
+
+def scenarios_named(names: Sequence[str]) -> list[str]:
+    """The scenarios asked for; ends the program where there are none of that name."""
+    wanted = list(SCENARIOS) if names == ["all"] else list(names)
+    if unknown := sorted(set(wanted) - set(SCENARIOS)):
+        sys.exit(f"no scenario is called {', '.join(unknown)}, expected some of {', '.join(SCENARIOS)}")
+    return wanted
 
 
 if __name__ == "__main__":

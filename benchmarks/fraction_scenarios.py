@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,11 +16,14 @@ from typing import Any
 import numpy as np
 from data import data_folder
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from indexes.encoders import load_encoder
 from indexes.images import decode
 
-__all__ = ["SCENARIOS", "Draw", "Items", "Pair", "Scenario", "draw_of", "draws_of"]
+__all__ = ["SCENARIOS", "Draw", "Items", "Pair", "Scenario", "draw_of", "draws_of", "references_of"]
 
 _FEWEST = 50  # items of a component
 _LEAST_OF_SIZE = 0.6
@@ -56,7 +60,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Pairs taken in turn, each at every prevalence."""
+    """Pairs of what is known and what comes in, each at every size and prevalence."""
 
     summary: str
     items: Callable[[], Items]
@@ -73,7 +77,7 @@ class Draw:
 
     part: str
     n: int  # items of the set, as far as the pools allow
-    truth: float
+    is_synthetic: np.ndarray  # (n,) bool
     wanted: float  # the prevalence that the truth is the nearest to
     labels: tuple[str, ...]
     n_real: int
@@ -83,24 +87,38 @@ class Draw:
     incoming_digests: np.ndarray
     seed: int
 
+    @property
+    def truth(self) -> float:
+        """The synthetic fraction."""
+        return float(self.is_synthetic.mean())
+
+
+def references_of(scenario: Scenario) -> list[tuple[Pair, ...]]:
+    """The pairs that can be asked of one reference, for each reference in turn."""
+    groups: dict[tuple[object, ...], list[Pair]] = defaultdict(list)
+    for pair in scenario.pairs:
+        groups[pair.real, pair.known, pair.foreign, pair.taught].append(pair)
+    return [tuple(pairs) for pairs in groups.values()]
+
 
 def draws_of(name: str, number: int) -> list[Draw]:
-    """The draws with the reference of that number, which with the name determines them: one a size and prevalence.
+    """The draws with the reference of that number, which with the name fixes them: one a pair, size and prevalence.
 
     Every pool is split anew. Where a pool is too small for a cell the set is smaller, by up to two fifths, or left out.
     """
     scenario = SCENARIOS[name]
-    pair = scenario.pairs[number % len(scenario.pairs)]
+    references = references_of(scenario)
+    pairs = references[number % len(references)]
     items = scenario.items()
     rng = np.random.default_rng([number, *name.encode()])
-    parts, pools = _parts_and_pools(pair, items, scenario.reference, rng)
-    cells = [(size, prevalence) for size in scenario.sizes for prevalence in scenario.prevalences]
-    drawn = [(size, prevalence, _composed(pair, pools, size, prevalence, rng)) for size, prevalence in cells]
+    parts, pools = _parts_and_pools(pairs, items, scenario.reference, rng)
+    cells = list(itertools.product(pairs, scenario.sizes, scenario.prevalences))
+    drawn = [(pair, size, wanted, _composed(pair, pools, size, wanted, rng)) for pair, size, wanted in cells]
     return [
         Draw(
             part=_part_name(pair),
             n=size,
-            truth=n_synthetic / len(rows),
+            is_synthetic=is_synthetic,
             wanted=prevalence,
             labels=("real", *(("other",) if pair.taught else ()), *pair.known),
             n_real=1 + pair.taught,
@@ -110,55 +128,60 @@ def draws_of(name: str, number: int) -> list[Draw]:
             incoming_digests=items.digests[rows],
             seed=number,
         )
-        for size, prevalence, (rows, n_synthetic) in drawn
+        for pair, size, prevalence, (rows, is_synthetic) in drawn
         if len(rows)
     ]
 
 
 def draw_of(name: str, number: int) -> Draw:
     """One draw: the cells of the first reference, then those of the next."""
-    cells = len(SCENARIOS[name].prevalences) * len(SCENARIOS[name].sizes)
-    drawn = draws_of(name, number // cells)
-    return drawn[number % len(drawn)]
+    for reference in itertools.count():
+        drawn = draws_of(name, reference)
+        if number < len(drawn):
+            break
+        number -= len(drawn)
+    return drawn[number]
 
 
-Pools = dict[str, np.ndarray]  # rows of the set's real, foreign and synthetic items
+Pools = dict[str, np.ndarray]  # rows for the sets, by source or generator
 
 
 def _parts_and_pools(
-    pair: Pair, items: Items, reference: int, rng: np.random.Generator
+    pairs: Sequence[Pair], items: Items, reference: int, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], Pools]:
-    real, real_pool = _split(items.rows(pair.real), reference, rng)
-    parts, pools = [real], {"real": real_pool, "foreign": real_pool[:0], "synthetic": real_pool[:0]}
-    if pair.foreign is not None:
-        part, pools["foreign"] = _split(items.rows(pair.foreign), reference if pair.taught else 0, rng)
-        parts += [part] if pair.taught else []
-    for generator in pair.known:
+    """Rows of the reference's components, and what is left for the sets."""
+    asked, pools = pairs[0], {}
+    parts = []
+    for source in (asked.real, *([asked.foreign] if asked.foreign is not None else [])):
+        size = reference if source == asked.real or asked.taught else 0
+        part, pools[source] = _split(items.rows(source), size, rng)
+        parts += [part] if size else []
+    incoming = {pair.incoming for pair in pairs} - {None}
+    for generator in (*asked.known, *sorted(incoming - set(asked.known))):
         rows = items.rows(generator)
-        # of a generator that is in the set a fifth at least is left for it
-        size = min(reference, max(_FEWEST, len(rows) * 4 // 5)) if generator == pair.incoming else reference
-        part, pool = _split(rows, size, rng)
-        parts.append(part)
-        if generator == pair.incoming:
-            pools["synthetic"] = pool
-    if pair.incoming is not None and pair.incoming not in pair.known:
-        pools["synthetic"] = items.rows(pair.incoming)
+        # of a generator that is in sets a fifth at least is left for them
+        size = min(reference, max(_FEWEST, len(rows) * 4 // 5)) if generator in incoming else reference
+        part, pools[generator] = _split(rows, size if generator in asked.known else 0, rng)
+        parts += [part] if generator in asked.known else []
     return parts, pools
 
 
 def _composed(
     pair: Pair, pools: Pools, size: int, prevalence: float, rng: np.random.Generator
-) -> tuple[np.ndarray, int]:
-    """Rows of a set in random order and how many of them are synthetic; none where the pools do not reach."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a set in random order and which of them are synthetic; none where the pools do not reach."""
     real_share = (1 - prevalence) * (1 - pair.foreign_share)
-    needs = {"real": real_share, "foreign": (1 - prevalence) * pair.foreign_share, "synthetic": prevalence}
-    reach = min([size, *(int(len(pools[kind]) / share + 1e-9) for kind, share in needs.items() if share > 0)])
+    needs = {pair.real: real_share, pair.foreign: (1 - prevalence) * pair.foreign_share, pair.incoming: prevalence}
+    reach = min([size, *(int(len(pools[name]) / share + 1e-9) for name, share in needs.items() if share > 0)])
     if reach < _LEAST_OF_SIZE * size:
-        return pools["real"][:0], 0
-    counts = {"synthetic": round(prevalence * reach), "foreign": round(needs["foreign"] * reach)}
-    counts["real"] = min(len(pools["real"]), reach - sum(counts.values()))
-    chosen = [_some(pools[kind], min(n, len(pools[kind])), rng) for kind, n in counts.items()]
-    return rng.permutation(np.concatenate(chosen)), len(chosen[0])
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=bool)
+    n_synthetic, n_foreign = round(prevalence * reach), round(needs[pair.foreign] * reach)
+    counts = {pair.incoming: n_synthetic, pair.foreign: n_foreign, pair.real: reach - n_synthetic - n_foreign}
+    kinds = [name for name, n in counts.items() if n > 0]
+    chosen = [_some(pools[name], min(counts[name], len(pools[name])), rng) for name in kinds]
+    is_synthetic = np.repeat([name == pair.incoming for name in kinds], [len(rows) for rows in chosen])
+    order = rng.permutation(len(is_synthetic))
+    return np.concatenate(chosen)[order], is_synthetic[order]
 
 
 def _part_name(pair: Pair) -> str:
@@ -232,6 +255,32 @@ def short() -> Items:
 def domains() -> Items:
     """Human texts of three domains and their continuations by language models, through `lexical`."""
     return _encoded(*_texts("continuations", _domain), "lexical")
+
+
+@cache
+def strong_score() -> Items:
+    """The essays through a single score, of a detector that was trained on other essays."""
+    items, rng = essays(), np.random.default_rng(0)
+    taught = {name: rng.choice(items.rows(name), 100, replace=False) for name in ("human", *_ESSAYISTS)}
+    score = _detector(items, taught["human"], np.concatenate([taught[name] for name in _ESSAYISTS]))
+    kept = np.setdiff1d(np.arange(len(items.names)), np.concatenate(list(taught.values())))
+    return Items(score(items.vectors[kept]), items.digests[kept], items.names[kept])
+
+
+@cache
+def weak_score() -> Items:
+    """The essays through a single score, of a detector that was trained on texts of other kinds and models."""
+    items, others = essays(), attacked()
+    score = _detector(others, others.rows("human"), others.rows("Claude-instant"))
+    return Items(score(items.vectors), items.digests, items.names)
+
+
+def _detector(items: Items, real: np.ndarray, synthetic: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What a vendor gives: log odds (n, 1)."""
+    rows, origin = np.concatenate([real, synthetic]), np.repeat([0, 1], [len(real), len(synthetic)])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    model.fit(items.vectors[rows], origin)
+    return lambda vectors: model.decision_function(vectors)[:, None].astype(np.float32)
 
 
 @cache
@@ -336,6 +385,14 @@ SCENARIOS = {
         )
         for domain in _DOMAINS
     },
+    "strong-score": Scenario(
+        "Essays as one number each, a detector's that was trained on other essays, reference 200 of each.",
+        strong_score, _every("human", _ESSAYISTS), 200, (200,),
+    ),
+    "weak-score": Scenario(
+        "Essays as one number each, a detector's that was trained on other texts, reference 300 of each.",
+        weak_score, _every("human", _ESSAYISTS), 300, (200,),
+    ),
     "images": Scenario(
         "Photographs of two sources, each generator or two of them known, reference 100 real and 50 to 64 of each.",
         images, _every("photos", _GENERATORS, (_FEW,)), 100, (90,),

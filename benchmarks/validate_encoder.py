@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from fraction import report, rows_of
-from fraction_scenarios import SCENARIOS, Items, Pair, Scenario
+from fraction_scenarios import SCENARIOS, Items, Pair, Scenario, references_of
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
@@ -187,7 +187,7 @@ def validate(options: argparse.Namespace) -> None:
     found = scenarios_of(real, synthetic, items, reference, size)
     SCENARIOS.update(found)  # draws are made by name, beside the benchmark's own
     for name, scenario in found.items():
-        report(name, list(rows_of(name, (options.draws or 4) * len(scenario.pairs), options.workers)))
+        report(name, list(rows_of(name, (options.draws or 4) * len(references_of(scenario)), options.workers)))
 
 
 def main() -> None:

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from auditor.contrast import contrast_with, rows_of_components
+from auditor.scaling import column_scale, standardise
+from indexes.hashing import fold_of
 
 
 def rows(rng, n, mean=0.0, width=20):
@@ -62,6 +65,26 @@ def test_the_order_of_the_incoming_items_does_not_matter(rng):
     second = contrast_with(components, incoming[::-1], SHARES, seed=3)
     np.testing.assert_array_equal(first.incoming, second.incoming)
     assert first.departure == second.departure
+
+
+def test_the_scores_are_scikit_learns_ridge_regression_fitted_to_the_other_folds(rng):
+    parts = [rows(rng, 60), rows(rng, 90, mean=4.0), rows(rng, 70)]
+    found = contrast_with(parts[:2], parts[2], np.array([1.0, 0.0]), seed=0)
+    vectors = np.concatenate(parts)
+    scaled = standardise(vectors, *column_scale(vectors)).astype(float)
+    folds, component = fold_of(vectors, seed=0, folds=5), np.repeat([0, 1, 2], [60, 90, 70])
+    weights = (1 / np.array([60, 90, 70]))[component]
+    scores = np.empty(len(vectors))
+    for fold in range(5):
+        train = folds != fold
+        weight = weights[train] / weights[train].mean()
+        centred = scaled[train] - np.average(scaled[train], axis=0, weights=weight)
+        model = Ridge(alpha=4 * np.average((centred**2).sum(1), weights=weight))
+        model.fit(scaled[train], component[train] == 0, sample_weight=weight)
+        scores[~train] = -model.predict(scaled[~train])
+    np.testing.assert_allclose(found.real[0], scores[component == 0], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.known[0], scores[component == 1], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.incoming, np.sort(scores[component == 2]), rtol=0, atol=1e-9)
 
 
 def test_a_component_without_share_does_not_count_in_the_mixture(rng):
