@@ -283,14 +283,15 @@ def _hardly_separates(calibration: Calibration) -> str | None:
 def _guarded(doubts: _Doubts, level: float) -> Measure:
     """The known fit, its interval widened for generators that the reference lacks.
 
-    The upper end is at least the larger of two guards, one from the reference's detector and one from this set's
-    classifier. The lower end is at most what the real side proves: an unseen generator that scores as more synthetic
+    The upper end is at least the mean of two guards, one from the reference's detector and one from this set's
+    classifier: the mean of two upper limits of normal estimates is one at their level, however the estimates depend on
+    each other. The lower end is at most what the real side proves: an unseen generator that scores as more synthetic
     than the known ones would otherwise raise it too far.
     """
     known = doubts.known
     if not doubts.by_score or math.isnan(known.value):
         return known
-    guard = max(unseen_guard(doubts.by_score, level=level), unseen_guard(doubts.anchors, level=level))
+    guard = (unseen_guard(doubts.by_score, level=level) + unseen_guard(doubts.anchors, level=level)) / 2
     z = float(stats.norm.ppf(1 - (1 - level) / 2 / len(_PROVING)))
     proven = max(doubts.by_score[q].lower(z) for q in _PROVING)
     return replace(known, low=max(0.0, min(known.low, proven)), high=max(known.high, guard))
