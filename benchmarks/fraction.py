@@ -1,7 +1,7 @@
 """The synthetic fraction where the truth is known: every pair of known and incoming generators, share and size.
 
     python benchmarks/fraction.py essays --references 60 --workers 2
-    python benchmarks/fraction.py all --references 60 --workers 2 > table.md
+    python benchmarks/fraction.py all --references 60 --workers 2 --keep rows.jsonl > table.md
 
 Every reference splits its pools anew and is asked about a set of every incoming generator, share and size. A cell is a
 pair, a size and a share. Coverage comes with its 95 % Clopper–Pearson limits. `let through`: verdict pass or warn where
@@ -10,14 +10,17 @@ fail there.
 """
 
 import argparse
+import json
 import math
 import multiprocessing
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from fraction_scenarios import SCENARIOS, Draw, draws_of, references_of
@@ -35,6 +38,7 @@ from auditor.unseen import LeftOut, leave_one_out
 
 _THRESHOLD = Policy().synthetic_fraction
 _OPEN = ("pass", "warn")
+_BAR, _AIM = 0.9, 0.95  # coverage that each cell is to reach, and its upper confidence limit where it does not
 
 
 @dataclass(frozen=True)
@@ -117,20 +121,36 @@ def verdict_on(answer: Measure, reason: str | None = None, *, otherwise: float =
     return check("synthetic_fraction", _THRESHOLD, fields, reason, otherwise=told(otherwise)).status
 
 
-Reference = Callable[[int], list[dict[str, object]]]  # the rows of the reference of a number
+Rows = list[dict[str, object]]
+Reference = Callable[[int], Rows]  # the rows of the reference of a number
 
 
-def rows_of(name: str, references: int, workers: int, rows: Reference | None = None) -> Iterator[dict[str, object]]:
+def rows_of(name: str, references: int, workers: int, rows: Reference | None = None) -> Rows:
     """The rows of so many references in order, in this process or in several."""
+    return [row for found in _computed(name, range(references), workers, rows or partial(one, name)) for row in found]
+
+
+def rows_kept(name: str, references: int, workers: int, file: Path) -> Rows:
+    """The same; those of every finished reference are added to the file, and not computed again."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    found = {line["reference"]: line["rows"] for line in lines if line["scenario"] == name}
+    missing = [number for number in range(references) if number not in found]
+    with file.open("a") as out:
+        for number, rows in zip(missing, _computed(name, missing, workers, partial(one, name)), strict=True):
+            found[number] = rows
+            record = {"scenario": name, "reference": number, "rows": rows}
+            out.write(json.dumps(record, default=lambda number: number.item()) + "\n")
+            out.flush()
+    return [row for number in range(references) for row in found[number]]
+
+
+def _computed(name: str, numbers: Sequence[int], workers: int, rows: Reference) -> Iterator[Rows]:
     SCENARIOS[name].items()  # encoded once; forked workers share it
-    rows = rows or partial(one, name)
     if workers == 1:
-        for number in range(references):
-            yield from rows(number)
+        yield from map(rows, numbers)
         return
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        for found in pool.map(rows, range(references)):
-            yield from found
+        yield from pool.map(rows, numbers)
 
 
 HEADER = (
@@ -218,15 +238,28 @@ def _share(part: int, whole: int) -> str:
 def report(name: str, rows: Sequence[dict[str, object]]) -> None:
     """The scenario's tables: the pairs, then every cell, worst coverage first."""
     print(f"\n## {name}\n\n{SCENARIOS[name].summary}\n\n{PAIRS}\n|{'---|' * PAIRS.count(' |')}")
-    by_pair = grouped(rows, "part")
-    for (part,), members in by_pair.items():
+    for (part,), members in grouped(rows, "part").items():
         print(line(str(part), *pooled(members)))
     print(f"\n{HEADER}\n|{'---|' * HEADER.count(' |')}")
-    cells = grouped(rows, "part", "n", "wanted")
-    for part, n, wanted in sorted(cells, key=lambda key: covers(cells[key]).mean()):
-        members = cells[part, n, wanted]
-        print(line(str(part), str(n), f"{wanted:g}", *cell(members)))
+    for key, members in _worst_first(grouped(rows, "part", "n", "wanted")):
+        print(line(*map(str, key), *cell(members)))
     sys.stdout.flush()
+
+
+def report_worst(rows: Sequence[dict[str, object]], most: int = 20) -> None:
+    """The worst cells of all scenarios, and how many lie below the bar of .90."""
+    cells = _worst_first(grouped(rows, "scenario", "part", "n", "wanted"))
+    below = [members for _, members in cells if covers(members).mean() < _BAR]
+    plain = sum(float(stats.binomtest(int(covers(m).sum()), len(m)).proportion_ci().high) < _AIM for m in below)
+    print(f"\n## The worst of {len(cells)} cells\n")
+    print(f"{len(below)} cover less than {_BAR:.2f}; in {plain} of them the upper limit is below {_AIM:.2f} too.\n")
+    print(f"| scenario {HEADER}\n|{'---|' * (HEADER.count(' |') + 1)}")
+    for key, members in cells[:most]:
+        print(line(*map(str, key), *cell(members)))
+
+
+def _worst_first(cells: dict[tuple[object, ...], Rows]) -> list[tuple[tuple[object, ...], Rows]]:
+    return sorted(cells.items(), key=lambda cell: covers(cell[1]).mean())
 
 
 def line(*cells: str) -> str:
@@ -240,12 +273,16 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="+", help=f"all, or some of {', '.join(SCENARIOS)}")
     parser.add_argument("--references", type=int, default=60, help="of each pair")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--keep", type=Path, default=Path(os.devnull), help="JSONL of what is finished, to go on with")
     options = parser.parse_args()
-    wanted = scenarios_named(options.scenarios)
     print(f"# Synthetic fraction, {options.references} references a pair")
-    for name in wanted:
+    everything = []
+    for name in scenarios_named(options.scenarios):
         references = options.references * len(references_of(SCENARIOS[name]))
-        report(name, list(rows_of(name, references, options.workers)))
+        rows = rows_kept(name, references, options.workers, options.keep)
+        report(name, rows)
+        everything += [{"scenario": name, **row} for row in rows]
+    report_worst(everything)
 
 
 def scenarios_named(names: Sequence[str]) -> list[str]:

@@ -103,7 +103,7 @@ def main() -> None:
     for name in scenarios_named(options.scenarios):
         rows = partial(one, name, options.labels, options.error)
         references = options.references * len(references_of(SCENARIOS[name]))
-        report(name, list(rows_of(name, references, options.workers, rows)))
+        report(name, rows_of(name, references, options.workers, rows))
 
 
 if __name__ == "__main__":

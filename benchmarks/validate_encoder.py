@@ -187,7 +187,7 @@ def validate(options: argparse.Namespace) -> None:
     found = scenarios_of(real, synthetic, items, reference, size)
     SCENARIOS.update(found)  # draws are made by name, beside the benchmark's own
     for name, scenario in found.items():
-        report(name, list(rows_of(name, (options.draws or 4) * len(references_of(scenario)), options.workers)))
+        report(name, rows_of(name, (options.draws or 4) * len(references_of(scenario)), options.workers))
 
 
 def main() -> None:
