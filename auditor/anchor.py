@@ -10,12 +10,14 @@ from scipy import stats
 from auditor.calibration import Calibration, ScoreCounts
 from auditor.composition import Composition
 from auditor.contrast import Contrast
+from auditor.intervals import wilson_interval
 from auditor.unseen import SHARES
 
 __all__ = [
     "Anchor",
     "anchors_of_contrast",
     "anchors_of_counts",
+    "any_source_limit",
     "real_side_bound",
     "real_side_estimate",
     "real_side_limit",
@@ -72,6 +74,17 @@ class Anchor:
         """Upper bound of π if no generator hides better than the known ones and `unseen`; 1 where all is hidden."""
         most = max(self.unseen, *self.hidden, 0.0)
         return min(1.0, (1 - self._end(min(self.left, 1.0), z, largest=False)) / (1 - most)) if most < 1 else 1.0
+
+    def upper_of_any_source(self, z: float, *, unseen: float) -> float:
+        """Upper bound of π whatever real sources there are.
+
+        A real source on the far side of the generators raises F_U and so lowers v. What holds is F_U ≤ 1 − π(1 − ρ q):
+        equal if every real item lies under the threshold.
+        """
+        most = min(1.0, max(unseen, *self.hidden, 0.0) * self.share)
+        level = 2 * float(stats.norm.cdf(z)) - 1
+        left, _ = wilson_interval(min(1.0, self.left * self.share) * self.n, self.n, level=level)
+        return min(1.0, (1 - left) / (1 - most)) if most < 1 else 1.0
 
     def noticed(self, z: float) -> float:
         """Share of an unseen generator at which v lies z standard errors above that of a set without one, at most 1."""
@@ -179,6 +192,15 @@ def unseen_guard(anchors: Mapping[float, Anchor], *, level: float) -> float:
     """
     z = float(stats.norm.ppf(level))
     return min(anchors[q].upper(z) for q in _DENSE)
+
+
+def any_source_limit(anchors: Mapping[float, Anchor], *, level: float, allow_unseen: bool) -> float:
+    """Upper bound of π where another real source may be present, of unseen generators too if they are allowed for."""
+    z = float(stats.norm.ppf(1 - (1 - level) / 2 / _BOUNDS))
+    return min(
+        (anchor.upper_of_any_source(z, unseen=anchor.unseen if allow_unseen else 0.0) for anchor in anchors.values()),
+        default=1.0,
+    )
 
 
 def real_side_bound(anchors: Mapping[float, Anchor], *, level: float) -> float:

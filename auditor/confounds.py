@@ -73,8 +73,10 @@ def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[st
     return found
 
 
-def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind) -> str | None:
+def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind, named: str = "the reference") -> str | None:
     """Why an encoder of traces cannot judge a set: a quarter of it is stored in ways that are rare in the reference.
+
+    Or in the part of it that is `named`.
 
     None if there is no such trait, or if the reference has no table of it.
     """
@@ -89,7 +91,7 @@ def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind) -> str | N
     if not found:
         return None
     return (
-        f"much of the set is stored in ways that are rare in the reference ({'; '.join(found)}); the scores may "
+        f"much of the set is stored in ways that are rare in {named} ({'; '.join(found)}); the scores may "
         f"reflect how items were stored instead of what made them: {_REMEDY.get(kind, 'store both alike')}"
     )
 

@@ -296,8 +296,10 @@ def _stored_otherwise(state: AuditState, reference: Reference) -> str | None:
     """Why the scores of an encoder of traces say nothing about this set; None if there is no such reason."""
     if reference.evidence.sees != "traces":
         return None
-    incoming = {"format": state.formats, **state.traits}
-    return stored_otherwise(incoming, total(reference.sides), reference.evidence.kind)
+    incoming, kind = {"format": state.formats, **state.traits}, reference.evidence.kind
+    storage = {what: table for what, table in incoming.items() if what != "detail"}  # which generators may differ in
+    by_either = stored_otherwise(incoming, total(reference.sides), kind)
+    return by_either or stored_otherwise(storage, reference.sides[0], kind, "the reference's real part")
 
 
 def _confounds(state: AuditState, reference: Reference) -> list[dict[str, str]]:

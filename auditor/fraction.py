@@ -11,6 +11,7 @@ from auditor.anchor import (
     Anchor,
     anchors_of_contrast,
     anchors_of_counts,
+    any_source_limit,
     real_side_bound,
     real_side_estimate,
     real_side_limit,
@@ -26,7 +27,16 @@ from auditor.intervals import Measure
 from auditor.known_fit import histogram_mixture, known_fit, probabilistic_adjusted_count
 from auditor.unseen import NOTHING_LEFT_OUT, LeftOut, may_hide
 
-__all__ = ["REAL_SIDE", "FractionEstimate", "Power", "estimate_fraction", "problem_of"]
+__all__ = [
+    "MILD_DEPARTURE",
+    "MILD_LEVEL",
+    "NARROW",
+    "REAL_SIDE",
+    "FractionEstimate",
+    "Power",
+    "estimate_fraction",
+    "problem_of",
+]
 
 REAL_SIDE = "real-side"  # the method of answers that rest on the real side alone
 
@@ -34,10 +44,10 @@ _Contraster = Callable[[np.ndarray], Contrast | None]
 
 _MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell real from synthetic
 _GATE_LEVEL = 0.975  # of the lower limit of the separation that must reach it
-_NARROW = 0.2  # width of an interval up to which an estimate is stated
+NARROW = 0.2  # width of an interval up to which an estimate is stated
 _FIT_LEVEL = 0.005  # p-value under which the incoming scores are no mixture of the reference's components
 _DEPARTURE = 2.8  # of the classifier test, above which something else is there; by chance its deviation is about 1.3
-_MILD_LEVEL, _MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
+MILD_LEVEL, MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
 _PLAIN_DEPARTURE = 5.0
 _RESEMBLANCE = 0.02  # share that looks like stand-ins for generators from which something else is there
 _PROVING = (0.85, 0.95)  # shares of the real items at whose thresholds the real side bounds the low end
@@ -120,7 +130,7 @@ def estimate_fraction(
     n, observed = observed.n, observed.thinned(copies)
     doubts = _doubts(calibration, observed, contrast, left_out, rng=rng, level=level, is_sample=is_sample)
     if distrust is not None:
-        answers = _nothing(distrust, n)
+        answers = replace(_nothing(distrust, n), is_told=False)
     elif doubts.is_untested:
         found = f"{n} items" if distinct in (None, n) else f"{distinct} distinct items (of {n})"
         reason = f"{found}: too few to tell whether the set is like the reference at all; audit more together"
@@ -148,6 +158,7 @@ class _Answers:
     known: Measure  # if there is no generator but the known ones
     both: Measure
     is_bounds: bool = False  # whether something lies outside of what trusted generators and real items explain
+    is_told: bool = True  # whether the scores are believed
 
     def given(self, matches: bool, known: bool) -> Measure:
         """The answer under the declared conditions."""
@@ -186,7 +197,7 @@ class _Doubts:
     @property
     def outside(self) -> bool:
         """Whether something in the set is neither like the real items nor like the known generators."""
-        jointly = self.fit_p_value < _MILD_LEVEL and self.departure > _MILD_DEPARTURE
+        jointly = self.fit_p_value < MILD_LEVEL and self.departure > MILD_DEPARTURE
         stand_in = self.has_trusted and self.resembles > _RESEMBLANCE
         return stand_in or jointly or self.fit_p_value < _FIT_LEVEL or self.departure > _DEPARTURE
 
@@ -298,7 +309,11 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
 
 
 def _outside(doubts: _Doubts, level: float) -> _Answers:
-    """Bounds by the real side; while the evidence against the known fit is mild, its interval stays inside them."""
+    """Bounds by the real side; while the evidence against the known fit is mild, its interval stays inside them.
+
+    Unless all real items come from the reference's sources, another source may look more real than they do. Then the
+    upper end is that of `any_source_limit`.
+    """
     n, reason = doubts.known.n, _what_is_outside(doubts)
     value, low = real_side_estimate(doubts.anchors), real_side_bound(doubts.anchors, level=level)
     high = real_side_limit(doubts.anchors, level=level) if doubts.has_trusted else 1.0
@@ -308,15 +323,21 @@ def _outside(doubts: _Doubts, level: float) -> _Answers:
         low = min(low, guarded.low, real_side_bound(doubts.by_score, level=level))
         high = max(high, guarded.high)
     value = float(np.clip(value, 0, 1))
+    matches = Measure(value, min(low, value), max(high, value), n)
     problem = doubts.problem
+    if not doubts.has_trusted:
+        nothing = Measure(math.nan, 0.0, 1.0, n, reason=problem or _NO_GENERATORS)
+        return _Answers(nothing, matches, nothing, replace(matches, value=math.nan, reason=_CONTRADICTED))
+    stated_high = max(matches.high, any_source_limit(doubts.by_score, level=level, allow_unseen=True))
+    of_known = any_source_limit(doubts.by_score, level=level, allow_unseen=False)
+    known_high = min(stated_high, max(doubts.known.high, of_known)) if problem is None else stated_high
+    high = min(matches.high, known_high)
     return _Answers(
-        stated=Measure(math.nan, 0.0, high, n, reason=reason)
-        if doubts.has_trusted
-        else Measure(math.nan, 0.0, 1.0, n, reason=problem or _NO_GENERATORS),
-        matches=Measure(value, min(low, value), max(high, value), n),
-        known=Measure(math.nan, 0.0, doubts.known.high if problem is None else 1.0, n, reason=problem or _OTHER_SOURCE),
-        both=Measure(math.nan, 0.0, high if doubts.has_trusted else 1.0, n, reason=_CONTRADICTED),
-        is_bounds=doubts.has_trusted,
+        stated=Measure(math.nan, 0.0, stated_high, n, reason=reason),
+        matches=matches,
+        known=Measure(math.nan, 0.0, known_high, n, reason=problem or _OTHER_SOURCE),
+        both=Measure(math.nan, min(matches.low, high), high, n, reason=_CONTRADICTED),
+        is_bounds=True,
     )
 
 
@@ -325,9 +346,10 @@ def _estimate(
 ) -> FractionEstimate:
     """The whole answer; an estimate is stated where its interval is narrow."""
     labels, m, composition = calibration.labels, calibration.n_real, doubts.composition
-    is_narrow = math.isfinite(stated.value) and stated.high - stated.low <= _NARROW
+    is_narrow = math.isfinite(stated.value) and stated.high - stated.low <= NARROW
     is_bounded = stated.high - stated.low < 1
     is_known_fit = math.isfinite(stated.value) and not doubts.outside
+    is_told = answers.is_told and doubts.problem is None
     by_generator, by_source = {}, {}
     if is_known_fit:
         by_generator = _shares_of(labels[m:], stated, composition.synthetic, composition.synthetic_draws, level)
@@ -341,13 +363,13 @@ def _estimate(
         level=level,
         status="determined" if is_narrow else "bounds" if is_bounded or answers.is_bounds else "undetermined",
         method=doubts.method if is_known_fit else REAL_SIDE if is_bounded else "none",
-        reason=None if is_narrow else stated.reason or _why_wide(doubts, stated),
+        reason=None if is_narrow else stated.reason or _why_wide(doubts, stated, level),
         by_generator=by_generator,
         by_source=by_source,
         if_reference_matches=replace(answers.matches, n=n),
         if_generators_known=replace(answers.known, n=n),
         if_both=replace(answers.both, n=n),
-        power=Power(*smallest_noticed(doubts.by_score, level=level)),
+        power=Power(*smallest_noticed(doubts.by_score, level=level)) if is_told else Power(1.0, 1.0),
         estimators=doubts.estimators,
         fit_p_value=doubts.fit_p_value,
         departure=doubts.departure,
@@ -356,22 +378,21 @@ def _estimate(
     )
 
 
-def _why_wide(doubts: _Doubts, stated: Measure) -> str:
+def _why_wide(doubts: _Doubts, stated: Measure, level: float) -> str:
     """Why an answer that contradicts nothing is an interval and no estimate."""
-    if stated.high <= doubts.known.high:
+    _, hidden = smallest_noticed(doubts.by_score, level=level)
+    if stated.high * (1 - hidden) - stated.low > NARROW or stated.high <= doubts.known.high:
         return f"{stated.n} items leave the interval wide: audit more together"
-    hidden = doubts.by_score[0.5].unseen
     return (
-        f"a generator that the reference lacks may hide up to {100 * hidden:.0f} % of its items among the real ones, "
-        f"so the fraction may be as high as {stated.high:.2g}; the known generators alone would make it "
-        f"{doubts.known.value:.2g}"
+        f"a generator that the reference lacks may hide up to {100 * hidden:.0f} % of its items among the real ones; "
+        f"if there is none, the estimate is {doubts.known.value:.2g}"
     )
 
 
 def _what_is_outside(doubts: _Doubts) -> str:
     known = "neither real items nor known generators" if doubts.has_known else "none of the real items"
-    tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if doubts.fit_p_value < _MILD_LEVEL else []
-    if doubts.departure > _MILD_DEPARTURE:
+    tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if doubts.fit_p_value < MILD_LEVEL else []
+    if doubts.departure > MILD_DEPARTURE:
         tests.append(f"departure {doubts.departure:.1f}, by chance under {_DEPARTURE}")
     if doubts.has_trusted and doubts.resembles > _RESEMBLANCE:
         known = "simulated stand-ins and no known generator"

@@ -148,33 +148,40 @@ def check(
     answer: Mapping[str, Any] | None,
     reason: str | None,
     *,
-    otherwise: float | None = None,
+    otherwise: Mapping[str, Any] | None = None,
 ) -> Check:
     """One check; an answer without the number that is compared is undetermined.
 
     An interval fails if its estimate or its low end reaches `fail`, is undetermined if only its high end does, and
-    warns if that reaches `warn`. `otherwise` is the estimate that counts where the answer states none.
+    warns if that reaches `warn`. `otherwise` is the answer whose estimate counts where this one states none, if its own
+    low end reaches `warn`: an estimate from a handful of items, whose interval begins at 0, fails nothing.
     """
     fields = asdict(threshold)
     if threshold.compare == "interval" and answer is not None and answer["high"] is not None:
         return _check_interval(name, threshold, answer, otherwise)
     value = None if answer is None or reason is not None else answer.get(threshold.compare)
     if value is None:
-        return Check(name, "undetermined", None, fields, reason or "the number could not be had")
+        why = reason or (answer or {}).get("reason") or "the number could not be had"
+        return Check(name, "undetermined", None, fields, why)
     status = status_of(threshold, value)
     return Check(name, status, value, fields, f"{threshold.compare} {value:.4g} is {_where(threshold, status)}")
 
 
-def _check_interval(name: str, threshold: Threshold, answer: Mapping[str, Any], otherwise: float | None) -> Check:
+def _check_interval(
+    name: str, threshold: Threshold, answer: Mapping[str, Any], otherwise: Mapping[str, Any] | None
+) -> Check:
     fields, high = asdict(threshold), answer["high"]
-    stated = answer["estimate"]
-    said = "estimate" if stated is not None else "estimate under all conditions"
-    for what, value in ((said, otherwise if stated is None else stated), ("low end", answer["low"])):
+    stated, said = answer["estimate"], "estimate"
+    likely = stated
+    if stated is None and otherwise is not None and otherwise["estimate"] is not None:
+        likely = otherwise["estimate"] if otherwise["low"] >= threshold.warn else None
+        said = "estimate, if the reference knows all sources and generators,"
+    for what, value in ((said, likely), ("low end", answer["low"])):
         if value is not None and value >= threshold.fail:
             return Check(name, "fail", value, fields, f"{what} {value:.4g} is at or above {threshold.fail}")
     status = status_of(threshold, high)
     if status == "fail":
-        because = f": {answer['reason']}" if answer.get("reason") else ""
+        because = f": {answer['reason']}" if stated is None and answer.get("reason") else ""
         return Check(
             name, "undetermined", high, fields, f"high end {high:.4g} is at or above {threshold.fail}{because}"
         )

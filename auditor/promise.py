@@ -7,6 +7,8 @@ from scipy import stats
 
 from auditor.anchor import Anchor, smallest_noticed, unseen_guard
 from auditor.calibration import Calibration
+from auditor.fraction import problem_of
+from auditor.policy import Policy, status_of
 from auditor.unseen import SHARES, LeftOut, may_hide
 
 __all__ = ["SIZES", "promise_of"]
@@ -15,17 +17,21 @@ SIZES = (200, 1000, 10_000)  # of sets for which it is stated
 _ENOUGH_GENERATORS = 3
 _WORST = 0.5  # share hidden above which a left-out generator asks for others of its kind
 _WORTHWHILE = 0.02  # by which more real items must lower the high end of a clean set to be advised
+_NOTHING = {"smallest_noticed": 1.0, "may_hide": 1.0, "clean_high": 1.0, "clean_verdict": "undetermined"}
 _TYPICAL = 1000  # items of the set by which additions are judged
 
 
-def promise_of(calibration: Calibration, left_out: LeftOut, *, level: float = 0.95) -> dict[str, Any]:
+def promise_of(
+    calibration: Calibration, left_out: LeftOut, *, level: float = 0.95, distrust: str | None = None
+) -> dict[str, Any]:
     """Separation by generator, what each would have hidden when left out, and what sets of 200, 1,000, 10,000 can show.
 
-    `smallest_noticed`: the share of an unseen generator that is noticed with probability .8. `clean_high`: the high end
-    stated for a set without synthetic items. Both are 1 where nothing can be said.
+    `smallest_noticed`: the share of an unseen generator that is noticed with probability .8, if the share `may_hide` of
+    its items looks real. `clean_high`: the typical high end for a set without synthetic items; `clean_verdict`: what
+    follows from it by the default policy. All three numbers are 1 where nothing can be said.
     """
-    hidden = may_hide(left_out)
-    at = {str(n): _at(calibration, hidden, n, level) for n in SIZES}
+    hidden, tells = may_hide(left_out), distrust is None and problem_of(calibration) is None
+    at = {str(n): _at(calibration, hidden, n, level) if tells else _NOTHING for n in SIZES}
     return {
         "separation": _separation(calibration, level),
         "left_out": {
@@ -34,7 +40,7 @@ def promise_of(calibration: Calibration, left_out: LeftOut, *, level: float = 0.
         },
         "may_hide": {f"{share:g}": round(float(value), 4) for share, value in zip(SHARES, hidden, strict=True)},
         "at": at,
-        "add": _additions(calibration, left_out, level),
+        "add": _additions(calibration, left_out, level) if tells or not calibration.n_generators else [],
     }
 
 
@@ -50,12 +56,17 @@ def _separation(calibration: Calibration, level: float) -> dict[str, dict[str, f
     return found
 
 
-def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> dict[str, float]:
-    if calibration.n_generators == 0 or calibration.is_simulated.all():
-        return {"smallest_noticed": 1.0, "clean_high": 1.0}
+def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> dict[str, Any]:
     anchors = _of_clean_set(hidden, n, _n_real(calibration))
-    noticed, _ = smallest_noticed(anchors, level=level)
-    return {"smallest_noticed": round(noticed, 4), "clean_high": round(unseen_guard(anchors, level=level), 4)}
+    noticed, hiding = smallest_noticed(anchors, level=level)
+    high = unseen_guard(anchors, level=level)
+    status = status_of(Policy().synthetic_fraction, high)
+    return {
+        "smallest_noticed": round(noticed, 4),
+        "may_hide": round(hiding, 4),
+        "clean_high": round(high, 4),
+        "clean_verdict": "undetermined" if status == "fail" else status,
+    }
 
 
 def _of_clean_set(hidden: np.ndarray, n: int, n_real: int) -> dict[float, Anchor]:
@@ -83,9 +94,9 @@ def _additions(calibration: Calibration, left_out: LeftOut, level: float) -> lis
     if n_generators < _ENOUGH_GENERATORS:
         missing = _ENOUGH_GENERATORS - n_generators
         added.append(
-            f"{missing} more generator{'s' if missing > 1 else ''} of other kinds, 300 items or more of each: if they "
-            f"resemble the known ones, the high end of a clean set of {_TYPICAL} falls from {now:.2f} to "
-            f"{high(_ENOUGH_GENERATORS, n_real):.2f}"
+            f"{missing} more generator{'s' if missing > 1 else ''}, 300 items or more of each: the high end of a clean "
+            f"set of {_TYPICAL} falls from {now:.2f} to {high(_ENOUGH_GENERATORS, n_real):.2f} if they hide no more "
+            "than the known ones when left out (if they hide more, intervals become wider, and rightly so)"
         )
     added += [
         f"other generators of the kind of {label}: left out, it hid {100 * hidden[0]:.0f} % of its items"

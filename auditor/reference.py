@@ -113,7 +113,7 @@ class Reference:
             "real_sources": list(self.labels[: self.n_real]),
             "simulated": sorted(self.calibration.simulated),
             "separation": round(self.calibration.separation, 4),
-            "promise": promise_of(self.calibration, self.left_out),
+            "promise": promise_of(self.calibration, self.left_out, distrust=self.distrust),
             "leak": self.leak,
             "skipped": {label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
             "unread": {label: dict(fields) for label, fields in self.unread.items()},

@@ -108,17 +108,18 @@ def _row(draw: Draw, found: FractionEstimate) -> dict[str, object]:
 def verdict(found: FractionEstimate) -> str:
     """What the default policy's check of the fraction says."""
     reason = found.reason if found.status == "undetermined" else None
-    return verdict_on(Measure(found.estimate, found.low, found.high), reason, otherwise=found.if_both.value)
+    return verdict_on(Measure(found.estimate, found.low, found.high), reason, otherwise=found.if_both)
 
 
-def verdict_on(answer: Measure, reason: str | None = None, *, otherwise: float = math.nan) -> str:
+def verdict_on(answer: Measure, reason: str | None = None, *, otherwise: Measure | None = None) -> str:
     """The same of an estimate, nan where none is stated, and its interval."""
 
-    def told(value: float) -> float | None:
-        return value if math.isfinite(value) else None
+    def fields(measure: Measure) -> dict[str, float | None]:
+        value = measure.value if math.isfinite(measure.value) else None
+        return {"estimate": value, "low": measure.low, "high": measure.high}
 
-    fields = {"estimate": told(answer.value), "low": answer.low, "high": answer.high}
-    return check("synthetic_fraction", _THRESHOLD, fields, reason, otherwise=told(otherwise)).status
+    under = None if otherwise is None else fields(otherwise)
+    return check("synthetic_fraction", _THRESHOLD, fields(answer), reason, otherwise=under).status
 
 
 Rows = list[dict[str, object]]

@@ -36,12 +36,18 @@ def print_summary(result: dict[str, Any], out: Path) -> None:
 
     fraction, loss = result["synthetic_fraction"], result["diversity"]["loss"]
     typer.echo(f"{result['verdict'].upper()}: {result['n_items']} items used, {unread_in_words(result['unread'])}")
+    told = ""
     for check in result["checks"]:
         if check["name"] in result["policy"]["required"] and check["status"] != "pass":
+            told += check["reason"]
             typer.echo(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
-    typer.echo(f"  synthetic fraction  {_interval(fraction)}")
+    typer.echo(f"  synthetic fraction  {_interval(fraction, told)}")
+    if (result["declared"] or "review" in result) and fraction["assumes"] != "nothing":
+        typer.echo(f"    assuming that {fraction['assumes']}")
+    if review := result.get("review"):
+        typer.echo(f"    from {review['labelled']} labels of {review['drawn']} items drawn")
     for name, condition in CONDITIONS.items():
-        if fraction[name]["estimate"] is not None:
+        if fraction[name]["estimate"] is not None and "review" not in result:
             typer.echo(f"    if {condition}: {_interval(fraction[name])}")
     if result["unread"]["share"]["high"] > 0:
         typer.echo(f"  of the whole set    {_interval(fraction['of_the_whole_set'])}")
@@ -58,10 +64,11 @@ def _risk(risk: dict[str, Any]) -> str:
     return stated if risk["status"] == "determined" else f"{stated}; {risk['status']}: {risk['reason']}"
 
 
-def _interval(answer: dict[str, Any]) -> str:
+def _interval(answer: dict[str, Any], told: str = "") -> str:
+    """An answer in a line, with the reason for a missing estimate unless that was told before."""
     if answer["low"] is None:
         return f"not determined ({answer['reason']})"
     interval = f"{answer['low']:.3f} – {answer['high']:.3f}"
     if answer["estimate"] is None:
-        return f"{interval} ({answer['reason']})"
+        return interval if answer["reason"] in told else f"{interval} ({answer['reason']})"
     return f"{answer['estimate']:.3f} ({interval})"

@@ -1,13 +1,12 @@
 """The commands that look after references: build, list, show, export, import, delete."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from indexes.errors import InputError
+from indexes.errors import InputError, without_controls
 from service.console import BatchSize, Column, Device, Home, Json, Quiet, print_json, say
 from service.presence import refuse_while_served
 from service.settings import read_settings
@@ -105,8 +104,8 @@ def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
     if as_json:
         print_json(description)
         return
-    for key, value in description.items():
-        typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+    _print_reference(description)
+    typer.echo(without_controls(f"  folder {folder}"))
 
 
 @reference_app.command("export")
@@ -204,9 +203,14 @@ def _print_promise(promise: dict[str, Any]) -> None:
     for label, hidden in promise["left_out"].items():
         typer.echo(f"  without {label} in the reference, {100 * hidden['0.5']:.0f} % of its items would look real")
     for n, found in promise["at"].items():
+        noticed = f"{100 * found['smallest_noticed']:.0f} %"
         typer.echo(
-            f"  with {n} items: an unknown generator is noticed from {100 * found['smallest_noticed']:.1f} % on; "
-            f"a set without synthetic items gets an upper end of {100 * found['clean_high']:.1f} %"
+            f"  with {n} items: an unknown generator is noticed from a share of {noticed} on, if up to "
+            f"{100 * found['may_hide']:.0f} % of its items look real"
+        )
+        typer.echo(
+            f"    a set without synthetic items typically gets an upper end of {100 * found['clean_high']:.0f} %: "
+            f"{found['clean_verdict']} by the default policy"
         )
     for addition in promise["add"]:
         typer.echo(f"  to tell more, add {addition}")

@@ -359,7 +359,7 @@ def _answered(result: Mapping[str, Any], found: LabelledFraction, review: dict[s
         "status": "determined" if is_told else "bounds" if fraction.high - fraction.low < 1 else "undetermined",
         "method": "review",
         "reason": fraction.reason or _caveat(found),
-        "assumes": _ASSUMES,
+        "assumes": "; ".join([_ASSUMES, *_unmeasured(found)]),
         "by_generator": {},
         "before_review": own,
     }
@@ -369,7 +369,8 @@ def _answered(result: Mapping[str, Any], found: LabelledFraction, review: dict[s
     threshold = Threshold(**policy["synthetic_fraction"])
     share = result["unread"]["share"]
     answer["of_the_whole_set"] = of_the_whole_set(answer, share)
-    judged = heed_unread(check_fraction(threshold, answer), threshold, share)
+    judged = check_fraction(threshold, answer, labelled=review["labelled"])
+    judged = heed_unread(judged, threshold, share)
     checks = [judged if c["name"] == judged.name else Check(**c) for c in result["checks"]]
     fields = [{name: getattr(c, name) for name in Check.__slots__} for c in checks]
     fields = [{**f, "threshold": dict(f["threshold"])} for f in fields]
@@ -384,7 +385,16 @@ def _answered(result: Mapping[str, Any], found: LabelledFraction, review: dict[s
 
 def _caveat(found: LabelledFraction) -> str | None:
     """What the interval takes for granted because no item of an origin was known to the review."""
-    missing = [
+    if not (missing := _unmeasured(found)):
+        return None
+    return (
+        f"holds if {' and '.join(missing)}: the labeller's error there could not be estimated without items of known "
+        "origin (--known-real, --known-synthetic)"
+    )
+
+
+def _unmeasured(found: LabelledFraction) -> list[str]:
+    return [
         f"no {origin} item was labelled {other}"
         for origin, other, error in (
             ("real", "synthetic", found.error_on_real),
@@ -392,9 +402,3 @@ def _caveat(found: LabelledFraction) -> str | None:
         )
         if error.n == 0
     ]
-    if not missing:
-        return None
-    return (
-        f"holds if {' and '.join(missing)}: the labeller's error there could not be estimated without items of known "
-        "origin (--known-real, --known-synthetic)"
-    )

@@ -56,15 +56,24 @@ def test_an_interval_fails_by_estimate_or_low_end_and_passes_by_its_high_end(low
     assert (found.status, found.value) == (status, value)
 
 
-@pytest.mark.parametrize(("otherwise", "status"), [(None, "undetermined"), (0.19, "undetermined"), (0.2, "fail")])
-def test_without_a_stated_estimate_the_one_under_all_conditions_may_fail_an_interval(otherwise, status):
+@pytest.mark.parametrize(
+    ("low", "otherwise", "status"),
+    [
+        (0.1, None, "undetermined"),
+        (0.1, 0.19, "undetermined"),
+        (0.1, 0.2, "fail"),
+        (0.0, 0.2, "undetermined"),  # from a handful of items
+    ],
+)
+def test_without_a_stated_estimate_the_one_under_all_conditions_may_fail_an_interval(low, otherwise, status):
     answer = {"low": 0.0, "estimate": None, "high": 0.9}
-    assert check("x", INTERVAL, answer, "why", otherwise=otherwise).status == status
+    under = {"low": low, "estimate": otherwise, "high": 0.5}
+    assert check("x", INTERVAL, answer, "why", otherwise=under).status == status
 
 
 def test_a_stated_estimate_comes_before_the_one_under_conditions():
     answer = {"low": 0.0, "estimate": 0.1, "high": 0.15}
-    assert check("x", INTERVAL, answer, None, otherwise=0.9).status == "warn"
+    assert check("x", INTERVAL, answer, None, otherwise={"low": 0.8, "estimate": 0.9, "high": 1.0}).status == "warn"
 
 
 def test_an_undetermined_interval_says_which_end_and_why():

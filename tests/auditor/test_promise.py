@@ -66,7 +66,7 @@ def test_each_generator_has_its_separation_with_an_interval():
 
 def test_what_to_add_names_generators_kinds_and_real_items():
     added = " ".join(promise_of(calibration(1), NOTHING_LEFT_OUT)["add"])
-    assert "2 more generators of other kinds" in added
+    assert "2 more generators, 300 items or more of each" in added
     assert "real items: with 2000" in added
     assert "other generators of the kind of g0" in " ".join(promise_of(calibration(), table(0.6))["add"])
     assert promise_of(calibration(4, n_real=5000), table(0.1, 4))["add"] == []
@@ -75,4 +75,11 @@ def test_what_to_add_names_generators_kinds_and_real_items():
 
 @pytest.mark.parametrize("known", [calibration(0), calibration(1, simulated=["g0"])])
 def test_a_reference_without_trusted_generators_promises_nothing(known):
-    assert promise_of(known, NOTHING_LEFT_OUT)["at"]["1000"] == {"smallest_noticed": 1.0, "clean_high": 1.0}
+    at = promise_of(known, NOTHING_LEFT_OUT)["at"]["1000"]
+    assert (at["smallest_noticed"], at["may_hide"], at["clean_high"]) == (1.0, 1.0, 1.0)
+    assert at["clean_verdict"] == "undetermined"
+
+
+@pytest.mark.parametrize(("hidden", "verdict"), [(0.0, "warn"), (0.9, "undetermined")])
+def test_the_verdict_on_a_clean_set_is_that_of_its_high_end(hidden, verdict):
+    assert promise_of(calibration(), table(hidden))["at"]["1000"]["clean_verdict"] == verdict

@@ -46,9 +46,10 @@ def reference(known, sources, number):
 
 
 def answer(parts, known, rng, number=0, copies=1, sources=(), simulated=(), **changes):
-    """The answer for a set of parts (axis, n), each item `copies` times, against the reference of that number."""
+    """The answer for a set of parts (axis, n, …), each item `copies` times, against the reference of that number."""
     components, component, detector, own = reference(tuple(known), tuple(sources), number)
-    incoming = np.repeat(np.concatenate([kind(axis, n // copies, rng) for axis, n in parts]), copies, axis=0)
+    distinct = np.concatenate([kind(axis, n // copies, rng, *far) for axis, n, *far in parts])
+    incoming = np.repeat(distinct, copies, axis=0)
     labels = ("real", *(f"s{k}" for k in sources), *(f"g{k}" for k in known))
     calibration = calibration_of(own, component, labels, frozenset(f"g{k}" for k in simulated))
     observed = count_scores(detector.evidence(incoming, digests_of(incoming)), calibration.edges)
@@ -76,7 +77,7 @@ def holds(truth):
 def test_half_of_an_unseen_generator_gives_bounds_that_hold_it(generators, error, width, rng):
     found = answers([(None, 100), (20, 100)], range(1, 1 + generators), rng, draws=DRAWS if generators == 1 else 4)
     assert share(found, lambda f: f.status == "bounds") == 1
-    assert share(found, lambda f: f.low == 0 and f.high == f.if_reference_matches.high) == 1
+    assert share(found, lambda f: f.low == 0 and f.high >= f.if_reference_matches.high) == 1
     assert share(found, holds(0.5)) >= 0.8
     assert np.mean([f.if_reference_matches.value for f in found]) == pytest.approx(0.5, abs=error)
     assert np.mean([f.if_reference_matches.value - f.if_reference_matches.low for f in found]) < width
@@ -97,6 +98,24 @@ def test_few_items_of_known_generators_are_determined_where_those_left_out_all_s
 def test_a_set_of_another_real_source_is_never_determined(rng):
     found = answers([(15, 200)], (1,), rng, draws=5)
     assert {f.status for f in found} == {"bounds"}
+
+
+def test_another_real_source_on_the_far_side_of_the_generator_does_not_hide_it(rng):
+    """It looks more real than the reference, so that what is missing of the real share is too little."""
+    found = answers([(1, 210, -1.5), (1, 90)], (1,), rng, left_out=SIBLINGS)
+    assert share(found, lambda f: f.low <= 0.3 <= f.high) >= 0.9
+    assert share(found, lambda f: f.if_generators_known.low <= 0.3 <= f.if_generators_known.high) >= 0.9
+
+
+def test_a_condition_never_widens_the_answer(rng):
+    found = answers([(None, 100), (20, 100)], (1,), rng, draws=4, left_out=SIBLINGS)
+    found += answers([(15, 200)], (1,), rng, draws=4, left_out=SIBLINGS)
+    found += answers([(1, 140, -1.5), (1, 60)], (1,), rng, draws=4, left_out=SIBLINGS)
+    found += answers([(None, 140), (1, 60)], (1,), rng, draws=4, left_out=SIBLINGS)
+    for f in found:
+        for condition in (f.if_reference_matches, f.if_generators_known):
+            assert f.low <= condition.low <= condition.high <= f.high
+            assert f.if_both.high - f.if_both.low <= condition.high - condition.low + 1e-9
 
 
 @pytest.mark.parametrize("of_second", [0, 70, 140])

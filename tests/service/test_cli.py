@@ -467,8 +467,15 @@ def test_an_undetermined_gate_says_what_would_settle_it(
     np.save(tmp_path / "real.npy", make.real_vectors(200, rng))
     outcome = madaudit("audit", tmp_path / "real.npy", "--reference", "vectors", "--out", tmp_path / "o")
     assert outcome.code == 4
-    assert "To settle it: if the reference knows every generator, --declare generators-complete makes it" in outcome.out
+    condition = "if you know that the reference knows every generator"
+    assert f"To settle it: {condition}, --declare generators-complete makes it" in outcome.out
     assert "madaudit review" in outcome.out
+    assert outcome.out.count("may hide up to") == 1  # told once
+    declared = madaudit(
+        "audit", tmp_path / "real.npy", "--reference", "vectors", "--out", tmp_path / "d",
+        "--declare", "generators-complete",
+    )  # fmt: skip
+    assert "assuming that there are no generators but the known ones, as was declared" in declared.out
 
 
 def test_a_configuration_gives_defaults_that_the_command_line_overrides(
