@@ -1,5 +1,6 @@
 """What a reference can promise before anything is audited, and what to add so that it can promise more."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ SIZES = (200, 1000, 10_000)  # of sets for which it is stated
 _ENOUGH_GENERATORS = 3
 _WORST = 0.5  # share hidden above which a left-out generator asks for others of its kind
 _WORTHWHILE = 0.02  # by which more real items must lower the high end of a clean set to be advised
+_LUCK = 0.5  # standard errors: the tightest of three bounds exceeds its expectation by that many in one set of five
 _NOTHING = {"smallest_noticed": 1.0, "may_hide": 1.0, "clean_high": 1.0, "clean_verdict": "undetermined"}
 _TYPICAL = 1000  # items of the set by which additions are judged
 
@@ -27,8 +29,8 @@ def promise_of(
     """Separation by generator, what each would have hidden when left out, and what sets of 200, 1,000, 10,000 can show.
 
     `smallest_noticed`: the share of an unseen generator that is noticed with probability .8, if the share `may_hide` of
-    its items looks real. `clean_high`: the typical high end for a set without synthetic items; `clean_verdict`: what
-    follows from it by the default policy. All three numbers are 1 where nothing can be said.
+    its items looks real. `clean_high`: four in five sets without synthetic items get a lower high end. `clean_verdict`:
+    what follows from it by the default policy. All three numbers are 1 where nothing can be said.
     """
     hidden, tells = may_hide(left_out), distrust is None and problem_of(calibration) is None
     at = {str(n): _at(calibration, hidden, n, level) if tells else _NOTHING for n in SIZES}
@@ -70,10 +72,17 @@ def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> d
 
 
 def _of_clean_set(hidden: np.ndarray, n: int, n_real: int) -> dict[float, Anchor]:
-    """The expected anchors of a set of n real items."""
+    """The anchors of a set of n real items of which four in five get a lower upper end."""
     return {
         share: Anchor(
-            share=share, left=1.0, hidden=(), unseen=float(unseen), mean_hidden=0.0, n=n, n_real=n_real, sampling=0.0
+            share=share,
+            left=1 - _LUCK * math.sqrt((1 - share) / share * (1 / n + 1 / n_real)),
+            hidden=(),
+            unseen=float(unseen),
+            mean_hidden=0.0,
+            n=n,
+            n_real=n_real,
+            sampling=0.0,
         )
         for share, unseen in zip(SHARES, hidden, strict=True)
     }

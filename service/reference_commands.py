@@ -209,7 +209,7 @@ def _print_promise(promise: dict[str, Any]) -> None:
             f"{100 * found['may_hide']:.0f} % of its items look real"
         )
         typer.echo(
-            f"    a set without synthetic items typically gets an upper end of {100 * found['clean_high']:.0f} %: "
+            f"    four in five sets without synthetic items get an upper end below {100 * found['clean_high']:.0f} %: "
             f"{found['clean_verdict']} by the default policy"
         )
     for addition in promise["add"]:
