@@ -278,7 +278,9 @@ def review(
         list[str] | None, typer.Option("--known-synthetic", help="SRC of synthetic items to mix in; repeat for more.")
     ] = None,
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Stop from this status on.")] = FailOn.undetermined,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another review, with its labels.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another review; labels of items drawn again are kept.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
     home: Home = None,
     as_json: Json = False,
@@ -310,7 +312,8 @@ def review(
 
 
 def _print_next(drawn: dict[str, Any], folder: Path) -> None:
-    typer.echo(f"review {drawn['review']}: {drawn['items']} items to label")
+    kept = f", {drawn['labels_kept']} of them labelled before" if drawn["labels_kept"] else ""
+    typer.echo(f"review {drawn['review']}: {drawn['items']} items to label{kept}")
     typer.echo(f"  open {drawn['page']} or fill in the column label of {drawn['table']}: real, synthetic or unsure")
     typer.echo(f"  then run madaudit review {folder} --labels FILE.csv")
 

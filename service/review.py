@@ -37,7 +37,7 @@ from service.store import Ledger
 __all__ = ["Review", "finish_review", "renew_review", "start_review"]
 
 _SCHEMA = "madaudit/review/1"
-_FOLDER, _LABELS = "review", "labels.csv"
+_FOLDER, _LABELS, _TABLE = "review", "labels.csv", "items.csv"
 _KEY = Path("state") / "review.json"  # not in the folder that goes to a labeller
 _SPARE = 2  # times as many known items are read as are wanted, since some may be unusable
 _TRIPLE = ("estimate", "low", "high")
@@ -57,15 +57,17 @@ class Review:
     name: str
     kind: Kind
     items: tuple[Shown, ...]
+    labels_kept: int  # labels of an earlier review that stand in the table already
 
     def as_json(self) -> dict[str, Any]:
         """What a program needs to have it labelled; it does not tell which items are known answers."""
-        files = {"page": "index.html", "table": "items.csv"}
+        files = {"page": "index.html", "table": _TABLE}
         return {
             "schema": _SCHEMA,
             "review": self.name,
             "kind": self.kind,
             "items": len(self.items),
+            "labels_kept": self.labels_kept,
             **{key: printable(str(self.folder / name)) for key, name in files.items()},
         }
 
@@ -92,7 +94,8 @@ def start_review(
 ) -> Review:
     """Draw the items of a finished audit's review and write its files; the same again leaves labels as they are.
 
-    Raises InputError when the folder holds another review, or the source no longer holds what was audited.
+    With `overwrite` another review is replaced, and the labels of items that are drawn again are kept. Raises
+    InputError when the folder holds another review, or the source no longer holds what was audited.
     """
     result, claim = read_result(out), read_claim(out)
     kind: Kind = result["encoder"]["evidence"]["kind"]
@@ -107,11 +110,27 @@ def start_review(
         entries = [entries[int(i)] for i in order]
         key = _key_of(out, entries, sizes, seed)
         items = _shown(entries, kind)
-        folder = out / _FOLDER
+        folder, former = out / _FOLDER, _former_labels(out) if overwrite else {}
+        kept = {i: former[place] for i, place in enumerate(map(_place, key["items"]), start=1) if place in former}
         if not _is_there(out, key["review"], overwrite=overwrite):
-            write_sheet(folder, key["review"], items)
+            write_sheet(folder, key["review"], items, kept)
             write_atomic(out / _KEY, json.dumps(key, indent=1).encode())
-    return Review(folder, key["review"], kind, items)
+    return Review(folder, key["review"], kind, items, len(kept))
+
+
+def _former_labels(out: Path) -> dict[tuple[str, ...], str]:
+    """The labels given in an earlier review, or filled in its table, by the items' places."""
+    files = [out / _FOLDER / name for name in (_LABELS, _TABLE)]
+    path = next((file for file in files if file.is_file()), None)
+    if path is None or not (out / _KEY).is_file():
+        return {}
+    key = _read_key(out)
+    answers = read_labels(path, key["review"], [item["number"] for item in key["items"]])
+    return {_place(item): answer for item in key["items"] if (answer := answers[item["number"]])}
+
+
+def _place(item: Mapping[str, Any]) -> tuple[str, ...]:
+    return (item["known"] or "", item["shard"], item["id"])
 
 
 def _shown(entries: Sequence[_Entry], kind: Kind) -> tuple[Shown, ...]:

@@ -55,15 +55,18 @@ def _jpeg(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def write_sheet(folder: Path, review: str, items: Sequence[Shown]) -> None:
-    """Write the content files, items.csv and index.html; nothing in them tells which items are known answers."""
+def write_sheet(folder: Path, review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> None:
+    """Write the content files, items.csv and index.html, the `labels` there are filled in.
+
+    Nothing in them tells which items are known answers.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for item in items:
         if item.content:
             (folder / item.item).parent.mkdir(exist_ok=True)
             write_atomic(folder / item.item, item.content)
-    write_labels(folder / "items.csv", review, items, {})
-    write_atomic(folder / "index.html", _page(review, items).encode())
+    write_labels(folder / "items.csv", review, items, labels)
+    write_atomic(folder / "index.html", _page(review, items, labels).encode())
 
 
 def write_labels(path: Path, review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> None:
@@ -82,7 +85,7 @@ def _inert(cell: str) -> str:
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
-def _page(review: str, items: Sequence[Shown]) -> str:
+def _page(review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> str:
     environment = Environment(
         loader=PackageLoader("service"),
         autoescape=True,
@@ -94,6 +97,7 @@ def _page(review: str, items: Sequence[Shown]) -> str:
         {
             "number": item.number,
             "item": item.item,
+            "label": labels.get(item.number, ""),
             "jpeg": base64.b64encode(item.content).decode() if item.item.startswith("images/") else "",
             "text": "" if item.item.startswith("images/") else item.content.decode() or item.item,
         }

@@ -148,6 +148,27 @@ def test_another_draw_is_refused_unless_it_may_overwrite(madaudit: Command, audi
     assert len(rows_of(audited)) == 30
 
 
+@pytest.mark.parametrize("were_given", [True, False])
+def test_a_larger_review_keeps_the_labels_of_the_items_that_it_draws_again(
+    were_given: bool, madaudit: Command, audited: Path, tmp_path: Path
+) -> None:
+    madaudit("review", audited, "--n", 20)
+    former = {(e["shard"], e["id"]): truth(e) for e in key_of(audited)["items"]}
+    if were_given:
+        madaudit("review", audited, "--labels", filled(audited, tmp_path / "l.csv", truth))
+    else:
+        filled(audited, audited / "review" / "items.csv", truth)
+    printed = madaudit("review", audited, "--n", 40, "--overwrite")
+    assert printed.code == 0
+    again = {e["number"] for e in key_of(audited)["items"] if (e["shard"], e["id"]) in former}
+    labels = {int(row["number"]): row["label"] for row in rows_of(audited)}
+    assert {number for number, label in labels.items() if label} == again
+    assert len(again) >= 15
+    assert f"{len(again)} of them labelled before" in printed.out
+    assert all(labels[e["number"]] == truth(e) for e in key_of(audited)["items"] if e["number"] in again)
+    assert (audited / "review" / "index.html").read_text().count(" checked>") == len(again)
+
+
 def test_vectors_are_reviewed_by_id(
     madaudit: Command, tmp_path: Path, make: SimpleNamespace, rng: np.random.Generator
 ) -> None:
