@@ -4,7 +4,7 @@ FROM python:3.12-slim AS build
 ARG EXTRA=cpu
 ARG PIP_EXTRA_INDEX_URL=
 WORKDIR /src
-COPY pyproject.toml README.md constraints.txt ./
+COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY indexes indexes
 COPY auditor auditor
 COPY loops loops

@@ -7,6 +7,7 @@ import sys
 import traceback
 from concurrent.futures.process import BrokenProcessPool
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -35,7 +36,6 @@ __all__ = ["app", "main"]
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Audit a dataset before training on it: synthetic fraction, lost diversity, risk of model autophagy.",
@@ -110,6 +110,21 @@ def _is_plain(value: Any) -> bool:
     """Whether it is a value, or a list of values."""
     values = value if isinstance(value, list) else [value]
     return not any(isinstance(each, list | dict | set | tuple) for each in values)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"madaudit {version('madaudit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    shown: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -487,6 +488,11 @@ def test_a_configuration_gives_defaults_that_the_command_line_overrides(
     outcome = madaudit("audit", "--config", config, "--reference", "vectors", "--out", tmp_path / "o")
     assert (outcome.code, outcome.json["n_items"]) == (0, 50)
     assert outcome.json["declared"] == ["reference-complete"]
+
+
+def test_the_version_is_the_distributions(make: SimpleNamespace) -> None:
+    outcome = make.run("--version")
+    assert (outcome.code, outcome.out.strip()) == (0, f"madaudit {version('madaudit')}")
 
 
 def test_no_command_shows_the_help_with_exit_code_2(make: SimpleNamespace) -> None:
