@@ -97,7 +97,8 @@ def _row(draw: Draw, found: FractionEstimate) -> dict[str, object]:
         return {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
 
     return {
-        "part": draw.part, "n": draw.n, "wanted": draw.wanted, "true": draw.truth, "status": found.status,
+        "part": draw.part, "generators": len(draw.labels) - draw.n_real,
+        "n": draw.n, "wanted": draw.wanted, "true": draw.truth, "status": found.status,
         **fields("stated", Measure(found.estimate, found.low, found.high)),
         **fields("matches", found.if_reference_matches), **fields("known", found.if_generators_known),
         "verdict": verdict(found), "separation": found.separation, "departure": found.departure,
@@ -199,7 +200,7 @@ def _width(rows: Sequence[dict[str, object]], name: str) -> str:
 
 def pooled(rows: Sequence[dict[str, object]]) -> list[str]:
     """The figures of a pair over all its cells."""
-    cells = grouped(rows, "n", "wanted")
+    cells = grouped(rows, "part", "n", "wanted")
     determined = [row for row in rows if row["status"] == "determined"]
     through = [row["verdict"] in _OPEN for row in rows if float(str(row["true"])) >= _THRESHOLD.fail]
     clean = [row["verdict"] for row in rows if row["true"] == 0]
@@ -234,6 +235,20 @@ def _mean(values: np.ndarray, digits: int = 3) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.2f}"
+
+
+SUMMARY = (
+    "| scenario | generators known | sets | stated covers | worst cell | determined | of these cover | width "
+    "| let through | clean: failed | clean: cleared |"
+)
+
+
+def report_summary(rows: Sequence[dict[str, object]]) -> None:
+    """All pairs of a scenario together, by the number of generators that are known."""
+    print(f"\n## By the number of known generators\n\n{SUMMARY}\n|{'---|' * SUMMARY.count(' |')}")
+    for (name, count), members in grouped(rows, "scenario", "generators").items():
+        _, _, sets, worst, *rest = pooled(members)
+        print(line(str(name), str(count), sets, limits(covers(members)), worst, *rest))
 
 
 def report(name: str, rows: Sequence[dict[str, object]]) -> None:
@@ -283,6 +298,7 @@ def main() -> None:
         rows = rows_kept(name, references, options.workers, options.keep)
         report(name, rows)
         everything += [{"scenario": name, **row} for row in rows]
+    report_summary(everything)
     report_worst(everything)
 
 
