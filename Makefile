@@ -1,6 +1,6 @@
 # The daily commands. PYTHON is the interpreter of an environment with the extras cpu, onnx and dev.
 PYTHON ?= .venv/bin/python
-CODE = indexes auditor loops service tests benchmarks
+CODE = indexes auditor loops service tests benchmarks scripts
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help check format test slow benchmarks

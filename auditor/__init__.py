@@ -1,5 +1,5 @@
 """From arrays to answers: evidence, synthetic fraction, fidelity, diversity, policy, verdict."""
 
-from auditor.audit import audit
+from auditor.run import audit
 
 __all__ = ["audit"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from auditor.risk_event import Event
+from auditor.event import Event
 from indexes.errors import InputError
 
 __all__ = [

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from auditor.intervals import Measure, wilson_interval
 from auditor.policy import Check, Threshold, check, status_of, worse
+from auditor.statistics.intervals import Measure, wilson_interval
 from indexes.records import Item, Shard, Skip
 
 __all__ = [

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from sklearn import datasets
 
-from auditor.advice import advise
-from auditor.recursion import Plan
-from auditor.risk_event import Event
-from auditor.risk_inputs import TIERS, Known, workflow_class
-from auditor.tier_model import OUTPUTS
+from auditor.event import Event
+from auditor.risk.advice import advise
+from auditor.risk.inputs import TIERS, Known, workflow_class
+from auditor.risk.recursion import Plan
+from auditor.risk.tier import OUTPUTS
 from loops.calibration_rows import CalibrationRow, read_row, read_rows
 from loops.config import LoopConfig, config_from
 from loops.sweep import Planned, plan_sweep, run_sweep

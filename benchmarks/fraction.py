@@ -27,14 +27,14 @@ from fraction_scenarios import SCENARIOS, Draw, draws_of, references_of
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from auditor.calibration import Calibration, calibration_of, count_scores
-from auditor.contrast import contrast_with
-from auditor.copies import copy_groups, design_effect
-from auditor.detector import Detector, fit_detector
-from auditor.fraction import FractionEstimate, estimate_fraction
-from auditor.intervals import Measure
+from auditor.evidence.calibration import Calibration, calibration_of, count_scores
+from auditor.evidence.detector import Detector, fit_detector
+from auditor.evidence.near_duplicates import copy_groups, design_effect
+from auditor.fraction.estimate import FractionEstimate, estimate_fraction
+from auditor.fraction.set_classifier import contrast_with
+from auditor.fraction.unseen_generators import LeftOut, leave_one_out
 from auditor.policy import Policy, check
-from auditor.unseen import LeftOut, leave_one_out
+from auditor.statistics.intervals import Measure
 
 _THRESHOLD = Policy().synthetic_fraction
 _OPEN = ("pass", "warn")

@@ -16,13 +16,13 @@ import numpy as np
 from data import data_folder
 from threadpoolctl import threadpool_limits
 
-from auditor.calibration import Calibration, calibration_of, count_scores
-from auditor.contrast import contrast_with, rows_of_components
-from auditor.copies import design_effect
-from auditor.detector import Detector, component_labels, fit_detector
-from auditor.fraction import FractionEstimate, estimate_fraction
-from auditor.parts import Part, encode_part
-from auditor.state import SAMPLE_SIZE
+from auditor.evidence.calibration import Calibration, calibration_of, count_scores
+from auditor.evidence.detector import Detector, component_labels, fit_detector
+from auditor.evidence.near_duplicates import design_effect
+from auditor.fraction.estimate import FractionEstimate, estimate_fraction
+from auditor.fraction.set_classifier import contrast_with, rows_of_components
+from auditor.measures.semantic import SAMPLE_SIZE
+from auditor.reference.component import Part, encode_part
 from indexes.encoders import load_encoder
 from indexes.sources import open_source
 

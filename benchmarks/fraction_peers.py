@@ -32,9 +32,9 @@ from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from auditor.contrast import contrast_with
-from auditor.detector import Detector, Evidence, component_labels, fit_detector
-from auditor.intervals import Measure
+from auditor.evidence.detector import Detector, Evidence, component_labels, fit_detector
+from auditor.fraction.set_classifier import contrast_with
+from auditor.statistics.intervals import Measure
 
 try:
     from quapy.method.aggregative import ACC, EMQ, PACC, AggregativeQuantifier, DyS, HDy, KDEyML

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from data import data_folder
 
-from auditor.audit import AuditOptions
-from auditor.finalise import Intent
+from auditor.passes.second import Intent
+from auditor.run import AuditOptions
 from service.pipeline import run_audit
 from service.references import LabelledSource, make_reference
 from service.settings import Settings

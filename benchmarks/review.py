@@ -29,11 +29,11 @@ from fraction import (
 from fraction_scenarios import SCENARIOS, Draw, draws_of, references_of
 from threadpoolctl import threadpool_limits
 
-from auditor.intervals import Measure
-from auditor.labels import LabelCounts, Tally, estimate_with_labels
-from auditor.novelty import novelty
+from auditor.evidence.novelty import novelty
 from auditor.policy import Policy
-from auditor.review import draw_review, known_answers
+from auditor.review.label_fraction import LabelCounts, Tally, estimate_with_labels
+from auditor.review.sampling import draw_review, known_answers
+from auditor.statistics.intervals import Measure
 
 _FAIL = Policy().synthetic_fraction.fail
 HEADER = "| known ← in the set | sets | undetermined before | covers | width | settled | right |"

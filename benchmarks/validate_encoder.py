@@ -21,10 +21,10 @@ from fraction_scenarios import SCENARIOS, Items, Pair, Scenario, references_of
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from auditor.calibration import calibration_of
-from auditor.confounds import confounds_between, traits_of
-from auditor.detector import FEWEST, component_labels, fit_detector
-from auditor.parts import Part, encode_part
+from auditor.evidence.calibration import calibration_of
+from auditor.evidence.detector import FEWEST, component_labels, fit_detector
+from auditor.reference.component import Part, encode_part
+from auditor.reference.storage_traits import confounds_between, traits_of
 from indexes.device import resolve_device
 from indexes.encoders import load_encoder
 from indexes.encoders.protocol import Encoder

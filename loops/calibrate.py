@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from auditor.risk import RiskModel
-from auditor.risk_inputs import TIERS
+from auditor.risk.inputs import TIERS
+from auditor.risk.model import RiskModel
 from indexes.errors import InputError
 from loops.calibration_rows import CalibrationRow
 from loops.tier_fit import LEVEL, fit_tier, table_of

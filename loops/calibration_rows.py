@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from auditor.recursion import Plan
-from auditor.risk_inputs import Known, figures_of
-from auditor.sample_facts import facts_from
+from auditor.risk.inputs import Known, figures_of
+from auditor.risk.recursion import Plan
+from auditor.risk.sample_statistics import facts_from
 from indexes.errors import InputError
 from loops.folder import read_generations, read_loop
 from loops.models.catalogue import plain_name

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from auditor.intervals import Measure
-from auditor.workflows import workflow_named
+from auditor.risk.workflows import workflow_named
+from auditor.statistics.intervals import Measure
 from loops.config import LoopConfig
 from loops.generation import Generation
 from loops.run import prepare_loop, run_loop

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.intervals import Measure
+from auditor.statistics.intervals import Measure
 from loops.chains import Chains
 from loops.records import Samples
 from loops.training_set import TrainingSet

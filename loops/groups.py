@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from auditor.intervals import Measure
-from auditor.workflows import WORKFLOWS
+from auditor.risk.workflows import WORKFLOWS
+from auditor.statistics.intervals import Measure
 from indexes.errors import InputError
 from loops.config import LoopConfig, config_from
 from loops.effective import RealOnly, effective_ratio

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from auditor.diversity import vendi
-from auditor.fidelity import frechet_of, neighbour_radii
-from auditor.intervals import Measure
-from auditor.moments import Moments, moments_of
+from auditor.measures.diversity import vendi
+from auditor.measures.fidelity import frechet_of, neighbour_radii
+from auditor.statistics.intervals import Measure
+from auditor.statistics.moments import Moments, moments_of
 from indexes.errors import InputError
 from indexes.search import ball_counts, knn
 from loops.population import Population

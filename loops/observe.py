@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from auditor.arrays import source_of_array
-from auditor.audit import audit
-from auditor.parts import encode_part
-from auditor.reference import EncoderRole, Reference, build_reference
-from auditor.sample_facts import facts_of
+from auditor.reference.component import encode_part
+from auditor.reference.reference import EncoderRole, Reference, build_reference
+from auditor.risk.sample_statistics import facts_of
+from auditor.run import audit
 from indexes.device import compute_threads
 from indexes.encoders import load_encoder
 from indexes.store import write_atomic

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from auditor.moments import moments_of
+from auditor.statistics.moments import moments_of
 from indexes.errors import InputError
 from indexes.search import knn
 from loops.records import Samples, Space, Truth

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from auditor.intervals import Measure
-from auditor.workflows import workflow_named
+from auditor.risk.workflows import workflow_named
+from auditor.statistics.intervals import Measure
 from indexes.device import compute_threads
 from indexes.errors import ArtifactError, InputError
 from loops.chains import Chains, fit_chains, streams_of

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from auditor.workflows import workflow_named
+from auditor.risk.workflows import workflow_named
 from indexes.errors import InputError
 from loops.chains import Chains
 from loops.config import LoopConfig

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from auditor.recursion import Plan
-from auditor.risk_event import Event
-from auditor.tier_model import OUTPUTS
+from auditor.event import Event
+from auditor.risk.recursion import Plan
+from auditor.risk.tier import OUTPUTS
 from indexes.errors import InputError
 from loops.calibration_rows import MEASURED, Exact, outputs_of
 from loops.config import LoopConfig

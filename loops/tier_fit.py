@@ -7,11 +7,11 @@ from itertools import product
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from auditor.kernel_ridge import KernelRidge, fit_kernel_ridge
-from auditor.risk import chance_features
-from auditor.risk_event import Event, margins
-from auditor.risk_inputs import TIERS, Known, tiers_ago, workflow_class
-from auditor.tier_model import OUTPUTS, WIDEST, TierModel, prepared_for
+from auditor.event import Event, margins
+from auditor.risk.inputs import TIERS, Known, tiers_ago, workflow_class
+from auditor.risk.model import chance_features
+from auditor.risk.tier import OUTPUTS, WIDEST, TierModel, prepared_for
+from auditor.statistics.kernel_ridge import KernelRidge, fit_kernel_ridge
 from loops.calibration_rows import CalibrationRow
 
 __all__ = ["LEVEL", "Table", "fit_tier", "happened_in", "table_of"]

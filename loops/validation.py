@@ -7,10 +7,10 @@ import numpy as np
 from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 
-from auditor.risk import chance_features
-from auditor.risk_event import Event
-from auditor.risk_inputs import TIERS
-from auditor.tier_model import OUTPUTS
+from auditor.event import Event
+from auditor.risk.inputs import TIERS
+from auditor.risk.model import chance_features
+from auditor.risk.tier import OUTPUTS
 from loops.calibration_rows import CalibrationRow
 from loops.tier_fit import Table, fit_tier, happened_in, table_of
 

@@ -4,9 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from auditor.audit import AuditOptions, check_folder
-from auditor.finalise import Intent
-from auditor.reference import load_reference
+from auditor.passes.folder import check_folder
+from auditor.passes.second import Intent
+from auditor.reference.reference import load_reference
+from auditor.run import AuditOptions
 from indexes.records import Skip, Source
 from indexes.sources import open_source
 from indexes.sources.folder import LooseShard

@@ -197,10 +197,10 @@ def audit(
     settings = read_settings(home)
     if not dry_run:
         refuse_while_served(settings.home)
-    from auditor.audit import AuditOptions
-    from auditor.finalise import Intent
+    from auditor.passes.second import Intent
     from auditor.policy import load_policy
-    from auditor.relocation import Weights
+    from auditor.reference.relocation import Weights
+    from auditor.run import AuditOptions
     from service.forecasts import RiskRequest
     from service.pipeline import run_audit
     from service.progress import ShardProgress
@@ -367,7 +367,7 @@ def merge(
     """Merge audits of parts of a dataset into the audit of the whole, without reading the data again."""
     settings = read_settings(home)
     refuse_while_served(settings.home)
-    from auditor.finalise import Intent
+    from auditor.passes.second import Intent
     from auditor.policy import load_policy
     from service.pipeline import merge_audits
     from service.report import read_result

@@ -31,7 +31,7 @@ def print_json(document: Any) -> None:
 
 def print_summary(result: dict[str, Any], out: Path) -> None:
     """The answers of an audit in a few lines."""
-    from auditor.settling import CONDITIONS
+    from auditor.fraction.settling import CONDITIONS
     from auditor.unread import unread_in_words
 
     fraction, loss = result["synthetic_fraction"], result["diversity"]["loss"]

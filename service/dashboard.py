@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import ValidationError
 
-from auditor.workflows import WORKFLOWS
+from auditor.risk.workflows import WORKFLOWS
 from indexes.errors import AuditError
 from service.access import COOKIE, Sessions, caller, seen
 from service.context import Context

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from auditor.audit import AuditOptions
-from auditor.finalise import Intent
+from auditor.passes.second import Intent
+from auditor.run import AuditOptions
 from indexes.errors import InputError
 from indexes.store import write_atomic
 from loops.models.gaussian_mixture import GaussianMixture

@@ -10,10 +10,10 @@ from functools import lru_cache
 from multiprocessing import connection
 from pathlib import Path
 
-from auditor.audit import Runner, encoders_of, run_here
-from auditor.reference import Reference, load_reference
-from auditor.relocation import AS_STORED, Weights
-from auditor.shards import ShardTask, audit_shard
+from auditor.passes.first import ShardTask, audit_shard
+from auditor.reference.reference import Reference, load_reference
+from auditor.reference.relocation import AS_STORED, Weights
+from auditor.run import Runner, encoders_of, run_here
 from indexes.device import compute_threads
 from indexes.encoders.protocol import Encoder
 

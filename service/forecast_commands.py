@@ -112,7 +112,7 @@ def forecast(
 ) -> None:
     """Forecast how likely training on the data starts model autophagy, and its course, before it is done."""
     from auditor.policy import load_policy
-    from auditor.relocation import Weights
+    from auditor.reference.relocation import Weights
     from service.forecasts import ForecastRequest, forecast_of
 
     stated: dict[str, Any] = {"frechet_ratio": frechet_ratio, "diversity_ratio": diversity, "when": when and when.value}

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from auditor.event import Event
+from auditor.passes.first import ShardResult, read_state
+from auditor.passes.state import fold_states
 from auditor.policy import Check, Policy, Threshold, verdict_of
-from auditor.recursion import Plan
-from auditor.reference import Reference, load_reference
-from auditor.relocation import AS_STORED, Weights
-from auditor.risk import RiskModel, load_risk_model
-from auditor.risk_answer import RiskQuestion, Simulate, answer_risk, check_risk, known_of, plan_of
-from auditor.risk_event import Event
-from auditor.risk_inputs import RATIOS, AuditFigures, Known, figures_of
-from auditor.sample_facts import FEWEST_ROWS, facts_from
-from auditor.shards import ShardResult, read_state
-from auditor.state import fold_states
+from auditor.reference.reference import Reference, load_reference
+from auditor.reference.relocation import AS_STORED, Weights
+from auditor.risk.answer import RiskQuestion, Simulate, answer_risk, check_risk, known_of, plan_of
+from auditor.risk.inputs import RATIOS, AuditFigures, Known, figures_of
+from auditor.risk.model import RiskModel, load_risk_model
+from auditor.risk.recursion import Plan
+from auditor.risk.sample_statistics import FEWEST_ROWS, facts_from
+from auditor.risk.workflows import workflow_named
 from auditor.unread import heed_unread_roughly
-from auditor.workflows import workflow_named
 from indexes.encode import encode_shard
 from indexes.errors import ArtifactError, InputError
 from indexes.records import Skip
@@ -45,7 +45,7 @@ __all__ = [
     "simulated",
 ]
 
-SHIPPED = "risk_model.npz"  # in the package auditor
+SHIPPED = "risk_model.npz"  # in auditor/risk
 _MOST = 2000  # samples of a model that are measured
 
 
@@ -53,7 +53,7 @@ def risk_model(path: Path | None) -> RiskModel:
     """The model in a file, else the one that ships."""
     if path is not None:
         return load_risk_model(path)
-    with resources.as_file(resources.files("auditor") / SHIPPED) as file:
+    with resources.as_file(resources.files("auditor.risk") / SHIPPED) as file:
         found = load_risk_model(file)
     return replace(found, identity={**found.identity, "file": SHIPPED})
 

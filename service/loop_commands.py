@@ -138,7 +138,7 @@ def families(as_json: Json = False) -> None:
 @loop_app.command("workflows")
 def workflows(as_json: Json = False) -> None:
     """List the workflows: of what each generation's training set is made."""
-    from auditor.workflows import WORKFLOWS
+    from auditor.risk.workflows import WORKFLOWS
 
     if as_json:
         print_json([{"name": n, **dataclasses.asdict(w)} for n, w in WORKFLOWS.items()])

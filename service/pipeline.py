@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from auditor.audit import AuditOptions, Progress, audit_into, check_folder
-from auditor.finalise import Intent
-from auditor.merging import merge_into
-from auditor.reference import load_reference
-from auditor.relocation import AS_STORED, Weights
+from auditor.passes.folder import check_folder
+from auditor.passes.merge import merge_into
+from auditor.passes.second import Intent
+from auditor.reference.reference import load_reference
+from auditor.reference.relocation import AS_STORED, Weights
+from auditor.run import AuditOptions, Progress, audit_into
 from indexes.device import resolve_device
 from indexes.errors import InputError
 from indexes.records import Source

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from auditor.calibration import count_scores
-from auditor.reference import Reference
+from auditor.evidence.calibration import count_scores
+from auditor.reference.reference import Reference
 from indexes.encoders.weights import NAMES, split_spec
 from indexes.errors import ArtifactError
 

@@ -96,7 +96,7 @@ def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
     settings = read_settings(home)
     if name not in (known := reference_names(settings)):
         raise InputError(f"no reference is called {name!r}: there are {', '.join(known) or 'none yet'}")
-    from auditor.reference import load_reference
+    from auditor.reference.reference import load_reference
     from service.references import describe
 
     folder = settings.references / name

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from auditor.reference import Reference, load_reference
-from auditor.relocation import AS_STORED, Weights, relocated, shortest_name
+from auditor.reference.reference import Reference, load_reference
+from auditor.reference.relocation import AS_STORED, Weights, relocated, shortest_name
 from indexes.encoders.weights import split_spec
 from indexes.errors import ArtifactError, InputError, ResourceError
 from indexes.store import write_manifest

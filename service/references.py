@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from auditor.fraction import problem_of
-from auditor.parts import Part, encode_part
+from auditor.fraction.estimate import problem_of
 from auditor.policy import Policy, Threshold
-from auditor.reference import EncoderRole, Reference, build_reference, save_reference
+from auditor.reference.component import Part, encode_part
+from auditor.reference.reference import EncoderRole, Reference, build_reference, save_reference
 from auditor.unread import unread_in_words
 from indexes.device import compute_threads, resolve_device
 from indexes.encoders import load_encoder

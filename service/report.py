@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from auditor.finalise import SCHEMA
-from auditor.settling import CONDITIONS
+from auditor.fraction.settling import CONDITIONS
+from auditor.passes.second import SCHEMA
 from auditor.unread import unread_in_words
 from indexes.errors import ArtifactError, without_controls
 from indexes.store import write_atomic

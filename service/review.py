@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy import special
 
-from auditor.audit import only_writer, read_claim
-from auditor.finalise import write_result
-from auditor.intervals import Measure
-from auditor.labels import LabelCounts, LabelledFraction, Tally, estimate_with_labels
+from auditor.fraction.settling import CONDITIONS, check_fraction
+from auditor.passes.folder import only_writer, read_claim
+from auditor.passes.second import write_result
 from auditor.policy import Check, Threshold, verdict_of
-from auditor.review import Draw, draw_review, known_answers, shuffled
-from auditor.settling import CONDITIONS, check_fraction
+from auditor.review.label_fraction import LabelCounts, LabelledFraction, Tally, estimate_with_labels
+from auditor.review.sampling import Draw, draw_review, known_answers, shuffled
+from auditor.statistics.intervals import Measure
 from auditor.unread import heed_unread, of_the_whole_set
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys

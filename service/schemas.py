@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from auditor.workflows import WORKFLOWS
+from auditor.risk.workflows import WORKFLOWS
 from service.keys import SCOPES
 
 __all__ = [

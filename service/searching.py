@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from auditor.audit import encoders_of
-from auditor.reference import Reference, load_reference
-from auditor.relocation import AS_STORED, Weights
+from auditor.reference.reference import Reference, load_reference
+from auditor.reference.relocation import AS_STORED, Weights
+from auditor.run import encoders_of
 from indexes.encode import encode_shard
 from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError

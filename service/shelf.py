@@ -56,7 +56,7 @@ def _stored(folder: Path) -> dict[str, Any] | None:
 
 
 def _loaded(folder: Path) -> dict[str, Any]:
-    from auditor.reference import load_reference
+    from auditor.reference.reference import load_reference
     from service.references import describe
 
     return describe(load_reference(folder))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from auditor.policy import policy_of
-from auditor.workflows import workflow_named
+from auditor.risk.workflows import workflow_named
 from loops.config import config_from
 from service.context import Context
 from service.database import Connection

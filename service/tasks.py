@@ -45,10 +45,10 @@ def perform(kind: str, job: str, request: Request, place: Place, report: Report)
 
 
 def _audit(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
-    from auditor.audit import AuditOptions
-    from auditor.finalise import Intent
+    from auditor.passes.second import Intent
     from auditor.policy import policy_of
-    from auditor.relocation import Weights
+    from auditor.reference.relocation import Weights
+    from auditor.run import AuditOptions
     from service.forecasts import RiskRequest
     from service.pipeline import audit_source
 
@@ -137,7 +137,7 @@ def _calibration(job: str, request: Request, place: Place, report: Report) -> di
 
 def _forecast(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
     from auditor.policy import policy_of
-    from auditor.relocation import Weights
+    from auditor.reference.relocation import Weights
     from service.forecasts import ForecastRequest, forecast_of
 
     folder = place.folder(request["audit"]) if request["audit"] else None
@@ -156,7 +156,7 @@ def _forecast(job: str, request: Request, place: Place, report: Report) -> dict[
 
 
 def _search(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
-    from auditor.relocation import Weights
+    from auditor.reference.relocation import Weights
     from service.searching import search_reference
 
     return search_reference(

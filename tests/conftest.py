@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from auditor.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
-from auditor.reference import Reference, load_reference
-from auditor.risk_inputs import AuditFigures, Known
-from auditor.sample_facts import SampleFacts
+from auditor.reference.reference import Reference, load_reference
+from auditor.risk.inputs import AuditFigures, Known
+from auditor.risk.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
+from auditor.risk.sample_statistics import SampleFacts
 from indexes.device import compute_threads
 from loops.calibrate import calibrate
 from loops.calibration_rows import CalibrationRow

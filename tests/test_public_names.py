@@ -66,9 +66,9 @@ def test_public_functions_and_classes_are_documented(module: str) -> None:
     ("module", "name", "parameters"),
     [
         ("indexes.search", "knn", ["queries", "database", "k", "device"]),
-        ("auditor.fidelity", "frechet", ["real", "candidate"]),
-        ("auditor.fidelity", "prdc", ["real", "candidate", "k"]),
-        ("auditor.diversity", "vendi", ["vectors", "order"]),
+        ("auditor.measures.fidelity", "frechet", ["real", "candidate"]),
+        ("auditor.measures.fidelity", "prdc", ["real", "candidate", "k"]),
+        ("auditor.measures.diversity", "vendi", ["vectors", "order"]),
         ("auditor", "audit", []),
         ("loops", "run_loop", ["config"]),
     ],
@@ -83,7 +83,7 @@ def test_the_contracts_entry_points_take_what_it_says(module: str, name: str, pa
 def test_a_measure_has_the_fields_of_the_contract() -> None:
     import numpy as np
 
-    from auditor.diversity import vendi
+    from auditor.measures.diversity import vendi
 
     measure = vendi(np.eye(3))
     assert (round(measure.value, 9), measure.n) == (3, 3)

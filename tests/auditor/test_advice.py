@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auditor.advice import advise
-from auditor.risk import load_risk_model
-from auditor.risk_event import Event
+from auditor.event import Event
+from auditor.risk.advice import advise
+from auditor.risk.model import load_risk_model
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from auditor.anchor import (
+from auditor.evidence.calibration import Calibration, ScoreCounts
+from auditor.fraction.composition import Composition
+from auditor.fraction.real_side import (
     anchors_of_contrast,
     anchors_of_counts,
     real_side_bound,
@@ -9,10 +11,8 @@ from auditor.anchor import (
     real_side_limit,
     unseen_guard,
 )
-from auditor.calibration import Calibration, ScoreCounts
-from auditor.composition import Composition
-from auditor.contrast import Contrast
-from auditor.moments import Moments
+from auditor.fraction.set_classifier import Contrast
+from auditor.statistics.moments import Moments
 
 NOTHING_HIDES = np.zeros(4)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from auditor import audit
-from auditor.audit import AuditOptions, audit_into, claim, encoders_of, read_claim, run_here
-from auditor.reference import Reference
+from auditor.passes.folder import claim, read_claim
+from auditor.reference.reference import Reference
+from auditor.run import AuditOptions, audit_into, encoders_of, run_here
 from indexes.errors import ArtifactError, InputError
 from indexes.records import Item, Source
 

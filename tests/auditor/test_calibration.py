@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from auditor.calibration import calibration_of, count_scores
-from auditor.detector import Evidence
+from auditor.evidence.calibration import calibration_of, count_scores
+from auditor.evidence.detector import Evidence
 
 
 def evidence_of(scores):

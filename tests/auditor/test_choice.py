@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from auditor.calibration import Calibration, ScoreCounts
-from auditor.choice import COUNT, MIXTURE, choose_estimator
-from auditor.composition import Composition
-from auditor.known_fit import histogram_mixture, known_fit
-from auditor.moments import Moments
+from auditor.evidence.calibration import Calibration, ScoreCounts
+from auditor.fraction.adjusted_count import histogram_mixture, known_fit
+from auditor.fraction.composition import Composition
+from auditor.fraction.estimator_choice import COUNT, MIXTURE, choose_estimator
+from auditor.statistics.moments import Moments
 
 ONE = Composition(np.ones(1), np.ones(1), np.ones((2, 1)), np.ones((2, 1)), np.zeros(2))
 EDGES = np.linspace(-4, 4, 9)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from auditor.calibration import calibration_of, count_scores
-from auditor.composition import composition_of
-from auditor.detector import Evidence
+from auditor.evidence.calibration import calibration_of, count_scores
+from auditor.evidence.detector import Evidence
+from auditor.fraction.composition import composition_of
 
 CENTRES = 4.0 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])  # two real sources, two generators
 

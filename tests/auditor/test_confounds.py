@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from auditor.confounds import (
+from auditor.reference.storage_traits import (
     LEAK,
     NOTABLE,
     confounds_between,

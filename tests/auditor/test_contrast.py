@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from auditor.contrast import contrast_with, rows_of_components
-from auditor.scaling import column_scale, standardise
+from auditor.fraction.set_classifier import contrast_with, rows_of_components
+from auditor.statistics.scaling import column_scale, standardise
 from indexes.hashing import fold_of
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from auditor.copies import copy_groups, design_effect, kin_groups
+from auditor.evidence.near_duplicates import copy_groups, design_effect, kin_groups
 
 
 def copied(rng, items, times, width=24, noise=0.15):

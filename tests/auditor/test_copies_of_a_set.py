@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from auditor.audit import audit
-from auditor.finalise import Intent, distinct_items, near_copies
+from auditor.passes.second import Intent, distinct_items, near_copies
+from auditor.run import audit
 
 
 def status(result):

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from auditor.calibration import calibration_of, count_scores
-from auditor.detector import FOLDS, Evidence, component_labels, fit_detector, neighbour_features, part_distances
-from auditor.fraction import estimate_fraction
+from auditor.evidence.calibration import calibration_of, count_scores
+from auditor.evidence.detector import (
+    FOLDS,
+    Evidence,
+    component_labels,
+    fit_detector,
+    neighbour_features,
+    part_distances,
+)
+from auditor.fraction.estimate import estimate_fraction
 from indexes.errors import InputError
 
 

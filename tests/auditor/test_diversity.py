@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from auditor.diversity import (
+from auditor.measures.diversity import (
     diversity_loss,
     duplicates,
     effective_rank,
@@ -15,7 +15,7 @@ from auditor.diversity import (
     vendi_interval,
     vendi_of,
 )
-from auditor.moments import moments_of, unit_rows
+from auditor.statistics.moments import moments_of, unit_rows
 from indexes.errors import InputError
 
 ORDERS = [0.5, 1.0, 2.0, math.inf]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from auditor.fidelity import coverage_baseline, frechet, frechet_interval, frechet_of, neighbour_radii, prdc
-from auditor.moments import Moments, moments_of
+from auditor.measures.fidelity import coverage_baseline, frechet, frechet_interval, frechet_of, neighbour_radii, prdc
+from auditor.statistics.moments import Moments, moments_of
 from indexes.errors import InputError
 
 

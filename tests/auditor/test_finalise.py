@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from auditor.arrays import source_of_array
-from auditor.audit import AuditOptions, prepare, run_here
-from auditor.finalise import Intent, finalise, most_suspicious, write_result
+from auditor.passes.first import ShardResult
+from auditor.passes.second import Intent, finalise, most_suspicious, write_result
 from auditor.policy import Policy, Threshold
-from auditor.reference import Reference
-from auditor.shards import ShardResult
+from auditor.reference.reference import Reference
+from auditor.run import AuditOptions, prepare, run_here
 from indexes.errors import ArtifactError, InputError
 from indexes.records import Source
 
@@ -159,7 +159,7 @@ def test_a_format_that_differs_from_the_reference_is_named_as_a_confound(
 ) -> None:
     from PIL import Image
 
-    from auditor.audit import audit
+    from auditor.run import audit
 
     (tmp_path / "jpegs").mkdir()
     for i, pixels in enumerate(make.real_images(20, rng)):

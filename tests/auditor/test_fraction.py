@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from auditor import goodness
-from auditor.calibration import ScoreCounts, calibration_of, count_scores
-from auditor.composition import Composition, composition_of
-from auditor.detector import Evidence
-from auditor.fraction import estimate_fraction, problem_of
-from auditor.goodness import fit_p_value
-from auditor.known_fit import histogram_mixture, probabilistic_adjusted_count
-from auditor.moments import Moments
-from auditor.unseen import LeftOut
+from auditor.evidence.calibration import ScoreCounts, calibration_of, count_scores
+from auditor.evidence.detector import Evidence
+from auditor.fraction import goodness_of_fit as goodness
+from auditor.fraction.adjusted_count import histogram_mixture, probabilistic_adjusted_count
+from auditor.fraction.composition import Composition, composition_of
+from auditor.fraction.estimate import estimate_fraction, problem_of
+from auditor.fraction.goodness_of_fit import fit_p_value
+from auditor.fraction.unseen_generators import LeftOut
+from auditor.statistics.moments import Moments
 
 ONE = Composition(np.ones(1), np.ones(1), np.ones((2, 1)), np.ones((2, 1)), np.zeros(2))
 

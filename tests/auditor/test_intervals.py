@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from auditor.intervals import Measure, fieller, normal_interval, wilson_interval
+from auditor.statistics.intervals import Measure, fieller, normal_interval, wilson_interval
 
 
 def test_a_measure_without_interval_writes_null_and_no_reason():

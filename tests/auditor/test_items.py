@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from auditor.arrays import source_of_array
-from auditor.audit import AuditOptions, prepare, run_here
-from auditor.fraction import FractionEstimate, Power
-from auditor.intervals import Measure
-from auditor.items import DuplicateCounts, write_items
-from auditor.reference import Reference
-from auditor.shards import ShardResult
+from auditor.fraction.estimate import FractionEstimate, Power
+from auditor.passes.first import ShardResult
+from auditor.passes.items import DuplicateCounts, write_items
+from auditor.reference.reference import Reference
+from auditor.run import AuditOptions, prepare, run_here
+from auditor.statistics.intervals import Measure
 from indexes.records import Source
 
 

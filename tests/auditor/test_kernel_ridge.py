@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge as Peer
 
-from auditor.kernel_ridge import fit_kernel_ridge
+from auditor.statistics.kernel_ridge import fit_kernel_ridge
 
 
 @pytest.mark.parametrize(("length", "ridge"), [(0.5, 0.1), (2.0, 1.0)])

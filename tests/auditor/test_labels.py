@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from auditor.labels import LabelCounts, Tally, estimate_with_labels, tails
-from auditor.review import draw_review
+from auditor.review.label_fraction import LabelCounts, Tally, estimate_with_labels, tails
+from auditor.review.sampling import draw_review
 from indexes.errors import InputError
 
 N_LABELS, N_KNOWN = 50, 10  # the defaults of a review: labels, and known answers of either kind

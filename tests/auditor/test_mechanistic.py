@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auditor.mechanistic import course_of
-from auditor.recursion import Plan
-from auditor.risk_inputs import TIERS, AuditFigures, Known
+from auditor.risk.course import course_of
+from auditor.risk.inputs import TIERS, AuditFigures, Known
+from auditor.risk.recursion import Plan
 
 FIGURES = AuditFigures(400, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, floor=0.01, floor_items=300, rank=5.0)
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auditor.audit import AuditOptions, audit
-from auditor.finalise import Intent
-from auditor.merging import merge_into
-from auditor.reference import Reference
+from auditor.passes.merge import merge_into
+from auditor.passes.second import Intent
+from auditor.reference.reference import Reference
+from auditor.run import AuditOptions, audit
 from indexes.errors import ArtifactError, InputError
 
 

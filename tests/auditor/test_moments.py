@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from auditor.moments import moments_of, unit_rows
+from auditor.statistics.moments import moments_of, unit_rows
 from indexes.errors import InputError
 
 

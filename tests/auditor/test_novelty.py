@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from auditor.novelty import NOVEL, novelty, unexplained
+from auditor.evidence.novelty import NOVEL, novelty, unexplained
 
 
 def test_novelty_is_the_share_of_the_reference_that_lies_nearer(rng):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from auditor.arrays import source_of_array
-from auditor.parts import Part, encode_part
+from auditor.reference.component import Part, encode_part
 from indexes.encoders import load_encoder
 from indexes.errors import InputError
 from indexes.sources import open_source

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from auditor.event import Event
 from auditor.policy import Check, Policy, Threshold, check, load_policy, verdict_of
-from auditor.risk_event import Event
 from indexes.errors import InputError
 
 THRESHOLD = Threshold(0.05, 0.2, "high")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from auditor.probe import calibrate, choose_landmarks, fit_probe
+from auditor.evidence.probe import calibrate, choose_landmarks, fit_probe
 
 
 def test_landmark_features_reproduce_the_kernel_between_landmarks(rng):

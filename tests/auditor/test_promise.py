@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from auditor.anchor import anchors_of_counts, unseen_guard
-from auditor.calibration import Calibration, ScoreCounts
-from auditor.composition import Composition
-from auditor.moments import Moments
-from auditor.promise import promise_of
-from auditor.unseen import NOTHING_LEFT_OUT, SHARES, LeftOut, may_hide
+from auditor.evidence.calibration import Calibration, ScoreCounts
+from auditor.fraction.composition import Composition
+from auditor.fraction.promise import promise_of
+from auditor.fraction.real_side import anchors_of_counts, unseen_guard
+from auditor.fraction.unseen_generators import NOTHING_LEFT_OUT, SHARES, LeftOut, may_hide
+from auditor.statistics.moments import Moments
 
 BINS = np.array([0.5, 0.2, 0.15, 0.1, 0.05])  # between the real items' quantiles
 

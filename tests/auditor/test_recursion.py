@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from auditor.recursion import Mechanism, Plan, growth, impulse_response, origin_shares, solve_coherence, training_sizes
+from auditor.risk.recursion import (
+    Mechanism,
+    Plan,
+    growth,
+    impulse_response,
+    origin_shares,
+    solve_coherence,
+    training_sizes,
+)
 from indexes.errors import InputError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from auditor.arrays import source_of_array
-from auditor.parts import Part, encode_part
-from auditor.reference import EncoderRole, Reference, build_reference, load_reference, save_reference
+from auditor.reference.component import Part, encode_part
+from auditor.reference.reference import EncoderRole, Reference, build_reference, load_reference, save_reference
 from indexes.encoders import load_encoder
 from indexes.errors import ArtifactError, InputError
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.relocation import Weights, load_recorded, relocated, weights_of
+from auditor.reference.relocation import Weights, load_recorded, relocated, weights_of
 from indexes.errors import ArtifactError, InputError, ResourceError
 
 CLIP, OTHER_CLIP = "open_clip:ViT-B-32:/gone/vit b=32.pt", "open_clip:RN50:/gone/rn.pt"

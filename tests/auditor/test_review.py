@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from auditor.review import draw_review, known_answers, pick, shuffled
+from auditor.review.sampling import draw_review, known_answers, pick, shuffled
 from indexes.errors import InputError
 
 

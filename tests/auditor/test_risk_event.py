@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from auditor.risk_event import Event, margins
+from auditor.event import Event, margins
 from indexes.errors import InputError
 
 

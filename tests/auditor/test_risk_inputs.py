@@ -7,11 +7,11 @@ import pytest
 
 from auditor import audit
 from auditor.arrays import source_of_array
-from auditor.parts import encode_part
-from auditor.recursion import Plan
-from auditor.reference import EncoderRole, build_reference
-from auditor.risk_inputs import TIERS, AuditFigures, Known, features_of, figures_of, workflow_class
-from auditor.sample_facts import facts_of
+from auditor.reference.component import encode_part
+from auditor.reference.reference import EncoderRole, build_reference
+from auditor.risk.inputs import TIERS, AuditFigures, Known, features_of, figures_of, workflow_class
+from auditor.risk.recursion import Plan
+from auditor.risk.sample_statistics import facts_of
 from indexes.encoders import load_encoder
 
 FIGURES = AuditFigures(200, 0.2, 0.1, 0.9, 0.95, 0.9, 0.9, 1.0, 1.0, 2.0, 0.01, 2000, 3.0)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from auditor.fidelity import frechet_of
-from auditor.moments import Moments, moments_of
-from auditor.semantic import LEVEL_SIZE, SemanticReference
+from auditor.measures.fidelity import frechet_of
+from auditor.measures.semantic import LEVEL_SIZE, SemanticReference
+from auditor.statistics.moments import Moments, moments_of
 
 
 def exact(rng: np.random.Generator, width: int) -> float:

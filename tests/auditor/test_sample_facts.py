@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from auditor.fidelity import prdc
-from auditor.sample_facts import facts_of
+from auditor.measures.fidelity import prdc
+from auditor.risk.sample_statistics import facts_of
 from indexes.errors import InputError
 
 

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from auditor.fidelity import frechet_of, prdc
-from auditor.moments import moments_of
-from auditor.semantic import NEIGHBOURS, SemanticReference, diversity_measures, fidelity_measures, loss_of
-from auditor.state import smallest
+from auditor.measures.fidelity import frechet_of, prdc
+from auditor.measures.semantic import NEIGHBOURS, SemanticReference, diversity_measures, fidelity_measures, loss_of
+from auditor.passes.state import smallest
+from auditor.statistics.moments import moments_of
 from indexes.errors import InputError
 
 

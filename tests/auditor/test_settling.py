@@ -3,8 +3,8 @@
 import pytest
 from scipy import stats
 
+from auditor.fraction.settling import CONDITIONS, check_fraction, labels_to_settle
 from auditor.policy import Threshold
-from auditor.settling import CONDITIONS, check_fraction, labels_to_settle
 
 THRESHOLD = Threshold(0.05, 0.2, "interval")
 

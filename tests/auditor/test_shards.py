@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from auditor.arrays import source_of_array
-from auditor.audit import encoders_of
-from auditor.reference import Reference
-from auditor.shards import ShardTask, audit_shard, plan_shards, read_gallery, read_state, sampled
+from auditor.passes.first import ShardTask, audit_shard, plan_shards, read_gallery, read_state, sampled
+from auditor.reference.reference import Reference
+from auditor.run import encoders_of
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
 from indexes.records import Item, Skip
@@ -144,7 +144,7 @@ def test_the_mark_is_written_after_all_else(
     def stopped(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("auditor.shards.save_state", stopped)
+    monkeypatch.setattr("auditor.passes.first.save_state", stopped)
     task = task_of(vectors_shard(make.real_vectors(20, rng)), tmp_path)
     with pytest.raises(KeyboardInterrupt):
         audit_shard(task, reference, encoders)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auditor.risk_inputs import TIERS
+from auditor.risk.inputs import TIERS
 from loops.calibration_rows import read_row
 from loops.config import LoopConfig
 from loops.observe import write_observed

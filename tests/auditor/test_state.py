@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from auditor import state as state_module
-from auditor.calibration import ScoreCounts
-from auditor.moments import moments_of, unit_rows
-from auditor.state import AuditState, SemanticSums, fold_states, load_state, save_state, smallest
+from auditor.evidence.calibration import ScoreCounts
+from auditor.measures.semantic import SemanticSums
+from auditor.passes import state as state_module
+from auditor.passes.state import AuditState, fold_states, load_state, save_state, smallest
+from auditor.statistics.moments import moments_of, unit_rows
 from auditor.unread import ReadCounts
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys

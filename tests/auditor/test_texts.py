@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from auditor import audit
-from auditor.parts import encode_part
-from auditor.reference import EncoderRole, build_reference
+from auditor.reference.component import encode_part
+from auditor.reference.reference import EncoderRole, build_reference
 from indexes.encoders import load_encoder
 from indexes.records import Item, Source
 

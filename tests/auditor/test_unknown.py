@@ -5,12 +5,12 @@ from functools import cache, partial
 import numpy as np
 import pytest
 
-from auditor.calibration import calibration_of, count_scores
-from auditor.contrast import contrast_with
-from auditor.copies import copy_groups, design_effect
-from auditor.detector import fit_detector
-from auditor.fraction import estimate_fraction
-from auditor.unseen import LeftOut
+from auditor.evidence.calibration import calibration_of, count_scores
+from auditor.evidence.detector import fit_detector
+from auditor.evidence.near_duplicates import copy_groups, design_effect
+from auditor.fraction.estimate import estimate_fraction
+from auditor.fraction.set_classifier import contrast_with
+from auditor.fraction.unseen_generators import LeftOut
 
 WIDTH, REFERENCE, DRAWS = 24, 200, 10
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from auditor.unseen import NOTHING_LEFT_OUT, SHARES, LeftOut, leave_one_out, may_hide
+from auditor.fraction.unseen_generators import NOTHING_LEFT_OUT, SHARES, LeftOut, leave_one_out, may_hide
 
 WIDTH, N = 12, 150
 

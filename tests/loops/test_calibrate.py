@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auditor.risk import load_risk_model
-from auditor.risk_event import Event
-from auditor.risk_inputs import TIERS
-from auditor.tier_model import OUTPUTS
+from auditor.event import Event
+from auditor.risk.inputs import TIERS
+from auditor.risk.model import load_risk_model
+from auditor.risk.tier import OUTPUTS
 from indexes.errors import ArtifactError, InputError
 from loops.calibrate import calibrate
 from loops.validation import held_out, reliability, share_alone, skill_of

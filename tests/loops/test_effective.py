@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auditor.intervals import Measure
+from auditor.statistics.intervals import Measure
 from loops.config import LoopConfig
 from loops.effective import RealOnly, effective_ratio, real_only_curve
 from loops.generation import Generation

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from auditor.intervals import Measure
+from auditor.statistics.intervals import Measure
 from indexes.errors import ArtifactError, InputError
 from loops import LoopConfig, run_loop
 from loops.folder import LoopFolder, generation_rows, read_generations, read_loop, write_table

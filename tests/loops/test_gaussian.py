@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from auditor.fidelity import frechet_of
-from auditor.moments import Moments, moments_of
+from auditor.measures.fidelity import frechet_of
+from auditor.statistics.moments import Moments, moments_of
 from indexes.errors import InputError
 from loops.models.gaussian import Gaussian, GaussianModel
 from loops.records import Samples, Space, Truth

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 
-from auditor.intervals import Measure
+from auditor.statistics.intervals import Measure
 from loops.generation import Generation
 from loops.records import Samples
 

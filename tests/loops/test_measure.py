@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from auditor.diversity import vendi
-from auditor.fidelity import frechet, prdc
+from auditor.measures.diversity import vendi
+from auditor.measures.fidelity import frechet, prdc
 from indexes.errors import InputError
 from loops.distributions import distribution_named
 from loops.measure import Gauge, gauge_for, modes_of, over_chains

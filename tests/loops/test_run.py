@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auditor.workflows import WORKFLOWS
+from auditor.risk.workflows import WORKFLOWS
 from indexes.errors import ArtifactError, InputError
 from loops import LoopConfig, config_from, run_loop
 from loops.generation import Generation

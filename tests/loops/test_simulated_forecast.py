@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from auditor.recursion import Plan
-from auditor.risk_event import Event
+from auditor.event import Event
+from auditor.risk.recursion import Plan
 from indexes.errors import InputError
 from loops.simulated_forecast import simulate_forecast
 

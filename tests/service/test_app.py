@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from auditor import audit
-from auditor.reference import load_reference
+from auditor.reference.reference import load_reference
 from indexes.search import knn
 
 AUDITS = "/v1/audits"

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import service.cli as cli
-from auditor.audit import only_writer
+from auditor.passes.folder import only_writer
 
 Command = Any
 World = Any
@@ -400,7 +400,7 @@ def test_an_audit_goes_on_after_the_disk_was_full(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr("auditor.shards.save_state", full)
+        broken.setattr("auditor.passes.first.save_state", full)
         assert madaudit("audit", mixed, "--reference", "vectors", "--out", tmp_path / "b").code == 3
     again = madaudit("audit", mixed, "--reference", "vectors", "--out", tmp_path / "b", "--json").json
     assert make.comparable(again) == make.comparable(whole)

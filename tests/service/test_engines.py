@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auditor.audit import AuditOptions, prepare, run_here
-from auditor.reference import Reference
+from auditor.reference.reference import Reference
+from auditor.run import AuditOptions, prepare, run_here
 from indexes.sources import open_source
 from service.engines import local_runner, worker_count
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from auditor.reference import load_reference
+from auditor.reference.reference import load_reference
 from indexes.errors import InputError
 from indexes.images import decode
 from indexes.sources import open_source

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from auditor.reference import load_reference
+from auditor.reference.reference import load_reference
 from service.app import create_app
 from service.context import make_context
 from service.settings import ServiceSettings, Settings, read_weights

@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from auditor.audit import AuditOptions, audit
-from auditor.finalise import Intent
+from auditor.passes.second import Intent
 from auditor.policy import load_policy
-from auditor.reference import Reference
+from auditor.reference.reference import Reference
+from auditor.run import AuditOptions, audit
 from indexes.errors import InputError, one_line
 from service.app import create_app
 from service.context import make_context

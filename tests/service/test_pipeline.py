@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from auditor.audit import AuditOptions
-from auditor.finalise import Intent
+from auditor.passes.second import Intent
+from auditor.run import AuditOptions
 from indexes.errors import InputError
 from service.pipeline import run_audit
 from service.references import find_reference, make_reference, parse_labelled
@@ -143,7 +143,7 @@ def test_a_run_that_breaks_leaves_no_older_result_in_place(
     def broken(*arguments: object) -> None:
         raise OSError("no space")
 
-    monkeypatch.setattr("auditor.items._item_table", broken)
+    monkeypatch.setattr("auditor.passes.items._item_table", broken)
     assert madaudit(*arguments).code == 3
     assert not (tmp_path / "o" / "result.json").exists()
 

@@ -11,7 +11,7 @@ import pytest
 
 import service.cli as cli
 import service.review as review_module
-from auditor.labels import estimate_with_labels
+from auditor.review.label_fraction import estimate_with_labels
 from indexes.images import decode
 
 Command = Any

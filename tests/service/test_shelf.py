@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.reference import load_reference
+from auditor.reference.reference import load_reference
 from service.references import describe
 from service.settings import Settings
 from service.shelf import list_references, reference_names, write_summary

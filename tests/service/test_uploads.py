@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from auditor.audit import audit
-from auditor.reference import load_reference
+from auditor.reference.reference import load_reference
+from auditor.run import audit
 from service.problems import ProblemError
 from service.uploads import check_upload
 

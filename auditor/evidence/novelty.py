@@ -1,0 +1,35 @@
+"""What lies further from the reference than the reference's own items lie from each other."""
+
+import math
+
+import numpy as np
+
+from auditor.statistics.intervals import Measure, normal_interval
+
+__all__ = ["NOVEL", "novelty", "unexplained"]
+
+NOVEL = 0.95  # novelty above which an item counts as lying outside
+
+
+def novelty(nearest: np.ndarray, reference_nearest: np.ndarray) -> np.ndarray:
+    """Share of the reference's items that lie nearer to another exemplar than each item does, (n,) in [0, 1].
+
+    nearest (n,) is the distance to the nearest exemplar of any component, reference_nearest (m,) the same, sorted,
+    for the reference's items with themselves left out.
+    """
+    return np.searchsorted(reference_nearest, nearest, side="left") / len(reference_nearest)
+
+
+def unexplained(novel: int, n: int, n_reference: int, *, level: float = 0.95) -> Measure:
+    """Share of a set that lies outside the reference, beyond the 5 % of its own items that do so by definition.
+
+    (F − 0.05) / 0.95 with the error of F and of the reference's own quantile. It is a share of unlike items, whether
+    synthetic or of another real source.
+    """
+    inside = NOVEL
+    observed = novel / n
+    smoothed = (novel + 1) / (n + 2)
+    variance = smoothed * (1 - smoothed) / n + inside * (1 - inside) / n_reference
+    value = (observed - (1 - inside)) / inside
+    low, high = normal_interval(value, math.sqrt(variance) / inside, level=level)
+    return Measure(max(0.0, value), max(0.0, low), min(1.0, max(high, 0.0)), n)

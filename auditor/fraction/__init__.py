@@ -1,0 +1,1 @@
+"""The synthetic fraction of a set: estimates, bounds, what unseen generators may hide, what settles a verdict."""

@@ -1,0 +1,415 @@
+"""The synthetic fraction of a set: what known generators explain, whether anything else is there, and the answer."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from auditor.evidence.calibration import Calibration, ScoreCounts
+from auditor.fraction.adjusted_count import histogram_mixture, known_fit, probabilistic_adjusted_count
+from auditor.fraction.composition import Composition, composition_of
+from auditor.fraction.estimator_choice import COUNT, MIXTURE, choose_estimator
+from auditor.fraction.goodness_of_fit import fit_p_value
+from auditor.fraction.real_side import (
+    Anchor,
+    anchors_of_contrast,
+    anchors_of_counts,
+    any_source_limit,
+    real_side_bound,
+    real_side_estimate,
+    real_side_limit,
+    smallest_noticed,
+    unseen_guard,
+)
+from auditor.fraction.set_classifier import Contrast
+from auditor.fraction.unseen_generators import NOTHING_LEFT_OUT, LeftOut, may_hide
+from auditor.statistics.intervals import Measure
+
+__all__ = [
+    "MILD_DEPARTURE",
+    "MILD_LEVEL",
+    "NARROW",
+    "REAL_SIDE",
+    "FractionEstimate",
+    "Power",
+    "estimate_fraction",
+    "problem_of",
+]
+
+REAL_SIDE = "real-side"  # the method of answers that rest on the real side alone
+
+_Contraster = Callable[[np.ndarray], Contrast | None]
+
+_MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell real from synthetic
+_GATE_LEVEL = 0.975  # of the lower limit of the separation that must reach it
+NARROW = 0.2  # width of an interval up to which an estimate is stated
+_FIT_LEVEL = 0.005  # p-value under which the incoming scores are no mixture of the reference's components
+_DEPARTURE = 2.8  # of the classifier test, above which something else is there; by chance its deviation is about 1.3
+MILD_LEVEL, MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
+_PLAIN_DEPARTURE = 5.0
+_RESEMBLANCE = 0.02  # share that looks like stand-ins for generators from which something else is there
+_PROVING = (0.85, 0.95)  # shares of the real items at whose thresholds the real side bounds the low end
+_ONLY_SIMULATED = (
+    "the reference's generators are all simulated from its real part: they show what resembles them and bound nothing "
+    "else; rebuild it with --synthetic LABEL=SRC"
+)
+_NO_GENERATORS = "the reference holds no synthetic examples: rebuild it with --synthetic LABEL=SRC"
+_CONTRADICTED = "part of the set is like none of the reference's components, so both conditions cannot hold"
+_OTHER_SOURCE = "part of the set is like none of the reference's components: under this condition, another real source"
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What this reference and this many items could have noticed of a generator that the reference lacks."""
+
+    smallest_noticed: float  # share of the set that is noticed with probability .8; 1 where none is
+    may_hide: float  # share of such a generator's items that may look real, at the threshold that notices most
+
+
+@dataclass(frozen=True, slots=True)
+class FractionEstimate:
+    """The share of synthetic items in one set, with intervals, or the reason why it is unknown.
+
+    The stated interval does not assume which generators made the items. Each conditional interval is valid only if its
+    condition is true.
+    """
+
+    estimate: float  # nan unless determined
+    low: float
+    high: float
+    level: float
+    status: str  # determined | bounds | undetermined
+    method: str
+    reason: str | None
+    by_generator: dict[str, Measure]
+    by_source: dict[str, Measure]  # of several real sources: shares within the real part, if all of it is theirs
+    if_reference_matches: Measure  # every real item comes from the reference's sources
+    if_generators_known: Measure  # there is no generator but the known ones
+    if_both: Measure
+    power: Power
+    estimators: dict[str, float]  # point estimates of each method
+    fit_p_value: float
+    departure: float  # of this set's classifier test, in standard errors; nan where none could be trained
+    separation: float
+    n: int
+
+    @property
+    def likely(self) -> float:
+        """The estimate that is stated, or else the one under both conditions; nan where neither can be had."""
+        return self.estimate if math.isfinite(self.estimate) else self.if_both.value
+
+
+def estimate_fraction(
+    calibration: Calibration,
+    observed: ScoreCounts,
+    *,
+    rng: np.random.Generator,
+    contrast: _Contraster | None = None,
+    left_out: LeftOut = NOTHING_LEFT_OUT,
+    level: float = 0.95,
+    copies: float = 1.0,
+    distinct: int | None = None,
+    distrust: str | None = None,
+    is_sample: bool = False,
+    assume_reference_complete: bool = False,
+    assume_generators_complete: bool = False,
+) -> FractionEstimate:
+    """The fraction of synthetic items among the items counted in `observed`.
+
+    First the known generators are fitted. `contrast` trains a classifier for this very set, given the fitted mixture's
+    shares (m + K,); it and a test of the scores say whether anything else is there. The stated interval reaches from
+    what the real side proves to what the share that looks synthetic may stand for, if an unseen generator hides as much
+    as `left_out` foretells. Where something else is there the low end is 0, for it may be another real source.
+    Intervals account for the incoming scores and the reference's own; they concern this set and no larger one unless
+    `is_sample`. Copies of an item tell no more than one: `copies` is their design effect, `distinct` how many items
+    there are without them, at most as many as were looked at. `distrust` is a reason why the reference's scores are not
+    to be believed. What is declared moves the answer under that condition to the top.
+    """
+    n, observed = observed.n, observed.thinned(copies)
+    doubts = _doubts(calibration, observed, contrast, left_out, rng=rng, level=level, is_sample=is_sample)
+    if distrust is not None:
+        answers = replace(_nothing(distrust, n), is_told=False)
+    elif doubts.is_untested:
+        found = f"{n} items" if distinct in (None, n) else f"{distinct} distinct items (of {n})"
+        reason = f"{found}: too few to tell whether the set is like the reference at all; audit more together"
+        answers = replace(_nothing(reason, n), known=doubts.known, both=doubts.known)
+    elif doubts.outside:
+        answers = _outside(doubts, level)
+    elif doubts.problem is not None:
+        answers = _nothing(doubts.problem, n)
+        if doubts.problem == _ONLY_SIMULATED:
+            low = _guarded(doubts, level).low
+            answers = replace(answers, matches=replace(answers.matches, low=low))
+    else:
+        guarded = _guarded(doubts, level)
+        answers = _Answers(guarded, guarded, doubts.known, doubts.known)
+    declared = (assume_reference_complete, assume_generators_complete)
+    return _estimate(doubts, calibration, answers, answers.given(*declared), level=level, n=n)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """The fraction unconditionally and under each condition."""
+
+    stated: Measure
+    matches: Measure  # if all real items come from the reference's sources
+    known: Measure  # if there is no generator but the known ones
+    both: Measure
+    is_bounds: bool = False  # whether something lies outside of what trusted generators and real items explain
+    is_told: bool = True  # whether the scores are believed
+
+    def given(self, matches: bool, known: bool) -> Measure:
+        """The answer under the declared conditions."""
+        if matches:
+            return self.both if known else self.matches
+        return self.known if known else self.stated
+
+
+def _nothing(reason: str, n: int) -> _Answers:
+    nothing = Measure(math.nan, 0.0, 1.0, n, reason=reason)
+    return _Answers(nothing, nothing, nothing, nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubts:
+    """The fit of the known generators, and all that speaks against it."""
+
+    known: Measure
+    method: str  # of its estimate
+    estimators: dict[str, float]  # point estimates of each method
+    composition: Composition
+    fit_p_value: float
+    departure: float  # nan where no classifier could be trained
+    by_score: Mapping[float, Anchor]  # of the reference's own detector
+    anchors: Mapping[float, Anchor]  # of this set's classifier; else the same
+    problem: str | None  # why the known fit tells nothing
+    is_untested: bool  # whether a classifier was wanted and there were too few items for it
+    has_trusted: bool  # whether the reference knows a generator that is no stand-in
+    resembles: float  # share of the set that stand-ins explain at least
+
+    @property
+    def has_known(self) -> bool:
+        """Whether the reference holds any generator, be it a stand-in."""
+        return len(self.composition.synthetic) > 0
+
+    @property
+    def outside(self) -> bool:
+        """Whether something in the set is neither like the real items nor like the known generators."""
+        jointly = self.fit_p_value < MILD_LEVEL and self.departure > MILD_DEPARTURE
+        stand_in = self.has_trusted and self.resembles > _RESEMBLANCE
+        return stand_in or jointly or self.fit_p_value < _FIT_LEVEL or self.departure > _DEPARTURE
+
+    @property
+    def plainly(self) -> bool:
+        """Whether that is beyond the doubt in which the known fit deserves a hearing."""
+        return self.problem is not None or self.fit_p_value < _FIT_LEVEL or self.departure > _PLAIN_DEPARTURE
+
+
+def _doubts(
+    calibration: Calibration,
+    observed: ScoreCounts,
+    contraster: _Contraster | None,
+    left_out: LeftOut,
+    *,
+    rng: np.random.Generator,
+    level: float,
+    is_sample: bool,
+) -> _Doubts:
+    composition = composition_of(calibration, observed, rng=rng)
+    known, p_value, method = Measure(math.nan, 0.0, 1.0, observed.n), math.nan, COUNT
+    by_score: dict[float, Anchor] = {}
+    hidden = may_hide(left_out)
+    problem = problem_of(calibration)
+    if calibration.n_generators:
+        known = known_fit(calibration, observed, composition, level=level, is_sample=is_sample)
+        p_value = fit_p_value(calibration, observed, composition, rng=rng)
+        problem = known.reason or problem
+        by_score = anchors_of_counts(calibration, observed, composition, hidden, sampling=float(is_sample))
+    count, fraction = known.value, 0.0 if math.isnan(known.value) else known.value
+    contrast = None if contraster is None else contraster(composition.shares(fraction))
+    anchors = by_score
+    if contrast is not None:
+        unused = max(0.0, 1 - contrast.effective_n / observed.n)
+        anchors = anchors_of_contrast(contrast, composition, hidden, sampling=1.0 if is_sample else unused)
+    if problem is None:
+        method = choose_estimator(calibration, composition, observed.n, rng=rng)
+        known = known if method == COUNT else _with_value(known, histogram_mixture(calibration, observed, composition))
+    departure = math.nan if contrast is None else contrast.departure
+    estimators = _estimators(calibration, observed, composition, count) if calibration.n_generators else {}
+    if anchors:
+        estimators[REAL_SIDE] = real_side_estimate(anchors)
+    of_stand_ins = composition.synthetic_draws @ calibration.is_simulated
+    return _Doubts(
+        known=known,
+        method=method,
+        estimators=estimators,
+        composition=composition,
+        fit_p_value=p_value,
+        departure=departure,
+        by_score=by_score,
+        anchors=anchors,
+        problem=problem,
+        is_untested=contraster is not None and contrast is None,
+        has_trusted=bool((~calibration.is_simulated).any()),
+        resembles=known.low * float(np.quantile(of_stand_ins, (1 - level) / 2)),
+    )
+
+
+def _estimators(
+    calibration: Calibration, observed: ScoreCounts, composition: Composition, count: float
+) -> dict[str, float]:
+    """The point estimates of the known generators' fraction by each method."""
+    return {
+        "adjusted-count": probabilistic_adjusted_count(calibration, observed, composition),
+        MIXTURE: histogram_mixture(calibration, observed, composition),
+        COUNT: count,
+    }
+
+
+def _with_value(measure: Measure, value: float) -> Measure:
+    """Another point estimate under the same interval, which grows to hold it."""
+    return replace(measure, value=value, low=min(measure.low, value), high=max(measure.high, value))
+
+
+def problem_of(calibration: Calibration) -> str | None:
+    """Why no set can be determined by a reference with these scores; None if there is no such reason."""
+    if calibration.n_generators == 0:
+        return _NO_GENERATORS
+    return _hardly_separates(calibration) or (_ONLY_SIMULATED if calibration.is_simulated.all() else None)
+
+
+def _hardly_separates(calibration: Calibration) -> str | None:
+    low = calibration.separation_low(level=_GATE_LEVEL)
+    if low >= _MINIMUM_SEPARATION:
+        return None
+    return (
+        f"the encoder's scores hardly separate the reference's real items from its synthetic ones (total variation "
+        f"{calibration.separation:.2f}, its lower limit {low:.2f}, expected {_MINIMUM_SEPARATION} or more): try "
+        "another encoder, or add items to the reference"
+    )
+
+
+def _guarded(doubts: _Doubts, level: float) -> Measure:
+    """The known fit, its interval widened for generators that the reference lacks.
+
+    The upper end is at least the mean of two guards, one from the reference's detector and one from this set's
+    classifier: the mean of two upper limits of normal estimates is one at their level, however the estimates depend on
+    each other. The lower end is at most what the real side proves: an unseen generator that scores as more synthetic
+    than the known ones would otherwise raise it too far.
+    """
+    known = doubts.known
+    if not doubts.by_score or math.isnan(known.value):
+        return known
+    guard = (unseen_guard(doubts.by_score, level=level) + unseen_guard(doubts.anchors, level=level)) / 2
+    z = float(stats.norm.ppf(1 - (1 - level) / 2 / len(_PROVING)))
+    proven = max(doubts.by_score[q].lower(z) for q in _PROVING)
+    return replace(known, low=max(0.0, min(known.low, proven)), high=max(known.high, guard))
+
+
+def _outside(doubts: _Doubts, level: float) -> _Answers:
+    """Bounds by the real side; while the evidence against the known fit is mild, its interval stays inside them.
+
+    Unless all real items come from the reference's sources, another source may look more real than they do. Then the
+    upper end is that of `any_source_limit`.
+    """
+    n, reason = doubts.known.n, _what_is_outside(doubts)
+    value, low = real_side_estimate(doubts.anchors), real_side_bound(doubts.anchors, level=level)
+    high = real_side_limit(doubts.anchors, level=level) if doubts.has_trusted else 1.0
+    if not doubts.plainly:
+        guarded = _guarded(doubts, level)
+        value = (value + real_side_estimate(doubts.by_score)) / 2
+        low = min(low, guarded.low, real_side_bound(doubts.by_score, level=level))
+        high = max(high, guarded.high)
+    value = float(np.clip(value, 0, 1))
+    matches = Measure(value, min(low, value), max(high, value), n)
+    problem = doubts.problem
+    if not doubts.has_trusted:
+        nothing = Measure(math.nan, 0.0, 1.0, n, reason=problem or _NO_GENERATORS)
+        return _Answers(nothing, matches, nothing, replace(matches, value=math.nan, reason=_CONTRADICTED))
+    stated_high = max(matches.high, any_source_limit(doubts.by_score, level=level, allow_unseen=True))
+    of_known = any_source_limit(doubts.by_score, level=level, allow_unseen=False)
+    known_high = min(stated_high, max(doubts.known.high, of_known)) if problem is None else stated_high
+    high = min(matches.high, known_high)
+    return _Answers(
+        stated=Measure(math.nan, 0.0, stated_high, n, reason=reason),
+        matches=matches,
+        known=Measure(math.nan, 0.0, known_high, n, reason=problem or _OTHER_SOURCE),
+        both=Measure(math.nan, min(matches.low, high), high, n, reason=_CONTRADICTED),
+        is_bounds=True,
+    )
+
+
+def _estimate(
+    doubts: _Doubts, calibration: Calibration, answers: _Answers, stated: Measure, *, level: float, n: int
+) -> FractionEstimate:
+    """The whole answer; an estimate is stated where its interval is narrow."""
+    labels, m, composition = calibration.labels, calibration.n_real, doubts.composition
+    is_narrow = math.isfinite(stated.value) and stated.high - stated.low <= NARROW
+    is_bounded = stated.high - stated.low < 1
+    is_known_fit = math.isfinite(stated.value) and not doubts.outside
+    is_told = answers.is_told and doubts.problem is None
+    by_generator, by_source = {}, {}
+    if is_known_fit:
+        by_generator = _shares_of(labels[m:], stated, composition.synthetic, composition.synthetic_draws, level)
+    if m > 1:
+        whole = Measure(1.0, 1.0, 1.0, n)
+        by_source = _shares_of(labels[:m], whole, composition.real, composition.real_draws, level)
+    return FractionEstimate(
+        estimate=stated.value if is_narrow else math.nan,
+        low=stated.low,
+        high=stated.high,
+        level=level,
+        status="determined" if is_narrow else "bounds" if is_bounded or answers.is_bounds else "undetermined",
+        method=doubts.method if is_known_fit else REAL_SIDE if is_bounded else "none",
+        reason=None if is_narrow else stated.reason or _why_wide(doubts, stated, level),
+        by_generator=by_generator,
+        by_source=by_source,
+        if_reference_matches=replace(answers.matches, n=n),
+        if_generators_known=replace(answers.known, n=n),
+        if_both=replace(answers.both, n=n),
+        power=Power(*smallest_noticed(doubts.by_score, level=level)) if is_told else Power(1.0, 1.0),
+        estimators=doubts.estimators,
+        fit_p_value=doubts.fit_p_value,
+        departure=doubts.departure,
+        separation=calibration.separation,
+        n=n,
+    )
+
+
+def _why_wide(doubts: _Doubts, stated: Measure, level: float) -> str:
+    """Why an answer that contradicts nothing is an interval and no estimate."""
+    _, hidden = smallest_noticed(doubts.by_score, level=level)
+    if stated.high * (1 - hidden) - stated.low > NARROW or stated.high <= doubts.known.high:
+        return f"{stated.n} items leave the interval wide: audit more together"
+    return (
+        f"a generator that the reference lacks may hide up to {100 * hidden:.0f} % of its items among the real ones; "
+        f"if there is none, the estimate is {doubts.known.value:.2g}"
+    )
+
+
+def _what_is_outside(doubts: _Doubts) -> str:
+    known = "neither real items nor known generators" if doubts.has_known else "none of the real items"
+    tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if doubts.fit_p_value < MILD_LEVEL else []
+    if doubts.departure > MILD_DEPARTURE:
+        tests.append(f"departure {doubts.departure:.1f}, by chance under {_DEPARTURE}")
+    if doubts.has_trusted and doubts.resembles > _RESEMBLANCE:
+        known = "simulated stand-ins and no known generator"
+        tests.append(f"share {doubts.resembles:.2f} or more")
+    return (
+        f"part of the set is like {known} of the reference ({', '.join(tests)}): an unseen generator or another real "
+        "source is present, which cannot be told apart without labels (madaudit review)"
+    )
+
+
+def _shares_of(
+    labels: tuple[str, ...], side: Measure, weights: np.ndarray, draws: np.ndarray, level: float
+) -> dict[str, Measure]:
+    """Each component's share of the set: its weight times its side's, both ends moved against it."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    return {
+        label: Measure(side.value * w, side.low * min(lo, w), side.high * max(hi, w), side.n)
+        for label, w, lo, hi in zip(labels, weights, low, high, strict=True)
+    }

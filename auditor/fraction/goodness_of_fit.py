@@ -1,0 +1,46 @@
+"""Whether the incoming scores are a mixture of the reference's components at all."""
+
+import numpy as np
+
+from auditor.evidence.calibration import Calibration, ScoreCounts
+from auditor.fraction.adjusted_count import histogram_mixture, mixture_fractions, smoothed
+from auditor.fraction.composition import Composition
+
+__all__ = ["fit_p_value"]
+
+_FIT_DRAWS = 999
+
+
+def fit_p_value(
+    calibration: Calibration, observed: ScoreCounts, composition: Composition, *, rng: np.random.Generator
+) -> float:
+    """P-value of the hypothesis that the incoming histogram is a mixture of the reference's.
+
+    Pearson's statistic at the fitted π, its law from parametric draws of both sides (999 draws, refitted).
+    """
+    m, sizes = calibration.n_real, calibration.sizes
+    real, synthetic = smoothed(calibration, composition)
+    fraction = histogram_mixture(calibration, observed, composition)
+    expected = (1 - fraction) * real + fraction * synthetic
+    statistic = _pearson(observed.histogram[None], real[None], synthetic[None])[0]
+    drawn = rng.multinomial(observed.n, expected / expected.sum(), size=_FIT_DRAWS)
+    drawn_real = _redraw(real, _effective(composition.real, sizes[:m]), rng)
+    drawn_synthetic = _redraw(synthetic, _effective(composition.synthetic, sizes[m:]), rng)
+    return float((1 + (_pearson(drawn, drawn_real, drawn_synthetic) >= statistic).sum()) / (_FIT_DRAWS + 1))
+
+
+def _effective(weights: np.ndarray, sizes: np.ndarray) -> int:
+    """Items behind a weighted histogram."""
+    return round(1 / float(weights**2 @ (1 / sizes)))
+
+
+def _redraw(density: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    counts = rng.multinomial(n, density / density.sum(), size=_FIT_DRAWS) + 0.5 / len(density)
+    return counts / counts.sum(1, keepdims=True)
+
+
+def _pearson(counts: np.ndarray, real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
+    fractions = mixture_fractions(counts, real, synthetic)[:, None]
+    n = counts.sum(1, keepdims=True)
+    expected = n * ((1 - fractions) * real + fractions * synthetic)
+    return ((counts - expected) ** 2 / (expected + 0.5)).sum(1)

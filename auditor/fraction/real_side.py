@@ -1,0 +1,237 @@
+"""The real side as an anchor: what is missing of the share that looks confidently real cannot be real."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from auditor.evidence.calibration import Calibration, ScoreCounts
+from auditor.fraction.composition import Composition
+from auditor.fraction.set_classifier import Contrast
+from auditor.fraction.unseen_generators import SHARES
+from auditor.statistics.intervals import wilson_interval
+
+__all__ = [
+    "Anchor",
+    "anchors_of_contrast",
+    "anchors_of_counts",
+    "any_source_limit",
+    "real_side_bound",
+    "real_side_estimate",
+    "real_side_limit",
+    "smallest_noticed",
+    "unseen_guard",
+]
+
+_DENSE = (0.5, 0.7, 0.85)  # those at which synthetic items that look real are still told from them
+_BOUNDS = 4  # of which the best is taken
+_POWER = 0.8  # probability with which the smallest share that is noticed is noticed
+_HIDDEN = 0.01  # share of an unseen generator's items that may look confidently real at any threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """At a threshold under which the share q of the real items lies: v = 1 − F_U/q.
+
+    F_U is the share of the incoming items under it. If all real items come from the reference's sources the expectation
+    of v is π(1 − ρ), where ρ q is the share of the synthetic items that hides there: never more than π.
+    """
+
+    share: float  # q
+    left: float  # F_U/q
+    hidden: tuple[float, ...]  # ρ of each known generator, with a standard error added
+    unseen: float  # ρ that an unseen generator may have
+    mean_hidden: float  # mean ρ
+    n: float  # incoming items, copies counted as one
+    n_real: float  # real items of the reference, as many as would tell as much in equal parts
+    sampling: float  # weight of the sampling of real and synthetic items
+    shift: float = 0.0  # relative variance of q from not knowing the shares of several real sources
+
+    @property
+    def missing(self) -> float:
+        """v."""
+        return 1 - self.left
+
+    @property
+    def error(self) -> float:
+        """Standard error of v, at least one item's worth; where no item is left, one has still been possible."""
+        step = 1 / (self.n * self.share)
+        return max(step, math.sqrt(self._variance(max(self.left, step))))
+
+    def _variance(self, left: float) -> float:
+        """Binomial errors of both sides' counts, the threshold being the real side's quantile."""
+        odds = (1 - self.share) / self.share
+        sampled = self.sampling * left * max(0.0, 1 - left) / self.n
+        return odds * (left / self.n + left**2 / self.n_real) + left**2 * self.shift + sampled
+
+    def lower(self, z: float) -> float:
+        """The least v that is z standard errors from what was seen, with the error that it would have itself."""
+        return 1 - self._end(self.left, z, largest=True)
+
+    def upper(self, z: float) -> float:
+        """Upper bound of π if no generator hides better than the known ones and `unseen`; 1 where all is hidden."""
+        most = max(self.unseen, *self.hidden, 0.0)
+        return min(1.0, (1 - self._end(min(self.left, 1.0), z, largest=False)) / (1 - most)) if most < 1 else 1.0
+
+    def upper_of_any_source(self, z: float, *, unseen: float) -> float:
+        """Upper bound of π whatever real sources there are.
+
+        A real source on the far side of the generators raises F_U and so lowers v. What holds is F_U ≤ 1 − π(1 − ρ q):
+        equal if every real item lies under the threshold.
+        """
+        most = min(1.0, max(unseen, *self.hidden, 0.0) * self.share)
+        level = 2 * float(stats.norm.cdf(z)) - 1
+        left, _ = wilson_interval(min(1.0, self.left * self.share) * self.n, self.n, level=level)
+        return min(1.0, (1 - left) / (1 - most)) if most < 1 else 1.0
+
+    def noticed(self, z: float) -> float:
+        """Share of an unseen generator at which v lies z standard errors above that of a set without one, at most 1."""
+        odds = (1 - self.share) / self.share
+        error = math.sqrt(odds * (1 / self.n + 1 / self.n_real) + self.shift)
+        return min(1.0, z * error / (1 - self.unseen)) if self.unseen < 1 else 1.0
+
+    def _end(self, left: float, z: float, *, largest: bool) -> float:
+        """Root of (x − left)² = z² variance(x), an interval by inversion as Wilson's."""
+        odds = (1 - self.share) / self.share
+        linear = z**2 * (odds + self.sampling) / self.n
+        square = z**2 * (odds / self.n_real + self.shift - self.sampling / self.n)
+        a, b, c = 1 - square, -2 * left - linear, left**2
+        root = math.sqrt(max(0.0, b * b - 4 * a * c))
+        return (-b + root) / (2 * a) if largest else (-b - root) / (2 * a)
+
+
+def anchors_of_contrast(
+    contrast: Contrast, composition: Composition, unseen: np.ndarray, *, sampling: float
+) -> dict[float, Anchor]:
+    """Anchors by share of the real items, from a classifier trained for this set.
+
+    `unseen` (4,) is the share of an unseen generator's items that may hide at each of them. `sampling` is the weight of
+    the sampling of real and synthetic items in the variance: 0 where the incoming items are the whole set, 1 where they
+    are a small sample of what the answer is about.
+    """
+    thresholds = _quantiles(contrast.real, composition.real, SHARES)
+    anchors = {}
+    for wanted, threshold, may_hide in zip(SHARES, thresholds, unseen.tolist(), strict=True):
+        below = [float((scores <= threshold).mean()) for scores in (*contrast.real, *contrast.known)]
+        incoming = float((contrast.incoming <= threshold).mean())
+        anchors[wanted] = _anchor(
+            np.array(below), contrast.sizes, incoming, contrast.effective_n, composition, may_hide, sampling
+        )
+    return anchors
+
+
+def _quantiles(parts: Sequence[np.ndarray], shares: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Quantiles of parts mixed in these shares; of one part, those that NumPy interpolates linearly."""
+    values = np.concatenate([part for part, share in zip(parts, shares, strict=True) if share > 0])
+    weights = np.concatenate([np.full(len(p), s / len(p)) for p, s in zip(parts, shares, strict=True) if s > 0])
+    order = np.argsort(values, kind="stable")
+    weights = weights[order]
+    positions = (np.cumsum(weights) - weights) / (weights.sum() - weights[-1])
+    return np.interp(levels, positions, values[order])
+
+
+def anchors_of_counts(
+    calibration: Calibration, observed: ScoreCounts, composition: Composition, unseen: np.ndarray, *, sampling: float
+) -> dict[float, Anchor]:
+    """The same from the histograms of the reference's own detector, at the nearest edges of their bins."""
+    below, incoming = np.cumsum(calibration.densities, axis=1), np.cumsum(observed.histogram) / observed.n
+    real = composition.real @ below[: calibration.n_real]
+    filled = np.flatnonzero(real > 0)
+    anchors = {}
+    for wanted, may_hide in zip(SHARES, unseen.tolist(), strict=True):
+        t = int(filled[np.argmin(np.abs(real[filled] - wanted))])
+        anchors[wanted] = _anchor(
+            below[:, t], calibration.sizes, float(incoming[t]), observed.n, composition, may_hide, sampling
+        )
+    return anchors
+
+
+def _anchor(
+    below: np.ndarray,
+    sizes: np.ndarray,
+    incoming: float,
+    n: float,
+    composition: Composition,
+    unseen: float,
+    sampling: float,
+) -> Anchor:
+    """The anchor at a threshold under which these shares of the components (m + K,) and of the incoming items lie."""
+    m = len(composition.real)
+    share = float(composition.real @ below[:m])
+    known = below[m:]
+    hidden = tuple(((known + np.sqrt(known * (1 - known) / sizes[m:])) / share).tolist())
+    return Anchor(
+        share=share,
+        left=incoming / share,
+        hidden=hidden,
+        unseen=unseen,
+        mean_hidden=float(known.mean()) / share if len(known) else 0.0,
+        n=n,
+        n_real=1 / float(composition.real**2 @ (1 / sizes[:m])),
+        sampling=sampling,
+        shift=float((composition.real_draws @ below[:m]).var()) / share**2,
+    )
+
+
+def smallest_noticed(anchors: Mapping[float, Anchor], *, level: float) -> tuple[float, float]:
+    """The smallest share of an unseen generator that raises the real side's low end above 0 in four sets of five.
+
+    Also how much of that generator may look real, at the threshold that notices the smallest share. The first is 1 if
+    no share is noticed.
+    """
+    z = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(_POWER))
+    return min(((anchor.noticed(z), anchor.unseen) for anchor in anchors.values()), default=(1.0, 1.0))
+
+
+def unseen_guard(anchors: Mapping[float, Anchor], *, level: float) -> float:
+    """Upper bound of π that also allows for generators that the reference lacks: the tightest of three bounds.
+
+    Holds if no unseen generator hides more than the known ones and `Anchor.unseen`.
+    """
+    z = float(stats.norm.ppf(level))
+    return min(anchors[q].upper(z) for q in _DENSE)
+
+
+def any_source_limit(anchors: Mapping[float, Anchor], *, level: float, allow_unseen: bool) -> float:
+    """Upper bound of π where another real source may be present, of unseen generators too if they are allowed for."""
+    z = float(stats.norm.ppf(1 - (1 - level) / 2 / _BOUNDS))
+    return min(
+        (anchor.upper_of_any_source(z, unseen=anchor.unseen if allow_unseen else 0.0) for anchor in anchors.values()),
+        default=1.0,
+    )
+
+
+def real_side_bound(anchors: Mapping[float, Anchor], *, level: float) -> float:
+    """Lower bound of π, whatever the generator, if all real items come from the reference's sources."""
+    z = float(stats.norm.ppf(1 - (1 - level) / 2 / _BOUNDS))
+    return max(0.0, *(anchor.lower(z) for anchor in anchors.values()))
+
+
+def real_side_estimate(anchors: Mapping[float, Anchor]) -> float:
+    """π with what hides: the mean of two corrections, by the known generators and by the trend over thresholds."""
+    return (_as_known(anchors) + _by_trend(anchors)) / 2 if anchors[0.5].hidden else _by_trend(anchors)
+
+
+def real_side_limit(anchors: Mapping[float, Anchor], *, level: float) -> float:
+    """Upper bound of π, the larger of one that takes unseen generators to hide as the known, and one by the trend."""
+    z = float(stats.norm.ppf((1 + level) / 2))
+    by_trend = _by_trend(anchors) + z * anchors[0.5].error + _HIDDEN
+    as_known = (anchors[0.5].upper(z) + anchors[0.7].upper(z)) / 2
+    return min(1.0, max(by_trend, as_known))
+
+
+def _as_known(anchors: Mapping[float, Anchor]) -> float:
+    """v/(1 − ρ) with the known generators' mean ρ, at two thresholds, weighted by precision."""
+    seen = [max(1 - anchors[q].mean_hidden, 0.1) for q in (0.5, 0.7)]
+    weights = [(s / anchors[q].error) ** 2 for s, q in zip(seen, (0.5, 0.7), strict=True)]
+    values = [anchors[q].missing / s for s, q in zip(seen, (0.5, 0.7), strict=True)]
+    return float(np.clip(np.average(values, weights=weights), 0, 1))
+
+
+def _by_trend(anchors: Mapping[float, Anchor]) -> float:
+    """v extrapolated to where nothing hides: it rises towards lower thresholds by as much as hides between them."""
+    at_half, at_most, top = (anchors[q].missing for q in (0.5, 0.7, 0.85))
+    estimates = [at_half + max(0.0, at_half - top) / 2, at_most + max(0.0, at_most - top)]
+    return float(np.clip(np.mean(estimates), 0, 1))

@@ -1,0 +1,199 @@
+"""A classifier trained for one audit: what of the incoming set is unlike the reference, whatever made it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from auditor.evidence.detector import FOLDS
+from auditor.evidence.near_duplicates import copy_groups, design_effect
+from auditor.statistics.scaling import column_scale, standardise
+from indexes.hashing import content_keys, fold_of
+
+__all__ = ["Contrast", "contrast_with", "rows_of_components"]
+
+_MOST = 4096  # items of the real part, of all generators together, and of the incoming set
+_STRENGTH = 4.0  # ridge penalty over the mean squared length of the centred rows
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Out-of-fold scores: the higher, the less an item is like the reference's real ones.
+
+    The classifier knows the incoming items of the other folds as a class of their own. So it also separates from the
+    real part what no known generator resembles; and an incoming real item has the law of the reference's.
+    """
+
+    real: tuple[np.ndarray, ...]  # of each real source
+    known: tuple[np.ndarray, ...]  # of each generator
+    incoming: np.ndarray  # (n,) ascending
+    sizes: np.ndarray  # (m + K,) items of each component that tell as much, copies counted once
+    departure: float  # by how many standard errors the incoming items leave the fitted mixture
+    copies: float = 1.0  # design effect of copies among the incoming items
+
+    @property
+    def n(self) -> int:
+        """Incoming items."""
+        return len(self.incoming)
+
+    @property
+    def effective_n(self) -> float:
+        """Distinct items that tell as much."""
+        return self.n / self.copies
+
+
+def rows_of_components(component: np.ndarray, *, n_real: int = 1, seed: int) -> list[np.ndarray]:
+    """Row numbers of each component, the real ones first: a random sample of bounded size, so that the cost is."""
+    rng, count = np.random.default_rng(seed), int(component.max()) + 1
+    most = [_MOST] * n_real + [math.ceil(_MOST / max(1, count - n_real))] * (count - n_real)
+    members = [np.flatnonzero(component == k) for k in range(count)]
+    return [
+        rows if len(rows) <= size else np.sort(rng.choice(rows, size, replace=False))
+        for rows, size in zip(members, most, strict=True)
+    ]
+
+
+def contrast_with(
+    components: Sequence[np.ndarray],
+    incoming: np.ndarray,
+    shares: np.ndarray,
+    *,
+    seed: int,
+    n_real: int = 1,
+    folds: Sequence[np.ndarray] | None = None,
+    effects: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> Contrast:
+    """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real ones first.
+
+    `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. `folds` (n_k,) of the
+    components' items keep together what is made from one another; else, and for incoming items, it is a hash of the
+    vector, of near copies that of the first; `effects` (m + K,) are the design effects of copies within each component,
+    `groups` (n,) those of near copies among the incoming items, which are sought if they are not given.
+    The time grows with the items given; of the incoming 4,096 count.
+    """
+    order = np.argsort(content_keys(incoming[:_MOST], seed=seed), kind="stable")
+    parts = [*components, incoming[order]]
+    component = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    vectors = np.concatenate(parts)
+    rows = standardise(vectors, *column_scale(vectors)).astype(np.float64)
+    exemplars = vectors[: -len(order)]
+    if groups is None:
+        groups = copy_groups(parts[-1], beside=exemplars)
+    else:
+        groups = np.unique(groups[order], return_inverse=True)[1].reshape(-1)
+    known = fold_of(exemplars, seed=seed, folds=FOLDS) if folds is None else np.concatenate(folds)
+    fold = np.concatenate([known, _folds_beside(exemplars, known, parts[-1], groups, seed=seed)])
+    copies = design_effect(np.bincount(groups))
+    sizes = np.array([len(part) for part in components]) / (1.0 if effects is None else effects)
+    unlike_real = -_out_of_fold(rows, fold, component < n_real, _even_weights(component, shares[:n_real]))
+    of_component = [unlike_real[component == k] for k in range(len(parts))]
+    return Contrast(
+        tuple(of_component[:n_real]),
+        tuple(of_component[n_real:-1]),
+        np.sort(of_component[-1]),
+        sizes,
+        _departure(rows, fold, component, shares, sizes, copies),
+        copies,
+    )
+
+
+def _folds_beside(
+    vectors: np.ndarray, folds: np.ndarray, incoming: np.ndarray, groups: np.ndarray, *, seed: int
+) -> np.ndarray:
+    """Folds of the incoming items, by the first of each group: that of an equal item of the components, or a hash."""
+    first = incoming[np.unique(groups, return_index=True)[1]]
+    known = {row.tobytes(): fold for row, fold in zip(vectors, folds.tolist(), strict=True)}
+    hashed = fold_of(first, seed=seed, folds=FOLDS).tolist()
+    return np.array([known.get(row.tobytes(), fold) for row, fold in zip(first, hashed, strict=True)])[groups]
+
+
+def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """The real part, all generators together, and the incoming set weigh the same, whatever their sizes and number.
+
+    Within the real part the sources weigh as their shares (m,) of the incoming set, evenly where it holds none.
+    """
+    counts, m = np.bincount(component), len(real)
+    share = np.ones(len(counts))
+    share[:m] = real / real.sum() if real.sum() > 0 else 1 / m
+    share[m:-1] = 1 / max(1, len(counts) - 1 - m)
+    weights: np.ndarray = (share / counts)[component]
+    return weights
+
+
+def _departure(
+    rows: np.ndarray, folds: np.ndarray, component: np.ndarray, shares: np.ndarray, sizes: np.ndarray, copies: float
+) -> float:
+    """A classifier two-sample test (Lopez-Paz & Oquab 2017) of the incoming items against the fitted mixture.
+
+    Mean score of the incoming items less that of the mixture, over its standard error. The folds depend on each other,
+    so the standard deviation under the hypothesis is about 1.3 and not 1.
+    """
+    last = len(shares)
+    weights = np.append(shares, 1.0)[component] / np.bincount(component)[component]
+    scores = _out_of_fold(rows, folds, component == last, weights)
+    parts = [scores[component == k] for k in range(last + 1)]
+    incoming, mixture = parts[-1], parts[:-1]
+    expected = float(shares @ [part.mean() for part in mixture])
+    spread = np.array([part.var() for part in mixture])
+    variance = copies * (shares @ spread) / len(incoming) + shares**2 @ (spread / sizes)
+    return float((incoming.mean() - expected) / math.sqrt(variance)) if variance > 0 else 0.0
+
+
+def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Ridge regression on the target (Fisher's discriminant, regularised), each fold scored by a fit to the others.
+
+    The sums of each fold are made once; what trains a fold's model is the sum of all less its own.
+    """
+    members = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+    parts = [_sums(rows[inside], target[inside], weights[inside]) for inside in members]
+    total = sum(parts[1:], start=parts[0])
+    scores = np.zeros(len(rows))  # copies of one item are all in one fold: there is nothing to learn from
+    for inside, part in zip(members, parts, strict=True):
+        train = total - part
+        if train.n:
+            scores[inside] = train.scores(rows[inside])
+    return scores
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Weighted sums over rows and targets, from which a ridge regression follows. They add and subtract."""
+
+    n: int  # rows of positive weight
+    weight: float
+    rows: np.ndarray  # (d,)
+    targets: float
+    products: np.ndarray  # (d, d) of the rows with themselves
+    towards: np.ndarray  # (d,) of the rows with the targets
+
+    def __add__(self, other: "_Sums") -> "_Sums":
+        return _Sums(*(getattr(self, field) + getattr(other, field) for field in self.__slots__))
+
+    def __sub__(self, other: "_Sums") -> "_Sums":
+        return _Sums(*(getattr(self, field) - getattr(other, field) for field in self.__slots__))
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        """What the ridge regression, its constant free, predicts for some rows."""
+        centre, level = self.rows / self.weight, self.targets / self.weight
+        products = self.products - self.weight * np.outer(centre, centre)
+        length = float(np.trace(products)) / self.weight
+        products[np.diag_indices_from(products)] += max(_STRENGTH * length, 1e-9) * self.weight / self.n
+        factor = linalg.cho_factor(products.T, overwrite_a=True)
+        coefficients = linalg.cho_solve(factor, self.towards - self.targets * centre)
+        predicted: np.ndarray = level + (rows - centre) @ coefficients
+        return predicted
+
+
+def _sums(rows: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> _Sums:
+    scaled = rows * np.sqrt(weights)[:, None]
+    return _Sums(
+        n=int((weights > 0).sum()),
+        weight=float(weights.sum()),
+        rows=weights @ rows,
+        targets=float(weights @ targets),
+        products=scaled.T @ scaled,
+        towards=(weights * targets) @ rows,
+    )

@@ -1,0 +1,157 @@
+"""AuditState: everything an audit must remember of the items it has seen, mergeable."""
+
+import json
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.evidence.calibration import ScoreCounts
+from auditor.measures.semantic import SAMPLE_SIZE, SemanticSums
+from auditor.reference.storage_traits import Traits
+from auditor.statistics.moments import Moments
+from auditor.unread import ReadCounts
+from indexes.errors import ArtifactError, InputError
+
+__all__ = ["AuditState", "Sample", "fold_states", "load_state", "save_state", "smallest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The items with the smallest keys: a simple random sample that does not depend on order or sharding."""
+
+    keys: np.ndarray  # (k,) uint64, ascending
+    ids: tuple[str, ...]
+    evidence: np.ndarray  # (k, d) float32
+    semantic: np.ndarray  # (k, d') float32; width 0 without a semantic encoder
+
+    def __add__(self, other: "Sample") -> "Sample":
+        return smallest(
+            np.concatenate([self.keys, other.keys]),
+            self.ids + other.ids,
+            np.concatenate([self.evidence, other.evidence]),
+            np.concatenate([self.semantic, other.semantic]),
+        )
+
+
+def smallest(keys: np.ndarray, ids: tuple[str, ...], evidence: np.ndarray, semantic: np.ndarray) -> Sample:
+    """The sample of SAMPLE_SIZE smallest keys, ties ordered by id."""
+    order = np.lexsort((np.array(ids, dtype=object), keys))[:SAMPLE_SIZE]
+    return Sample(keys[order], tuple(ids[i] for i in order), evidence[order], semantic[order])
+
+
+@dataclass(frozen=True, slots=True)
+class AuditState:
+    """Counts and sets merge exactly; float sums are as exact as the order of addition (`fold_states` fixes it)."""
+
+    n: int
+    skipped: Mapping[str, int]  # reason → count of entries
+    formats: Mapping[str, int]
+    traits: Traits  # size, compression and detail, where the items have them: class → count
+    novel: int  # items further out than 95 % of the reference
+    scores: ScoreCounts
+    sample: Sample
+    semantic: SemanticSums | None
+    counts: ReadCounts = field(default_factory=ReadCounts)  # of what was offered
+
+    def __add__(self, other: "AuditState") -> "AuditState":
+        if (self.semantic is None) != (other.semantic is None):
+            raise InputError("cannot merge a state with a semantic encoder and one without: audit both alike")
+        return AuditState(
+            self.n + other.n,
+            _added(self.skipped, other.skipped),
+            _added(self.formats, other.formats),
+            {k: _added(self.traits.get(k, {}), other.traits.get(k, {})) for k in sorted({*self.traits, *other.traits})},
+            self.novel + other.novel,
+            self.scores + other.scores,
+            self.sample + other.sample,
+            None if self.semantic is None or other.semantic is None else self.semantic + other.semantic,
+            self.counts + other.counts,
+        )
+
+
+def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted((Counter(first) + Counter(second)).items()))
+
+
+def fold_states(states: Iterable[AuditState]) -> AuditState:
+    """The sum over shards in canonical order, in a fixed binary tree: ((0+1)+(2+3))+((4+5)+…).
+
+    Partial sums are merged over aligned blocks of 2^i shards only, so the bytes do not depend on who computed which
+    shard when. At most log₂(shards) states are held.
+    """
+    blocks: list[tuple[int, AuditState]] = []  # (height, sum of 2^height shards), heights descending
+    for state in states:
+        height = 0
+        while blocks and blocks[-1][0] == height:
+            state = blocks.pop()[1] + state
+            height += 1
+        blocks.append((height, state))
+    if not blocks:
+        raise InputError("there is no finished shard to add up")
+    return reduce(lambda right, left: left + right, [block for _, block in reversed(blocks)])
+
+
+def save_state(path: Path, state: AuditState) -> None:
+    """Write a state as .npz without pickles; symmetric sums as their upper triangle."""
+    arrays: dict[str, Any] = {
+        "counts": np.array([state.n, state.novel], dtype=np.int64),
+        "tables": np.array(
+            json.dumps([dict(state.skipped), dict(state.formats), dict(state.traits), asdict(state.counts)])
+        ),
+        "histogram": state.scores.histogram,
+        "keys": state.sample.keys,
+        "ids": np.array(json.dumps(state.sample.ids)),
+        "evidence": state.sample.evidence,
+        "semantic": state.sample.semantic,
+        **_packed("posteriors", state.scores.posteriors),
+    }
+    if state.semantic is not None:
+        s = state.semantic
+        arrays |= {
+            "balls": np.array([s.precise, s.ball_total, s.ball_squares], dtype=np.int64),
+            "covered": np.packbits(s.covered),
+            "anchors": np.array(len(s.covered)),
+            **_packed("raw", s.raw),
+            **_packed("unit", s.unit),
+        }
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def load_state(path: Path) -> AuditState:
+    """Read a state; raises ArtifactError when the file is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as a:
+            skipped, formats, traits, counts = json.loads(str(a["tables"]))
+            n, novel = (int(v) for v in a["counts"])
+            scores = ScoreCounts(a["histogram"], _unpacked("posteriors", a))
+            sample = Sample(a["keys"], tuple(json.loads(str(a["ids"]))), a["evidence"], a["semantic"])
+            semantic = None
+            if "balls" in a:
+                covered = np.unpackbits(a["covered"], count=int(a["anchors"])).astype(bool)
+                precise, total, squares = (int(v) for v in a["balls"])
+                semantic = SemanticSums(_unpacked("raw", a), _unpacked("unit", a), precise, total, squares, covered)
+            return AuditState(n, skipped, formats, traits, novel, scores, sample, semantic, ReadCounts(**counts))
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ArtifactError(
+            f"{path} is not a readable audit state ({error}): delete its folder and run again"
+        ) from None
+
+
+def _packed(name: str, moments: Moments) -> dict[str, np.ndarray]:
+    upper = moments.outer[np.triu_indices(len(moments.total))]
+    return {f"{name}_n": np.array(moments.n), f"{name}_total": moments.total, f"{name}_outer": upper}
+
+
+def _unpacked(name: str, arrays: Mapping[str, np.ndarray]) -> Moments:
+    total = arrays[f"{name}_total"]
+    outer = np.zeros((len(total), len(total)))
+    rows, columns = np.triu_indices(len(total))
+    outer[rows, columns] = outer[columns, rows] = arrays[f"{name}_outer"]
+    return Moments(int(arrays[f"{name}_n"]), total, outer)

@@ -1,0 +1,1 @@
+"""A trusted reference: its components, how their items are stored, its file, its encoders."""

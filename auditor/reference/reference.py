@@ -1,0 +1,368 @@
+"""A trusted reference: real data, known generators, the detector fitted to them, and its calibration scores."""
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.evidence.calibration import Calibration, ScoreCounts, calibration_of
+from auditor.evidence.detector import FEWEST, Detector, component_labels, fit_detector
+from auditor.evidence.probe import Landmarks, Probe
+from auditor.fraction.promise import promise_of
+from auditor.fraction.unseen_generators import LeftOut, leave_one_out
+from auditor.measures.semantic import SemanticReference
+from auditor.reference.component import Part
+from auditor.reference.relocation import AS_STORED, Weights, load_recorded, relocated
+from auditor.reference.storage_traits import Traits, leak_between, total, traits_of
+from auditor.statistics.moments import Moments
+from auditor.statistics.scaling import standardise
+from indexes.encoders.protocol import Encoder
+from indexes.errors import ArtifactError, InputError
+from indexes.hashing import sample_keys
+from indexes.records import Embeddings, Kind
+from indexes.store import load_embeddings, read_manifest, save_embeddings, write_manifest
+
+__all__ = ["EncoderRole", "Reference", "build_reference", "load_reference", "save_reference"]
+
+_SCHEMA = "madaudit/reference/3"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderRole:
+    """Which encoder plays a role, so that it can be loaded again and recognised."""
+
+    spec: str
+    fingerprint: str
+    sees: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What incoming sets are compared with; built once, never changed."""
+
+    name: str
+    identity: str  # digest of the content: equal for equal data, encoders and seed
+    labels: tuple[str, ...]  # component labels, real sources first
+    n_real: int  # real sources
+    evidence: EncoderRole
+    semantic_encoder: EncoderRole | None  # None: only traces are seen
+    embeddings: Embeddings  # in the evidence space, components one after another
+    digests: np.ndarray  # (n, 16) uint8
+    detector: Detector
+    calibration: Calibration
+    left_out: LeftOut  # how much of each generator looks real to a detector that was trained without it
+    nearest: np.ndarray  # (n,) float32, ascending: distance of each item to its nearest other
+    semantic: SemanticReference | None
+    formats: tuple[Mapping[str, int], ...]  # of each component
+    traits: tuple[Traits, ...]
+    skipped: Mapping[str, Mapping[str, int]]  # label → reason → count of entries
+    unread: Mapping[str, Mapping[str, Any]]  # label → what could not be read, as a result states it
+    seed: int
+
+    @property
+    def sides(self) -> tuple[Traits, Traits]:
+        """How the items of the real and of the synthetic part were stored: tables of formats and traits."""
+        tables = [{"format": f, **traits} for f, traits in zip(self.formats, self.traits, strict=True)]
+        return total(tables[: self.n_real]), total(tables[self.n_real :])
+
+    @property
+    def leak(self) -> str | None:
+        """What of the items' storage alone tells the two parts apart, in words."""
+        return leak_between(*self.sides, self.evidence.kind)
+
+    @property
+    def distrust(self) -> str | None:
+        """Why the evidence tells nothing of origin: a leak, before an encoder of traces."""
+        return self.leak if self.evidence.sees == "traces" else None
+
+    @property
+    def roles(self) -> tuple[EncoderRole, ...]:
+        """The evidence encoder's role, and the semantic one's if there is one."""
+        return (self.evidence,) if self.semantic_encoder is None else (self.evidence, self.semantic_encoder)
+
+    def encoder_of(self, role: EncoderRole, *, device: str) -> Encoder:
+        """The encoder of a role, loaded again; raises ResourceError without its weights, ArtifactError for others."""
+        specs = [other.spec for other in self.roles]
+        return load_recorded(role.spec, role.fingerprint, reference=self.name, specs=specs, device=device)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Items used in each component."""
+        return dict(zip(self.labels, np.bincount(self.detector.component).tolist(), strict=True))
+
+    @property
+    def effective_counts(self) -> dict[str, int]:
+        """Items in each component when copies and near copies of one item count once (by their design effect)."""
+        return {label: c.n for label, c in zip(self.labels, self.calibration.components, strict=True)}
+
+    def summary(self) -> dict[str, Any]:
+        """What lists and results say of it."""
+        return {
+            "name": self.name,
+            "identity": self.identity,
+            "items": self.counts,
+            "effective_items": self.effective_counts,
+            "real_sources": list(self.labels[: self.n_real]),
+            "simulated": sorted(self.calibration.simulated),
+            "separation": round(self.calibration.separation, 4),
+            "promise": promise_of(self.calibration, self.left_out, distrust=self.distrust),
+            "leak": self.leak,
+            "skipped": {label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
+            "unread": {label: dict(fields) for label, fields in self.unread.items()},
+            "seed": self.seed,
+        }
+
+
+def build_reference(
+    name: str,
+    parts: Sequence[Part],
+    *,
+    n_real: int = 1,
+    simulated: Sequence[str] = (),
+    evidence: EncoderRole,
+    semantic: EncoderRole | None,
+    seed: int,
+    device: str = "cpu",
+) -> Reference:
+    """A reference from encoded parts, the `n_real` real sources first; labels in `simulated` are stand-ins.
+
+    Every part holds the vectors of the evidence encoder and, where the semantic encoder is another one, its vectors
+    second. Items that stand in several parts are left out. Raises InputError for repeated labels or too few items.
+    """
+    labels = tuple(part.label for part in parts)
+    if len(set(labels)) < len(labels):
+        raise InputError(f"the labels {', '.join(labels)} repeat: give every generator its own")
+    parts = _without_shared_items(parts)
+    for part in parts:
+        if len(part.ids) < FEWEST:
+            raise InputError(
+                f"the part {part.label!r} has {len(part.ids)} usable items, expected at least {FEWEST}: add items to it"
+                f" or leave it out (left out: {_reasons(part)})"
+            )
+    vectors = np.concatenate([part.vectors[0] for part in parts])
+    digests = np.concatenate([part.digests for part in parts])
+    component = component_labels([len(part.ids) for part in parts])
+    detector, own = fit_detector(vectors, component, digests, n_real=n_real, seed=seed, device=device)
+    trusted = [label for label in labels[n_real:] if label not in simulated]
+    left_out = leave_one_out(vectors, component, digests, labels, trusted, n_real=n_real, seed=seed, device=device)
+    ids = tuple(i for part in parts for i in part.ids)
+    space = None
+    if semantic is not None:
+        real = np.concatenate([part.vectors[-1] for part in parts[:n_real]])
+        order = np.argsort(sample_keys(ids[: len(real)], seed=seed), kind="stable")
+        space = SemanticReference(np.ascontiguousarray(real[order]), device)
+    return Reference(
+        name=name,
+        identity=_identity(vectors, digests, component, (n_real, *sorted(simulated)), evidence, semantic, seed),
+        labels=labels,
+        n_real=n_real,
+        evidence=evidence,
+        semantic_encoder=semantic,
+        embeddings=Embeddings(vectors, ids, evidence.fingerprint),
+        digests=digests,
+        detector=detector,
+        calibration=calibration_of(own, component, labels, frozenset(simulated), effects=detector.effects),
+        left_out=left_out,
+        nearest=np.sort(own.nearest.min(1)),
+        semantic=space,
+        formats=tuple(dict(sorted(Counter(part.formats).items())) for part in parts),
+        traits=tuple(traits_of(part.shapes, part.compressions, part.details, evidence.kind) for part in parts),
+        skipped={part.label: part.skipped for part in parts},
+        unread={part.label: part.unread for part in parts},
+        seed=seed,
+    )
+
+
+def _reasons(part: Part) -> str:
+    return ", ".join(f"{count} × {reason}" for reason, count in part.skipped.items()) or "none"
+
+
+def _without_shared_items(parts: Sequence[Part]) -> list[Part]:
+    """The parts without items that stand in more than one of them: of unclear origin, they teach nothing."""
+    owners = Counter(content for part in parts for content in {row.tobytes() for row in part.digests})
+    shared = {content for content, count in owners.items() if count > 1}
+    return [part.without(shared, "stands in another part of the reference too") for part in parts]
+
+
+def _identity(
+    vectors: np.ndarray,
+    digests: np.ndarray,
+    component: np.ndarray,
+    kinds: tuple[int | str, ...],  # how many components are real, and which simulated
+    evidence: EncoderRole,
+    semantic: EncoderRole | None,
+    seed: int,
+) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    names = [_SCHEMA, kinds, evidence.fingerprint, semantic.fingerprint if semantic else None, seed]
+    digest.update(json.dumps(names).encode())
+    for array in (vectors, digests, component):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def save_reference(folder: Path, reference: Reference) -> None:
+    """Write a reference; its manifest last, so that a folder without one is an interrupted build."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    save_embeddings(folder / "evidence", reference.embeddings)
+    if reference.semantic is not None and reference.semantic_encoder is not None:
+        ids = tuple(str(i) for i in range(len(reference.semantic.vectors)))
+        rows = Embeddings(reference.semantic.vectors, ids, reference.semantic_encoder.fingerprint)
+        save_embeddings(folder / "semantic", rows)
+    np.savez(folder / "fitted.npz", allow_pickle=False, **_arrays(reference))
+    write_manifest(
+        folder,
+        {
+            "schema": _SCHEMA,
+            "name": reference.name,
+            "identity": reference.identity,
+            "labels": list(reference.labels),
+            "n_real": reference.n_real,
+            "simulated": sorted(reference.calibration.simulated),
+            "left_out": list(reference.left_out.labels),
+            "evidence": _role_fields(reference.evidence),
+            "semantic": _role_fields(reference.semantic_encoder),
+            "formats": [dict(f) for f in reference.formats],
+            "traits": [dict(t) for t in reference.traits],
+            "skipped": {k: dict(v) for k, v in reference.skipped.items()},
+            "unread": {k: dict(v) for k, v in reference.unread.items()},
+            "seed": reference.seed,
+            "bytes": (folder / "fitted.npz").stat().st_size,
+        },
+    )
+
+
+def load_reference(
+    folder: str | Path, *, device: str = "cpu", weights: Weights | Sequence[str] = AS_STORED
+) -> Reference:
+    """Read a reference; large arrays stay memory-mapped.
+
+    `weights` are texts `SPEC=PATH`, where its encoders' weights lie on this machine if not where they were. Raises
+    ArtifactError where the reference is missing or damaged, and InputError where `weights` do not fit it.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder, _SCHEMA)
+    try:
+        stored = _stored_reference(folder, manifest, device)
+    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ArtifactError(f"{folder} is damaged ({error}): rebuild the reference") from None
+    return _moved(stored, weights if isinstance(weights, Weights) else Weights(tuple(weights)))
+
+
+def _moved(reference: Reference, weights: Weights) -> Reference:
+    """The reference with its encoders' weights where they lie on this machine."""
+    roles = reference.roles
+    specs = relocated([role.spec for role in roles], weights, reference=reference.name)
+    evidence, *semantic = (replace(role, spec=spec) for role, spec in zip(roles, specs, strict=True))
+    return replace(reference, evidence=evidence, semantic_encoder=semantic[0] if semantic else None)
+
+
+def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) -> Reference:
+    evidence, semantic = _role(manifest["evidence"]), _role(manifest["semantic"])
+    assert evidence is not None
+    embeddings = load_embeddings(folder / "evidence", encoder=evidence.fingerprint)
+    space = None
+    if semantic is not None:
+        rows = load_embeddings(folder / "semantic", encoder=semantic.fingerprint)
+        space = SemanticReference(np.asarray(rows.vectors), device)
+    path = folder / "fitted.npz"
+    if path.stat().st_size != manifest["bytes"]:
+        raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected {manifest['bytes']}: rebuild it")
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    labels, n_real, simulated = tuple(manifest["labels"]), int(manifest["n_real"]), frozenset(manifest["simulated"])
+    return Reference(
+        name=manifest["name"],
+        identity=manifest["identity"],
+        labels=labels,
+        n_real=n_real,
+        evidence=evidence,
+        semantic_encoder=semantic,
+        embeddings=embeddings,
+        digests=arrays["digests"],
+        detector=_detector(arrays, embeddings.vectors, n_real, manifest["seed"], device),
+        calibration=_calibration(arrays, labels, n_real, simulated),
+        left_out=LeftOut(tuple(manifest["left_out"]), arrays["left_out"], arrays["left_out_n"]),
+        nearest=arrays["nearest"],
+        semantic=space,
+        formats=tuple(manifest["formats"]),
+        traits=tuple(manifest["traits"]),
+        skipped=manifest["skipped"],
+        unread=manifest.get("unread", {}),  # not counted by earlier versions
+        seed=manifest["seed"],
+    )
+
+
+def _role_fields(role: EncoderRole | None) -> dict[str, str] | None:
+    return None if role is None else {f: getattr(role, f) for f in ("spec", "fingerprint", "sees", "kind")}
+
+
+def _role(fields: dict[str, Any] | None) -> EncoderRole | None:
+    return None if fields is None else EncoderRole(**fields)
+
+
+def _arrays(reference: Reference) -> dict[str, np.ndarray]:
+    d, c = reference.detector, reference.calibration
+    arrays = {
+        "mean": d.mean,
+        "scale": d.scale,
+        "component": d.component,
+        "folds": d.folds,
+        "effects": d.effects,
+        "calibration": np.array([d.inverse_temperature, *d.bias]),
+        "edges": c.edges,
+        "histograms": np.stack([k.histogram for k in c.components]),
+        "n": np.array([k.n for k in c.components]),
+        "totals": np.stack([k.posteriors.total for k in c.components]),
+        "outers": np.stack([k.posteriors.outer for k in c.components]),
+        "left_out": reference.left_out.hidden,
+        "left_out_n": reference.left_out.n,
+        "nearest": reference.nearest,
+        "digests": reference.digests,
+    }
+    for i, probe in enumerate(d.probes):
+        arrays |= {
+            f"probe{i}_points": probe.landmarks.points,
+            f"probe{i}_gamma": np.array(probe.landmarks.gamma),
+            f"probe{i}_whitening": probe.landmarks.whitening,
+            f"probe{i}_weights": probe.weights,
+            f"probe{i}_intercept": probe.intercept,
+        }
+    return arrays
+
+
+def _detector(a: Mapping[str, np.ndarray], vectors: np.ndarray, n_real: int, seed: int, device: str) -> Detector:
+    count = Counter(name.partition("_")[0] for name in a if name.startswith("probe"))
+    probes = tuple(
+        Probe(
+            Landmarks(a[f"probe{i}_points"], float(a[f"probe{i}_gamma"]), a[f"probe{i}_whitening"]),
+            a[f"probe{i}_weights"],
+            a[f"probe{i}_intercept"],
+        )
+        for i in range(len(count))
+    )
+    exemplars = standardise(vectors, a["mean"], a["scale"])
+    inverse_temperature, *bias = a["calibration"].tolist()
+    return Detector(
+        a["mean"], a["scale"], exemplars, a["component"], n_real, a["folds"], a["digests"], a["effects"], probes,
+        inverse_temperature, np.array(bias), seed, device,
+    )  # fmt: skip
+
+
+def _calibration(
+    a: Mapping[str, np.ndarray], labels: tuple[str, ...], n_real: int, simulated: frozenset[str]
+) -> Calibration:
+    components = tuple(
+        ScoreCounts(h, Moments(int(n), total, outer))
+        for h, n, total, outer in zip(a["histograms"], a["n"], a["totals"], a["outers"], strict=True)
+    )
+    return Calibration(labels, a["edges"], components, n_real, simulated)

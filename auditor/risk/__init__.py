@@ -1,0 +1,1 @@
+"""The forecast of model autophagy: workflows, the recursion, the calibrated model, the advice."""

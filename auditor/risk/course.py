@@ -1,0 +1,103 @@
+"""What the recursion alone expects of a plan, from what a tier knows: the learned forecast starts from it."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from auditor.risk.inputs import TIERS, Known
+from auditor.risk.recursion import Mechanism, growth, impulse_response, origin_shares, solve_coherence, training_sizes
+from auditor.risk.sample_statistics import SampleFacts
+
+__all__ = ["Course", "course_of"]
+
+_UNKNOWN_MODEL = 0.5  # ε² over v, of a model of which nothing is known
+_LEAST_MODEL = 0.02  # the same at least, of one whose samples are as good as real ones
+_COHERENCE = 0.6  # γ where no pilot tells it
+_LOST = -3.0  # of recall, in logarithms, beyond which nothing more is told
+_LEAST_SHARE = 0.05  # of the first model's samples in a pilot's data, for it to tell what they do
+_TINY = 1e-3
+_LEAST_KEPT, _MOST_KEPT = 1e-3, 1.2  # of the variance, by a generation
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Generations 1 … T, in natural logarithms."""
+
+    level: np.ndarray  # (T,) F over that of a real sample
+    variance: np.ndarray  # (T,) total, over that of generation 1
+    recall: np.ndarray  # (T,) over that of generation 1
+
+    @property
+    def ratio(self) -> np.ndarray:
+        """F over that of generation 1, (T,)."""
+        return np.asarray(self.level - self.level[0])
+
+
+def course_of(known: Known, *, tier: str) -> Course:
+    """The course by `auditor.recursion`.
+
+    The sampling error v is that of a real sample as large as each training set, ε² comes from the model's samples and γ
+    from the pilot. The total variance follows q_{t+1} = κ (r + s q_t), r and s the real and synthetic shares and κ what
+    a generation keeps of the variance it is trained on: λ if nothing else is known (Alemohammad et al. 2024). One
+    shrunk alike in all directions adds (1 − √q)² to the distance. What recall one generation loses, the next lose again
+    of what comes from it: in logarithms losses add up as coherent errors do, √S_t(1) of them.
+    """
+    variances = _variances(known, tier)
+    level = _level(known, tier, (1 - np.sqrt(variances)) ** 2)
+    return Course(level, np.log(variances / variances[0]), _recall(known, tier))
+
+
+def _level(known: Known, tier: str, shrunk: np.ndarray) -> np.ndarray:
+    audit, plan = known.audit, known.plan
+    response = impulse_response(origin_shares(plan))
+    sampling = audit.floor * audit.floor_items / training_sizes(plan)
+    mechanism = Mechanism(audit.floor, sampling, _UNKNOWN_MODEL * sampling[0], shrunk, _COHERENCE)
+    if tier != TIERS[0] and known.model is not None:
+        first = _distance(known.model, known)
+        error = max(first - audit.floor - sampling[0] - shrunk[0], _LEAST_MODEL * sampling[0])
+        mechanism = replace(mechanism, model=error)
+        if tier == TIERS[2] and known.pilot is not None:
+            coherence = solve_coherence(_distance(known.pilot, known) / first, mechanism, response)
+            mechanism = replace(mechanism, coherence=coherence)
+    return np.asarray(np.log(mechanism.forecast(response) / audit.floor))
+
+
+def _distance(facts: SampleFacts, known: Known) -> float:
+    """F of samples against the real distribution at the size that levels are stated at; facts are of two samples."""
+    floor, items = known.audit.floor, known.audit.floor_items
+    return max(facts.frechet - 2 * floor * items / facts.n + floor, 0.1 * floor)
+
+
+def _variances(known: Known, tier: str) -> np.ndarray:
+    """Total variance of what each generation samples, over the real one, (T,)."""
+    shares = origin_shares(known.plan)
+    first = kept = known.plan.bias
+    if tier != TIERS[0] and known.model is not None:
+        first = kept = _bounded(known.model.variance)
+        if tier == TIERS[2] and known.pilot is not None:
+            again = _bounded(known.pilot.variance / (shares[2, 0] + shares[2, 1] * first))
+            kept = math.sqrt(first * again)
+    variances = np.full(known.plan.generations + 1, math.nan)
+    variances[1] = first
+    for t in range(2, len(variances)):
+        variances[t] = kept * (shares[t, 0] + shares[t, 1:t] @ variances[1:t])
+    return variances[1:]
+
+
+def _recall(known: Known, tier: str) -> np.ndarray:
+    """Log recall over that of generation 1, (T,): a pilot tells the loss, else the first model's beside its data."""
+    times = np.sqrt(growth(impulse_response(origin_shares(known.plan)), 1.0)) - 1
+    if tier == TIERS[0] or known.model is None:
+        return np.zeros_like(times)
+    first = known.model.recall + _TINY
+    most = max(_LOST, math.log(_TINY / first))  # a model that covers nothing has nothing to lose
+    if tier == TIERS[2] and known.pilot is not None:
+        lost, at = math.log((known.pilot.recall + _TINY) / first), max(float(times[1]), _LEAST_SHARE)
+        return np.asarray(np.clip(lost * times / at, most, 0.0))
+    trained_on = known.audit.recall if math.isfinite(known.audit.recall) else 1.0
+    return np.asarray(np.clip(min(math.log(first / (min(trained_on, 1.0) + _TINY)), 0.0) * times, most, 0.0))
+
+
+def _bounded(kept: float) -> float:
+    return min(max(kept, _LEAST_KEPT), _MOST_KEPT)

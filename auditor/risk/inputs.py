@@ -1,0 +1,200 @@
+"""What a forecast knows, by tier, as named features: the plan, the audit, the team's own model, a pilot."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from auditor.risk.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
+from auditor.risk.sample_statistics import SampleFacts
+from auditor.risk.workflows import workflow_named
+
+__all__ = ["RATIOS", "TIERS", "AuditFigures", "Known", "features_of", "figures_of", "tiers_ago", "workflow_class"]
+
+TIERS = ("audit", "model-samples", "pilot")
+_CLASSES = ("synthetic", "fixed", "pool", "fresh")
+_TINY = 1e-3
+RATIOS = ("vendi", "effective_rank", "coverage", "recall", "precision", "density", "frechet")  # to a real sample
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFigures:
+    """What an audit measured of the data; each is nan where it could not tell, and ratios are to a real sample."""
+
+    n: int
+    fraction: float  # synthetic, the estimate or the middle of what is left open
+    fraction_width: float  # of its interval
+    vendi: float
+    effective_rank: float
+    coverage: float
+    recall: float
+    precision: float
+    density: float
+    frechet: float
+    floor: float = math.nan  # F of a real sample of `floor_items`, over the real total variance
+    floor_items: int = 0  # the size that levels are stated at
+    rank: float = math.nan  # effective rank of a real sample
+    fraction_low: float = math.nan  # ends of the fraction's interval, where there is one
+    fraction_high: float = math.nan
+    width: int = 0  # columns of the space that the data are measured in; 0 where nobody has said
+
+    @property
+    def fraction_ends(self) -> tuple[float, float]:
+        """Between which the fraction lies; without an interval it is taken as known."""
+        ends = (self.fraction_low, self.fraction_high)
+        return ends if all(map(math.isfinite, ends)) else (self.fraction, self.fraction)
+
+
+def figures_of(result: Mapping[str, Any]) -> AuditFigures:
+    """The figures of an audit's result, of the fraction those that hold if the reference matches."""
+    fraction = result["synthetic_fraction"]
+    conditional = fraction["if_reference_matches"]
+    given = fraction if fraction["estimate"] is not None or conditional["low"] is None else conditional
+    low, high = given["low"], given["high"]
+    middle = given["estimate"] if given["estimate"] is not None else (low + high) / 2
+    measures = {**result["diversity"]["measures"], **result["fidelity"]["measures"]}
+
+    def ratio(name: str) -> float:
+        value, real = measures[name].get("value"), measures[name].get("reference")
+        return math.nan if value is None or not real else value / real
+
+    scale = result["fidelity"]["scale"]
+    floor = scale["frechet"] / scale["total_variance"] if scale and scale["total_variance"] > 0 else math.nan
+    rank = measures["effective_rank"].get("reference")
+    ratios = {name: ratio(name) for name in RATIOS}
+    return AuditFigures(
+        result["n_items"], middle, high - low, **ratios, floor=floor, floor_items=scale["n"] if scale else 0,
+        rank=math.nan if rank is None else rank, fraction_low=low, fraction_high=high,
+        width=scale.get("width", 0) if scale else 0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that a team can say before it trains; what is None it has not measured."""
+
+    plan: Plan
+    audit: AuditFigures
+    model: SampleFacts | None = None  # samples of its own model, trained once on the data
+    pilot: SampleFacts | None = None  # samples of the second generation of its workflow
+
+    @property
+    def tier(self) -> str:
+        """The most that is known."""
+        if self.model is None:
+            return TIERS[0]
+        return TIERS[1] if self.pilot is None else TIERS[2]
+
+
+def workflow_class(plan: Plan) -> str:
+    """`synthetic` without real data, `fixed` beside the same, `pool` where nothing is thrown away, `fresh`."""
+    workflow = workflow_named(plan.workflow)
+    n_real = plan.n_initial if workflow.real == "initial" else plan.n_real
+    if workflow.real == "none" or n_real == 0:
+        return "synthetic"
+    if workflow.synthetic == "pool":
+        return "pool"
+    return "fresh" if workflow.real == "fresh" else "fixed"
+
+
+def features_of(known: Known, *, tier: str) -> dict[str, float]:
+    """The features of a tier, by name; nan for what could not be measured."""
+    found = {**_of_plan(known.plan), **_of_audit(known)}
+    if tier != TIERS[0]:
+        assert known.model is not None
+        found |= _of_samples("model", known.model)
+    if tier == TIERS[2]:
+        assert known.model is not None
+        assert known.pilot is not None
+        found |= _of_growth(known.model, known.pilot)
+    return found
+
+
+def tiers_ago(feature: str, tier: str) -> int:
+    """How many tiers before this one a feature was measured; 0 for what every tier works out anew from all it knows.
+
+    An audit measures the data, samples what a model made of them, a pilot what came of that: each is nearer to what
+    is forecast than the one before.
+    """
+    measured = next((n for n, names in enumerate(_MEASURED) if feature.startswith(names)), None)
+    return 0 if measured is None else TIERS.index(tier) - measured
+
+
+def _of_plan(plan: Plan) -> dict[str, float]:
+    shares = origin_shares(plan)
+    response = impulse_response(shares)
+    independent, coherent = growth(response, 0.5)[-1], growth(response, 1.0)[-1]
+    kind = workflow_class(plan)
+    return {
+        **{f"is_{name}": float(kind == name) for name in _CLASSES},
+        "synthetic_share": 1 - float(shares[-1, 0]),
+        "log_growth_independent": math.log(independent),
+        "log_growth_coherent": math.log(coherent),
+        "log_n_initial": math.log(plan.n_initial),
+        "log_training_ratio": math.log(training_sizes(plan)[-1] / plan.n_initial),
+        "bias_lost": 1 - plan.bias,
+        "bias_lost_in_all": (1 - plan.bias) * math.sqrt(coherent),
+    }
+
+
+def _of_audit(known: Known) -> dict[str, float]:
+    audit = known.audit
+    return {
+        "fraction": audit.fraction,
+        "fraction_width": audit.fraction_width,
+        "log_vendi": _log(audit.vendi),
+        "log_effective_rank": _log(audit.effective_rank),
+        "coverage": audit.coverage,
+        "recall": audit.recall,
+        "precision": audit.precision,
+        "log_density": _log(audit.density),
+        "log_frechet": _log(audit.frechet),
+        "log_floor": _log(audit.floor, tiny=1e-9),
+        "log_rank": _log(audit.rank),
+    }
+
+
+_MEASURED = (  # how the features begin that each tier measures
+    (
+        "fraction", "log_vendi", "log_effective_rank", "coverage", "recall", "precision", "log_density", "log_frechet",
+        "log_floor", "log_rank",
+    ),
+    ("model_",),
+    ("growth_",),
+)  # fmt: skip
+
+
+def _of_samples(name: str, facts: SampleFacts) -> dict[str, float]:
+    return {
+        f"{name}_log_frechet": _log(facts.frechet),
+        f"{name}_precision": facts.precision,
+        f"{name}_recall": facts.recall,
+        f"{name}_log_recall": _log(facts.recall),
+        f"{name}_log_density": _log(facts.density),
+        f"{name}_coverage": facts.coverage,
+        f"{name}_log_vendi": _log(facts.vendi),
+        f"{name}_log_effective_rank": _log(facts.effective_rank),
+        f"{name}_log_variance": _log(facts.variance),
+        f"{name}_log_det": facts.log_det,
+        f"{name}_log_spacing": _log(facts.spacing),
+        f"{name}_log_to_training": _log(facts.to_training),
+    }
+
+
+def _of_growth(first: SampleFacts, second: SampleFacts) -> dict[str, float]:
+    return {
+        "growth_log_frechet": _log(second.frechet) - _log(first.frechet),
+        "growth_log_recall": _log(second.recall) - _log(first.recall),
+        "growth_precision": second.precision - first.precision,
+        "growth_coverage": second.coverage - first.coverage,
+        "growth_log_vendi": _log(second.vendi) - _log(first.vendi),
+        "growth_log_variance": _log(second.variance) - _log(first.variance),
+        "growth_log_det": second.log_det - first.log_det,
+        "growth_log_spacing": _log(second.spacing) - _log(first.spacing),
+    }
+
+
+def _log(value: float, *, tiny: float = _TINY) -> float:
+    return math.nan if math.isnan(value) else float(np.log(max(value, 0.0) + tiny))

@@ -1,0 +1,323 @@
+"""The forecast of model autophagy: a calibrated model from what is known before training to what happens."""
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from auditor.event import Event, margins
+from auditor.risk.inputs import TIERS, Known, workflow_class
+from auditor.risk.recursion import Plan, origin_shares
+from auditor.risk.tier import OUTPUTS, TierModel
+from auditor.statistics.intervals import Measure
+from auditor.statistics.kernel_ridge import KernelRidge
+from indexes.errors import ArtifactError, InputError
+from indexes.store import write_atomic
+
+__all__ = [
+    "EVENT_DIVERSITIES",
+    "EVENT_RATIOS",
+    "Chance",
+    "Forecast",
+    "RiskModel",
+    "chance_features",
+    "load_risk_model",
+]
+
+SCHEMA = "madaudit/risk/3"
+_LOGARITHMS = OUTPUTS[:3]
+_FRACTIONS = 5  # points of the fraction's interval that are tried
+_TOO_FEW_COLUMNS = 2
+EVENT_RATIOS, EVENT_DIVERSITIES = (1.3, 10.0), (0.05, 0.9)  # limits of the events that the chances are fitted to
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """The probability of the event; nan and [0, 1] where nothing can be told."""
+
+    status: str  # determined | extrapolated | undetermined
+    reason: str | None
+    value: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is expected of a loop, with bands, and the chance of the event."""
+
+    tier: str
+    status: str  # determined | extrapolated | undetermined
+    reason: str | None
+    event: Event
+    probability: Measure
+    trajectory: dict[str, list[Measure]]  # by output, of generations 1 … T
+    skill: Mapping[str, float]
+    level: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields of `mad_risk` in a result."""
+        generations = range(len(next(iter(self.trajectory.values()))))
+        return {
+            "probability": _triple(self.probability),
+            "event": self.event.sentence,
+            "horizon": len(generations),
+            "tier": self.tier,
+            "skill": dict(self.skill),
+            "level": self.level,
+            "trajectory": [
+                {"generation": t + 1, **{name: _triple(found[t]) for name, found in self.trajectory.items()}}
+                for t in generations
+            ],
+            "status": self.status,
+            "reason": self.reason,
+        }
+
+
+def _triple(measure: Measure) -> dict[str, float | None]:
+    values = {"estimate": measure.value, "low": measure.low, "high": measure.high}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class RiskModel:
+    """A forecast calibrated on loops that were run, by tier of what is known beforehand."""
+
+    tiers: Mapping[str, TierModel]
+    horizon: int  # generations T
+    level: float  # of the bands
+    workflows: tuple[str, ...]  # that the calibration holds
+    manifest: Mapping[str, Any] = field(default_factory=dict)  # what it was calibrated on
+    identity: Mapping[str, Any] = field(default_factory=dict)  # the file it was read from, and its digest
+
+    def predict(self, known: Known, *, event: Event | None = None, tier: str | None = None) -> Forecast:
+        """The forecast for a plan, at the highest tier that is known or a lower one asked for.
+
+        The interval of the probability spans what the audit's own interval of the fraction leaves open, and what
+        other families in the calibration would have said. Raises InputError for a tier that is not known and for a
+        horizon beyond the calibration's.
+        """
+        event, tier = event or Event(), tier or known.tier
+        chance = self.probability(known, event=event, tier=tier)
+        last, kind, model = known.plan.generations, workflow_class(known.plan), self.tiers[tier]
+        outputs = model.expected([self._to_horizon(known)], tier)[0, :, :last]
+        return Forecast(
+            tier=tier,
+            status=chance.status,
+            reason=chance.reason,
+            event=event,
+            probability=chance.value,
+            trajectory=_trajectory(outputs, model.bands.get(kind, model.bands["all"])[:, :last]),
+            skill=model.skill.get(kind, model.skill["all"]),
+            level=self.level,
+        )
+
+    def probability(self, known: Known, *, event: Event, tier: str | None = None) -> Chance:
+        """The probability of the event alone, as `predict` gives it; it takes a hundredth of the time."""
+        tier = tier or known.tier
+        if TIERS.index(tier) > TIERS.index(known.tier):
+            raise InputError(f"the tier {tier} was asked for and only {known.tier} is known: give its samples too")
+        self.check(known.plan)
+        model, asked, last = self.tiers[tier], known.plan, known.plan.generations
+        known = self._to_horizon(known)
+        status, reason = self._status(replace(known, plan=asked), tier, event)
+        if status == "undetermined":
+            return Chance(status, reason, Measure(math.nan, 0.0, 1.0))
+        fractions = np.array([known.audit.fraction, *np.linspace(*known.audit.fraction_ends, _FRACTIONS)])
+        outputs = model.at_fractions(known, tier, fractions)[:, :, :last]
+        chances = _chances(outputs, model.chances, event)
+        return Chance(status, reason, Measure(float(chances[0, 0]), *_span(chances, self.level)))
+
+    def _to_horizon(self, known: Known) -> Known:
+        """The plan over the calibration's generations, of which a shorter one is the beginning."""
+        return replace(known, plan=replace(known.plan, generations=self.horizon))
+
+    def check(self, plan: Plan) -> None:
+        """Raises InputError for a horizon beyond the calibration's, and for a plan that has nothing to train on."""
+        if plan.generations > self.horizon:
+            raise InputError(
+                f"a forecast of {plan.generations} generations was asked for, expected {self.horizon} at most"
+            )
+        origin_shares(plan)
+
+    def _status(self, known: Known, tier: str, event: Event) -> tuple[str, str | None]:
+        """Whether a forecast of this can be held to its probability, and why not."""
+        model, kind = self.tiers[tier], workflow_class(known.plan)
+        skill = model.skill.get(kind)
+        if skill is None or not _has_skill(skill, known.plan.generations):
+            rate = "" if skill is None or "event_rate" not in skill else f" of {skill['event_rate']:.2f}"
+            return "undetermined", (
+                f"on loops of its kind ({kind}) the forecast does no better than their base rate{rate} with what is "
+                "known: give --model-samples or --pilot"
+            )
+        reason = self._unlike(self._to_horizon(known), tier) or _unlike_events(event)
+        return ("determined", None) if reason is None else ("extrapolated", reason)
+
+    def _unlike(self, known: Known, tier: str) -> str | None:
+        """In what a loop is unlike all that the calibration holds."""
+        if not math.isfinite(known.audit.floor):
+            return "no audit tells the scale of the data: what is not known was taken as average"
+        if known.plan.workflow not in self.workflows:
+            return f"the calibration holds no loop of the workflow {known.plan.workflow}"
+        if 0 < known.audit.width <= _TOO_FEW_COLUMNS:
+            return f"the data have {known.audit.width} columns, and on such the calibration's forecasts told nothing"
+        given = [known.model, known.pilot][: TIERS.index(tier)]
+        fewest = self.manifest.get("fewest_samples", 0)
+        if few := [facts.n for facts in given if facts is not None and facts.n < fewest]:
+            return f"{few[0]} samples of a model were given, the calibration has {fewest} or more"
+        model = self.tiers[tier]
+        features = model.features(known, tier)
+        if (beyond := model.beyond(features)) is not None:
+            return beyond
+        if (distance := model.distance(model.standardised(features))) > model.reach:
+            return f"no loop of the calibration is like this one ({distance:.2f}, expected {model.reach:.2f})"
+        return None
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as one `.npz` with its manifest."""
+        arrays: dict[str, np.ndarray] = {"manifest": np.array(json.dumps(self._described()))}
+        for tier, model in self.tiers.items():
+            arrays |= {f"{tier}/{name}": value for name, value in _arrays(model).items()}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        write_atomic(Path(path), buffer.getvalue())
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "horizon": self.horizon,
+            "level": self.level,
+            "workflows": list(self.workflows),
+            "manifest": dict(self.manifest),
+            "tiers": {
+                tier: {
+                    "names": list(model.names),
+                    "skill": {kind: dict(found) for kind, found in model.skill.items()},
+                    "classes": list(model.bands),
+                    "length": model.regression.length,
+                    "linear": model.regression.linear,
+                    "reach": model.reach,
+                }
+                for tier, model in self.tiers.items()
+            },
+        }
+
+
+def _has_skill(skill: Mapping[str, float], generations: int) -> bool:
+    """Whether forecasts of so many generations beat the base rate of their class by more than chance might."""
+    suffix = f"_{generations}" if f"brier_skill_in_class_{generations}" in skill else ""
+    return skill[f"brier_skill_in_class{suffix}"] > skill[f"brier_skill_in_class_error{suffix}"]
+
+
+def _unlike_events(event: Event) -> str | None:
+    low, high = EVENT_RATIOS
+    least, most = EVENT_DIVERSITIES
+    if low <= event.frechet_ratio <= high and least <= event.diversity_ratio <= most:
+        return None
+    return (
+        f"the event's limits are {event.frechet_ratio:g} and {event.diversity_ratio:g}, the calibration knows "
+        f"{low:g} to {high:g} and {least:g} to {most:g}"
+    )
+
+
+def _chances(outputs: np.ndarray, coefficients: Mapping[str, np.ndarray], event: Event) -> np.ndarray:
+    """Probability of the event (n, 1 + B) from forecasts (n, outputs, T), by each set of coefficients.
+
+    What happens at the last generation happens: "ever" is never the less probable.
+    """
+    ratio, diversity = outputs[:, OUTPUTS.index("frechet_ratio")], outputs[:, OUTPUTS.index("diversity_ratio")]
+
+    def said(when: str) -> np.ndarray:
+        features = chance_features(ratio, diversity, replace(event, when=when))
+        return np.asarray(special.expit(features @ coefficients[when].T))
+
+    return said("at") if event.when == "at" or ratio.shape[1] == 2 else np.maximum(said("at"), said("ever"))
+
+
+def chance_features(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Event) -> np.ndarray:
+    """What the log odds of an event are linear in, (n, 6), from forecasts (n, T).
+
+    One, either margin by which the forecast is beyond a limit, the larger of them, and the limits themselves, from the
+    default. Beyond a factor of about e a margin tells no more: an error of the forecast is no likelier to undo it.
+    """
+    beyond, default = margins(log_ratio, log_diversity, event), Event()
+    limits = [
+        math.log(event.frechet_ratio / default.frechet_ratio),
+        math.log(event.diversity_ratio / default.diversity_ratio),
+    ]
+    ones = np.ones((len(beyond), 1))
+    return np.column_stack([ones, np.tanh(beyond), np.tanh(beyond.max(1)), ones * limits])
+
+
+def _span(chances: np.ndarray, level: float) -> tuple[float, float]:
+    """What the fraction's interval and the choice of families leave open."""
+    low, high = np.quantile(chances, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return float(min(low.min(), chances[0, 0])), float(max(high.max(), chances[0, 0]))
+
+
+def _trajectory(outputs: np.ndarray, bands: np.ndarray) -> dict[str, list[Measure]]:
+    found = {}
+    for name, values, half in zip(OUTPUTS, outputs, bands, strict=True):
+        ends = [values - half, values, values + half]
+        if name in _LOGARITHMS:
+            ends = [np.exp(end) for end in ends]
+        low, value, high = ends if name in _LOGARITHMS else [np.clip(end, 0, 1) for end in ends]
+        found[name] = [Measure(float(v), float(lo), float(hi)) for v, lo, hi in zip(value, low, high, strict=True)]
+    return found
+
+
+def _arrays(model: TierModel) -> dict[str, np.ndarray]:
+    regression = model.regression
+    return {
+        "centre": model.centre,
+        "scale": model.scale,
+        "rows": regression.rows.astype(np.float32),
+        "dual": regression.dual.astype(np.float32),
+        "mean": regression.mean,
+        "lowest": model.lowest,
+        "highest": model.highest,
+        **{f"chances/{when}": found for when, found in model.chances.items()},
+        **{f"bands/{kind}": found for kind, found in model.bands.items()},
+    }
+
+
+def load_risk_model(path: str | Path) -> RiskModel:
+    """Read a model; raises ArtifactError where it is missing or damaged."""
+    try:
+        content = Path(path).read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = dict(stored)
+        described = json.loads(str(arrays["manifest"]))
+        if described["schema"] != SCHEMA:
+            raise ArtifactError(f"{path} has the schema {described['schema']}, expected {SCHEMA}: calibrate it anew")
+        tiers = {tier: _tier(tier, arrays, fields) for tier, fields in described["tiers"].items()}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ArtifactError(f"{path} is no risk model ({error}): make one with madaudit calibrate") from None
+    identity = {"file": str(path), "digest": hashlib.blake2b(content, digest_size=16).hexdigest()}
+    return RiskModel(
+        tiers, described["horizon"], described["level"], tuple(described["workflows"]), described["manifest"], identity
+    )
+
+
+def _tier(tier: str, arrays: Mapping[str, np.ndarray], fields: Mapping[str, Any]) -> TierModel:
+    def array(name: str) -> np.ndarray:
+        return arrays[f"{tier}/{name}"]
+
+    rows, dual = (array(name).astype(np.float64) for name in ("rows", "dual"))
+    return TierModel(
+        names=tuple(fields["names"]),
+        centre=array("centre"),
+        scale=array("scale"),
+        regression=KernelRidge(rows, dual, array("mean"), fields["length"], fields["linear"]),
+        chances={when: array(f"chances/{when}") for when in ("at", "ever")},
+        bands={kind: array(f"bands/{kind}") for kind in fields["classes"]},
+        lowest=array("lowest"),
+        highest=array("highest"),
+        reach=fields["reach"],
+        skill=fields["skill"],
+    )

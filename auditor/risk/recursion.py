@@ -1,0 +1,118 @@
+"""The mechanistic forecast: errors of every generation, carried on by the workflow's mixing, add up to a distance."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import optimize
+
+from auditor.risk.workflows import workflow_named
+from indexes.errors import InputError
+
+__all__ = ["Mechanism", "Plan", "growth", "impulse_response", "origin_shares", "solve_coherence", "training_sizes"]
+
+_SATURATION = 1.3  # squared distance, in units of the real total variance, towards which it levels off
+_COHERENCES = (0.5, 1.0)  # errors that add in variance, and in amplitude
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a team intends to train: the workflow, its sizes, its sampling bias and how far to look."""
+
+    workflow: str
+    generations: int  # T
+    n_initial: int  # items of generation 1
+    n_synthetic: int  # that each later generation adds
+    n_real: int = 0  # beside them, where the workflow has a real part other than the initial items
+    bias: float = 1.0  # λ
+
+    def __post_init__(self) -> None:
+        """Raises InputError for what no loop can be."""
+        workflow_named(self.workflow)
+        if self.generations < 2 or self.n_initial < 1 or self.n_synthetic < 0 or self.n_real < 0:
+            raise InputError(
+                f"a plan of {self.generations} generations, {self.n_initial} initial, {self.n_real} real and "
+                f"{self.n_synthetic} synthetic items was given, expected 2 generations or more and no negative count"
+            )
+        if not 0 < self.bias <= 1:
+            raise InputError(f"the sampling bias is {self.bias}, expected one above 0 and at most 1")
+
+
+def origin_shares(plan: Plan, *, real_weight: float = 0.5) -> np.ndarray:
+    """Share w[t, j] of training set t (T + 1, T + 1) that comes from generation j, 0 the real data; row 0 is unused.
+
+    The rest of each row up to 1 is real. With weighted losses the real part counts `real_weight`.
+    """
+    workflow, last = workflow_named(plan.workflow), plan.generations
+    shares = np.zeros((last + 1, last + 1))
+    shares[1, 0] = 1.0
+    n_real = {"none": 0, "initial": plan.n_initial}.get(workflow.real, plan.n_real)
+    for t in range(2, last + 1):
+        origins = np.arange(1, t) if workflow.synthetic == "pool" else np.array([t - 1])
+        total = n_real + plan.n_synthetic * len(origins)
+        if total == 0:
+            raise InputError(f"{plan.workflow} without any items has nothing to train on: give real or synthetic ones")
+        shares[t, 0] = real_weight if workflow.weighted else n_real / total
+        shares[t, origins] = (1 - shares[t, 0]) / len(origins)
+    return shares
+
+
+def training_sizes(plan: Plan) -> np.ndarray:
+    """Items that each generation is trained on, (T,)."""
+    workflow = workflow_named(plan.workflow)
+    n_real = {"none": 0, "initial": plan.n_initial}.get(workflow.real, plan.n_real)
+    sources = np.arange(1, plan.generations) if workflow.synthetic == "pool" else np.ones(plan.generations - 1)
+    later = n_real + plan.n_synthetic * sources
+    return np.concatenate([[plan.n_initial], np.full_like(later, plan.n_initial) if workflow.subsampled else later])
+
+
+def impulse_response(shares: np.ndarray) -> np.ndarray:
+    """h[k, t]: how much of an error that generation k makes is left in generation t, (T + 1, T + 1).
+
+    h[k, k] = 1 and h[k, t] = Σ_j w[t, j] h[k, j] for t > k.
+    """
+    last = len(shares) - 1
+    response = np.eye(last + 1)
+    for t in range(2, last + 1):
+        response[1:t, t] = response[1:t, 1:t] @ shares[t, 1:t]
+    return response
+
+
+def growth(response: np.ndarray, coherence: float, errors: float | np.ndarray = 1.0) -> np.ndarray:
+    """S_t(γ) = (Σ_k (e_k h[k, t])^(1/γ))^(2γ) for t = 1 … T, (T,), of errors whose squares e_k² (T,) are given.
+
+    The squared errors of all generations together: γ = ½ if they are independent and add in variance, γ = 1 if they all
+    point the same way and add in amplitude.
+    """
+    inner = (response[1:, 1:] * np.sqrt(np.broadcast_to(errors, len(response) - 1))[:, None]) ** (1 / coherence)
+    return np.asarray(np.triu(inner).sum(0) ** (2 * coherence))
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanism:
+    """What a distance is made of, each a squared distance in units of the real total variance."""
+
+    floor: float  # of a real sample of the size measured
+    sampling: float | np.ndarray  # v: from finite training sets, new in every generation, one number or (T,)
+    model: float  # ε²: what a model adds in one generation
+    data: float | np.ndarray  # δ²: what adds to no error, one number or (T,)
+    coherence: float = 0.5  # γ of the models' errors
+
+    def forecast(self, response: np.ndarray) -> np.ndarray:
+        """F_t for t = 1 … T, (T,): the floor and c(1 − exp(−x_t/c)), x_t = S_t(½) of v + S_t(γ) of ε² + δ²."""
+        error = growth(response, 0.5, self.sampling) + growth(response, self.coherence, self.model) + self.data
+        return np.asarray(self.floor - _SATURATION * np.expm1(-error / _SATURATION))
+
+
+def solve_coherence(ratio: float, mechanism: Mechanism, response: np.ndarray) -> float:
+    """The γ in [½, 1] under which F_2/F_1 comes nearest to the ratio that a pilot measured."""
+
+    def excess(coherence: float) -> float:
+        tried = replace(mechanism, coherence=coherence)
+        first, second = tried.forecast(response)[:2]
+        return math.log(second / first) - math.log(ratio)
+
+    low, high = (excess(coherence) for coherence in _COHERENCES)
+    if low >= 0 or high <= 0:
+        return _COHERENCES[0] if low >= 0 else _COHERENCES[1]
+    return float(optimize.brentq(excess, *_COHERENCES))

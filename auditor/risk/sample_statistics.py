@@ -1,0 +1,99 @@
+"""What samples of a model, or any other set, measure beside a real sample: the raw figures a forecast starts from."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from auditor.measures.diversity import effective_rank, vendi
+from auditor.measures.fidelity import frechet_of, neighbour_radii
+from auditor.statistics.moments import moments_of
+from indexes.errors import InputError
+from indexes.search import ball_counts, knn
+
+__all__ = ["FEWEST_ROWS", "SampleFacts", "facts_from", "facts_of"]
+
+FEWEST_ROWS = 20  # of either side
+_NEIGHBOURS = 5
+_RIDGE = 1e-3  # of the mean real variance, added to every variance before logarithms are taken
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFacts:
+    """Measures of n items against n real ones; distances are squared and in units of the real total variance."""
+
+    n: int
+    frechet: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    vendi: float  # over that of the real items
+    effective_rank: float  # over that of the real items
+    variance: float  # total, over that of the real items
+    log_det: float  # mean log variance over the real directions, less that of the real items
+    spacing: float  # median distance to the nearest other item, over that of the real items
+    to_training: float  # median distance to the nearest training item, over that of the real items; nan without any
+
+    def as_json(self) -> dict[str, float | int | None]:
+        """The fields, null for nan."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
+
+
+def facts_from(stored: Mapping[str, Any]) -> SampleFacts:
+    """The facts that `as_json` wrote."""
+    values: dict[str, Any] = {
+        f.name: math.nan if stored[f.name] is None else stored[f.name] for f in fields(SampleFacts)
+    }
+    return SampleFacts(**values)
+
+
+def facts_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None = None) -> SampleFacts:
+    """The facts of vectors (n, d) beside real ones (m, d): the first of either, as many as both have.
+
+    `training` (k, d) are the items that the model of the samples was trained on. Raises InputError for too few rows
+    and for another width.
+    """
+    n = min(len(vectors), len(real))
+    if n < FEWEST_ROWS or vectors.shape[1] != real.shape[1]:
+        raise InputError(
+            f"got vectors of shapes {vectors.shape} and {real.shape}, expected {FEWEST_ROWS} rows or more of one width"
+        )
+    ours, theirs = (np.ascontiguousarray(rows[:n], dtype=np.float32) for rows in (vectors, real))
+    here, there = moments_of(ours), moments_of(theirs)
+    total = max(float(np.trace(there.covariance)), 1e-12)
+    counts, covered = ball_counts(ours, theirs, neighbour_radii(theirs, _NEIGHBOURS))
+    recalled, _ = ball_counts(theirs, ours, neighbour_radii(ours, _NEIGHBOURS))
+    to_training = math.nan
+    if training is not None:
+        judges = np.ascontiguousarray(training, dtype=np.float32)
+        to_training = _ratio(*(float(np.median(knn(rows, judges, 1)[0])) for rows in (ours, theirs)))
+    return SampleFacts(
+        n=n,
+        frechet=frechet_of(there, here) / total,
+        precision=float((counts > 0).mean()),
+        recall=float((recalled > 0).mean()),
+        density=float(counts.mean() / _NEIGHBOURS),
+        coverage=float(covered.mean()),
+        vendi=vendi(ours).value / vendi(theirs).value,
+        effective_rank=effective_rank(here) / effective_rank(there),
+        variance=float(np.trace(here.covariance)) / total,
+        log_det=_log_variance(here.covariance, there.covariance),
+        spacing=_ratio(*(float(np.median(knn(rows, rows, 2)[0][:, 1])) for rows in (ours, theirs))),
+        to_training=to_training,
+    )
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    return ours / theirs if theirs > 0 else math.nan
+
+
+def _log_variance(covariance: np.ndarray, real: np.ndarray) -> float:
+    """Mean log variance along the eigenvectors' span of the real covariance, less the real one."""
+    values, directions = np.linalg.eigh(real)
+    kept = values > 1e-10 * values[-1]
+    basis, ridge = directions[:, kept], _RIDGE * float(values[kept].mean())
+    ours = np.linalg.slogdet(basis.T @ covariance @ basis + ridge * np.eye(kept.sum()))[1]
+    return float((ours - np.log(values[kept] + ridge).sum()) / kept.sum())

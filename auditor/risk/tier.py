@@ -1,0 +1,121 @@
+"""What is fitted for one tier of knowledge: from features and the recursion to the course of a loop."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from auditor.measures.semantic import LEVEL_SIZE
+from auditor.risk.course import course_of
+from auditor.risk.inputs import TIERS, Known, features_of
+from auditor.risk.workflows import workflow_named
+from auditor.statistics.kernel_ridge import KernelRidge
+
+__all__ = ["OUTPUTS", "WIDEST", "TierModel", "prepared_for"]
+
+OUTPUTS = ("frechet_level", "frechet_ratio", "diversity_ratio", "precision")  # the first three as logarithms
+_LEVEL = 0  # in OUTPUTS
+_MARGIN = 0.1  # of a feature's range, by which it may lie outside
+_MISSING = 3  # measures that may be
+WIDEST = 10.0  # standard deviations beyond which a feature is cut
+_AMOUNTS = np.arange(-18, 13) / 3  # of fresh real data at which the level is compared, log2 of their ratio to n_initial
+
+
+@dataclass(frozen=True, slots=True)
+class TierModel:
+    """What was fitted for one tier."""
+
+    names: tuple[str, ...]  # of the features
+    centre: np.ndarray  # (p,)
+    scale: np.ndarray  # (p,) the unit in which the distance of a feature counts
+    regression: KernelRidge  # to what the recursion leaves of (outputs · T) numbers, output by output
+    chances: Mapping[str, np.ndarray]  # at, ever: coefficients (1 + B, 6) of the log odds, B of resampled families
+    bands: Mapping[str, np.ndarray]  # by workflow class: half widths (outputs, T) that hold whole trajectories
+    lowest: np.ndarray  # (p,) of each feature in the calibration, whatever it weighs
+    highest: np.ndarray  # (p,)
+    reach: float  # distance to the nearest calibration row beyond which a forecast extrapolates
+    skill: Mapping[str, Mapping[str, float]]  # by workflow class and "all": Brier skill and rank correlations
+
+    def standardised(self, features: Mapping[str, float]) -> np.ndarray:
+        """A row (1, p); what could not be measured is taken as average."""
+        row = (np.array([features[name] for name in self.names]) - self.centre) / self.scale
+        return np.clip(np.where(np.isfinite(row), row, 0.0), -WIDEST, WIDEST)[None]
+
+    def features(self, known: Known, tier: str) -> dict[str, float]:
+        """The features of a loop, by name."""
+        return prepared_for(self._filled(known), tier)[0]
+
+    def beyond(self, features: Mapping[str, float]) -> str | None:
+        """What of a loop lies outside all that the calibration holds, or is missing, in words."""
+        values = np.array([features[name] for name in self.names])
+        margin = _MARGIN * (self.highest - self.lowest)
+        outside = (values < self.lowest - margin) | (values > self.highest + margin)
+        for row in np.flatnonzero(outside):
+            low, high = self.lowest[row], self.highest[row]
+            return f"{self.names[row]} is {values[row]:.3g}, the calibration has {low:.3g} to {high:.3g}"
+        missing = [name for name, value in zip(self.names, values, strict=True) if not math.isfinite(value)]
+        if len(missing) > _MISSING:
+            return f"{len(missing)} measures are missing ({', '.join(missing[:3])}, …): they were taken as average"
+        return None
+
+    def distance(self, row: np.ndarray) -> float:
+        """Root mean squared distance to the nearest calibration row."""
+        return float(np.sqrt(((self.regression.rows - row) ** 2).mean(1).min()))
+
+    def expected(self, known: Sequence[Known], tier: str) -> np.ndarray:
+        """Outputs (m, outputs, T) of each loop; more fresh real data never raise the level.
+
+        What the regression says of the level is made so: it is read off the largest of its values for at least as
+        much fresh data, which theory says must fall (Alemohammad et al. 2024, the fresh data loop).
+        """
+        found = self._regressed(known, tier)
+        for i, one in enumerate(known):
+            if workflow_named(one.plan.workflow).real == "fresh":
+                found[i, _LEVEL] = self._never_raised(one, tier)
+        return found
+
+    def at_fractions(self, known: Known, tier: str, fractions: np.ndarray) -> np.ndarray:
+        """Outputs (m, outputs, T) of one loop as the regression says, were its fraction each of these (m,)."""
+        asked = [replace(known, audit=replace(known.audit, fraction=float(f))) for f in fractions]
+        return self._regressed(asked, tier)
+
+    def _regressed(self, known: Sequence[Known], tier: str) -> np.ndarray:
+        prepared = [prepared_for(self._filled(one), tier) for one in known]
+        rows = np.concatenate([self.standardised(inputs) for inputs, _ in prepared])
+        left = self.regression.predict(rows).reshape(len(rows), len(OUTPUTS), -1)
+        return left + np.stack([start for _, start in prepared])
+
+    def _filled(self, known: Known) -> Known:
+        """With the average floor of the calibration where there is no audit to tell it."""
+        if math.isfinite(known.audit.floor):
+            return known
+        floor = float(np.exp(self.centre[self.names.index("log_floor")]))
+        return replace(known, audit=replace(known.audit, floor=floor, floor_items=LEVEL_SIZE))
+
+    def _never_raised(self, known: Known, tier: str) -> np.ndarray:
+        """The level (T,) for the plan's fresh data: between the running maxima from above over a grid of amounts."""
+        plan = known.plan
+        grid = np.unique(np.round(plan.n_initial * np.exp2(_AMOUNTS))).astype(int)
+        grid = np.concatenate([[0], grid[grid > 0]]) if plan.n_synthetic else grid[grid > 0]
+        asked = [replace(known, plan=replace(plan, n_real=int(n))) for n in grid]
+        highest = np.maximum.accumulate(self._regressed(asked, tier)[::-1, _LEVEL], axis=0)[::-1]
+        places = np.log1p(grid)
+        return np.array([np.interp(np.log1p(plan.n_real), places, levels) for levels in highest.T])
+
+
+def prepared_for(known: Known, tier: str) -> tuple[dict[str, float], np.ndarray]:
+    """The features of a tier, and where the regression starts, (outputs, T): the recursion's distances."""
+    course = course_of(known, tier=tier)
+    inputs = {
+        **features_of(known, tier=tier),
+        "recursion_level": float(course.level[-1]),
+        "recursion_ratio": float(course.ratio[-1]),
+        "recursion_variance": float(course.variance[-1]),
+        "recursion_recall": float(course.recall[-1]),
+        "recursion_first_level": float(course.level[0]),
+    }
+    precision = known.model.precision if known.model is not None and tier != TIERS[0] else known.audit.precision
+    flat = np.zeros_like(course.level)
+    start = [course.level, course.ratio, flat, flat + (precision if math.isfinite(precision) else 1.0)]
+    return inputs, np.stack(start)

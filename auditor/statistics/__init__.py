@@ -1,0 +1,1 @@
+"""Sums, scales and intervals: the arithmetic that every answer uses."""
