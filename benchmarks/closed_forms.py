@@ -1,4 +1,4 @@
-"""The engine against the closed forms of loops/theory.py, all thirteen items, and its speed.
+"""The engine against the closed forms of loops/theory/closed_forms.py, all thirteen items, and its speed.
 
     python benchmarks/closed_forms.py > benchmarks/closed_forms.md      # on one core, minutes
 

@@ -22,11 +22,11 @@ from auditor.risk.advice import advise
 from auditor.risk.inputs import TIERS, Known, workflow_class
 from auditor.risk.recursion import Plan
 from auditor.risk.tier import OUTPUTS
-from loops.calibration_rows import CalibrationRow, read_row, read_rows
+from loops.calibration.rows import CalibrationRow, read_row, read_rows
+from loops.calibration.tier_fit import happened_in
+from loops.calibration.validation import held_out, reliability
 from loops.config import LoopConfig, config_from
 from loops.sweep import Planned, plan_sweep, run_sweep
-from loops.tier_fit import happened_in
-from loops.validation import held_out, reliability
 from service.forecasts import risk_model
 
 _LIMIT = 0.2  # the default policy's, at which a risk warns

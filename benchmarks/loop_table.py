@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from loops.measure import over_chains
+from loops.generation.measure import over_chains
 
 _MEASURES = ("frechet", "precision", "recall", "density", "coverage", "vendi")
 

@@ -12,18 +12,18 @@ from auditor.risk.workflows import workflow_named
 from auditor.statistics.intervals import Measure
 from indexes.device import compute_threads
 from indexes.errors import ArtifactError, InputError
-from loops.chains import Chains, fit_chains, streams_of
 from loops.config import LoopConfig
-from loops.data import World, open_world
-from loops.folder import LoopFolder
-from loops.generation import Generation
-from loops.measure import Gauge, gauge_for, over_chains
+from loops.data.open import World, open_world
+from loops.generation.chains import Chains, fit_chains, streams_of
+from loops.generation.folder import LoopFolder
+from loops.generation.measure import Gauge, gauge_for, over_chains
+from loops.generation.record import Generation
+from loops.generation.selection import draw_selected
+from loops.generation.training_set import Batch, TrainingSet, batch_sizes, initial_set, later_set, real_set
 from loops.models import make_family
 from loops.models.protocol import Family
-from loops.records import Samples
-from loops.selection import draw_selected
-from loops.streams import Purpose, Streams
-from loops.training_set import Batch, TrainingSet, batch_sizes, initial_set, later_set, real_set
+from loops.random_streams import Purpose, Streams
+from loops.samples import Samples
 
 __all__ = ["Loop", "prepare_loop", "run_loop"]
 

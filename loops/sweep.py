@@ -14,12 +14,12 @@ from typing import Any
 from indexes.device import resolve_device
 from indexes.errors import AuditError, InputError
 from indexes.store import write_atomic
+from loops.calibration.observe import write_observed
 from loops.config import LoopConfig, config_from
-from loops.data import default_data
-from loops.folder import generation_rows, make_folder, read_generations, read_loop, write_table
+from loops.data.open import default_data
+from loops.generation.folder import generation_rows, make_folder, read_generations, read_loop, write_table
 from loops.models import make_family
 from loops.models.catalogue import plain_name
-from loops.observe import write_observed
 from loops.run import prepare_loop, run_loop
 
 __all__ = ["Planned", "plan_sweep", "run_sweep"]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from indexes.errors import InputError
-from loops.records import Space
+from loops.samples import Space
 
 __all__ = ["GridCodec", "TextCodec", "token_rows"]
 

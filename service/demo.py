@@ -14,7 +14,7 @@ from auditor.run import AuditOptions
 from indexes.errors import InputError
 from indexes.store import write_atomic
 from loops.models.gaussian_mixture import GaussianMixture
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 from service.pipeline import run_audit
 from service.references import LabelledSource, make_reference
 from service.settings import Settings

@@ -15,12 +15,12 @@ from indexes.errors import InputError
 from indexes.images import decode, resize
 from indexes.records import Item, Kind, Shard, Skip, Source, Unusable
 from loops.config import LoopConfig
-from loops.data import open_data
+from loops.data.open import open_data
+from loops.data.population import Population
+from loops.data.supply import Sampled, sampled
 from loops.models import make_family
 from loops.models.catalogue import plain_name
-from loops.population import Population
-from loops.streams import Purpose, Streams
-from loops.supply import Sampled, sampled
+from loops.random_streams import Purpose, Streams
 from service.alike import storages_of
 
 __all__ = ["exemplar_label", "simulate_exemplars"]

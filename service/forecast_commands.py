@@ -44,8 +44,8 @@ def calibrate(
     quiet: Quiet = False,
 ) -> None:
     """Fit a risk model to loops that were run, and print how it does on families and data it has not seen."""
-    from loops.calibrate import calibrate as fit
-    from loops.calibration_rows import read_rows
+    from loops.calibration.fit import calibrate as fit
+    from loops.calibration.rows import read_rows
 
     rows = read_rows(folders)
     model = fit(rows, report=lambda line: None if quiet else say(line))

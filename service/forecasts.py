@@ -242,7 +242,7 @@ def simulation_of(family: str | None, seed: int) -> Simulate | None:
     make_family(family, {})
 
     def simulate(plan: Plan, real: np.ndarray, training: np.ndarray, event: Event) -> dict[str, Any]:
-        from loops.simulated_forecast import simulate_forecast
+        from loops.calibration.simulated_forecast import simulate_forecast
 
         return simulate_forecast(family, plan, real, training, event=event, seed=seed)
 

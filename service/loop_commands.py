@@ -154,7 +154,7 @@ def plot(
     as_json: Json = False,
 ) -> None:
     """Draw a loop, a sweep, or all loops below a folder."""
-    from loops.plots import draw_plots
+    from loops.plots.draw import draw_plots
 
     drawn = [str(path) for path in draw_plots(folder, out=out)]
     if as_json:

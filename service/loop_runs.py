@@ -12,11 +12,11 @@ import numpy as np
 from indexes.device import resolve_device
 from indexes.store import write_atomic
 from loops.config import LoopConfig
-from loops.effective import effective_ratio, real_only_curve
-from loops.folder import generation_rows, write_columns, write_table
-from loops.generation import Generation
+from loops.generation.folder import generation_rows, write_columns, write_table
+from loops.generation.record import Generation
 from loops.run import Loop, prepare_loop, run_loop
-from loops.theory import predicted
+from loops.theory.closed_forms import predicted
+from loops.theory.effective_size import effective_ratio, real_only_curve
 
 __all__ = ["finish_run", "run_and_keep"]
 

@@ -125,8 +125,8 @@ def _sweep(job: str, request: Request, place: Place, report: Report) -> dict[str
 
 
 def _calibration(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
-    from loops.calibrate import calibrate
-    from loops.calibration_rows import read_rows
+    from loops.calibration.fit import calibrate
+    from loops.calibration.rows import read_rows
 
     model = calibrate(read_rows([place.folder(sweep) for sweep in request["sweeps"]]))
     out = place.folder(job)

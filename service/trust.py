@@ -6,8 +6,8 @@ from typing import Any
 from indexes.encoders import ENCODERS
 from indexes.encoders.weights import split_spec
 from indexes.errors import InputError
-from loops.bundled import BUNDLED
-from loops.distributions import distribution_named
+from loops.data.bundled import BUNDLED
+from loops.data.distributions import distribution_named
 from loops.models import FAMILIES
 from loops.models.catalogue import plain_name
 from service.allowed import AllowedRoots, Forbidden

@@ -21,8 +21,8 @@ from auditor.risk.inputs import AuditFigures, Known
 from auditor.risk.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
 from auditor.risk.sample_statistics import SampleFacts
 from indexes.device import compute_threads
-from loops.calibrate import calibrate
-from loops.calibration_rows import CalibrationRow
+from loops.calibration.fit import calibrate
+from loops.calibration.rows import CalibrationRow
 
 N_REFERENCE = 120  # items of each component of the references below
 WIDTH = 6  # of the vectors

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from loops.bias import check_bias
-from loops.records import Samples, Space
+from loops.models.bias import check_bias
+from loops.samples import Samples, Space
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from loops.bias import check_bias
+from loops.models.bias import check_bias
 from loops.models.training import Scaling, decoded, minibatches, perceptron, scaling_of, seeded, tensor
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 __all__ = ["Adversarial", "AdversarialModel"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from indexes.errors import InputError
-from loops.models.own import OWN_MODULE
 from loops.models.protocol import Family
+from loops.models.user_family import OWN_MODULE
 
 __all__ = ["FAMILIES", "family_class", "file_digest", "make_family", "plain_name"]
 

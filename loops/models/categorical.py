@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from indexes.errors import InputError
-from loops.bias import tempered
-from loops.records import Samples, Space, Truth
+from loops.models.bias import tempered
+from loops.samples import Samples, Space, Truth
 
 __all__ = ["Categorical", "CategoricalModel"]
 

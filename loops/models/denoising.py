@@ -11,9 +11,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from indexes.errors import InputError
-from loops.bias import guidance_weight
+from loops.models.bias import guidance_weight
 from loops.models.training import Scaling, minibatches, optimise, scaling_of, seeded, tensor
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 __all__ = ["DenoisingModel", "class_labels", "fit_denoising"]
 

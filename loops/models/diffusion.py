@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from loops.models.denoising import DenoisingModel, fit_denoising
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 __all__ = ["Diffusion"]
 

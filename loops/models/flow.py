@@ -9,9 +9,9 @@ import torch
 from zuko.flows import RealNVP
 from zuko.transforms import MonotonicRQSTransform
 
-from loops.bias import check_bias
+from loops.models.bias import check_bias
 from loops.models.training import Scaling, decoded, minibatches, optimise, scaling_of, seeded, tensor
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 __all__ = ["Flow", "FlowModel"]
 

@@ -9,8 +9,8 @@ from sklearn import mixture
 from sklearn.exceptions import ConvergenceWarning
 
 from indexes.errors import InputError
-from loops.bias import check_bias
-from loops.records import Samples, Space
+from loops.models.bias import check_bias
+from loops.samples import Samples, Space
 
 __all__ = ["GaussianMixture", "GaussianMixtureModel"]
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from indexes.errors import InputError
-from loops.bias import check_bias
-from loops.records import Samples, Space
+from loops.models.bias import check_bias
+from loops.samples import Samples, Space
 
 __all__ = ["KernelDensity", "KernelDensityModel"]
 

@@ -10,9 +10,9 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from indexes.errors import InputError
-from loops.bias import check_bias
+from loops.models.bias import check_bias
 from loops.models.training import minibatches, optimise, seeded, tensor
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 from loops.tokens import token_rows
 
 __all__ = ["FittedLanguageModel", "LanguageModel"]

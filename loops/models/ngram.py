@@ -7,8 +7,8 @@ import numpy as np
 from scipy import sparse
 
 from indexes.errors import InputError
-from loops.bias import check_bias, tempered
-from loops.records import Samples, Space
+from loops.models.bias import check_bias, tempered
+from loops.samples import Samples, Space
 from loops.tokens import token_rows
 
 __all__ = ["NGram", "NGramModel"]

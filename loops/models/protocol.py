@@ -4,7 +4,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from loops.records import Samples, Space, Truth
+from loops.samples import Samples, Space, Truth
 
 __all__ = ["Family", "Likelihood", "Model", "VectorisedModel"]
 

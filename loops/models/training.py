@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from indexes.errors import InputError
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 __all__ = ["Scaling", "decoded", "minibatches", "optimise", "perceptron", "scaling_of", "seeded", "tensor"]
 

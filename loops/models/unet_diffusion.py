@@ -11,7 +11,7 @@ from torch import nn
 from indexes.encoders.open_clip import import_open_clip
 from indexes.errors import InputError
 from loops.models.denoising import DenoisingModel, fit_denoising
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 __all__ = ["UNetDiffusion"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from loops.bias import check_bias
+from loops.models.bias import check_bias
 from loops.models.training import Scaling, decoded, minibatches, optimise, perceptron, scaling_of, seeded, tensor
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 __all__ = ["VariationalAutoencoder", "VariationalAutoencoderModel"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from auditor.risk.inputs import TIERS
-from loops.calibration_rows import read_row
+from loops.calibration.observe import write_observed
+from loops.calibration.rows import read_row
 from loops.config import LoopConfig
-from loops.observe import write_observed
 from loops.run import prepare_loop, run_loop
 from service.forecasts import SHIPPED, risk_model
 

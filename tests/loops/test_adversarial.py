@@ -4,7 +4,7 @@ import torch
 
 from indexes.errors import InputError
 from loops.models.adversarial import Adversarial, AdversarialModel
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 QUICK = Adversarial(latent=4, hidden=48, steps=300, rate=1e-3, penalty=0.1)  # the penalty of the paper's toy code
 COVARIANCE = np.array([[2.0, 1.2], [1.2, 1.0]])

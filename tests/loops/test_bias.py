@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from indexes.errors import InputError
-from loops.bias import check_bias, guidance_weight, tempered
+from loops.models.bias import check_bias, guidance_weight, tempered
 
 
 @pytest.mark.parametrize("bias", [-0.01, 1.01, float("nan"), float("inf")])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from loops.bundled import BUNDLED, bundled_texts, bundled_vectors
 from loops.config import LoopConfig
-from loops.data import open_data
+from loops.data.bundled import BUNDLED, bundled_texts, bundled_vectors
+from loops.data.open import open_data
 
 VECTORS = [name for name, found in BUNDLED.items() if found.vectors]
 TEXTS = [name for name, found in BUNDLED.items() if found.texts]

@@ -11,8 +11,8 @@ from auditor.risk.inputs import TIERS
 from auditor.risk.model import load_risk_model
 from auditor.risk.tier import OUTPUTS
 from indexes.errors import ArtifactError, InputError
-from loops.calibrate import calibrate
-from loops.validation import held_out, reliability, share_alone, skill_of
+from loops.calibration.fit import calibrate
+from loops.calibration.validation import held_out, reliability, share_alone, skill_of
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loops.records import Samples
+from loops.samples import Samples
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 
 from indexes.errors import InputError
 from loops.models.categorical import Categorical, CategoricalModel
-from loops.records import Samples, Space, Truth
+from loops.samples import Samples, Space, Truth
 
 P = np.array([[0.1, 0.2, 0.7], [0.5, 0.5, 0.0]])
 

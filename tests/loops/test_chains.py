@@ -1,12 +1,12 @@
 import numpy as np
 
-from loops.chains import Chains, fit_chains, streams_of
+from loops.generation.chains import Chains, fit_chains, streams_of
 from loops.models import make_family
 from loops.models.categorical import CategoricalModel
 from loops.models.kernel_density import KernelDensityModel
 from loops.models.ngram import NGram
-from loops.records import Samples, Space, Truth
-from loops.streams import Purpose, Streams
+from loops.random_streams import Purpose, Streams
+from loops.samples import Samples, Space, Truth
 
 TRUTH = Truth(np.zeros(1), np.eye(1))
 

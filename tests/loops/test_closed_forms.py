@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from loops import LoopConfig, run_loop
-from loops.generation import Generation
+from loops.generation.record import Generation
 from loops.models.gaussian import GaussianModel
-from loops.theory import (
+from loops.theory.closed_forms import (
     accumulate_variance,
     admissible_synthetic,
     augment_error_ratio,
@@ -407,7 +407,7 @@ class TestBugsThatPassACasualLook:
 
     def test_every_generation_is_measured_on_as_many_samples(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Though the training sets grow, precision and recall see n_measure samples."""
-        from loops.measure import Gauge
+        from loops.generation.measure import Gauge
 
         seen = []
         measure = Gauge.measure

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from indexes.errors import InputError
-from loops.bundled import bundled_vectors
 from loops.config import LoopConfig
-from loops.data import default_data, open_data, open_world
+from loops.data.bundled import bundled_vectors
+from loops.data.open import default_data, open_data, open_world
+from loops.data.population import Empirical
 from loops.models import FAMILIES, make_family
-from loops.population import Empirical
 from loops.run import prepare_loop, run_loop
 
 

@@ -7,7 +7,7 @@ import torch
 from indexes.errors import InputError
 from loops.models.denoising import DenoisingModel
 from loops.models.diffusion import Diffusion
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 PLANE = Space(2, classes=2)
 SMALL = Diffusion(hidden=64, blocks=2, steps=400, batch=256, sampling_steps=25)

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from indexes.errors import InputError
-from loops.distributions import FORMULAS, Distribution, distribution_named
+from loops.data.distributions import FORMULAS, Distribution, distribution_named
 
 N = 100_000
 

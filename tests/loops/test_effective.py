@@ -6,10 +6,10 @@ import pytest
 
 from auditor.statistics.intervals import Measure
 from loops.config import LoopConfig
-from loops.effective import RealOnly, effective_ratio, real_only_curve
-from loops.generation import Generation
-from loops.records import Samples
+from loops.generation.record import Generation
 from loops.run import prepare_loop, run_loop
+from loops.samples import Samples
+from loops.theory.effective_size import RealOnly, effective_ratio, real_only_curve
 
 SIZES = np.array([10, 20, 40, 80])
 HYPERBOLA = RealOnly(SIZES, 3 / SIZES)  # the distance of n items is 3/n

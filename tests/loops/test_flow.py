@@ -4,7 +4,7 @@ import torch
 
 from indexes.errors import InputError
 from loops.models.flow import Flow, FlowModel
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 QUICK = Flow(layers=4, hidden=32, steps=150)
 COVARIANCE = np.array([[2.0, 1.2], [1.2, 1.0]])

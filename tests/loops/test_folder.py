@@ -12,10 +12,10 @@ import pytest
 from auditor.statistics.intervals import Measure
 from indexes.errors import ArtifactError, InputError
 from loops import LoopConfig, run_loop
-from loops.folder import LoopFolder, generation_rows, read_generations, read_loop, write_table
-from loops.generation import Generation
-from loops.records import Samples
-from loops.training_set import Batch
+from loops.generation.folder import LoopFolder, generation_rows, read_generations, read_loop, write_table
+from loops.generation.record import Generation
+from loops.generation.training_set import Batch
+from loops.samples import Samples
 
 CONFIG = LoopConfig(workflow="augment", data="grid:2", generations=3, n_initial=20, chains=2, n_measure=20,
                     measured_chains=1)  # fmt: skip

@@ -5,7 +5,7 @@ from auditor.measures.fidelity import frechet_of
 from auditor.statistics.moments import Moments, moments_of
 from indexes.errors import InputError
 from loops.models.gaussian import Gaussian, GaussianModel
-from loops.records import Samples, Space, Truth
+from loops.samples import Samples, Space, Truth
 
 MODEL = GaussianModel(np.array([[1.0, -1.0]] * 2), np.array([[[2.0, 0.6], [0.6, 0.5]]] * 2))
 COVARIANCE = MODEL.covariance[0]

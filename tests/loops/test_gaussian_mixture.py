@@ -3,7 +3,7 @@ import pytest
 
 from indexes.errors import InputError
 from loops.models.gaussian_mixture import GaussianMixture, GaussianMixtureModel
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 
 def fit(data: np.ndarray, rng: np.random.Generator, **settings: float) -> GaussianMixtureModel:

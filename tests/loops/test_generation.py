@@ -4,8 +4,8 @@ import math
 import numpy as np
 
 from auditor.statistics.intervals import Measure
-from loops.generation import Generation
-from loops.records import Samples
+from loops.generation.record import Generation
+from loops.samples import Samples
 
 
 def record(value: float = 0.5) -> Generation:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from indexes.errors import InputError
-from loops.image_arrays import read_image_array
-from loops.records import Space
+from loops.data.image_arrays import read_image_array
+from loops.samples import Space
 
 
 def saved(folder: Path, **arrays: np.ndarray) -> str:

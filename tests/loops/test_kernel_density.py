@@ -4,7 +4,7 @@ from scipy import stats
 
 from indexes.errors import InputError
 from loops.models.kernel_density import KernelDensity, KernelDensityModel
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 
 def fit(values: np.ndarray, weights: np.ndarray | None = None, bandwidth: float = 1.0) -> KernelDensityModel:

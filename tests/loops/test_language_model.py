@@ -4,7 +4,7 @@ import torch
 
 from indexes.errors import InputError
 from loops.models.language_model import FittedLanguageModel, LanguageModel
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 SPACE = Space(10, vocabulary=7)
 SMALL = LanguageModel(width=32, layers=2, heads=2, steps=120, batch=32, rate=1e-2)

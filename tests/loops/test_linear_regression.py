@@ -3,7 +3,7 @@ import pytest
 
 from indexes.errors import InputError
 from loops.models.linear_regression import LinearRegression, LinearRegressionModel
-from loops.records import Samples, Space, Truth
+from loops.samples import Samples, Space, Truth
 
 
 def data(rng: np.random.Generator, n: int = 40, d: int = 3) -> np.ndarray:

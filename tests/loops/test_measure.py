@@ -7,10 +7,10 @@ from scipy import stats
 from auditor.measures.diversity import vendi
 from auditor.measures.fidelity import frechet, prdc
 from indexes.errors import InputError
-from loops.distributions import distribution_named
-from loops.measure import Gauge, gauge_for, modes_of, over_chains
-from loops.population import Empirical
-from loops.records import Space
+from loops.data.distributions import distribution_named
+from loops.data.population import Empirical
+from loops.generation.measure import Gauge, gauge_for, modes_of, over_chains
+from loops.samples import Space
 
 
 def empirical(n: int, width: int = 3, seed: int = 0) -> Empirical:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from indexes.errors import InputError
 from loops.models.ngram import NGram, NGramModel
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 CHAIN = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.5, 0.5, 0.0]])
 START = -1  # stands before the sequence in the brute-force counts

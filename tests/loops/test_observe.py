@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from loops.calibration.observe import OBSERVED, observe
 from loops.config import LoopConfig
-from loops.observe import OBSERVED, observe
 from loops.run import prepare_loop, run_loop
 from loops.sweep import plan_sweep, run_sweep
 

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from indexes.errors import InputError
-from loops.chains import fit_chains
+from loops.generation.chains import fit_chains
 from loops.models import make_family
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 _FAMILY = """
 from dataclasses import dataclass
 from typing import ClassVar
 import numpy as np
-from loops.records import Samples
+from loops.samples import Samples
 
 class Model:
     def sample(self, n, *, bias, rng):

@@ -9,12 +9,12 @@ from PIL import Image
 
 from indexes.errors import InputError
 from loops.config import LoopConfig
-from loops.folder import LoopFolder, read_generations
-from loops.groups import Group, effective_share, find_runs, grouped, read_run
-from loops.plots import _admissible_figure, _loops_figure, _quality_figure, draw_plots
+from loops.generation.folder import LoopFolder, read_generations
+from loops.plots.draw import _admissible_figure, _loops_figure, _quality_figure, draw_plots
+from loops.plots.groups import Group, effective_share, find_runs, grouped, read_run
+from loops.plots.sample_sheets import modes_figure, samples_figure
 from loops.run import run_loop
-from loops.sheets import modes_figure, samples_figure
-from loops.theory import effective_size, predicted
+from loops.theory.closed_forms import effective_size, predicted
 
 TINY = LoopConfig(family="gaussian", chains=20, n_initial=30, generations=3, n_measure=30)
 GRID = LoopConfig(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from indexes.errors import InputError
-from loops.population import Empirical
-from loops.records import Space
+from loops.data.population import Empirical
+from loops.samples import Space
 
 
 def population(n: int, width: int = 2, **fields: object) -> Empirical:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from indexes.errors import InputError
-from loops.records import Samples, concatenate
+from loops.samples import Samples, concatenate
 
 
 def many() -> Samples:

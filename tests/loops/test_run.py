@@ -8,9 +8,9 @@ import pytest
 from auditor.risk.workflows import WORKFLOWS
 from indexes.errors import ArtifactError, InputError
 from loops import LoopConfig, config_from, run_loop
-from loops.generation import Generation
+from loops.generation.record import Generation
+from loops.random_streams import Purpose, Streams
 from loops.run import prepare_loop
-from loops.streams import Purpose, Streams
 
 SMALL = {"generations": 4, "n_initial": 24, "chains": 2, "n_measure": 20, "measured_chains": 1, "data": "normal:2"}
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from indexes.errors import InputError
-from loops.chains import Chains
 from loops.config import LoopConfig
-from loops.distributions import Distribution, distribution_named
+from loops.data.distributions import Distribution, distribution_named
+from loops.generation.chains import Chains
+from loops.generation.selection import best_of, draw_selected
 from loops.models.categorical import CategoricalModel
 from loops.models.gaussian import GaussianModel
-from loops.records import Samples
-from loops.selection import best_of, draw_selected
+from loops.samples import Samples
 
 
 def normal() -> Distribution:

@@ -6,7 +6,7 @@ import pytest
 from auditor.event import Event
 from auditor.risk.recursion import Plan
 from indexes.errors import InputError
-from loops.simulated_forecast import simulate_forecast
+from loops.calibration.simulated_forecast import simulate_forecast
 
 
 def simulated(plan, training=None, real=None, family="gaussian"):

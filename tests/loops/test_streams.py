@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from loops.streams import Purpose, Streams
+from loops.random_streams import Purpose, Streams
 
 
 def first(seed: int, purpose: Purpose, generation: int, chain: int | None = None) -> int:

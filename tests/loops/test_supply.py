@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from indexes.errors import InputError
-from loops.distributions import distribution_named
+from loops.data.distributions import distribution_named
+from loops.data.population import Empirical, Population
+from loops.data.supply import Clustered, Contaminated, clustered, is_contaminant, sampled
 from loops.models import make_family
-from loops.population import Empirical, Population
-from loops.records import Space
-from loops.supply import Clustered, Contaminated, clustered, is_contaminant, sampled
+from loops.samples import Space
 
 
 def constant(value: float, n: int = 1000, classes: int = 0) -> Empirical:

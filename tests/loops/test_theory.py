@@ -9,7 +9,7 @@ from scipy import integrate, optimize, stats
 
 from loops import LoopConfig
 from loops.run import prepare_loop
-from loops.theory import (
+from loops.theory.closed_forms import (
     accumulate_variance,
     admissible_synthetic,
     alpha,

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from indexes.errors import InputError
-from loops.records import Space
+from loops.samples import Space
 from loops.tokens import GridCodec, TextCodec, token_rows
 
 TEXTS = st.lists(st.text(max_size=12), min_size=1, max_size=5).filter(lambda texts: any(texts))

@@ -5,10 +5,10 @@ import pytest
 
 from indexes.errors import InputError
 from loops.config import LoopConfig
-from loops.population import Supply
-from loops.records import Samples, Space
-from loops.streams import Streams
-from loops.training_set import Batch, TrainingSet, batch_sizes, initial_set, later_set, real_set
+from loops.data.population import Supply
+from loops.generation.training_set import Batch, TrainingSet, batch_sizes, initial_set, later_set, real_set
+from loops.random_streams import Streams
+from loops.samples import Samples, Space
 
 STREAMS = Streams(1)
 

@@ -7,7 +7,7 @@ import torch
 from indexes.errors import InputError
 from loops.models.denoising import DenoisingModel
 from loops.models.unet_diffusion import UNetDiffusion
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 TINY = UNetDiffusion(channels=4, steps=3, levels=20, sampling_steps=4)
 STRIPES = Space(25, image=(1, 5, 5), bounds=(0.0, 1.0), classes=2)

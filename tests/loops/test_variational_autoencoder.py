@@ -4,7 +4,7 @@ import torch
 
 from indexes.errors import InputError
 from loops.models.variational_autoencoder import VariationalAutoencoder, VariationalAutoencoderModel
-from loops.records import Samples, Space
+from loops.samples import Samples, Space
 
 QUICK = VariationalAutoencoder(latent=2, hidden=32, steps=300, noise=True)
 LOADING = np.array([1.5, 1.5, -1.5, 1.5])

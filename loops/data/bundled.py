@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loops.population import Empirical
-from loops.records import Space
+from loops.data.population import Empirical
+from loops.samples import Space
 
 __all__ = ["BUNDLED", "Bundled", "bundled_texts", "bundled_vectors"]
 

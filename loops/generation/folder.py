@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from indexes.errors import ArtifactError, InputError
 from indexes.store import write_atomic
-from loops.generation import Generation
-from loops.measure import over_chains
-from loops.records import Samples
-from loops.training_set import Batch
+from loops.generation.measure import over_chains
+from loops.generation.record import Generation
+from loops.generation.training_set import Batch
+from loops.samples import Samples
 
 __all__ = [
     "LoopFolder",

@@ -10,16 +10,16 @@ from auditor.event import Event
 from auditor.risk.recursion import Plan
 from auditor.risk.tier import OUTPUTS
 from indexes.errors import InputError
-from loops.calibration_rows import MEASURED, Exact, outputs_of
+from loops.calibration.rows import MEASURED, Exact, outputs_of
+from loops.calibration.tier_fit import happened_in
 from loops.config import LoopConfig
-from loops.data import World
+from loops.data.open import World
+from loops.data.population import Empirical
+from loops.data.supply import clustered
 from loops.models import make_family
-from loops.population import Empirical
-from loops.records import Space
+from loops.random_streams import Purpose, Streams
 from loops.run import Loop, run_loop
-from loops.streams import Purpose, Streams
-from loops.supply import clustered
-from loops.tier_fit import happened_in
+from loops.samples import Space
 
 __all__ = ["simulate_forecast"]
 

@@ -11,10 +11,10 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from loops.distributions import distribution_named
-from loops.generation import Generation
-from loops.groups import Run
-from loops.records import Space
+from loops.data.distributions import distribution_named
+from loops.generation.record import Generation
+from loops.plots.groups import Run
+from loops.samples import Space
 
 __all__ = ["generation_axis", "modes_figure", "samples_figure", "samples_text"]
 

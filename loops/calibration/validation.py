@@ -11,8 +11,8 @@ from auditor.event import Event
 from auditor.risk.inputs import TIERS
 from auditor.risk.model import chance_features
 from auditor.risk.tier import OUTPUTS
-from loops.calibration_rows import CalibrationRow
-from loops.tier_fit import Table, fit_tier, happened_in, table_of
+from loops.calibration.rows import CalibrationRow
+from loops.calibration.tier_fit import Table, fit_tier, happened_in, table_of
 
 __all__ = ["Predicted", "Reliability", "held_out", "reliability", "share_alone", "skill_of"]
 

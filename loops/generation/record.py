@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from auditor.statistics.intervals import Measure
-from loops.chains import Chains
-from loops.records import Samples
-from loops.training_set import TrainingSet
+from loops.generation.chains import Chains
+from loops.generation.training_set import TrainingSet
+from loops.samples import Samples
 
 __all__ = ["Generation"]
 

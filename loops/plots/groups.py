@@ -13,12 +13,12 @@ from auditor.risk.workflows import WORKFLOWS
 from auditor.statistics.intervals import Measure
 from indexes.errors import InputError
 from loops.config import LoopConfig, config_from
-from loops.effective import RealOnly, effective_ratio
-from loops.folder import read_generations, read_loop
-from loops.generation import Generation
-from loops.measure import over_chains
-from loops.records import Space
-from loops.theory import effective_size
+from loops.generation.folder import read_generations, read_loop
+from loops.generation.measure import over_chains
+from loops.generation.record import Generation
+from loops.samples import Space
+from loops.theory.closed_forms import effective_size
+from loops.theory.effective_size import RealOnly, effective_ratio
 
 __all__ = ["Group", "Run", "effective_share", "find_runs", "grouped", "read_run"]
 

@@ -12,9 +12,9 @@ from auditor.risk.inputs import Known, figures_of
 from auditor.risk.recursion import Plan
 from auditor.risk.sample_statistics import facts_from
 from indexes.errors import InputError
-from loops.folder import read_generations, read_loop
+from loops.calibration.observe import OBSERVED
+from loops.generation.folder import read_generations, read_loop
 from loops.models.catalogue import plain_name
-from loops.observe import OBSERVED
 
 __all__ = ["MEASURED", "CalibrationRow", "Exact", "outputs_of", "read_row", "read_rows"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from indexes.errors import InputError
-from loops.records import Space
+from loops.samples import Space
 
 __all__ = ["read_image_array"]
 

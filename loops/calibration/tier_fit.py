@@ -12,7 +12,7 @@ from auditor.risk.inputs import TIERS, Known, tiers_ago, workflow_class
 from auditor.risk.model import chance_features
 from auditor.risk.tier import OUTPUTS, WIDEST, TierModel, prepared_for
 from auditor.statistics.kernel_ridge import KernelRidge, fit_kernel_ridge
-from loops.calibration_rows import CalibrationRow
+from loops.calibration.rows import CalibrationRow
 
 __all__ = ["LEVEL", "Table", "fit_tier", "happened_in", "table_of"]
 

@@ -19,9 +19,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from indexes.store import write_atomic
-from loops.groups import Group, effective_share, find_runs, grouped
-from loops.sheets import generation_axis, modes_figure, samples_figure, samples_text
-from loops.theory import predicted
+from loops.plots.groups import Group, effective_share, find_runs, grouped
+from loops.plots.sample_sheets import generation_axis, modes_figure, samples_figure, samples_text
+from loops.theory.closed_forms import predicted
 
 __all__ = ["draw_plots"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from indexes.errors import InputError
-from loops.records import Samples, Space, Truth
+from loops.samples import Samples, Space, Truth
 
 __all__ = ["FORMULAS", "Distribution", "distribution_named"]
 

@@ -8,10 +8,10 @@ import numpy as np
 from auditor.risk.workflows import workflow_named
 from indexes.errors import InputError
 from loops.config import LoopConfig
-from loops.population import Supply
-from loops.records import Samples, concatenate
-from loops.streams import Purpose, Streams
-from loops.supply import is_contaminant
+from loops.data.population import Supply
+from loops.data.supply import is_contaminant
+from loops.random_streams import Purpose, Streams
+from loops.samples import Samples, concatenate
 
 __all__ = ["CONTAMINANT", "REAL", "Batch", "TrainingSet", "batch_sizes", "initial_set", "later_set", "real_set"]
 

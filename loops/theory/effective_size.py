@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from auditor.risk.workflows import workflow_named
 from auditor.statistics.intervals import Measure
 from loops.config import LoopConfig
-from loops.generation import Generation
+from loops.generation.record import Generation
 from loops.run import prepare_loop, run_loop
 
 __all__ = ["RealOnly", "effective_ratio", "real_only_curve"]

@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from loops.config import LoopConfig
-from loops.data import default_data
-from loops.distributions import Distribution, distribution_named
+from loops.data.distributions import Distribution, distribution_named
+from loops.data.open import default_data
 
 __all__ = [
     "accumulate_variance", "admissible_synthetic", "alpha", "augment_error_ratio", "best_real_weight", "collision",

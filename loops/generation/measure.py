@@ -12,8 +12,8 @@ from auditor.statistics.intervals import Measure
 from auditor.statistics.moments import Moments, moments_of
 from indexes.errors import InputError
 from indexes.search import ball_counts, knn
-from loops.population import Population
-from loops.records import Truth
+from loops.data.population import Population
+from loops.samples import Truth
 
 __all__ = ["Gauge", "Modes", "gauge_for", "modes_of", "over_chains"]
 

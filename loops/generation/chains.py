@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loops.models.own import blamed, checked
 from loops.models.protocol import Family, Likelihood, Model, VectorisedModel
-from loops.records import Samples, Space, Truth, concatenate
-from loops.streams import Purpose, Streams
+from loops.models.user_family import blamed, checked
+from loops.random_streams import Purpose, Streams
+from loops.samples import Samples, Space, Truth, concatenate
 
 __all__ = ["Chains", "fit_chains", "streams_of"]
 

@@ -6,9 +6,9 @@ from typing import Any
 from auditor.risk.inputs import TIERS
 from auditor.risk.model import RiskModel
 from indexes.errors import InputError
-from loops.calibration_rows import CalibrationRow
-from loops.tier_fit import LEVEL, fit_tier, table_of
-from loops.validation import held_out, share_alone, skill_of
+from loops.calibration.rows import CalibrationRow
+from loops.calibration.tier_fit import LEVEL, fit_tier, table_of
+from loops.calibration.validation import held_out, share_alone, skill_of
 
 __all__ = ["calibrate"]
 

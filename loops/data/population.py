@@ -10,7 +10,7 @@ import numpy as np
 from auditor.statistics.moments import moments_of
 from indexes.errors import InputError
 from indexes.search import knn
-from loops.records import Samples, Space, Truth
+from loops.samples import Samples, Space, Truth
 from loops.tokens import GridCodec, TextCodec
 
 __all__ = ["Empirical", "Population", "Supply"]

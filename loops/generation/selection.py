@@ -4,10 +4,10 @@ import numpy as np
 
 from auditor.risk.workflows import workflow_named
 from indexes.errors import InputError
-from loops.chains import Chains
 from loops.config import LoopConfig
-from loops.population import Population
-from loops.records import Samples
+from loops.data.population import Population
+from loops.generation.chains import Chains
+from loops.samples import Samples
 
 __all__ = ["best_of", "draw_selected", "verified"]
 

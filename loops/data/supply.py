@@ -6,9 +6,9 @@ import numpy as np
 
 from indexes.errors import InputError
 from indexes.search import knn
+from loops.data.population import Population, Supply
 from loops.models.protocol import Family, Model
-from loops.population import Population, Supply
-from loops.records import Samples, Space, concatenate
+from loops.samples import Samples, Space, concatenate
 
 __all__ = ["Clustered", "Contaminated", "Sampled", "clustered", "is_contaminant", "sampled"]
 

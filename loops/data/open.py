@@ -14,17 +14,17 @@ from indexes.encoders import load_encoder
 from indexes.errors import InputError
 from indexes.records import Kind, Skip
 from indexes.sources import open_source
-from loops.bundled import bundled_texts, bundled_vectors
 from loops.config import LoopConfig
-from loops.distributions import distribution_named
-from loops.image_arrays import read_image_array
+from loops.data.bundled import bundled_texts, bundled_vectors
+from loops.data.distributions import distribution_named
+from loops.data.image_arrays import read_image_array
+from loops.data.population import Empirical, Population, Supply
+from loops.data.supply import Contaminated, Sampled, clustered, sampled
 from loops.models import FAMILIES, make_family
 from loops.models.catalogue import file_digest, plain_name
 from loops.models.protocol import Family
-from loops.population import Empirical, Population, Supply
-from loops.records import Space
-from loops.streams import Purpose, Streams
-from loops.supply import Contaminated, Sampled, clustered, sampled
+from loops.random_streams import Purpose, Streams
+from loops.samples import Space
 from loops.tokens import GridCodec, TextCodec
 
 __all__ = ["World", "default_data", "open_data", "open_world"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from indexes.errors import AuditError, InputError
-from loops.records import Samples
+from loops.samples import Samples
 
 __all__ = ["OWN_MODULE", "blamed", "checked"]
 

@@ -15,9 +15,9 @@ from auditor.run import audit
 from indexes.device import compute_threads
 from indexes.encoders import load_encoder
 from indexes.store import write_atomic
+from loops.data.supply import Contaminated
+from loops.random_streams import Purpose, Streams
 from loops.run import Loop
-from loops.streams import Purpose, Streams
-from loops.supply import Contaminated
 
 __all__ = ["OBSERVED", "observe", "write_observed"]
 
