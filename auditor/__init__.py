@@ -1,5 +1,35 @@
 """From arrays to answers: evidence, synthetic fraction, fidelity, diversity, policy, verdict."""
 
-from auditor.run import audit
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["audit"]
+if TYPE_CHECKING:
+    from auditor.measures.diversity import vendi
+    from auditor.measures.fidelity import frechet, prdc
+    from auditor.policy import Policy
+    from auditor.reference.reference import load_reference
+    from auditor.run import audit
+    from auditor.statistics.intervals import Measure
+
+__all__ = ["Measure", "Policy", "audit", "frechet", "load_reference", "prdc", "vendi"]
+
+_HOMES = {
+    "Measure": "auditor.statistics.intervals",
+    "Policy": "auditor.policy",
+    "audit": "auditor.run",
+    "frechet": "auditor.measures.fidelity",
+    "load_reference": "auditor.reference.reference",
+    "prdc": "auditor.measures.fidelity",
+    "vendi": "auditor.measures.diversity",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when asked for: a policy needs no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'auditor' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -17,13 +17,12 @@ from auditor.passes.folder import claim, only_writer
 from auditor.passes.second import Finished, Intent, conclude
 from auditor.reference.reference import Reference
 from indexes.device import compute_threads
-from indexes.encoders.protocol import Encoder
 from indexes.errors import InputError
 from indexes.records import Source
 from indexes.sources import open_source
 from indexes.sources.listing import absolute_spec
 
-__all__ = ["AuditOptions", "Progress", "Runner", "audit", "audit_into", "encoders_of", "run_here"]
+__all__ = ["AuditOptions", "Progress", "Runner", "audit", "audit_into", "run_here"]
 
 Progress = Callable[[int, int, int], None]  # finished shards, all shards, items of the shard just finished
 Runner = Callable[[Sequence[ShardTask], Reference], Iterable[int]]  # yields each shard's item count as it finishes
@@ -131,16 +130,8 @@ def _source(data: Source | str | Path | np.ndarray, reference: Reference, option
 def run_here(tasks: Sequence[ShardTask], reference: Reference) -> Iterator[int]:
     """Every shard in this process, on one computing thread: the bytes are those of any number of workers."""
     if tasks:
-        encoders = encoders_of(reference, device=reference.detector.device)
+        encoders = reference.encoders(device=reference.detector.device)
     for task in tasks:
         with compute_threads(1):
             items = audit_shard(task, reference, encoders)
         yield items
-
-
-def encoders_of(reference: Reference, *, device: str) -> tuple[Encoder, ...]:
-    """The reference's encoders, loaded again; one that plays both roles once.
-
-    Raises ResourceError where weights are not on this machine, ArtifactError where they are others.
-    """
-    return tuple(reference.encoder_of(role, device=device) for role in dict.fromkeys(reference.roles))

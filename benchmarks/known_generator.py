@@ -22,7 +22,7 @@ from data import data_folder
 from auditor.passes.second import Intent
 from auditor.run import AuditOptions
 from service.pipeline import run_audit
-from service.references import LabelledSource, make_reference
+from service.references.build import LabelledSource, make_reference
 from service.settings import Settings
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)

@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 
 from service.client import AsyncClient, Client, ClientError
-from service.references import LabelledSource, make_reference
+from service.references.build import LabelledSource, make_reference
 from service.settings import Settings
 
 START = "import sys; from service.cli import main; sys.argv[0] = 'madaudit'; main()"

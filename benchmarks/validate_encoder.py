@@ -31,7 +31,7 @@ from indexes.encoders.protocol import Encoder
 from indexes.errors import AuditError, InputError
 from indexes.records import Kind
 from indexes.sources import open_source
-from service.references import LabelledSource, parse_labelled
+from service.references.build import LabelledSource, parse_labelled
 
 _MOST_REFERENCE, _MOST_SIZE = 1500, 1000  # unless asked for
 _FEWEST_SIZE = 20

@@ -1,1 +1,24 @@
 """From bytes to neighbours: sources, encoders, exact and approximate search, and their storage."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from indexes.encoders import load_encoder
+    from indexes.search import knn
+    from indexes.sources import open_source
+
+__all__ = ["knn", "load_encoder", "open_source"]
+
+_HOMES = {"knn": "indexes.search", "load_encoder": "indexes.encoders", "open_source": "indexes.sources"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when asked for: sources need no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'indexes' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

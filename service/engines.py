@@ -13,7 +13,7 @@ from pathlib import Path
 from auditor.passes.first import ShardTask, audit_shard
 from auditor.reference.reference import Reference, load_reference
 from auditor.reference.relocation import AS_STORED, Weights
-from auditor.run import Runner, encoders_of, run_here
+from auditor.run import Runner, run_here
 from indexes.device import compute_threads
 from indexes.encoders.protocol import Encoder
 
@@ -57,7 +57,7 @@ def _work(task: ShardTask, reference_folder: Path, device: str, weights: Weights
 @lru_cache(maxsize=1)
 def _loaded(reference_folder: Path, device: str, weights: Weights) -> tuple[Reference, tuple[Encoder, ...]]:
     reference = load_reference(reference_folder, device=device, weights=weights)
-    return reference, encoders_of(reference, device=device)
+    return reference, reference.encoders(device=device)
 
 
 def _end_with_parent() -> None:

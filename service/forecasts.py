@@ -28,8 +28,8 @@ from indexes.errors import ArtifactError, InputError
 from indexes.records import Skip
 from indexes.sources import open_source
 from loops.models import make_family
-from service.references import find_reference
-from service.report import read_result
+from service.references.build import find_reference
+from service.reports.report import read_result
 from service.settings import Settings
 
 __all__ = [

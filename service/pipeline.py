@@ -17,10 +17,10 @@ from indexes.records import Source
 from indexes.sources import open_source
 from service.engines import local_runner
 from service.forecasts import RiskRequest
-from service.references import find_reference
-from service.report import read_result, write_report
+from service.references.build import find_reference
+from service.reports.report import read_result, write_report
 from service.settings import Settings
-from service.store import Ledger, check_free
+from service.storage.ledger import Ledger, check_free
 
 __all__ = ["audit_source", "merge_audits", "run_audit"]
 

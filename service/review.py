@@ -29,10 +29,10 @@ from indexes.sources import open_source
 from indexes.sources.files import printable
 from indexes.store import write_atomic
 from service.forecasts import renewed
-from service.report import read_result, write_report
-from service.review_sheet import Shown, read_labels, shown, write_sheet
+from service.reports.report import read_result, write_report
+from service.reports.review_sheet import Shown, read_labels, shown, write_sheet
 from service.settings import Settings
-from service.store import Ledger
+from service.storage.ledger import Ledger
 
 __all__ = ["Review", "finish_review", "renew_review", "start_review"]
 

@@ -61,7 +61,7 @@ def one_thread() -> Iterator[None]:
 
 def run_command(*arguments: object) -> Outcome:
     """`madaudit ARGUMENTS` in this process: what it printed and its exit code."""
-    from service.cli import main
+    from service.cli.entry import main
 
     out, err = io.StringIO(), io.StringIO()
     before, handler = sys.argv, signal.getsignal(signal.SIGTERM)

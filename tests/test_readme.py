@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from service.cli import app
+from service.cli.entry import app
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -93,6 +93,13 @@ class Reference:
         specs = [other.spec for other in self.roles]
         return load_recorded(role.spec, role.fingerprint, reference=self.name, specs=specs, device=device)
 
+    def encoders(self, *, device: str) -> tuple[Encoder, ...]:
+        """The encoders, loaded again; one that plays both roles once.
+
+        Raises ResourceError where weights are not on this machine, ArtifactError where they are others.
+        """
+        return tuple(self.encoder_of(role, device=device) for role in dict.fromkeys(self.roles))
+
     @property
     def counts(self) -> dict[str, int]:
         """Items used in each component."""

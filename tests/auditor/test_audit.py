@@ -10,7 +10,7 @@ import pytest
 from auditor import audit
 from auditor.passes.folder import claim, read_claim
 from auditor.reference.reference import Reference
-from auditor.run import AuditOptions, audit_into, encoders_of, run_here
+from auditor.run import AuditOptions, audit_into, run_here
 from indexes.errors import ArtifactError, InputError
 from indexes.records import Item, Source
 
@@ -111,11 +111,11 @@ def test_another_batch_size_changes_no_count_and_no_float_beyond_rounding(
 def test_a_changed_encoder_is_refused(reference: Reference) -> None:
     changed = replace(reference, evidence=replace(reference.evidence, fingerprint="embeddings:old"))
     with pytest.raises(ArtifactError, match="rebuild the reference"):
-        encoders_of(changed, device="cpu")
+        changed.encoders(device="cpu")
 
 
 def test_one_encoder_is_loaded_where_it_plays_both_roles(reference: Reference) -> None:
-    assert len(encoders_of(reference, device="cpu")) == 1
+    assert len(reference.encoders(device="cpu")) == 1
 
 
 def test_an_unknown_kind_of_item_is_refused(reference: Reference) -> None:

@@ -12,7 +12,6 @@ import pytest
 from auditor.arrays import source_of_array
 from auditor.passes.first import ShardTask, audit_shard, plan_shards, read_gallery, read_state, sampled
 from auditor.reference.reference import Reference
-from auditor.run import encoders_of
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
 from indexes.records import Item, Skip
@@ -48,7 +47,7 @@ def reference(references: dict[str, Reference]) -> Reference:
 
 @pytest.fixture
 def encoders(reference: Reference) -> Any:
-    return encoders_of(reference, device="cpu")
+    return reference.encoders(device="cpu")
 
 
 # planning
@@ -224,11 +223,11 @@ def test_texts_and_images_are_kept_to_be_shown(references: dict[str, Reference],
     images = references["images"]
     entries = tuple(Item(str(i), make.png(p)) for i, p in enumerate(make.real_images(3, np.random.default_rng(0))))
     task = task_of(Listed(entries), tmp_path)
-    audit_shard(task, images, encoders_of(images, device="cpu"))
+    audit_shard(task, images, images.encoders(device="cpu"))
     assert all(entry["jpeg"] for entry in read_gallery(task.result))
     texts = references["texts"]
     task = task_of(Listed((Item("t", "a long text " * 100),), "texts"), tmp_path)
-    audit_shard(task, texts, encoders_of(texts, device="cpu"))
+    audit_shard(task, texts, texts.encoders(device="cpu"))
     (shown,) = read_gallery(task.result)
     assert shown["text"] == ("a long text " * 100)[:400]
 
@@ -237,7 +236,7 @@ def test_a_text_with_half_a_surrogate_pair_is_one_skip(references: dict[str, Ref
     texts = references["texts"]
     shard = Listed((Item("t", "half a pair \ud83d"), Item("u", "a whole one \U0001f600")), "texts")
     task = task_of(shard, tmp_path)
-    assert audit_shard(task, texts, encoders_of(texts, device="cpu")) == 1
+    assert audit_shard(task, texts, texts.encoders(device="cpu")) == 1
     assert read_state(task.result).skipped == {"not valid Unicode": 1}
 
 

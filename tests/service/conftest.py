@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.context import Context, make_context
-from service.references import LabelledSource, make_reference
+from service.http.app import create_app
+from service.http.context import Context, make_context
+from service.references.build import LabelledSource, make_reference
 from service.settings import ServiceSettings, Settings
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from indexes.errors import InputError
-from service.allowed import AllowedRoots, Forbidden
+from service.allowed_roots import AllowedRoots, Forbidden
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_root_that_depends_on_where_one_stands_is_refused(root: str) -> None:
 def in_another_process(roots: AllowedRoots, spec: str) -> str:
     """The texts of a source, or the reasons why there are none, read where nothing but the roots may be opened."""
     code = f"""
-from service.allowed import AllowedRoots, confine
+from service.allowed_roots import AllowedRoots, confine
 from indexes.sources import open_source
 from indexes.records import Skip
 confine({roots!r})

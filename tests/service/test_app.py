@@ -263,7 +263,7 @@ def test_health_readiness_and_metrics_tell_of_the_service(service: Any, done: di
 def test_a_service_whose_threads_are_gone_is_not_ready(tmp_path: Path, start_service: Callable[..., Any]) -> None:
     from starlette.testclient import TestClient
 
-    from service.app import create_app
+    from service.http.app import create_app
 
     context = start_service(tmp_path / "home", auth=False)
     client = TestClient(create_app(context))  # not entered: nothing was started

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-import service.cli as cli
+import service.cli.entry as cli
 from auditor.passes.folder import only_writer
 
 Command = Any
@@ -340,7 +340,7 @@ def test_no_resume_reads_everything_again(madaudit: Command, mixed: Path, tmp_pa
 def test_what_nobody_foresaw_is_not_taken_for_a_failed_gate(
     madaudit: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("service.report.read_result", lambda folder: {}["verdict"])
+    monkeypatch.setattr("service.reports.report.read_result", lambda folder: {}["verdict"])
     outcome = madaudit("report", tmp_path)
     assert outcome.code == 3
     assert outcome.err.splitlines()[-1].startswith("madaudit: the run broke (KeyError)")
@@ -352,7 +352,7 @@ def test_a_reader_that_left_is_not_taken_for_a_failed_gate(
     def closed(folder: Path) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("service.report.read_result", closed)
+    monkeypatch.setattr("service.reports.report.read_result", closed)
     before = sys.stdout, sys.stderr  # typer wraps them
     outcome = madaudit("report", tmp_path)
     assert (sys.stdout, sys.stderr) == before
@@ -375,7 +375,7 @@ def test_an_interruption_is_exit_code_3_and_says_how_to_go_on(
 _FULL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-import service.cli, service.pipeline
+import service.cli.entry, service.pipeline
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # no file may grow over this: EFBIG instead of ENOSPC
 service.cli.main()
 """

@@ -13,9 +13,9 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from service.access import COOKIE
-from service.app import create_app
 from service.client import Client
+from service.http.app import create_app
+from service.http.auth import COOKIE
 
 SCREENSHOTS = os.environ.get("MADAUDIT_SCREENSHOTS")  # a folder for pictures of the pages, for docs/images
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

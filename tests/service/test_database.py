@@ -7,8 +7,8 @@ import duckdb
 import pytest
 
 from indexes.errors import ArtifactError, ResourceError
-from service.database import Database, migrate
-from service.store import Ledger
+from service.storage.database import Database, migrate
+from service.storage.ledger import Ledger
 
 FIRST = files("service").joinpath("migrations/0001_ledger.sql").read_text()
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from indexes.errors import InputError
-from service.demo import FRACTIONS, run_demo
+from service.cli.demo import FRACTIONS, run_demo
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def slow(self, batch):
     time.sleep(0.03)
     return fast(self, batch)
 Pixels.__call__ = slow  # one shard takes as long as starting python does otherwise
-from service.cli import main
+from service.cli.entry import main
 main()
 """
 

@@ -10,8 +10,8 @@ from auditor.reference.reference import load_reference
 from indexes.errors import InputError
 from indexes.images import decode
 from indexes.sources import open_source
-from service.exemplars import exemplar_label, simulate_exemplars
-from service.references import find_reference, make_reference, parse_labelled
+from loops.data.stand_ins import exemplar_label, simulate_exemplars
+from service.references.build import find_reference, make_reference, parse_labelled
 from service.settings import Settings
 
 

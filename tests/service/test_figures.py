@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from matplotlib.legend import Legend
 
-from service.figures import diversity_figure, forecast_figure, interval_figure, score_figure
+from service.reports.figures import diversity_figure, forecast_figure, interval_figure, score_figure
 
 
 def a_result(**changes: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from service.database import Database
-from service.jobs import Job, JobQueue, KeyReused, QueueFull
+from service.jobs.queue import Job, JobQueue, KeyReused, QueueFull
+from service.storage.database import Database
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import duckdb
 import pytest
 
 from indexes.errors import InputError
-from service.database import BriefDatabase
-from service.keys import Keys
+from service.storage.api_keys import Keys
+from service.storage.database import BriefDatabase
 
 
 @pytest.fixture

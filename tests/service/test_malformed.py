@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from service.app import create_app
+from service.http.app import create_app
 
 MALFORMED = {
     "invalid UTF-8": b'{"name": "\xff\xfe"}',

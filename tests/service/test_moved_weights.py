@@ -15,8 +15,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from auditor.reference.reference import load_reference
-from service.app import create_app
-from service.context import make_context
+from service.http.app import create_app
+from service.http.context import make_context
 from service.settings import ServiceSettings, Settings, read_weights
 
 ARCHITECTURE = "madaudit-tiny-moved"

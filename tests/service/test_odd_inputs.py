@@ -27,8 +27,8 @@ from auditor.policy import load_policy
 from auditor.reference.reference import Reference
 from auditor.run import AuditOptions, audit
 from indexes.errors import InputError, one_line
-from service.app import create_app
-from service.context import make_context
+from service.http.app import create_app
+from service.http.context import make_context
 from service.settings import ServiceSettings, Settings
 
 pytestmark = pytest.mark.slow

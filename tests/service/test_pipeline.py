@@ -18,9 +18,9 @@ from auditor.passes.second import Intent
 from auditor.run import AuditOptions
 from indexes.errors import InputError
 from service.pipeline import run_audit
-from service.references import find_reference, make_reference, parse_labelled
+from service.references.build import find_reference, make_reference, parse_labelled
 from service.settings import Settings
-from service.store import Ledger
+from service.storage.ledger import Ledger
 
 Command = Any
 World = Any

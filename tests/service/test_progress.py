@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from service.progress import ShardProgress
+from service.cli.progress import ShardProgress
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +32,7 @@ def test_many_shards_in_a_short_time_are_few_lines_and_the_last_is_shown(capsys:
 
 
 def test_items_of_a_label_add_up(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.progress._EVERY_S", -1.0)
+    monkeypatch.setattr("service.cli.progress._EVERY_S", -1.0)
     with ShardProgress("encoding", quiet=False) as progress:
         progress.count("real", 5)
         progress.count("real", 7)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from indexes.errors import ArtifactError, AuditError, InputError
-from service.reference_file import names_in, pack, unpack
-from service.reference_transfer import export_reference, import_reference
+from service.references.file import names_in, pack, unpack
+from service.references.transfer import export_reference, import_reference
 from service.settings import Settings
 
 Command = Any

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from indexes.errors import ArtifactError
-from service.report import read_result, render
+from service.reports.report import read_result, render
 
 Command = Any
 World = Any

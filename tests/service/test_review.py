@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import service.cli as cli
+import service.cli.entry as cli
 import service.review as review_module
 from auditor.review.label_fraction import estimate_with_labels
 from indexes.images import decode

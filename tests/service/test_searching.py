@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from auditor.reference.search import search_reference
 from indexes.errors import InputError
-from service.references import LabelledSource, make_reference
-from service.searching import search_reference
+from service.references.build import LabelledSource, make_reference
 from service.settings import Settings
 
 WORDS = [f"word{number}" for number in range(40)]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from auditor.reference.reference import load_reference
-from service.references import describe
+from service.references.build import describe
+from service.references.shelf import list_references, reference_names, write_summary
 from service.settings import Settings
-from service.shelf import list_references, reference_names, write_summary
 
 
 @pytest.fixture

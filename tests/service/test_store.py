@@ -7,9 +7,9 @@ from typing import Any
 import duckdb
 import pytest
 
-import service.database
+import service.storage.database
 from indexes.errors import ResourceError
-from service.store import Ledger, leave_audit
+from service.storage.ledger import Ledger, leave_audit
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-import service.supervisor
-from service.context import Context
-from service.database import now
-from service.jobs import Job
-from service.supervisor import Busy, Refusal
+import service.jobs.supervisor
+from service.http.context import Context
+from service.jobs.queue import Job
+from service.jobs.supervisor import Busy, Refusal
+from service.storage.database import now
 
 QUICK = {"family": "gaussian", "workflow": "replace", "generations": 2, "n_initial": 50, "chains": 2}
 SLOW = {**QUICK, "generations": 100_000}

@@ -17,8 +17,8 @@ import pytest
 
 from auditor.reference.reference import load_reference
 from auditor.run import audit
-from service.problems import ProblemError
-from service.uploads import check_upload
+from service.http.problems import ProblemError
+from service.http.uploads import check_upload
 
 N = 30
 

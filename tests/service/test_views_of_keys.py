@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.access import COOKIE
-from service.app import create_app
+from service.http.app import create_app
+from service.http.auth import COOKIE
 
 AUDITS = "/v1/audits"
 ANSWERS_ONLY = {("post", "/v1/search"), ("post", "/v1/forecasts")}  # they change nothing

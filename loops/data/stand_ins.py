@@ -1,0 +1,151 @@
+"""Stand-ins for generators' samples: models of the simulator fitted to a reference's real data."""
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from indexes.compression import stored_as
+from indexes.errors import InputError
+from indexes.images import decode, resize
+from indexes.records import Item, Kind, Shard, Skip, Source, Unusable
+from indexes.sources.match_storage import storages_of
+from loops.config import LoopConfig
+from loops.data.open import open_data
+from loops.data.population import Population
+from loops.data.supply import Sampled, sampled
+from loops.models import make_family
+from loops.models.catalogue import plain_name
+from loops.random_streams import Purpose, Streams
+
+__all__ = ["exemplar_label", "simulate_exemplars"]
+
+_MOST = 1000  # exemplars of one real source
+_LARGEST = 64  # pixels of the shorter side up to which the simulator's models, of 32 at most, stand for an image
+_LONGEST = 4000  # characters
+_LOOKED_AT = 200  # images whose size is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Items in memory as a shard."""
+
+    name: str
+    items: tuple[Item, ...]
+
+    def identity(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for item in self.items:
+            digest.update(item.data.encode() if isinstance(item.data, str) else bytes(memoryview(item.data).cast("B")))
+        return digest.hexdigest()
+
+    def read(self) -> Iterator[Item | Skip]:
+        yield from self.items
+
+
+def exemplar_label(family: str) -> str:
+    """The label of a family's exemplars: `simulated-` and its name."""
+    return "simulated-" + re.sub(r"[^\w.-]+", "-", plain_name(family).rpartition("/")[2])
+
+
+def simulate_exemplars(family: str, real: Sequence[Source], *, column: str | None, seed: int, device: str) -> Source:
+    """As many samples as there are real items (1,000 a source at most), from a model fitted to each real source.
+
+    Images are sized as the median real one and stored as the real JPEGs, if these are such; texts are pieces of 64
+    characters joined to the lengths of the real ones. Raises InputError for a family that cannot make such items, and
+    for images larger than 64 pixels, of which the simulator's models know nothing.
+    """
+    label = exemplar_label(family)
+    made = [tuple(_exemplars(family, source, column=column, seed=seed, device=device)) for source in real]
+    return Source(label, real[0].kind, tuple(_Made(f"{label}-{i}", items) for i, items in enumerate(made)))
+
+
+def _exemplars(family: str, source: Source, *, column: str | None, seed: int, device: str) -> Iterator[Item]:
+    makes = make_family(family, device=device)
+    config = LoopConfig(family=family, data=source.spec, column=column, seed=seed, device=device)
+    clean = open_data(source.spec, config, reads=makes.reads)
+    _check(family, source.kind, clean)
+    rng = Streams(seed).rng(Purpose.contaminant, 0)
+    model = sampled(makes, clean, rng=rng)
+    n = min(clean.size or _MOST, _MOST)
+    for number, data in enumerate(_MAKERS[source.kind](model, clean, source, n, rng)):
+        yield Item(f"{exemplar_label(family)}#{number}", data)
+
+
+def _check(family: str, kind: Kind, clean: Population) -> None:
+    spells = clean.spell(np.zeros((1, clean.space.width), dtype=np.int64)) is not None
+    if (kind == "text" and not spells) or (kind == "image" and clean.space.image is None):
+        wanted = "ngram or language-model" if kind == "text" else "gan, vae, diffusion, unet-diffusion, gmm or kde"
+        raise InputError(f"the family {family} makes no {kind}s: choose {wanted}")
+
+
+def _vectors(model: Sampled, clean: Population, source: Source, n: int, rng: np.random.Generator) -> list[np.ndarray]:
+    return list(clean.embed(_drawn(model, n, rng)).astype(np.float32))
+
+
+def _drawn(model: Sampled, n: int, rng: np.random.Generator) -> np.ndarray:
+    return model.draw(n, chains=1, fresh=True, rng=rng).values[0]
+
+
+def _texts(model: Sampled, clean: Population, source: Source, n: int, rng: np.random.Generator) -> list[str]:
+    lengths = [len(item.data) for item in _items(source) if isinstance(item.data, str)]
+    wanted = np.minimum(rng.choice(lengths, n), _LONGEST)
+    pieces = np.maximum(1, -(-wanted // model.space.width))
+    spelt = iter(clean.spell(_drawn(model, int(pieces.sum()), rng)) or [])
+    joined = [" ".join(next(spelt) for _ in range(k)) for k in pieces]
+    return [text[:length].strip() or "." for text, length in zip(joined, wanted, strict=True)]
+
+
+def _images(model: Sampled, clean: Population, source: Source, n: int, rng: np.random.Generator) -> list[bytes]:
+    side = _usual_side(source)
+    if side > _LARGEST:
+        raise InputError(
+            f"the real images of {source.spec} measure {side} pixels, the simulator's models at most 32 (expected "
+            f"{_LARGEST} or less): name samples of real generators with --synthetic"
+        )
+    assert clean.space.image is not None
+    low, high = clean.space.bounds or (0.0, 1.0)
+    values = (clean.embed(_drawn(model, n, rng)) - low) / (high - low)
+    pixels = np.rint(255 * values.clip(0, 1)).astype(np.uint8).reshape(n, *clean.space.image).transpose(0, 2, 3, 1)
+    coloured = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
+    storages = storages_of([source])
+    chosen = rng.integers(len(storages), size=n) if storages else np.zeros(n, dtype=int)
+    return [
+        stored_as(resize(image, side), storages[c]) if storages else _png(resize(image, side))
+        for image, c in zip(coloured, chosen, strict=True)
+    ]
+
+
+_MAKERS: dict[Kind, Callable[[Sampled, Population, Source, int, np.random.Generator], Sequence[Any]]] = {
+    "text": _texts,
+    "image": _images,
+    "vector": _vectors,
+}
+
+
+def _usual_side(source: Source) -> int:
+    sides: list[int] = []
+    for item in _items(source):
+        try:
+            sides.append(min(decode(item.data).pixels.shape[:2]) if isinstance(item.data, bytes) else 0)
+        except Unusable:
+            continue
+        if len(sides) == _LOOKED_AT:
+            break
+    return int(np.median(sides))
+
+
+def _items(source: Source) -> Iterator[Item]:
+    shards: Sequence[Shard] = source.shards
+    return (item for shard in shards for item in shard.read() if isinstance(item, Item))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

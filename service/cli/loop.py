@@ -1,0 +1,242 @@
+"""The commands of the loop simulator: run, sweep, families, workflows, plot."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from indexes.errors import InputError
+from service.cli.options import Json, Quiet, print_json, say
+
+__all__ = ["loop_app"]
+
+loop_app = typer.Typer(no_args_is_help=True, help="Simulate what happens when models train on their own output.")
+
+
+@loop_app.command("run")
+def run(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML with fields of a loop, such as n_real: 100; the command line wins.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", help="See madaudit loop families, or FILE.py:CLASS.")
+    ] = None,
+    workflow: Annotated[str | None, typer.Option("--workflow", help="See madaudit loop workflows.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="digits, a formula such as normal:2, or a source.")] = None,
+    generations: Annotated[int | None, typer.Option("--generations")] = None,
+    n_real: Annotated[int | None, typer.Option("--n-real", help="Real items of generation 2 and later.")] = None,
+    n_synthetic: Annotated[int | None, typer.Option("--n-synthetic", help="Synthetic items of a generation.")] = None,
+    n_initial: Annotated[int | None, typer.Option("--n-initial", help="Real items of generation 1.")] = None,
+    bias: Annotated[float | None, typer.Option("--bias", help="Sampling bias λ: 1 unbiased, 0 modes only.")] = None,
+    memory: Annotated[int | None, typer.Option("--memory", help="Generations that synthetic items come from.")] = None,
+    chains: Annotated[int | None, typer.Option("--chains", help="Independent repetitions.")] = None,
+    contamination: Annotated[float | None, typer.Option("--contamination", help="Share of contaminants.")] = None,
+    contaminant: Annotated[str | None, typer.Option("--contaminant", help="A source, formula or family.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, a setting of the family.")] = None,
+    real_weight: Annotated[float | None, typer.Option("--real-weight", help="weighted: share in the loss.")] = None,
+    candidates: Annotated[int | None, typer.Option("--candidates", help="curated: K, of which one is kept.")] = None,
+    verifier_error: Annotated[float | None, typer.Option("--verifier-error", help="verified: its error rate.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", help="accumulate-subsample: items trained on.")] = None,
+    mixing: Annotated[str | None, typer.Option("--mixing", help="fresh: counts fixed or binomial.")] = None,
+    n_measure: Annotated[int | None, typer.Option("--n-measure", help="Samples a chain is measured on.")] = None,
+    measured_chains: Annotated[int | None, typer.Option("--measured-chains", help="Chains that are sampled.")] = None,
+    effective_size: Annotated[
+        bool, typer.Option("--effective-size", help="Also n_e/n_r, by models trained on real items alone.")
+    ] = False,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Vectors of a source's items; pixels by default.")
+    ] = None,
+    column: Annotated[str | None, typer.Option("--column", help="Column of a table that holds the items.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Use a random sample of so many items.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="The same number, the same figures; 1 by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder that keeps finished generations.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another loop in --out.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run one self-consuming loop and print what is measured of every generation."""
+    from loops.config import LoopConfig, config_from
+    from loops.results import finish_run, run_and_keep
+
+    known = {field.name for field in dataclasses.fields(LoopConfig)}
+    given = {key: value for key, value in context.params.items() if key in known and value is not None}
+    fields = _fields(config)
+    written = fields.get("settings") or {}
+    settings = {**written, **_settings(setting or [])} if isinstance(written, dict) else written
+    asked = {**fields, **given, "settings": settings}
+    if "contaminant" in asked and "contamination" not in asked:
+        raise InputError(f"the contaminant {asked['contaminant']} has no share: give --contamination too")
+    chosen = config_from(asked)
+    show = _Lines(quiet=quiet, table=not as_json)
+    loop, generations_run = run_and_keep(
+        chosen, out=out, overwrite=overwrite, report=show.progress, each=show.generation, say=show.say
+    )
+    document = finish_run(loop, generations_run, out=out, effective_size=effective_size, say=show.say)
+    if as_json:
+        print_json(document)
+        return
+    if effective_size:
+        worth = [record["effective_ratio"] for record in document["generations"]]
+        typer.echo("n_e/n_real by generation: " + ", ".join(_number(ratio["estimate"]) for ratio in worth))
+    if out is not None:
+        typer.echo(f"kept in {out}; madaudit loop plot {out} draws it")
+
+
+@loop_app.command("sweep")
+def sweep(
+    config: Annotated[Path, typer.Argument(help="YAML with base, grid and runs.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder; a sweep that was killed goes on in it.")],
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; the table is the same.")] = 1,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a grid of loops: sweep.parquet in --out has one row a generation."""
+    from loops.sweep import plan_sweep, run_sweep
+
+    planned = plan_sweep(_document(config))
+    failed = run_sweep(planned, out, workers=workers, report=lambda line: None if quiet else say(f"sweep: {line}"))
+    table = out / "sweep.parquet"
+    if as_json:
+        print_json({"loops": len(planned), "failed": failed, "table": str(table)})
+    else:
+        typer.echo(f"{len(planned) - len(failed)} of {len(planned)} loops finished; table {table}")
+    for key, problem in failed.items():
+        say(f"madaudit: loop {key} failed: {problem}")
+    raise typer.Exit(3 if failed else 0)
+
+
+@loop_app.command("families")
+def families(as_json: Json = False) -> None:
+    """List the families of models, what the sampling bias does in each, and their settings."""
+    from loops.models.catalogue import FAMILIES, family_class
+
+    rows = []
+    for name in FAMILIES:
+        kind = family_class(name)
+        fields = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "device"}
+        summary = (kind.__doc__ or "").strip().split("\n")[0]
+        rows.append({"name": name, "reads": kind.reads, "summary": summary, "bias": kind.bias_means,
+                     "conditional": kind.conditional, "vectorised": kind.vectorised, "settings": fields})  # fmt: skip
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        typer.echo(f"{row['name']:<18} {row['summary']}")
+        typer.echo(f"{'':<18} reads {row['reads']}; λ: {row['bias']}")
+        if row["settings"]:
+            typer.echo(f"{'':<18} settings: {', '.join(f'{k}={v}' for k, v in row['settings'].items())}")
+
+
+@loop_app.command("workflows")
+def workflows(as_json: Json = False) -> None:
+    """List the workflows: of what each generation's training set is made."""
+    from auditor.risk.workflows import WORKFLOWS
+
+    if as_json:
+        print_json([{"name": n, **dataclasses.asdict(w)} for n, w in WORKFLOWS.items()])
+        return
+    for name, workflow in WORKFLOWS.items():
+        typer.echo(f"{name:<22} {workflow.summary}")
+
+
+@loop_app.command("plot")
+def plot(
+    folder: Path,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the images; DIR/plots by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a loop, a sweep, or all loops below a folder."""
+    from loops.plots.draw import draw_plots
+
+    drawn = [str(path) for path in draw_plots(folder, out=out)]
+    if as_json:
+        print_json(drawn)
+        return
+    for path in drawn:
+        typer.echo(path)
+
+
+class _Lines:
+    """Progress on standard error and, unless JSON was asked for, a table on standard output."""
+
+    _COLUMNS = ("frechet", "precision", "recall", "vendi")
+
+    def __init__(self, *, quiet: bool, table: bool) -> None:
+        self._quiet, self._table, self._headed = quiet, table, False
+
+    def say(self, line: str) -> None:
+        if not self._quiet:
+            say(line)
+
+    def progress(self, generation: int, chains: int, total: int) -> None:
+        if total > 1 and chains < total:
+            self.say(f"generation {generation}: {chains}/{total} chains trained")
+
+    def generation(self, record: Any, last: int) -> None:
+        if not self._table:
+            self.say(f"generation {record.generation}/{last} done")
+            return
+        if not self._headed:
+            self._headed = True
+            typer.echo(
+                f"{'generation':>10} {'real':>7} {'synthetic':>9}" + "".join(f"  {c:>24}" for c in self._COLUMNS)
+            )
+        cells = (_cell(record.measures[name]) for name in self._COLUMNS)
+        typer.echo(
+            f"{record.generation:>10} {record.n_real:>7} {record.n_synthetic:>9}" + "".join(f"  {c:>24}" for c in cells)
+        )
+
+
+def _number(value: float | None) -> str:
+    return "not determined" if value is None else f"{value:.3g}"
+
+
+def _cell(measure: Any) -> str:
+    if measure.low != measure.low:  # nan: a single chain has no interval
+        return f"{measure.value:.4g}"
+    return f"{measure.value:.3g} [{measure.low:.3g}, {measure.high:.3g}]"
+
+
+class _Numbers(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as in YAML 1.2, and not a text."""
+
+
+_Numbers.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
+)
+
+
+def _document(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Numbers)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read the configuration {path}: {error}") from None
+
+
+def _fields(path: Path | None) -> dict[str, Any]:
+    found = None if path is None else _document(path)
+    found = {} if found is None else found
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds {found!r}, expected fields of a loop such as family: gaussian")
+    return found
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    settings = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"got --set {pair}, expected KEY=VALUE such as --set steps=500")
+        try:
+            settings[key] = yaml.load(value, Loader=_Numbers)
+        except yaml.YAMLError:
+            raise InputError(f"got --set {pair}, expected a value such as a number after the =") from None
+    return settings

@@ -1,0 +1,216 @@
+"""The commands that look after references: build, list, show, export, import, delete."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from indexes.errors import InputError, without_controls
+from service.cli.options import BatchSize, Column, Device, Home, Json, Quiet, print_json, say
+from service.presence import refuse_while_served
+from service.references.shelf import list_references, reference_names
+from service.settings import read_settings
+
+__all__ = ["reference_app"]
+
+reference_app = typer.Typer(no_args_is_help=True, help="Build and look after trusted references.")
+
+
+@reference_app.command("build")
+def reference_build(
+    name: str,
+    real: Annotated[list[str], typer.Option("--real", help="[LABEL=]SRC of data you trust; repeat for more.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="Evidence of origin, e.g. forensic, lexical, embeddings.")],
+    synthetic: Annotated[
+        list[str] | None, typer.Option("--synthetic", help="[LABEL=]SRC of a known generator; repeat for more.")
+    ] = None,
+    simulate: Annotated[
+        list[str] | None, typer.Option("--simulate", help="FAMILY fitted to the real data, as a stand-in; repeat.")
+    ] = None,
+    semantic_encoder: Annotated[
+        str | None, typer.Option("--semantic-encoder", help="Space of diversity and fidelity, if not --encoder's.")
+    ] = None,
+    column: Column = None,
+    batch_size: BatchSize = 256,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Of folds, samples and probes.")] = 0,
+    match_storage: Annotated[
+        bool, typer.Option("--match-storage", help="Store lossless synthetic images as the real JPEGs.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of this name.")] = False,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="YAML whose `unread` says how much may be unreadable.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Build a reference from trusted data and examples of known generators."""
+    settings = read_settings(home)
+    refuse_while_served(settings.home)
+    from auditor.policy import load_policy
+    from service.cli.progress import ShardProgress
+    from service.references.build import describe, make_reference, parse_labelled
+
+    with ShardProgress("encoding", quiet=quiet) as progress:
+        reference = make_reference(
+            name,
+            [parse_labelled(text, default="real") for text in real],
+            [parse_labelled(text, default="synthetic") for text in synthetic or ()],
+            encoder=encoder,
+            semantic_encoder=semantic_encoder,
+            settings=settings,
+            column=column,
+            batch_size=batch_size,
+            device=device,
+            seed=seed,
+            match_storage=match_storage,
+            simulate=simulate or (),
+            overwrite=overwrite,
+            unread=load_policy(policy).unread,
+            report=progress.count,
+        )
+    if as_json:
+        print_json(describe(reference))
+    else:
+        _print_reference(describe(reference))
+
+
+@reference_app.command("list")
+def reference_list(home: Home = None, as_json: Json = False) -> None:
+    """List the references, from their folders: a running service does not matter."""
+    found = list_references(read_settings(home), warn=lambda line: say(f"madaudit: {line}"))
+    if as_json:
+        print_json(found)
+        return
+    for reference in found:
+        _print_reference(reference)
+    if not found:
+        typer.echo("no references yet: build one with madaudit reference build")
+
+
+@reference_app.command("show")
+def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
+    """Show one reference."""
+    settings = read_settings(home)
+    if name not in (known := reference_names(settings)):
+        raise InputError(f"no reference is called {name!r}: there are {', '.join(known) or 'none yet'}")
+    from auditor.reference.reference import load_reference
+    from service.references.build import describe
+
+    folder = settings.references / name
+    description = {**describe(load_reference(folder)), "folder": str(folder)}
+    if as_json:
+        print_json(description)
+        return
+    _print_reference(description)
+    typer.echo(without_controls(f"  folder {folder}"))
+
+
+@reference_app.command("export")
+def reference_export(
+    name: str,
+    file: Annotated[Path, typer.Argument(help="File to write, an uncompressed tar.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of this name.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write a reference to one file, for another machine; the weights of its encoders are not in it."""
+    from service.references.transfer import export_reference
+
+    found = export_reference(name, file, settings=read_settings(home), overwrite=overwrite)
+    if as_json:
+        print_json(found)
+        return
+    typer.echo(f"wrote {found['file']}: {name}, {found['bytes']} bytes")
+    for weights in found["weights"]:
+        typer.echo(
+            f"  not in it: the weights {weights['at']}; where they lie elsewhere, audit with {weights['option']}"
+        )
+
+
+@reference_app.command("import")
+def reference_import(
+    file: Annotated[Path, typer.Argument(help="File that madaudit reference export wrote.")],
+    name: Annotated[str | None, typer.Argument(help="Name here, by default the one it had.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of this name.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Check an exported reference and put it into its place."""
+    settings = read_settings(home)
+    refuse_while_served(settings.home)
+    from service.references.transfer import import_reference
+
+    found = import_reference(file, name, settings=settings, overwrite=overwrite)
+    if as_json:
+        print_json(found)
+        return
+    _print_reference(found)
+    for weights in found["weights"]:
+        typer.echo(f"  {_weights_in_words(weights)}")
+
+
+def _weights_in_words(weights: Mapping[str, Any]) -> str:
+    if weights["found"] is None:
+        return f"the weights {weights['at']} are published: they are fetched by that name when they are needed"
+    if weights["found"]:
+        return f"the weights {weights['at']} are here: their digest is checked when they are loaded"
+    return f"the weights {weights['at']} are not on this machine: audit with {weights['option']}"
+
+
+@reference_app.command("delete")
+def reference_delete(name: str, home: Home = None, as_json: Json = False) -> None:
+    """Delete a reference."""
+    settings = read_settings(home)
+    refuse_while_served(settings.home)
+    from service.references.build import delete_reference
+
+    delete_reference(name, settings)
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        typer.echo(f"deleted {name}")
+
+
+def _print_reference(description: dict[str, Any]) -> None:
+    items = ", ".join(f"{label} {count}" for label, count in description["items"].items())
+    effective = description.get("effective_items", {})
+    semantic = description["semantic_encoder"] or "none: diversity is not measured"
+    typer.echo(f"{description['name']}: {items}; encoder {description['encoder']}, semantic encoder {semantic}")
+    for label, fields in description.get("unread", {}).items():
+        used, offered = description["items"][label], fields["counted"]
+        typer.echo(
+            f"  {label}: {used} of {offered} items used; {effective[label]} effective, as near copies count once"
+        )
+    for label, reasons in description["skipped"].items():
+        typer.echo(f"  skipped of {label}: {', '.join(f'{count} × {reason}' for reason, count in reasons.items())}")
+    for warning in description.get("unread_warnings", ()):
+        typer.echo(f"  left out: {warning}")
+    for warning in description["warnings"]:
+        typer.echo(f"  audits against it will be undetermined: {warning}")
+    _print_promise(description["promise"])
+
+
+def _print_promise(promise: dict[str, Any]) -> None:
+    """What the reference can tell of a set, and what would make it tell more."""
+    for label, found in promise["separation"].items():
+        typer.echo(
+            f"  separation of {label} from the real items: {found['estimate']:.2f} ({found['low']:.2f} – "
+            f"{found['high']:.2f}); an answer needs a low end of 0.25"
+        )
+    for label, hidden in promise["left_out"].items():
+        typer.echo(f"  without {label} in the reference, {100 * hidden['0.5']:.0f} % of its items would look real")
+    for n, found in promise["at"].items():
+        noticed = f"{100 * found['smallest_noticed']:.0f} %"
+        typer.echo(
+            f"  with {n} items: an unknown generator is noticed from a share of {noticed} on, if up to "
+            f"{100 * found['may_hide']:.0f} % of its items look real"
+        )
+        typer.echo(
+            f"    four in five sets without synthetic items get an upper end below {100 * found['clean_high']:.0f} %: "
+            f"{found['clean_verdict']} by the default policy"
+        )
+    for addition in promise["add"]:
+        typer.echo(f"  to tell more, add {addition}")

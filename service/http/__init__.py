@@ -1,0 +1,1 @@
+"""The HTTP service: routes, dashboard, authentication, problems."""

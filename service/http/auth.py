@@ -1,0 +1,100 @@
+"""Who is asking: the API key of a request or of a browser's session, and what it may see."""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from service.http.context import context_of
+from service.http.parameters import check_query
+from service.http.problems import ProblemError
+from service.jobs.queue import Job
+from service.storage.api_keys import ApiKey
+
+__all__ = ["COOKIE", "Admin", "Reader", "Sessions", "Writer", "caller", "seen"]
+
+COOKIE = "madaudit_session"
+_SESSION_S = 12 * 3600
+_LOCAL = ApiKey("local", "local", frozenset({"admin"}))  # everyone, where authentication is off
+_bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key: madaudit keys create")
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    token: str = ""
+    until: float = 0.0
+
+
+class Sessions:
+    """Browsers that showed a key, by a random id; they end with the service, with time, or with the key."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, _Session] = {}
+
+    def begin(self, token: str) -> str:
+        """The id of a new session."""
+        now = time.monotonic()
+        self._found = {name: session for name, session in self._found.items() if session.until > now}
+        name = secrets.token_urlsafe(32)
+        self._found[name] = _Session(token, now + _SESSION_S)
+        return name
+
+    def token(self, name: str) -> str:
+        """The key's token of a session, empty if there is none."""
+        session = self._found.get(name, _Session())
+        return session.token if session.until > time.monotonic() else ""
+
+    def end(self, name: str) -> None:
+        """Forget a session."""
+        self._found.pop(name, None)
+
+
+def caller(request: Request) -> ApiKey | None:
+    """The key that a request shows, None where it shows none that is good."""
+    context = context_of(request)
+    if not context.settings.auth:
+        found: ApiKey | None = _LOCAL
+    else:
+        found = context.keys.find(_shown(request))
+    request.state.key = found
+    return found
+
+
+def _shown(request: Request) -> str:
+    """The token in the one Authorization header, else in the browser's session; two headers are none."""
+    headers = request.headers.getlist("authorization")
+    if headers:
+        scheme, _, token = headers[0].partition(" ")
+        return token if len(headers) == 1 and scheme.lower() == "bearer" else ""
+    sessions: Sessions = request.app.state.sessions
+    return sessions.token(request.cookies.get(COOKIE, ""))
+
+
+def _scoped(scope: str) -> Callable[..., ApiKey]:
+    def check(request: Request, bearer: Annotated[object, Security(_bearer)] = None) -> ApiKey:
+        found = caller(request)
+        if found is None:
+            raise ProblemError(401, "no valid API key was shown: send Authorization: Bearer KEY", _CHALLENGE)
+        if not found.may(scope):
+            raise ProblemError(403, f"the key {found.name!r} lacks the scope {scope}: use another key")
+        check_query(request)
+        return found
+
+    return check
+
+
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+Reader = Annotated[ApiKey, Depends(_scoped("read"))]
+Writer = Annotated[ApiKey, Depends(_scoped("write"))]
+Admin = Annotated[ApiKey, Depends(_scoped("admin"))]
+
+
+def seen(job: Job | None, key: ApiKey, kinds: tuple[str, ...]) -> Job:
+    """The job if it is of these kinds and the key sees it; else 404, which does not tell whether it exists."""
+    if job is None or job.kind not in kinds or not key.sees_jobs_of(job.owner):
+        raise ProblemError(404, f"no such {kinds[0] if len(kinds) == 1 else 'job'}: see those in the list")
+    return job

@@ -1,0 +1,44 @@
+"""Pages: a cursor says where the next one begins; it is opaque to callers and worth nothing to strangers."""
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from service.http.problems import ProblemError
+
+__all__ = ["Cursor", "Limit", "instant_and_id", "read_cursor", "write_cursor"]
+
+Limit = Annotated[int, Query(ge=1, le=200, description="Entries of a page.")]
+Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
+
+
+def write_cursor(*parts: Any) -> str:
+    """The cursor of a page's last entry."""
+    return base64.urlsafe_b64encode(json.dumps(parts, default=str).encode()).decode()
+
+
+def read_cursor(cursor: str, kinds: tuple[type, ...]) -> list[Any]:
+    """What a cursor holds; raises ProblemError 422 for one that `write_cursor` has not made."""
+    try:
+        parts = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii"))
+    except (binascii.Error, ValueError, RecursionError):
+        parts = None
+    is_odd = isinstance(parts, list) and any(isinstance(part, str) and not part.isascii() for part in parts)
+    if not isinstance(parts, list) or is_odd or [type(part) for part in parts] != list(kinds):
+        raise ProblemError(422, "the cursor is none of this list's: take next_cursor as it was given")
+    return parts
+
+
+def instant_and_id(cursor: str | None) -> tuple[datetime, str] | None:
+    """Where a page of jobs begins."""
+    if cursor is None:
+        return None
+    moment, id = read_cursor(cursor, (str, str))
+    try:
+        return datetime.fromisoformat(moment).replace(tzinfo=None), id
+    except ValueError:
+        raise ProblemError(422, "the cursor is none of this list's: take next_cursor as it was given") from None

@@ -1,0 +1,77 @@
+"""Jobs as callers see them."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from indexes.errors import ArtifactError
+from service.http.context import Context
+from service.http.paging import write_cursor
+from service.http.problems import ProblemError
+from service.jobs.queue import Job, Page
+from service.reports.report import read_result
+
+__all__ = ["job_page", "job_view", "place_of", "result_of"]
+
+_PLACES = {"audit": "/v1/audits"}
+
+
+def place_of(job: Job) -> str:
+    """The path of a job."""
+    return f"{_PLACES.get(job.kind, '/v1/jobs')}/{job.id}"
+
+
+def job_view(job: Job, context: Context, *, with_result: bool) -> dict[str, Any]:
+    """A job as it is answered; its result only where it is asked for alone."""
+    place = place_of(job)
+    links = {"self": place, "events": f"{place}/events", "cancel": f"{place}/cancel"}
+    if job.kind == "audit" and job.state == "succeeded":
+        links |= {"items": f"{place}/items", "report": f"{place}/report"}
+    if job.kind == "reference" and job.state == "succeeded":
+        links["reference"] = f"/v1/references/{job.request['name']}"
+    return {
+        "id": job.id, "kind": job.kind, "state": job.state, "created": _zoned(job.created),
+        "started": _zoned(job.started), "finished": _zoned(job.finished),
+        "progress": {"done": job.done, "total": job.total}, "request": _shown(job) if with_result else _brief(job),
+        "result": result_of(job, context) if with_result and job.state == "succeeded" else None,
+        "verdict": (job.outcome or {}).get("verdict"), "error": job.error, "links": links,
+    }  # fmt: skip
+
+
+def job_page(page: Page, context: Context) -> dict[str, Any]:
+    """A page of jobs as it is answered."""
+    return {
+        "items": [job_view(job, context, with_result=False) for job in page.jobs],
+        "next_cursor": None if page.after is None else write_cursor(*page.after),
+    }
+
+
+def result_of(job: Job, context: Context) -> dict[str, Any] | None:
+    """What a job that succeeded has found: for an audit its result.json."""
+    folder = context.home.jobs / job.id
+    if job.kind == "audit":
+        try:
+            return read_result(folder)
+        except ArtifactError:
+            raise ProblemError(410, "the result is gone: run the audit again") from None
+    if job.kind == "loop":
+        try:
+            document: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
+        except (OSError, ValueError):
+            raise ProblemError(410, "the result is gone: run the loop again") from None
+        return document
+    return dict(job.outcome) if job.outcome is not None else None
+
+
+def _shown(job: Job) -> dict[str, Any]:
+    """The request without where an upload lies on this machine."""
+    return {**job.request, "source": job.request["name"]} if job.request.get("upload") else dict(job.request)
+
+
+def _brief(job: Job) -> dict[str, Any]:
+    """The request without its documents, of which a list could hold any amount."""
+    return {name: value for name, value in _shown(job).items() if not isinstance(value, dict | list)}
+
+
+def _zoned(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.replace(tzinfo=UTC).isoformat()

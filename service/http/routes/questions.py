@@ -1,0 +1,31 @@
+"""Questions that are answered at once: forecasts and searches."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from service.http.auth import Reader
+from service.http.problems import ProblemError, responses
+from service.http.routes.jobs import Service
+from service.http.schemas import ForecastQuestion, SearchQuestion, SearchView
+from service.http.submissions import checked_forecast
+from service.references.build import reference_folder
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["questions"])
+_ASKED = responses(401, 403, 404, 409, 413, 422, 503)
+
+
+@router.post("/forecasts", responses=_ASKED)
+def forecast(asked: ForecastQuestion, context: Service, key: Reader) -> dict[str, Any]:
+    """How likely training on the data starts model autophagy, and its course, under a workflow."""
+    return context.supervisor.ask("forecast", checked_forecast(context, key, asked))
+
+
+@router.post("/search", responses=_ASKED)
+def search(asked: SearchQuestion, context: Service, key: Reader) -> SearchView:
+    """The items of a reference nearest to vectors of its encoder, to an image, or to a text."""
+    if not reference_folder(asked.reference, context.home).is_dir():
+        raise ProblemError(404, f"no reference is called {asked.reference!r}: build it first")
+    return SearchView.model_validate(context.supervisor.ask("search", asked.model_dump(mode="json")))

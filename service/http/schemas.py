@@ -1,0 +1,365 @@
+"""What is asked and answered over HTTP: requests that refuse what they do not know, and replies."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from auditor.risk.workflows import WORKFLOWS
+from service.storage.api_keys import SCOPES
+
+__all__ = [
+    "AuditPage",
+    "AuditRequest",
+    "AuditView",
+    "CalibrationRequest",
+    "ForecastQuestion",
+    "ItemPage",
+    "JobPage",
+    "JobView",
+    "KeyRequest",
+    "KeyView",
+    "LoopRequest",
+    "NewKeyView",
+    "Problem",
+    "ReferencePage",
+    "ReferenceRequest",
+    "ReferenceView",
+    "SearchQuestion",
+    "SearchView",
+    "SweepRequest",
+    "WorkflowRequest",
+]
+
+_Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+_Label = Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
+_JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+_KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+_Count = Annotated[int, Field(ge=0, le=10**9)]
+_DEPTH = 32  # of a document
+_MOST_NEIGHBOURS = 20_000  # of an answer
+_Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+_Workflow = Annotated[str, Field(json_schema_extra={"enum": list(WORKFLOWS)}, max_length=100)]
+
+
+def _checked(value: dict[str, Any]) -> dict[str, Any]:
+    """A document that can be stored and sent on: no deep nesting, no number that is none, no half characters."""
+    left: list[tuple[Any, int]] = [(value, 0)]
+    while left:
+        found, depth = left.pop()
+        if depth > _DEPTH:
+            raise ValueError(f"nested deeper than {_DEPTH}")
+        if isinstance(found, dict):
+            left += [(part, depth + 1) for part in (*found, *found.values())]
+        elif isinstance(found, list):
+            left += [(part, depth + 1) for part in found]
+        elif isinstance(found, float) and not math.isfinite(found):
+            raise ValueError(f"{found} is no number")
+        elif isinstance(found, str) and not found.isascii():
+            found.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    return value
+
+
+_Document = Annotated[dict[str, Any], AfterValidator(_checked)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class WorkflowRequest(_Request):
+    """How the data will be used."""
+
+    name: _Workflow
+    generations: Annotated[int, Field(ge=2, le=100)] = 8
+    real: _Count | None = Field(None, description="Real items a generation trains on.")
+    synthetic: _Count | None = Field(None, description="Synthetic items a generation adds.")
+    bias: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="Sampling bias λ, 1 for none.")
+
+
+class AuditRequest(_Request):
+    """An audit of a source against a reference."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": "/data/crawl/shards/{000..099}.tar",
+                    "reference": "photos",
+                    "workflow": {"name": "fresh", "generations": 8, "real": 500, "synthetic": 1000},
+                    "policy": {"synthetic_fraction": {"warn": 0.05, "fail": 0.2}},
+                }
+            ]
+        }
+    )
+    source: _Text = Field(description="Path, pattern or URL under an allowed root.")
+    reference: _Name
+    workflow: WorkflowRequest | _Workflow | None = None
+    policy: _Document = Field({}, description="Thresholds, as in a policy file.")
+    declare: list[Literal["reference-complete", "generators-complete"]] = Field([], max_length=2)
+    limit: Annotated[int, Field(ge=1, le=10**9)] | None = Field(None, description="Use a random sample of so many.")
+    level: Annotated[float, Field(ge=0.5, le=0.999)] = Field(0.95, description="Of the intervals.")
+    column: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 256
+    model_samples: _Text | None = Field(None, description="Source of samples of your model, trained on the data.")
+    pilot: _Text | None = Field(None, description="Source of samples of a second generation.")
+    simulate_forecast: Annotated[str, Field(max_length=100)] | None = Field(None, description="Family to simulate by.")
+    seed: _Seed = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> "AuditRequest":
+        if self.workflow is None and (self.model_samples or self.pilot or self.simulate_forecast):
+            raise ValueError("samples or a simulation were given and no workflow, on which the risk depends")
+        if self.pilot and not self.model_samples:
+            raise ValueError("a pilot was given without samples of the first model: give model_samples too")
+        if isinstance(self.workflow, str):
+            self.workflow = WorkflowRequest(name=self.workflow)
+        return self
+
+
+class _LabelledSource(_Request):
+    label: _Label
+    source: _Text
+
+
+class ReferenceRequest(_Request):
+    """A reference to build."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "photos",
+                    "real": [{"label": "real", "source": "/data/photos"}],
+                    "synthetic": [{"label": "sdxl", "source": "/data/sdxl"}],
+                    "encoder": "forensic",
+                }
+            ]
+        }
+    )
+    name: _Name
+    real: _Text | _LabelledSource | list[_Text | _LabelledSource] = Field(
+        description="A source you trust or several, each perhaps with a label."
+    )
+    synthetic: list[_LabelledSource] = Field([], max_length=100)
+    encoder: _Text
+    semantic_encoder: _Text | None = None
+    simulate: list[Annotated[str, Field(max_length=100)]] = Field([], max_length=10)
+    column: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 256
+    match_storage: bool = False
+    seed: _Seed = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> "ReferenceRequest":
+        given = self.real if isinstance(self.real, list) else [self.real]
+        if not 1 <= len(given) <= 100:
+            raise ValueError(f"{len(given)} real sources were given, expected 1 to 100")
+        self.real = [_LabelledSource(label="real", source=one) if isinstance(one, str) else one for one in given]
+        return self
+
+
+class ForecastQuestion(_Request):
+    """A forecast from a finished audit, or from figures."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"workflow": "fresh", "generations": 8, "synthetic_fraction": 0.2, "n": 1000, "real": 500},
+                {"audit": "0123456789abcdef0123456789abcdef", "workflow": "augment"},
+            ]
+        }
+    )
+    workflow: _Workflow
+    generations: Annotated[int, Field(ge=2, le=100)] = 8
+    audit: _JobId | None = Field(None, description="Id of a finished audit.")
+    synthetic_fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    diversity_ratio: Annotated[float, Field(ge=0, le=100)] | None = None
+    n: Annotated[int, Field(ge=1, le=10**9)] | None = Field(None, description="Items of the first training set.")
+    real: _Count | None = None
+    synthetic: _Count | None = None
+    bias: Annotated[float, Field(ge=0, le=1)] = 1.0
+    policy: _Document = {}
+    model_samples: _Text | None = None
+    pilot: _Text | None = None
+    risk_model: _JobId | None = Field(None, description="Id of a finished calibration; else the one that ships.")
+    simulate_forecast: Annotated[str, Field(max_length=100)] | None = None
+    seed: _Seed = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> "ForecastQuestion":
+        figures = self.synthetic_fraction is not None and self.n is not None
+        if self.audit is None and (not figures or self.model_samples or self.pilot or self.simulate_forecast):
+            raise ValueError("expected an audit, or synthetic_fraction and n, which allow no samples and no simulation")
+        return self
+
+
+class SearchQuestion(_Request):
+    """What to find the nearest items of a reference to: vectors, one image, or one text."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reference": "clip", "vectors": [[0.1, 0.2]], "k": 3}]})
+    reference: _Name
+    vectors: list[Annotated[list[float], Field(min_length=1, max_length=65536, fail_fast=True)]] | None = Field(
+        None, min_length=1, max_length=1024, fail_fast=True
+    )
+    image: Annotated[str, Field(min_length=1)] | None = Field(None, description="Bytes of an image file, in base64.")
+    text: Annotated[str, Field(min_length=1, max_length=10**6)] | None = None
+    k: Annotated[int, Field(ge=1, le=1000)] = 10
+
+    @model_validator(mode="after")
+    def _check(self) -> "SearchQuestion":
+        if sum(query is not None for query in (self.vectors, self.image, self.text)) != 1:
+            raise ValueError("expected one of vectors, image and text")
+        if self.vectors is not None and len(self.vectors) * self.k > _MOST_NEIGHBOURS:
+            raise ValueError(
+                f"{len(self.vectors)} vectors and k = {self.k}: expected {_MOST_NEIGHBOURS} neighbours in all"
+            )
+        return self
+
+
+class LoopRequest(_Request):
+    """A loop to run, by its fields as in `madaudit loop run`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"config": {"family": "gmm", "workflow": "replace", "generations": 3}}]}
+    )
+    config: _Document
+
+
+class SweepRequest(_Request):
+    """A sweep of loops, as in a file of `madaudit loop sweep`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"sweep": {"base": {"family": "gaussian", "generations": 3}, "grid": {"bias": [1.0, 0.8]}}}]
+        }
+    )
+    sweep: _Document
+
+
+class CalibrationRequest(_Request):
+    """A risk model to fit to finished sweeps that were observed."""
+
+    sweeps: list[_JobId] = Field(min_length=1, max_length=100)
+
+
+class KeyRequest(_Request):
+    """A key to make."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x20-\x7e]+$")]
+    scopes: list[Literal["read", "write", "admin"]] = Field(min_length=1, max_length=len(SCOPES))
+    sees: Annotated[list[_KeyId], Field(max_length=1000)] | Literal["all"] = Field(
+        [], description="Ids of the keys whose jobs it sees beside its own, or `all`; for the scope read alone."
+    )
+
+
+class _Progress(BaseModel):
+    done: int = Field(description="Shards of an audit, items of a reference, generations or loops.")
+    total: int = Field(description="0 where it is not known.")
+
+
+class JobView(BaseModel):
+    """A job. Its `result` stands in the answer to a question for that one job, once it has succeeded."""
+
+    id: str
+    kind: Literal["audit", "reference", "loop", "sweep", "calibration"]
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    created: AwareDatetime
+    started: AwareDatetime | None
+    finished: AwareDatetime | None
+    progress: _Progress
+    request: dict[str, Any] = Field(description="As it was sent; in lists and events without its nested parts.")
+    result: dict[str, Any] | None = Field(description="Null in lists and events: ask for the one job.")
+    verdict: Literal["pass", "undetermined", "warn", "fail"] | None = Field(description="Of an audit that succeeded.")
+    error: str | None
+    links: dict[str, str]
+
+
+class AuditView(JobView):
+    """An audit, as a job; `result` is its result.json."""
+
+
+class JobPage(BaseModel):
+    """Some jobs, newest first."""
+
+    items: list[JobView]
+    next_cursor: str | None = Field(description="Ask with it for those that follow; null after the last.")
+
+
+class AuditPage(BaseModel):
+    """Some audits, newest first, without their results."""
+
+    items: list[AuditView]
+    next_cursor: str | None
+
+
+class ItemPage(BaseModel):
+    """Some items of an audited set, in the order of its shards."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+class ReferenceView(BaseModel):
+    """A reference that is built."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+    identity: str
+    built: AwareDatetime
+    items: dict[str, int]
+    encoder: str
+    semantic_encoder: str | None
+
+
+class ReferencePage(BaseModel):
+    """Some references, by name."""
+
+    items: list[ReferenceView]
+    next_cursor: str | None
+
+
+class _Neighbour(BaseModel):
+    id: str
+    label: str
+    origin: Literal["real", "synthetic"]
+    distance: float
+
+
+class SearchView(BaseModel):
+    """The nearest items for every query, nearest first, by Euclidean distance in the evidence encoder's space."""
+
+    reference: str
+    neighbours: list[list[_Neighbour]]
+
+
+class KeyView(BaseModel):
+    """A key, without its token."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    sees: list[str] | Literal["all"] = Field(description="Ids of the keys whose jobs it sees beside its own.")
+    created: AwareDatetime
+    revoked: AwareDatetime | None
+
+
+class NewKeyView(BaseModel):
+    """A new key with its token, which is shown this once."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    sees: list[str] | Literal["all"]
+    token: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None

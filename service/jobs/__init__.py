@@ -1,0 +1,1 @@
+"""Jobs: the queue, the workers that do them, and their supervisor."""

@@ -1,0 +1,309 @@
+"""The queue: jobs in the database, from the moment they are asked for to their end."""
+
+import hashlib
+import json
+import secrets
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from indexes.errors import AuditError, InputError
+from service.storage.database import Connection, Transactions, now
+
+__all__ = ["Job", "JobQueue", "KeyReused", "Kind", "Page", "QueueFull", "State", "new_id"]
+
+Kind = Literal["audit", "reference", "loop", "sweep", "calibration"]
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+_COLUMNS = "id, kind, state, owner, request, created, started, finished, done, total, runs, outcome, error"
+_RETRY_S = (1, 60)  # what a full queue tells its callers to wait, least and most
+
+
+class QueueFull(AuditError):
+    """As many jobs wait as may; `retry_after` is in seconds."""
+
+    def __init__(self, waiting: int, retry_after: int) -> None:
+        super().__init__(f"{waiting} jobs wait, which is all that may: try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class KeyReused(InputError):
+    """An idempotency key came again with another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of work, as the database knows it."""
+
+    id: str
+    kind: Kind
+    state: State
+    owner: str  # id of the API key
+    request: Mapping[str, Any] = field(repr=False)
+    created: datetime  # UTC, as all times here
+    started: datetime | None
+    finished: datetime | None
+    done: int  # shards, generations or loops
+    total: int
+    runs: int  # times that it was begun
+    outcome: Mapping[str, Any] | None = field(repr=False)  # what its worker said at the end
+    error: str | None
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, newest first, and where the next ones begin; None after the last."""
+
+    jobs: tuple[Job, ...]
+    after: tuple[datetime, str] | None
+
+
+class JobQueue:
+    """Every change of a job's state is one transaction that checks the state it leaves."""
+
+    def __init__(self, database: Transactions, *, size: int, max_deaths: int) -> None:
+        self._database, self._size, self._max_deaths = database, size, max_deaths
+        self.has_work = threading.Event()  # set when a job may be waiting
+
+    def submit(
+        self,
+        kind: Kind,
+        request: Mapping[str, Any],
+        *,
+        owner: str,
+        id: str | None = None,
+        key: str | None = None,
+        same: Mapping[str, Any] | None = None,
+        check: Callable[[Connection], None] = lambda connection: None,
+    ) -> tuple[Job, bool]:
+        """The job and whether it is new: the same idempotency key with the same request has one job for ever.
+
+        `same` is what makes two requests the same, if not all that they say; `check` raises when a new job may not be.
+        Raises KeyReused for that key with another request, QueueFull when too many wait already.
+        """
+        digest = hashlib.sha256(json.dumps([kind, same or request], sort_keys=True).encode()).hexdigest()
+        with self._database.transaction() as connection:
+            if key is not None and (earlier := _earlier(connection, owner, key)):
+                return self._same(connection, earlier, digest, key), False
+            check(connection)
+            row = connection.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()
+            waiting = row[0] if row else 0
+            if waiting >= self._size:
+                raise QueueFull(waiting, _patience(connection, waiting))
+            name = id or new_id()
+            connection.execute(
+                "INSERT INTO jobs (id, kind, state, owner, request, created) VALUES (?, ?, 'queued', ?, ?, ?)",
+                [name, kind, owner, json.dumps(request), now()],
+            )
+            if key is not None:
+                connection.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", [owner, key, digest, name])
+            job = _job(connection, name)
+        assert job is not None
+        self.has_work.set()
+        return job, True
+
+    @staticmethod
+    def _same(connection: Connection, earlier: tuple[str, str], digest: str, key: str) -> Job:
+        job = _job(connection, earlier[1])
+        if earlier[0] != digest or job is None:
+            raise KeyReused(f"the idempotency key {key!r} was used for another request: send another key")
+        return job
+
+    def get(self, id: str) -> Job | None:
+        """A job, None if there is no such."""
+        with self._database.transaction() as connection:
+            return _job(connection, id)
+
+    def page(
+        self,
+        *,
+        kinds: tuple[Kind, ...],
+        limit: int,
+        owners: Collection[str] | None = None,
+        after: tuple[datetime, str] | None = None,
+    ) -> Page:
+        """Jobs of those kinds, newest first, of some owners or of all, after those that an earlier page ended with."""
+        asked = "kind IN (SELECT unnest(?))"
+        values: list[Any] = [list(kinds)]
+        if owners is not None:
+            asked += " AND owner IN (SELECT unnest(?))"
+            values.append(list(owners))
+        if after is not None:
+            asked += " AND (created, id) < (?, ?)"
+            values += list(after)
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM jobs WHERE {asked} ORDER BY created DESC, id DESC LIMIT ?",
+                [*values, limit + 1],
+            ).fetchall()
+        jobs = tuple(_read(row) for row in rows[:limit])
+        return Page(jobs, (jobs[-1].created, jobs[-1].id) if len(rows) > limit else None)
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs are in each state."""
+        with self._database.transaction() as connection:
+            rows = connection.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
+        return dict(rows)
+
+    def pending(self, kind: Kind) -> list[Job]:
+        """Jobs of a kind that wait or run."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM jobs WHERE kind = ? AND state IN ('queued', 'running')", [kind]
+            ).fetchall()
+        return [_read(row) for row in rows]
+
+    def claim(self) -> Job | None:
+        """The job that has waited longest, now running; None when none waits."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT id FROM jobs WHERE state = 'queued' ORDER BY created, id LIMIT 1"
+            ).fetchone()
+            if row is None:
+                self.has_work.clear()
+                return None
+            connection.execute(
+                "UPDATE jobs SET state = 'running', started = ?, runs = runs + 1 WHERE id = ?", [now(), row[0]]
+            )
+            return _job(connection, row[0])
+
+    def progress(self, id: str, done: int, total: int) -> None:
+        """What a running job has done; more than ever before forgives its workers' earlier deaths."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET deaths = CASE WHEN ? > done THEN 0 ELSE deaths END, done = greatest(done, ?), "
+                "total = ? WHERE id = ? AND state = 'running'",
+                [done, done, total, id],
+            )
+
+    def succeed(
+        self,
+        id: str,
+        outcome: Mapping[str, Any],
+        record: Callable[[Connection], None] = lambda connection: None,
+    ) -> bool:
+        """End a running job, together with what `record` writes; False, and nothing written, if it runs no more."""
+        return self._end(id, "succeeded", None, record, json.dumps(outcome))
+
+    def fail(self, id: str, error: str) -> bool:
+        """End a running job with what went wrong."""
+        return self._end(id, "failed", error, lambda connection: None)
+
+    def _end(
+        self,
+        id: str,
+        state: State,
+        error: str | None,
+        record: Callable[[Connection], None],
+        outcome: str | None = None,
+    ) -> bool:
+        with self._database.transaction() as connection:
+            job = _job(connection, id)
+            if job is None or job.state != "running":
+                return False
+            record(connection)
+            connection.execute(
+                "UPDATE jobs SET state = ?, finished = ?, error = ?, outcome = ? WHERE id = ?",
+                [state, now(), error, outcome, id],
+            )
+            return True
+
+    def died(self, id: str, why: str) -> None:
+        """A running job's worker is gone: the job waits again, or fails once that happened too often in one place."""
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT deaths FROM jobs WHERE id = ? AND state = 'running'", [id]).fetchone()
+            if row is None:
+                return
+            deaths = row[0] + 1
+            if deaths < self._max_deaths:
+                connection.execute("UPDATE jobs SET state = 'queued', deaths = ? WHERE id = ?", [deaths, id])
+            else:
+                error = f"its worker died {deaths} times without finishing a further shard ({why})"
+                connection.execute(
+                    "UPDATE jobs SET state = 'failed', finished = ?, error = ?, deaths = ? WHERE id = ?",
+                    [now(), error, deaths, id],
+                )
+        self.has_work.set()
+
+    def cancel(self, id: str) -> Job | None:
+        """End a job that waits or runs; one that is finished stays as it is. The job as it is then."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state IN ('queued', 'running')",
+                [now(), id],
+            )
+            return _job(connection, id)
+
+    def delete(self, id: str, record: Callable[[Connection], None] = lambda connection: None) -> bool:
+        """Forget a finished job and the idempotency keys that lead to it; False, and nothing done, for any other."""
+        with self._database.transaction() as connection:
+            job = _job(connection, id)
+            if job is None or not job.is_finished:
+                return False
+            connection.execute("DELETE FROM idempotency_keys WHERE job = ?", [id])
+            connection.execute("DELETE FROM jobs WHERE id = ?", [id])
+            record(connection)
+            return True
+
+    def recover(self) -> int:
+        """Let the jobs that an earlier service left running wait again; to be called before any is claimed."""
+        with self._database.transaction() as connection:
+            found = connection.execute(
+                "UPDATE jobs SET state = 'queued' WHERE state = 'running' RETURNING id"
+            ).fetchall()
+        self.has_work.set()
+        return len(found)
+
+    def older_than(self, days: int) -> list[Job]:
+        """Jobs that ended more than so many days ago."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM jobs WHERE finished < ?", [now() - timedelta(days=days)]
+            ).fetchall()
+        return [_read(row) for row in rows]
+
+    def forget_log(self, days: int) -> None:
+        """Delete what is older in the audit log."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM audit_log WHERE moment < ?", [now() - timedelta(days=days)])
+
+
+def new_id() -> str:
+    """A job's id, which nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def _earlier(connection: Connection, owner: str, key: str) -> tuple[str, str] | None:
+    """Digest and job of a request with that idempotency key."""
+    found: tuple[str, str] | None = connection.execute(
+        "SELECT digest, job FROM idempotency_keys WHERE owner = ? AND key = ?", [owner, key]
+    ).fetchone()
+    return found
+
+
+def _patience(connection: Connection, waiting: int) -> int:
+    """Seconds in which a tenth of the queue should be done, by the time that the last jobs took."""
+    row = connection.execute(
+        "SELECT avg(epoch(finished) - epoch(started)) FROM (SELECT * FROM jobs WHERE state = 'succeeded' "
+        "ORDER BY finished DESC LIMIT 20)"
+    ).fetchone()
+    each = (row[0] if row else None) or 1.0
+    least, most = _RETRY_S
+    return int(min(max(each * waiting / 10, least), most))
+
+
+def _job(connection: Connection, id: str) -> Job | None:
+    row = connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", [id]).fetchone()
+    return None if row is None else _read(row)
+
+
+def _read(row: tuple[Any, ...]) -> Job:
+    fields = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    for name in ("request", "outcome"):
+        fields[name] = fields[name] and json.loads(fields[name])
+    return Job(**fields)

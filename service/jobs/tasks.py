@@ -1,0 +1,171 @@
+"""What a worker does for each kind of job, and for what is answered at once; the database is not touched."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indexes.errors import InputError
+from service.allowed_roots import AllowedRoots
+from service.settings import Settings, read_weights
+from service.untrusted import check_encoder, check_loop, check_sweep
+
+__all__ = ["TASKS", "Place", "perform"]
+
+Report = Callable[[int, int], None]  # done, total
+Request = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker finds and leaves things."""
+
+    settings: Settings
+    roots: AllowedRoots  # of sources
+    device: str = "cpu"
+
+    def folder(self, job: str) -> Path:
+        """Of a job's results; made by whoever writes into it."""
+        return self.settings.jobs / job
+
+    def reference(self, name: str) -> Path:
+        """The folder of a reference that is built; raises InputError if it is not."""
+        from service.references.build import reference_folder
+
+        folder = reference_folder(name, self.settings)
+        if not folder.is_dir():
+            raise InputError(f"no reference is called {name!r}: build it first")
+        return folder
+
+
+def perform(kind: str, job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+    """Do a job and return what is to be said of it; what is left on disk lets the same job go on where it was."""
+    return TASKS[kind](job, request, place, report)
+
+
+def _audit(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+    from auditor.passes.second import Intent
+    from auditor.policy import policy_of
+    from auditor.reference.relocation import Weights
+    from auditor.run import AuditOptions
+    from service.forecasts import RiskRequest
+    from service.pipeline import audit_source
+
+    flow = request["workflow"]
+    samples = [request[name] and place.roots.check(request[name]) for name in ("model_samples", "pilot")]
+    asked = RiskRequest(
+        flow and flow["name"], **{k: v for k, v in (flow or {}).items() if k != "name"}, model_samples=samples[0],
+        pilot=samples[1], simulate=request["simulate_forecast"], seed=request["seed"],
+    )  # fmt: skip
+    intent = Intent(
+        policy=policy_of(request["policy"]), workflow=asked.named, level=request["level"],
+        declared=frozenset(request["declare"]), seed=request["seed"],
+    )  # fmt: skip
+    result = audit_source(
+        place.roots.check(request["source"]), place.reference(request["reference"]), place.folder(job), intent=intent,
+        options=AuditOptions(request["batch_size"], column=request["column"], limit=request["limit"]),
+        workers=1, device=place.device, progress=lambda done, total, items: report(done, total), risk=asked,
+        name=request.get("name"), weights=Weights(usual=read_weights()),
+    )  # fmt: skip
+    return {"verdict": result["verdict"]}
+
+
+def _reference(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+    from service.references.build import LabelledSource, describe, reference_from, store_reference
+
+    real, synthetic = (
+        [LabelledSource(given["label"], place.roots.check(given["source"])) for given in request[side]]
+        for side in ("real", "synthetic")
+    )
+    for spec in filter(None, (request["encoder"], request["semantic_encoder"])):
+        check_encoder(place.roots, spec)
+    encoded = 0
+
+    def count(label: str, items: int) -> None:
+        nonlocal encoded
+        encoded += items
+        report(encoded, 0)
+
+    names = ("encoder", "semantic_encoder", "column", "batch_size", "seed", "match_storage", "simulate")
+    built = reference_from(
+        request["name"], real, synthetic, **{name: request[name] for name in names}, device=place.device, report=count
+    )
+    place.settings.jobs.mkdir(parents=True, exist_ok=True)
+    store_reference(built, place.folder(job))  # from where it is put into its place once the job has succeeded
+    return {"identity": built.identity, "summary": describe(built)}
+
+
+def _loop(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+    from loops.config import config_from
+    from loops.results import finish_run, run_and_keep
+
+    check_loop(place.roots, request["config"])
+    config = dataclasses.replace(config_from(request["config"]), device=place.device)
+    out = place.folder(job)
+    loop, generations = run_and_keep(config, out=out, each=lambda record, last: report(record.generation, last))
+    finish_run(loop, generations, out=out)
+    return {}
+
+
+def _sweep(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+    from loops.sweep import plan_sweep, run_sweep
+
+    check_sweep(place.roots, request["sweep"])
+    planned, out = plan_sweep(request["sweep"]), place.folder(job)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def told(line: str) -> None:
+        report(int(line.partition("/")[0]), len(planned))
+
+    failed = run_sweep(planned, out, workers=1, report=told)
+    if len(failed) == len(planned):
+        raise InputError(f"no loop of {len(planned)} could be run: {next(iter(failed.values()))}")
+    return {"failed": failed}
+
+
+def _calibration(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+    from loops.calibration.fit import calibrate
+    from loops.calibration.rows import read_rows
+
+    model = calibrate(read_rows([place.folder(sweep) for sweep in request["sweeps"]]))
+    out = place.folder(job)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / "risk_model.npz")
+    return {"skill": {tier: {kind: dict(s) for kind, s in t.skill.items()} for tier, t in model.tiers.items()}}
+
+
+def _forecast(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+    from auditor.policy import policy_of
+    from auditor.reference.relocation import Weights
+    from service.forecasts import ForecastRequest, forecast_of
+
+    folder = place.folder(request["audit"]) if request["audit"] else None
+    samples = {k: request[k] and place.roots.check(request[k]) for k in ("model_samples", "pilot")}
+    model = place.folder(request["risk_model"]) / "risk_model.npz" if request["risk_model"] else None
+    plain = (
+        "workflow", "generations", "synthetic_fraction", "diversity_ratio", "n", "real", "synthetic", "bias", "seed",
+    )  # fmt: skip
+    fields: dict[str, Any] = {**{name: request[name] for name in plain}, **samples}
+    asked = ForecastRequest(**fields, audit=folder, risk_model=model, simulate=request["simulate_forecast"])
+    usual = Weights(usual=read_weights())
+    found = forecast_of(asked, policy_of(request["policy"]), settings=place.settings, weights=usual)
+    if model is not None:
+        found["model"]["file"] = request["risk_model"]  # its job, not where it lies on this machine
+    return found
+
+
+def _search(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+    from auditor.reference.relocation import Weights
+    from auditor.reference.search import search_reference
+
+    return search_reference(
+        place.reference(request["reference"]), vectors=request["vectors"], image=request["image"],
+        text=request["text"], k=request["k"], device=place.device, weights=Weights(usual=read_weights()),
+    )  # fmt: skip
+
+
+TASKS: dict[str, Callable[[str, Request, Place, Report], dict[str, Any]]] = {
+    "audit": _audit, "reference": _reference, "loop": _loop, "sweep": _sweep, "calibration": _calibration,
+    "forecast": _forecast, "search": _search,
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""References as files: built, listed, checked, moved between machines."""

@@ -1,0 +1,1 @@
+"""What is kept in the database: references, audits, jobs, keys."""

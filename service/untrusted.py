@@ -1,0 +1,68 @@
+"""What of a stranger's request names files or code: nothing but what ships, or lies under an allowed root, is used."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from indexes.encoders import ENCODERS
+from indexes.encoders.weights import split_spec
+from indexes.errors import InputError
+from loops.data.bundled import BUNDLED
+from loops.data.distributions import distribution_named
+from loops.models import FAMILIES
+from loops.models.catalogue import plain_name
+from service.allowed_roots import AllowedRoots, Forbidden
+
+__all__ = ["check_encoder", "check_family", "check_loop", "check_sweep"]
+
+_WITHOUT_FILES = ("forensic", "lexical", "pixels", "embeddings")  # encoders that read nothing but the items
+
+
+def check_family(name: Any) -> None:
+    """Raises InputError for a family that does not ship: one in a file would run whatever its writer likes."""
+    if not isinstance(name, str) or plain_name(name) not in FAMILIES:
+        raise InputError(f"no family is called {name!r}, expected one of {', '.join(FAMILIES)}")
+
+
+def check_encoder(roots: AllowedRoots, spec: str) -> None:
+    """Raises InputError for an encoder with weights that lie under no allowed root: nothing is fetched by name."""
+    for part in split_spec(spec):
+        if part.name not in ENCODERS:
+            known = ", ".join(ENCODERS)
+            raise InputError(f"no encoder is called {part.name!r}: choose one of {known}, or join some by '+'")
+        if part.name == "sentence":
+            raise Forbidden("a sentence encoder's folder may hold code: build its reference by command")
+        if part.name not in _WITHOUT_FILES:
+            if "://" in (part.weights or ""):
+                raise Forbidden(f"{part.spec!r}: expected weights in a file under an allowed root")
+            roots.check(part.weights or "")
+
+
+def check_loop(roots: AllowedRoots, fields: Any) -> None:
+    """Raises InputError if a loop's fields name a family, data or an encoder that may not be used."""
+    if not isinstance(fields, Mapping):
+        return
+    if "family" in fields:
+        check_family(fields["family"])
+    if fields.get("encoder") is not None:
+        check_encoder(roots, str(fields["encoder"]))
+    for name in ("data", "contaminant"):
+        value = fields.get(name)
+        if isinstance(value, str) and not _needs_no_file(value, name):
+            roots.check(value)
+
+
+def _needs_no_file(data: str, field: str) -> bool:
+    if field == "contaminant" and (plain_name(data) in FAMILIES or ".py:" in data):
+        check_family(data)
+        return True
+    return data in BUNDLED or distribution_named(data) is not None
+
+
+def check_sweep(roots: AllowedRoots, sweep: Mapping[str, Any]) -> None:
+    """The same for every field of a sweep's base, grid and runs."""
+    base, grid, runs = (sweep.get(name) for name in ("base", "grid", "runs"))
+    for fields in [base, *(runs if isinstance(runs, list) else [])]:
+        check_loop(roots, fields)
+    for name, values in (grid if isinstance(grid, Mapping) else {}).items():
+        for value in values if isinstance(values, list) else []:
+            check_loop(roots, {name: value})
