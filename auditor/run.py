@@ -14,7 +14,7 @@ import numpy as np
 from auditor.arrays import source_of_array
 from auditor.passes.first import ShardTask, audit_shard, plan_shards, sampled
 from auditor.passes.folder import claim, only_writer
-from auditor.passes.second import Finished, Intent, conclude
+from auditor.passes.second import AuditRequest, FinishedAudit, conclude
 from auditor.reference.reference import Reference
 from indexes.device import compute_threads
 from indexes.errors import InputError
@@ -45,7 +45,7 @@ def audit(
     reference: Reference,
     *,
     out: str | Path | None = None,
-    intent: Intent | None = None,
+    intent: AuditRequest | None = None,
     options: AuditOptions | None = None,
     run: Runner | None = None,
     progress: Progress = lambda done, total, items: None,
@@ -68,11 +68,11 @@ def audit_into(
     data: Source | str | Path | np.ndarray,
     reference: Reference,
     *,
-    intent: Intent | None = None,
+    intent: AuditRequest | None = None,
     options: AuditOptions | None = None,
     run: Runner,
     progress: Progress = lambda done, total, items: None,
-) -> Finished:
+) -> FinishedAudit:
     """As `audit`, with the folder's tasks for whoever writes a report."""
     started = time.time()
     options = options or AuditOptions()
@@ -87,7 +87,7 @@ def audit_into(
             progress(reused + done, len(tasks), items)
         shards = [task.result for task in tasks]
         rules = [task.sample for task in tasks if task.sample]
-        intent = replace(intent or Intent(), is_sample=bool(rules), set_size=rules[0].set_size if rules else None)
+        intent = replace(intent or AuditRequest(), is_sample=bool(rules), set_size=rules[0].set_size if rules else None)
         return conclude(out, shards, reference, intent, source.spec, started=started, reused=reused)
 
 

@@ -19,7 +19,7 @@ from sklearn import datasets
 
 from auditor.event import Event
 from auditor.risk.advice import advise
-from auditor.risk.inputs import TIERS, Known, workflow_class
+from auditor.risk.inputs import TIERS, ForecastInputs, workflow_class
 from auditor.risk.recursion import Plan
 from auditor.risk.tier import OUTPUTS
 from loops.calibration.rows import CalibrationRow, read_row, read_rows
@@ -84,7 +84,7 @@ def happened(outputs: np.ndarray, event: Event) -> bool:
     return bool(happened_in(outputs[None], event)[0])
 
 
-def at_tier(known: Known, tier: str) -> Known:
+def at_tier(known: ForecastInputs, tier: str) -> ForecastInputs:
     """What is known at a tier."""
     model, pilot = (known.model if tier != TIERS[0] else None), (known.pilot if tier == TIERS[2] else None)
     return dataclasses.replace(known, model=model, pilot=pilot)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from data import data_folder
 
-from auditor.passes.second import Intent
+from auditor.passes.second import AuditRequest
 from auditor.run import AuditOptions
 from service.pipeline import run_audit
 from service.references.build import LabelledSource, make_reference
@@ -93,7 +93,7 @@ def draw(scenario: Scenario, fraction: float, seed: int, folder: Path) -> dict[s
     mixture = scenario.write(folder / "mixture", [chosen[i] for i in rng.permutation(len(chosen))])
     out = folder / "audit"
     result = run_audit(
-        str(mixture), "r", out, settings=settings, intent=Intent(seed=seed), options=AuditOptions(), workers=1
+        str(mixture), "r", out, settings=settings, intent=AuditRequest(seed=seed), options=AuditOptions(), workers=1
     )
     shutil.rmtree(out)
     answer = result["synthetic_fraction"]

@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from auditor.evidence.novelty import novelty
 from auditor.policy import Policy
-from auditor.review.label_fraction import LabelCounts, Tally, estimate_with_labels
+from auditor.review.label_fraction import ErrorCounts, LabelCounts, estimate_with_labels
 from auditor.review.sampling import draw_review, known_answers
 from auditor.statistics.intervals import Measure
 
@@ -66,7 +66,7 @@ def reviewed(draw: Draw, fitted: Fitted, labels: int, error: float) -> Measure:
         np.bincount(drawn.strata[chosen], minlength=len(drawn.sizes)) for chosen in (np.full(len(said), True), said)
     )
     known = known_answers(labels) // 2 if error else 0
-    tallies = [Tally(known, int(rng.binomial(known, error))) for _ in range(2)]
+    tallies = [ErrorCounts(known, int(rng.binomial(known, error))) for _ in range(2)]
     return estimate_with_labels(LabelCounts(drawn.sizes, answered, synthetic, *tallies), rng=rng).fraction
 
 

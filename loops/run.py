@@ -13,10 +13,10 @@ from auditor.statistics.intervals import Measure
 from indexes.device import compute_threads
 from indexes.errors import ArtifactError, InputError
 from loops.config import LoopConfig
-from loops.data.open import World, open_world
+from loops.data.open import LoopData, open_world
 from loops.generation.chains import Chains, fit_chains, streams_of
 from loops.generation.folder import LoopFolder
-from loops.generation.measure import Gauge, gauge_for, over_chains
+from loops.generation.measure import Evaluator, gauge_for, over_chains
 from loops.generation.record import Generation
 from loops.generation.selection import draw_selected
 from loops.generation.training_set import Batch, TrainingSet, batch_sizes, initial_set, later_set, real_set
@@ -34,7 +34,7 @@ _SHEET = 64  # samples kept of every generation to look at
 class Loop:
     """All that stays the same from generation to generation."""
 
-    def __init__(self, config: LoopConfig, family: Family, world: World, *, like: "Loop | None" = None) -> None:
+    def __init__(self, config: LoopConfig, family: Family, world: LoopData, *, like: "Loop | None" = None) -> None:
         """`config` may still have defaults to fill in; the filled-in one is `self.config`.
 
         `like` is another loop in the same world, whose real items are used and measured against.
@@ -46,7 +46,7 @@ class Loop:
         n_measure = self.config.n_measure
         assert n_measure is not None
         self.fixed: Samples
-        self.gauge: Gauge
+        self.gauge: Evaluator
         self.readings: dict[str, Measure]  # of real samples of the size that is measured
         if like is not None:
             self.fixed, self.gauge, self.readings = like.fixed, like.gauge, like.readings

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.passes.folder import check_folder
-from auditor.passes.second import Intent
+from auditor.passes.second import AuditRequest
 from auditor.reference.reference import load_reference
 from auditor.run import AuditOptions
 from indexes.records import Skip, Source
@@ -25,7 +25,7 @@ def audit_plan(
     out: Path | None,
     *,
     settings: Settings,
-    intent: Intent,
+    intent: AuditRequest,
     options: AuditOptions,
     workers: int | None,
 ) -> dict[str, Any]:

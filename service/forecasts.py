@@ -17,7 +17,7 @@ from auditor.policy import Check, Policy, Threshold, verdict_of
 from auditor.reference.reference import Reference, load_reference
 from auditor.reference.relocation import AS_STORED, Weights
 from auditor.risk.answer import RiskQuestion, Simulate, answer_risk, check_risk, known_of, plan_of
-from auditor.risk.inputs import RATIOS, AuditFigures, Known, figures_of
+from auditor.risk.inputs import RATIOS, AuditFigures, ForecastInputs, figures_of
 from auditor.risk.model import RiskModel, load_risk_model
 from auditor.risk.recursion import Plan
 from auditor.risk.sample_statistics import FEWEST_ROWS, facts_from
@@ -78,7 +78,7 @@ def known_from_audit(
     model_samples: str | None = None,
     pilot: str | None = None,
     weights: Weights = AS_STORED,
-) -> Known:
+) -> ForecastInputs:
     """What a finished audit tells, and what samples of the team's own model and pilot add to it.
 
     Samples are measured in the space of the reference's semantic encoder, beside its real items and the audited ones,
@@ -109,7 +109,7 @@ def _check_given(model_samples: str | None, pilot: str | None) -> None:
         raise InputError("a pilot was given without samples of the first model: give --model-samples too")
 
 
-def _known_to(result: Mapping[str, Any], plan: Plan) -> Known:
+def _known_to(result: Mapping[str, Any], plan: Plan) -> ForecastInputs:
     """What a result holds; its pilot tells only of the plan that it was run for."""
     stored = result["mad_risk"].get("known", {"model_samples": None, "pilot": None})
     model, pilot = (None if facts is None else facts_from(facts) for facts in stored.values())
@@ -119,7 +119,7 @@ def _known_to(result: Mapping[str, Any], plan: Plan) -> Known:
         "name": plan.workflow, "n_initial": plan.n_initial, "n_synthetic": plan.n_synthetic, "n_real": plan.n_real,
         "bias": plan.bias,
     }  # fmt: skip
-    return Known(plan, figures_of(result), model, pilot if is_same else None)
+    return ForecastInputs(plan, figures_of(result), model, pilot if is_same else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def forecast_of(
     if asked.audit is None:
         assert asked.synthetic_fraction is not None
         figures = figures_given(n=size, fraction=asked.synthetic_fraction, diversity_ratio=asked.diversity_ratio)
-        known = Known(plan, figures)
+        known = ForecastInputs(plan, figures)
     else:
         known = known_from_audit(
             asked.audit, plan, settings=settings, model_samples=asked.model_samples, pilot=asked.pilot, weights=weights

@@ -7,7 +7,7 @@ from typing import Any
 
 from auditor.passes.folder import check_folder
 from auditor.passes.merge import merge_into
-from auditor.passes.second import Intent
+from auditor.passes.second import AuditRequest
 from auditor.reference.reference import load_reference
 from auditor.reference.relocation import AS_STORED, Weights
 from auditor.run import AuditOptions, Progress, audit_into
@@ -31,7 +31,7 @@ def run_audit(
     out: Path,
     *,
     settings: Settings,
-    intent: Intent,
+    intent: AuditRequest,
     options: AuditOptions,
     workers: int | None = None,
     device: str | None = None,
@@ -54,7 +54,7 @@ def audit_source(
     reference_folder: Path,
     out: Path,
     *,
-    intent: Intent,
+    intent: AuditRequest,
     options: AuditOptions,
     workers: int | None = None,
     device: str | None = None,
@@ -84,7 +84,7 @@ def audit_source(
     return finished.result
 
 
-def merge_audits(folders: Sequence[Path], out: Path, *, settings: Settings, intent: Intent) -> dict[str, Any]:
+def merge_audits(folders: Sequence[Path], out: Path, *, settings: Settings, intent: AuditRequest) -> dict[str, Any]:
     """The audit of the union of audited parts, from their finished shards; nothing is read or encoded again."""
     check_free(settings.database)
     check_folder(out)

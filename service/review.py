@@ -17,7 +17,7 @@ from auditor.fraction.settling import CONDITIONS, check_fraction
 from auditor.passes.folder import only_writer, read_claim
 from auditor.passes.second import write_result
 from auditor.policy import Check, Threshold, verdict_of
-from auditor.review.label_fraction import LabelCounts, LabelledFraction, Tally, estimate_with_labels
+from auditor.review.label_fraction import ErrorCounts, LabelCounts, LabelledFraction, estimate_with_labels
 from auditor.review.sampling import Draw, draw_review, known_answers, shuffled
 from auditor.statistics.intervals import Measure
 from auditor.unread import heed_unread, of_the_whole_set
@@ -331,7 +331,7 @@ def _counts(key: Mapping[str, Any], answers: Mapping[int, str]) -> LabelCounts:
         else:
             answered[item["stratum"]] += 1
             synthetic[item["stratum"]] += answer == "synthetic"
-    return LabelCounts(sizes, answered, synthetic, Tally(*known["real"]), Tally(*known["synthetic"]))
+    return LabelCounts(sizes, answered, synthetic, ErrorCounts(*known["real"]), ErrorCounts(*known["synthetic"]))
 
 
 def _summary(

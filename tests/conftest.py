@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from auditor.reference.reference import Reference, load_reference
-from auditor.risk.inputs import AuditFigures, Known
+from auditor.risk.inputs import AuditFigures, ForecastInputs
 from auditor.risk.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
-from auditor.risk.sample_statistics import SampleFacts
+from auditor.risk.sample_statistics import SampleStatistics
 from indexes.device import compute_threads
 from loops.calibration.fit import calibrate
 from loops.calibration.rows import CalibrationRow
@@ -151,9 +151,9 @@ _HORIZON = 8
 _WORKFLOWS = ("replace", "augment", "fresh", "accumulate")
 
 
-def facts(frechet: float, recall: float) -> SampleFacts:
+def facts(frechet: float, recall: float) -> SampleStatistics:
     """Facts of samples that are as real but for these two."""
-    return SampleFacts(300, frechet, 0.9, recall, 1.0, 0.9, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
+    return SampleStatistics(300, frechet, 0.9, recall, 1.0, 0.9, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
 
 
 def calibration_row(number: int, rng: np.random.Generator) -> CalibrationRow:
@@ -171,7 +171,7 @@ def calibration_row(number: int, rng: np.random.Generator) -> CalibrationRow:
     outputs = np.stack([level, level - level[0], np.log(recall / recall[0]), np.full(_HORIZON, 0.9)])
     audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0, 0.02, 300, 5.0)
     seen = np.exp(0.05 * rng.normal(size=4))
-    known = Known(
+    known = ForecastInputs(
         plan,
         audit,
         facts(0.02 + distance[0] * seen[0], recall[0] * seen[1]),

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from auditor.passes.first import ShardResult
 from auditor.passes.folder import SHARDS, claim, only_writer, read_claim
-from auditor.passes.second import Finished, Intent, conclude
+from auditor.passes.second import AuditRequest, FinishedAudit, conclude
 from auditor.reference.reference import Reference
 from indexes.errors import ArtifactError, InputError
 
 __all__ = ["merge_into"]
 
 
-def merge_into(out: Path, folders: Sequence[Path], reference: Reference, *, intent: Intent) -> Finished:
+def merge_into(out: Path, folders: Sequence[Path], reference: Reference, *, intent: AuditRequest) -> FinishedAudit:
     """Copy the finished shards of several audits, in the order given, and compute the result of their union.
 
     Parts given in the order of the whole yield the bytes of an audit of the whole. Raises InputError when the audits

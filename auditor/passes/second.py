@@ -35,7 +35,7 @@ from indexes.errors import InputError
 from indexes.sources.files import printable
 from indexes.store import write_atomic
 
-__all__ = ["SCHEMA", "Finished", "Intent", "conclude", "finalise", "most_suspicious", "write_result"]
+__all__ = ["SCHEMA", "AuditRequest", "FinishedAudit", "conclude", "finalise", "most_suspicious", "write_result"]
 
 SCHEMA = "madaudit/result/1"
 _GALLERY_SHOWN = 24
@@ -46,7 +46,7 @@ _TRACES_ONLY = "the encoder sees processing traces and not content: name a --sem
 
 
 @dataclass(frozen=True, slots=True)
-class Intent:
+class AuditRequest:
     """What the set is meant for and how it is to be judged; nothing here changes the evidence."""
 
     policy: Policy = field(default_factory=Policy)
@@ -60,7 +60,7 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedAudit:
     """A finished audit: its result and where its parts lie."""
 
     result: dict[str, Any]
@@ -72,12 +72,12 @@ def conclude(
     out: Path,
     shards: Sequence[ShardResult],
     reference: Reference,
-    intent: Intent,
+    intent: AuditRequest,
     spec: str,
     *,
     started: float,
     reused: int,
-) -> Finished:
+) -> FinishedAudit:
     """The second pass: write the list of shards, items, gallery and, last, result.json."""
     encoded = time.time()
     write_atomic(out / "state" / SHARDS, json.dumps([[s.name, s.folder.name] for s in shards]).encode())
@@ -88,11 +88,11 @@ def conclude(
     result["run"] = {"started": started, "shards": len(shards), "reused_shards": reused, "out": folder}
     result["timing"] = {"evidence_s": encoded - started, "finalise_s": time.time() - encoded}
     write_result(out, result)
-    return Finished(result, tuple(shards), out)
+    return FinishedAudit(result, tuple(shards), out)
 
 
 def finalise(
-    shards: Sequence[ShardResult], out: Path, reference: Reference, intent: Intent, source: str
+    shards: Sequence[ShardResult], out: Path, reference: Reference, intent: AuditRequest, source: str
 ) -> dict[str, Any]:
     """Write items/*.parquet and skipped.parquet, and return the result without its `run` and `timing`.
 
@@ -173,7 +173,7 @@ def result_of(
     fraction: FractionEstimate,
     duplicates: DuplicateCounts,
     reference: Reference,
-    intent: Intent,
+    intent: AuditRequest,
     source: str,
 ) -> dict[str, Any]:
     """The result document, everything but `run` and `timing`."""
@@ -301,7 +301,7 @@ def _semantic_answers(state: AuditState, reference: Reference, level: float) -> 
     )
 
 
-def _duplicate_measure(duplicates: DuplicateCounts, intent: Intent) -> dict[str, Any]:
+def _duplicate_measure(duplicates: DuplicateCounts, intent: AuditRequest) -> dict[str, Any]:
     """The share of exact copies: counted, so without error unless the set stands for a larger one."""
     share = duplicates.within / duplicates.n
     low, high = (share, share)
@@ -311,7 +311,7 @@ def _duplicate_measure(duplicates: DuplicateCounts, intent: Intent) -> dict[str,
     return {**measure, "of_reference": duplicates.of_reference / duplicates.n}
 
 
-def _risk(figures: Mapping[str, Any], state: AuditState, reference: Reference, intent: Intent) -> dict[str, Any]:
+def _risk(figures: Mapping[str, Any], state: AuditState, reference: Reference, intent: AuditRequest) -> dict[str, Any]:
     question = intent.risk
     if question is None:
         return no_risk(intent.workflow, _NO_WORKFLOW)

@@ -10,7 +10,7 @@ from scipy import stats
 from auditor.statistics.intervals import Measure
 from indexes.errors import InputError
 
-__all__ = ["FEWEST_LABELS", "LabelCounts", "LabelledFraction", "Tally", "estimate_with_labels", "tails"]
+__all__ = ["FEWEST_LABELS", "ErrorCounts", "LabelCounts", "LabelledFraction", "estimate_with_labels", "tails"]
 
 FEWEST_LABELS = 10  # answers on items of the set, below which nothing is said
 _DRAWS = 1000  # of the labelling at each fraction that is tested
@@ -24,7 +24,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ErrorCounts:
     """Answers on items of one known origin."""
 
     answered: int = 0
@@ -38,8 +38,8 @@ class LabelCounts:
     sizes: np.ndarray  # (H,) int64, items of the set
     answered: np.ndarray  # (H,) int64, of them labelled real or synthetic
     synthetic: np.ndarray  # (H,) int64, of those labelled synthetic
-    real: Tally = Tally()
-    generated: Tally = Tally()
+    real: ErrorCounts = ErrorCounts()
+    generated: ErrorCounts = ErrorCounts()
 
     def __post_init__(self) -> None:
         ordered = (self.synthetic <= self.answered).all() and (self.answered <= self.sizes).all()
@@ -174,7 +174,7 @@ def _widened(end: float, value: float, margin: float) -> float:
     return float(np.clip(value + math.copysign(math.hypot(end - value, margin), end - value), 0, 1))
 
 
-def _error_rate(tally: Tally, level: float) -> Measure:
+def _error_rate(tally: ErrorCounts, level: float) -> Measure:
     """An error rate with its Jeffreys interval (Brown, Cai & DasGupta 2001)."""
     if tally.answered == 0:
         return Measure(math.nan, reason="no item of known origin was labelled")
@@ -261,7 +261,7 @@ def _held(labels: _Labels, fraction: float, steps: int, imagined: float) -> _Law
 
 
 def _first_law(labels: _Labels, shares: np.ndarray) -> _Law:
-    def first(tally: Tally, wrong: np.ndarray) -> np.ndarray:
+    def first(tally: ErrorCounts, wrong: np.ndarray) -> np.ndarray:
         return (wrong + 0.5) / (tally.answered + 1) if tally.answered else np.zeros_like(wrong)
 
     design = labels.design

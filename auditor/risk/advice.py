@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from auditor.event import Event
-from auditor.risk.inputs import Known
+from auditor.risk.inputs import ForecastInputs
 from auditor.risk.model import Forecast, RiskModel
 from auditor.risk.recursion import Plan, origin_shares
 from auditor.risk.workflows import workflow_named
@@ -19,7 +19,9 @@ _REAL = np.concatenate([[0.0], np.exp2(np.arange(-4, 2.1, 0.25))])  # real items
 _SHARES = np.arange(0.05, 0.96, 0.05)  # of model-made items in a training set
 
 
-def advise(known: Known, model: RiskModel, forecast: Forecast, *, event: Event, limit: float) -> dict[str, Any]:
+def advise(
+    known: ForecastInputs, model: RiskModel, forecast: Forecast, *, event: Event, limit: float
+) -> dict[str, Any]:
     """What follows for a plan if the upper end of the probability's interval is to be at most `limit`.
 
     A pilot tells of the one plan it was run for: what is said of any other rests on the tier below it.
@@ -57,11 +59,11 @@ def _alternatives(plan: Plan) -> Iterator[Plan]:
             yield replace(plan, workflow=name, n_real=n_real if has_real else 0, n_synthetic=n_synthetic)
 
 
-def _asked(plan: Plan, known: Known) -> Known:
+def _asked(plan: Plan, known: ForecastInputs) -> ForecastInputs:
     return replace(known, plan=plan, pilot=known.pilot if plan == known.plan else None)
 
 
-def _beside(plan: Plan, known: Known, model: RiskModel, event: Event) -> dict[str, Any]:
+def _beside(plan: Plan, known: ForecastInputs, model: RiskModel, event: Event) -> dict[str, Any]:
     found = model.predict(_asked(plan, known), event=event).as_json()
     last: Mapping[str, Any] = found["trajectory"][-1]
     names = ("frechet_level", "frechet_ratio", "diversity_ratio")
@@ -71,7 +73,7 @@ def _beside(plan: Plan, known: Known, model: RiskModel, event: Event) -> dict[st
     }  # fmt: skip
 
 
-def _fresh_real_data(known: Known, model: RiskModel, event: Event, limit: float) -> dict[str, Any]:
+def _fresh_real_data(known: ForecastInputs, model: RiskModel, event: Event, limit: float) -> dict[str, Any]:
     """The least real data, new in every generation, from which on the risk keeps to the limit."""
     plan, known = known.plan, replace(known, pilot=None)
     sizes = sorted({round(plan.n_initial * share) for share in _REAL.tolist()})
@@ -83,7 +85,7 @@ def _fresh_real_data(known: Known, model: RiskModel, event: Event, limit: float)
     return {"n_real": plans[least].n_real, "tier": known.tier, "reason": None}
 
 
-def _largest_share(known: Known, model: RiskModel, event: Event, limit: float) -> dict[str, Any]:
+def _largest_share(known: ForecastInputs, model: RiskModel, event: Event, limit: float) -> dict[str, Any]:
     """The largest share of model-made items in a training set up to which the risk keeps to the limit."""
     plan, known = known.plan, replace(known, pilot=None)
     if workflow_named(plan.workflow).real not in ("fixed", "fresh") or plan.n_real == 0:
@@ -99,13 +101,13 @@ def _largest_share(known: Known, model: RiskModel, event: Event, limit: float) -
     return {"share": round(share, 2), "n_synthetic": largest.n_synthetic, "tier": known.tier, "reason": None}
 
 
-def _fits(plans: Sequence[Plan], known: Known, model: RiskModel, event: Event, limit: float) -> np.ndarray:
+def _fits(plans: Sequence[Plan], known: ForecastInputs, model: RiskModel, event: Event, limit: float) -> np.ndarray:
     """Whether the risk of each plan keeps to the limit, (m,) bool; one that is not determined does not."""
     found = [model.probability(_asked(plan, known), event=event) for plan in plans]
     return np.array([chance.status == "determined" and chance.value.high <= limit for chance in found])
 
 
-def _none(plans: Sequence[Plan], known: Known, model: RiskModel, event: Event, limit: float) -> str:
+def _none(plans: Sequence[Plan], known: ForecastInputs, model: RiskModel, event: Event, limit: float) -> str:
     least = min(plans, key=lambda plan: (plan.n_synthetic / max(plan.n_real, 1), -plan.n_real))
     found = model.probability(_asked(least, known), event=event)
     if found.status != "determined":

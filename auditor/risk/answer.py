@@ -9,10 +9,10 @@ import numpy as np
 from auditor.event import Event
 from auditor.policy import Check, Policy, Threshold, check
 from auditor.risk.advice import advise
-from auditor.risk.inputs import Known, figures_of, workflow_class
+from auditor.risk.inputs import ForecastInputs, figures_of, workflow_class
 from auditor.risk.model import RiskModel
 from auditor.risk.recursion import Plan
-from auditor.risk.sample_statistics import SampleFacts, facts_of
+from auditor.risk.sample_statistics import SampleStatistics, facts_of
 from auditor.risk.workflows import workflow_named
 from indexes.errors import InputError
 
@@ -60,7 +60,7 @@ def known_of(
     training: np.ndarray,
     model_samples: np.ndarray | None = None,
     pilot: np.ndarray | None = None,
-) -> Known:
+) -> ForecastInputs:
     """What a result's figures tell, and what samples of the first model and of a pilot, (n, d), add to them.
 
     `real` (m, d) are the reference's real items, `training` (k, d) audited ones, all in the semantic space.
@@ -68,10 +68,10 @@ def known_of(
     model, second = (None if rows is None else facts_of(rows, real, training) for rows in (model_samples, pilot))
     if model is not None and model == second:
         raise InputError("the pilot's samples are those of the first model: give samples of the second generation")
-    return Known(plan, figures_of(result), model, second)
+    return ForecastInputs(plan, figures_of(result), model, second)
 
 
-def answer_risk(known: Known, model: RiskModel, policy: Policy) -> dict[str, Any]:
+def answer_risk(known: ForecastInputs, model: RiskModel, policy: Policy) -> dict[str, Any]:
     """The fields of `mad_risk` at the highest tier that is known."""
     event, plan = policy.mad_event, known.plan
     forecast = model.predict(known, event=event)
@@ -92,7 +92,7 @@ def answer_risk(known: Known, model: RiskModel, policy: Policy) -> dict[str, Any
     }
 
 
-def _facts(facts: SampleFacts | None) -> dict[str, Any] | None:
+def _facts(facts: SampleStatistics | None) -> dict[str, Any] | None:
     return None if facts is None else facts.as_json()
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from auditor.risk.inputs import TIERS, Known
+from auditor.risk.inputs import TIERS, ForecastInputs
 from auditor.risk.recursion import Mechanism, growth, impulse_response, origin_shares, solve_coherence, training_sizes
-from auditor.risk.sample_statistics import SampleFacts
+from auditor.risk.sample_statistics import SampleStatistics
 
 __all__ = ["Course", "course_of"]
 
@@ -34,7 +34,7 @@ class Course:
         return np.asarray(self.level - self.level[0])
 
 
-def course_of(known: Known, *, tier: str) -> Course:
+def course_of(known: ForecastInputs, *, tier: str) -> Course:
     """The course by `auditor.recursion`.
 
     The sampling error v is that of a real sample as large as each training set, ε² comes from the model's samples and γ
@@ -48,7 +48,7 @@ def course_of(known: Known, *, tier: str) -> Course:
     return Course(level, np.log(variances / variances[0]), _recall(known, tier))
 
 
-def _level(known: Known, tier: str, shrunk: np.ndarray) -> np.ndarray:
+def _level(known: ForecastInputs, tier: str, shrunk: np.ndarray) -> np.ndarray:
     audit, plan = known.audit, known.plan
     response = impulse_response(origin_shares(plan))
     sampling = audit.floor * audit.floor_items / training_sizes(plan)
@@ -63,13 +63,13 @@ def _level(known: Known, tier: str, shrunk: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(mechanism.forecast(response) / audit.floor))
 
 
-def _distance(facts: SampleFacts, known: Known) -> float:
+def _distance(facts: SampleStatistics, known: ForecastInputs) -> float:
     """F of samples against the real distribution at the size that levels are stated at; facts are of two samples."""
     floor, items = known.audit.floor, known.audit.floor_items
     return max(facts.frechet - 2 * floor * items / facts.n + floor, 0.1 * floor)
 
 
-def _variances(known: Known, tier: str) -> np.ndarray:
+def _variances(known: ForecastInputs, tier: str) -> np.ndarray:
     """Total variance of what each generation samples, over the real one, (T,)."""
     shares = origin_shares(known.plan)
     first = kept = known.plan.bias
@@ -85,7 +85,7 @@ def _variances(known: Known, tier: str) -> np.ndarray:
     return variances[1:]
 
 
-def _recall(known: Known, tier: str) -> np.ndarray:
+def _recall(known: ForecastInputs, tier: str) -> np.ndarray:
     """Log recall over that of generation 1, (T,): a pilot tells the loss, else the first model's beside its data."""
     times = np.sqrt(growth(impulse_response(origin_shares(known.plan)), 1.0)) - 1
     if tier == TIERS[0] or known.model is None:

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 
 from auditor.risk.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
-from auditor.risk.sample_statistics import SampleFacts
+from auditor.risk.sample_statistics import SampleStatistics
 from auditor.risk.workflows import workflow_named
 
-__all__ = ["RATIOS", "TIERS", "AuditFigures", "Known", "features_of", "figures_of", "tiers_ago", "workflow_class"]
+__all__ = [
+    "RATIOS",
+    "TIERS",
+    "AuditFigures",
+    "ForecastInputs",
+    "features_of",
+    "figures_of",
+    "tiers_ago",
+    "workflow_class",
+]
 
 TIERS = ("audit", "model-samples", "pilot")
 _CLASSES = ("synthetic", "fixed", "pool", "fresh")
@@ -72,13 +81,13 @@ def figures_of(result: Mapping[str, Any]) -> AuditFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ForecastInputs:
     """All that a team can say before it trains; what is None it has not measured."""
 
     plan: Plan
     audit: AuditFigures
-    model: SampleFacts | None = None  # samples of its own model, trained once on the data
-    pilot: SampleFacts | None = None  # samples of the second generation of its workflow
+    model: SampleStatistics | None = None  # samples of its own model, trained once on the data
+    pilot: SampleStatistics | None = None  # samples of the second generation of its workflow
 
     @property
     def tier(self) -> str:
@@ -99,7 +108,7 @@ def workflow_class(plan: Plan) -> str:
     return "fresh" if workflow.real == "fresh" else "fixed"
 
 
-def features_of(known: Known, *, tier: str) -> dict[str, float]:
+def features_of(known: ForecastInputs, *, tier: str) -> dict[str, float]:
     """The features of a tier, by name; nan for what could not be measured."""
     found = {**_of_plan(known.plan), **_of_audit(known)}
     if tier != TIERS[0]:
@@ -139,7 +148,7 @@ def _of_plan(plan: Plan) -> dict[str, float]:
     }
 
 
-def _of_audit(known: Known) -> dict[str, float]:
+def _of_audit(known: ForecastInputs) -> dict[str, float]:
     audit = known.audit
     return {
         "fraction": audit.fraction,
@@ -166,7 +175,7 @@ _MEASURED = (  # how the features begin that each tier measures
 )  # fmt: skip
 
 
-def _of_samples(name: str, facts: SampleFacts) -> dict[str, float]:
+def _of_samples(name: str, facts: SampleStatistics) -> dict[str, float]:
     return {
         f"{name}_log_frechet": _log(facts.frechet),
         f"{name}_precision": facts.precision,
@@ -183,7 +192,7 @@ def _of_samples(name: str, facts: SampleFacts) -> dict[str, float]:
     }
 
 
-def _of_growth(first: SampleFacts, second: SampleFacts) -> dict[str, float]:
+def _of_growth(first: SampleStatistics, second: SampleStatistics) -> dict[str, float]:
     return {
         "growth_log_frechet": _log(second.frechet) - _log(first.frechet),
         "growth_log_recall": _log(second.recall) - _log(first.recall),

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from auditor.event import Event, margins
-from auditor.risk.inputs import TIERS, Known, workflow_class
+from auditor.risk.inputs import TIERS, ForecastInputs, workflow_class
 from auditor.risk.recursion import Plan, origin_shares
 from auditor.risk.tier import OUTPUTS, TierModel
 from auditor.statistics.intervals import Measure
@@ -95,7 +95,7 @@ class RiskModel:
     manifest: Mapping[str, Any] = field(default_factory=dict)  # what it was calibrated on
     identity: Mapping[str, Any] = field(default_factory=dict)  # the file it was read from, and its digest
 
-    def predict(self, known: Known, *, event: Event | None = None, tier: str | None = None) -> Forecast:
+    def predict(self, known: ForecastInputs, *, event: Event | None = None, tier: str | None = None) -> Forecast:
         """The forecast for a plan, at the highest tier that is known or a lower one asked for.
 
         The interval of the probability spans what the audit's own interval of the fraction leaves open, and what
@@ -117,7 +117,7 @@ class RiskModel:
             level=self.level,
         )
 
-    def probability(self, known: Known, *, event: Event, tier: str | None = None) -> Chance:
+    def probability(self, known: ForecastInputs, *, event: Event, tier: str | None = None) -> Chance:
         """The probability of the event alone, as `predict` gives it; it takes a hundredth of the time."""
         tier = tier or known.tier
         if TIERS.index(tier) > TIERS.index(known.tier):
@@ -133,7 +133,7 @@ class RiskModel:
         chances = _chances(outputs, model.chances, event)
         return Chance(status, reason, Measure(float(chances[0, 0]), *_span(chances, self.level)))
 
-    def _to_horizon(self, known: Known) -> Known:
+    def _to_horizon(self, known: ForecastInputs) -> ForecastInputs:
         """The plan over the calibration's generations, of which a shorter one is the beginning."""
         return replace(known, plan=replace(known.plan, generations=self.horizon))
 
@@ -145,7 +145,7 @@ class RiskModel:
             )
         origin_shares(plan)
 
-    def _status(self, known: Known, tier: str, event: Event) -> tuple[str, str | None]:
+    def _status(self, known: ForecastInputs, tier: str, event: Event) -> tuple[str, str | None]:
         """Whether a forecast of this can be held to its probability, and why not."""
         model, kind = self.tiers[tier], workflow_class(known.plan)
         skill = model.skill.get(kind)
@@ -158,7 +158,7 @@ class RiskModel:
         reason = self._unlike(self._to_horizon(known), tier) or _unlike_events(event)
         return ("determined", None) if reason is None else ("extrapolated", reason)
 
-    def _unlike(self, known: Known, tier: str) -> str | None:
+    def _unlike(self, known: ForecastInputs, tier: str) -> str | None:
         """In what a loop is unlike all that the calibration holds."""
         if not math.isfinite(known.audit.floor):
             return "no audit tells the scale of the data: what is not known was taken as average"

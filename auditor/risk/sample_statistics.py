@@ -13,7 +13,7 @@ from auditor.statistics.moments import moments_of
 from indexes.errors import InputError
 from indexes.search import ball_counts, knn
 
-__all__ = ["FEWEST_ROWS", "SampleFacts", "facts_from", "facts_of"]
+__all__ = ["FEWEST_ROWS", "SampleStatistics", "facts_from", "facts_of"]
 
 FEWEST_ROWS = 20  # of either side
 _NEIGHBOURS = 5
@@ -21,7 +21,7 @@ _RIDGE = 1e-3  # of the mean real variance, added to every variance before logar
 
 
 @dataclass(frozen=True, slots=True)
-class SampleFacts:
+class SampleStatistics:
     """Measures of n items against n real ones; distances are squared and in units of the real total variance."""
 
     n: int
@@ -42,15 +42,15 @@ class SampleFacts:
         return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
-def facts_from(stored: Mapping[str, Any]) -> SampleFacts:
+def facts_from(stored: Mapping[str, Any]) -> SampleStatistics:
     """The facts that `as_json` wrote."""
     values: dict[str, Any] = {
-        f.name: math.nan if stored[f.name] is None else stored[f.name] for f in fields(SampleFacts)
+        f.name: math.nan if stored[f.name] is None else stored[f.name] for f in fields(SampleStatistics)
     }
-    return SampleFacts(**values)
+    return SampleStatistics(**values)
 
 
-def facts_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None = None) -> SampleFacts:
+def facts_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None = None) -> SampleStatistics:
     """The facts of vectors (n, d) beside real ones (m, d): the first of either, as many as both have.
 
     `training` (k, d) are the items that the model of the samples was trained on. Raises InputError for too few rows
@@ -70,7 +70,7 @@ def facts_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None 
     if training is not None:
         judges = np.ascontiguousarray(training, dtype=np.float32)
         to_training = _ratio(*(float(np.median(knn(rows, judges, 1)[0])) for rows in (ours, theirs)))
-    return SampleFacts(
+    return SampleStatistics(
         n=n,
         frechet=frechet_of(there, here) / total,
         precision=float((counts > 0).mean()),

@@ -8,7 +8,7 @@ import numpy as np
 
 from auditor.measures.semantic import LEVEL_SIZE
 from auditor.risk.course import course_of
-from auditor.risk.inputs import TIERS, Known, features_of
+from auditor.risk.inputs import TIERS, ForecastInputs, features_of
 from auditor.risk.workflows import workflow_named
 from auditor.statistics.kernel_ridge import KernelRidge
 
@@ -42,7 +42,7 @@ class TierModel:
         row = (np.array([features[name] for name in self.names]) - self.centre) / self.scale
         return np.clip(np.where(np.isfinite(row), row, 0.0), -WIDEST, WIDEST)[None]
 
-    def features(self, known: Known, tier: str) -> dict[str, float]:
+    def features(self, known: ForecastInputs, tier: str) -> dict[str, float]:
         """The features of a loop, by name."""
         return prepared_for(self._filled(known), tier)[0]
 
@@ -63,7 +63,7 @@ class TierModel:
         """Root mean squared distance to the nearest calibration row."""
         return float(np.sqrt(((self.regression.rows - row) ** 2).mean(1).min()))
 
-    def expected(self, known: Sequence[Known], tier: str) -> np.ndarray:
+    def expected(self, known: Sequence[ForecastInputs], tier: str) -> np.ndarray:
         """Outputs (m, outputs, T) of each loop; more fresh real data never raise the level.
 
         What the regression says of the level is made so: it is read off the largest of its values for at least as
@@ -75,25 +75,25 @@ class TierModel:
                 found[i, _LEVEL] = self._never_raised(one, tier)
         return found
 
-    def at_fractions(self, known: Known, tier: str, fractions: np.ndarray) -> np.ndarray:
+    def at_fractions(self, known: ForecastInputs, tier: str, fractions: np.ndarray) -> np.ndarray:
         """Outputs (m, outputs, T) of one loop as the regression says, were its fraction each of these (m,)."""
         asked = [replace(known, audit=replace(known.audit, fraction=float(f))) for f in fractions]
         return self._regressed(asked, tier)
 
-    def _regressed(self, known: Sequence[Known], tier: str) -> np.ndarray:
+    def _regressed(self, known: Sequence[ForecastInputs], tier: str) -> np.ndarray:
         prepared = [prepared_for(self._filled(one), tier) for one in known]
         rows = np.concatenate([self.standardised(inputs) for inputs, _ in prepared])
         left = self.regression.predict(rows).reshape(len(rows), len(OUTPUTS), -1)
         return left + np.stack([start for _, start in prepared])
 
-    def _filled(self, known: Known) -> Known:
+    def _filled(self, known: ForecastInputs) -> ForecastInputs:
         """With the average floor of the calibration where there is no audit to tell it."""
         if math.isfinite(known.audit.floor):
             return known
         floor = float(np.exp(self.centre[self.names.index("log_floor")]))
         return replace(known, audit=replace(known.audit, floor=floor, floor_items=LEVEL_SIZE))
 
-    def _never_raised(self, known: Known, tier: str) -> np.ndarray:
+    def _never_raised(self, known: ForecastInputs, tier: str) -> np.ndarray:
         """The level (T,) for the plan's fresh data: between the running maxima from above over a grid of amounts."""
         plan = known.plan
         grid = np.unique(np.round(plan.n_initial * np.exp2(_AMOUNTS))).astype(int)
@@ -104,7 +104,7 @@ class TierModel:
         return np.array([np.interp(np.log1p(plan.n_real), places, levels) for levels in highest.T])
 
 
-def prepared_for(known: Known, tier: str) -> tuple[dict[str, float], np.ndarray]:
+def prepared_for(known: ForecastInputs, tier: str) -> tuple[dict[str, float], np.ndarray]:
     """The features of a tier, and where the regression starts, (outputs, T): the recursion's distances."""
     course = course_of(known, tier=tier)
     inputs = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.risk.inputs import Known, figures_of
+from auditor.risk.inputs import ForecastInputs, figures_of
 from auditor.risk.recursion import Plan
 from auditor.risk.sample_statistics import facts_from
 from indexes.errors import InputError
@@ -30,7 +30,7 @@ class CalibrationRow:
     key: str
     family: str
     data: str
-    known: Known
+    known: ForecastInputs
     outputs: np.ndarray  # (4, T): log level, log ratio, log diversity ratio, precision
 
 
@@ -67,7 +67,7 @@ def read_row(folder: Path) -> CalibrationRow | None:
         folder.name,
         plain_name(config["family"]),
         stored["data"]["name"],
-        Known(plan, figures_of(_in_its_scale(observed)), *facts),
+        ForecastInputs(plan, figures_of(_in_its_scale(observed)), *facts),
         outputs_of(
             measures, floor=observed["floor"], n=observed["n_reference"],
             exact=None if "frechet" in stored["real"] else Exact(

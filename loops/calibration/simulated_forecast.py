@@ -13,7 +13,7 @@ from indexes.errors import InputError
 from loops.calibration.rows import MEASURED, Exact, outputs_of
 from loops.calibration.tier_fit import happened_in
 from loops.config import LoopConfig
-from loops.data.open import World
+from loops.data.open import LoopData
 from loops.data.population import Empirical
 from loops.data.supply import clustered
 from loops.models import make_family
@@ -57,7 +57,7 @@ def simulate_forecast(
         for name, rows in (("reference", real), ("audited", training))
     )
     supply = clustered(drawn, drawn, rng=Streams(seed).rng(Purpose.labels, 0)) if made.conditional else drawn
-    loop = Loop(config, made, World(supply, clean, {}))
+    loop = Loop(config, made, LoopData(supply, clean, {}))
     return {
         "family": family,
         "chains": _CHAINS,

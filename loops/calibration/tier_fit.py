@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from auditor.event import Event, margins
-from auditor.risk.inputs import TIERS, Known, tiers_ago, workflow_class
+from auditor.risk.inputs import TIERS, ForecastInputs, tiers_ago, workflow_class
 from auditor.risk.model import chance_features
 from auditor.risk.tier import OUTPUTS, WIDEST, TierModel, prepared_for
 from auditor.statistics.kernel_ridge import KernelRidge, fit_kernel_ridge
@@ -35,7 +35,7 @@ class Table:
     """Rows as arrays, for one tier."""
 
     tier: str
-    known: tuple[Known, ...]  # (m,)
+    known: tuple[ForecastInputs, ...]  # (m,)
     names: tuple[str, ...]
     features: np.ndarray  # (m, p), nan where not measured
     outputs: np.ndarray  # (m, outputs · T)

@@ -27,7 +27,7 @@ from loops.random_streams import Purpose, Streams
 from loops.samples import Space
 from loops.tokens import GridCodec, TextCodec
 
-__all__ = ["World", "default_data", "open_data", "open_world"]
+__all__ = ["LoopData", "default_data", "open_data", "open_world"]
 
 _DEFAULTS = {
     "gaussian": "normal:1", "categorical": "tokens:10", "linear-regression": "linear:10", "gmm": "grid:5",
@@ -40,7 +40,7 @@ _SIDE = 32  # pixels of an image, at most
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class LoopData:
     """Where real items are drawn from, perhaps contaminated and with labels made up, and the clean distribution."""
 
     drawn: Supply
@@ -53,7 +53,7 @@ def default_data(family: str) -> str:
     return _DEFAULTS.get(plain_name(family), "digits")
 
 
-def open_world(config: LoopConfig, family: Family) -> World:
+def open_world(config: LoopConfig, family: Family) -> LoopData:
     """The data of a loop as its family reads them; raises InputError for data that it cannot read."""
     clean = open_data(config.data or default_data(config.family), config, reads=family.reads)
     drawn: Supply = clean
@@ -64,7 +64,7 @@ def open_world(config: LoopConfig, family: Family) -> World:
         drawn = Contaminated(clean, contaminant, config.contamination)
     if family.conditional:
         drawn = clustered(drawn, clean, rng=Streams(config.seed).rng(Purpose.labels, 0))
-    return World(drawn, clean, {name: digest for name, digest in digests.items() if digest})
+    return LoopData(drawn, clean, {name: digest for name, digest in digests.items() if digest})
 
 
 def open_data(spec: str, config: LoopConfig, *, reads: str, like: Population | None = None) -> Population:

@@ -15,7 +15,7 @@ from indexes.search import ball_counts, knn
 from loops.data.population import Population
 from loops.samples import Truth
 
-__all__ = ["Gauge", "Modes", "gauge_for", "modes_of", "over_chains"]
+__all__ = ["Evaluator", "Modes", "gauge_for", "modes_of", "over_chains"]
 
 _OTHERS = 8  # real samples whose measures a model's are compared with
 _SURVIVES = 0.1  # a mode is alive with at least this share of its real share
@@ -49,7 +49,7 @@ def modes_of(population: Population, vectors: np.ndarray, labels: np.ndarray | N
 
 
 @dataclass(frozen=True, slots=True)
-class Gauge:
+class Evaluator:
     """A real sample and all that is worked out of it once."""
 
     population: Population
@@ -113,7 +113,7 @@ class Gauge:
 
 def gauge_for(
     population: Population, *, n: int, k: int = 5, rng: np.random.Generator
-) -> tuple[Gauge, dict[str, Measure]]:
+) -> tuple[Evaluator, dict[str, Measure]]:
     """A gauge with a real sample of n items, and what it reads of other real samples of n items.
 
     Of a formula these are eight; data hold one that shares no item with the gauge's own, if they hold 2 n items. What
@@ -131,7 +131,7 @@ def gauge_for(
     real = drawn.take(slice(n))
     vectors = np.ascontiguousarray(population.embed(real.values), dtype=np.float32)
     truth = population.truth
-    gauge = Gauge(
+    gauge = Evaluator(
         population, real.values, vectors, neighbour_radii(vectors, k), _as_moments(truth), _span(truth.covariance),
         modes_of(population, vectors, real.labels), k,
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from auditor.passes.second import Intent
+from auditor.passes.second import AuditRequest
 from auditor.run import AuditOptions
 from indexes.errors import InputError
 from indexes.store import write_atomic
@@ -67,7 +67,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Callable[[str], None] = lambda li
 
 def _audit(folder: Path, out: Path, truth: float, settings: Settings) -> dict[str, Any]:
     options = AuditOptions(overwrite=True)
-    intent = Intent(declared=frozenset({"generators-complete"}))  # here the one generator is known
+    intent = AuditRequest(declared=frozenset({"generators-complete"}))  # here the one generator is known
     result = run_audit(str(folder), "digits", out, settings=settings, intent=intent, options=options, workers=1)
     fraction = result["synthetic_fraction"]
     return {

@@ -197,7 +197,7 @@ def audit(
     settings = read_settings(home)
     if not dry_run:
         refuse_while_served(settings.home)
-    from auditor.passes.second import Intent
+    from auditor.passes.second import AuditRequest
     from auditor.policy import load_policy
     from auditor.reference.relocation import Weights
     from auditor.run import AuditOptions
@@ -212,7 +212,7 @@ def audit(
         workflow, generations, real=real, synthetic=synthetic, bias=bias, model_samples=model_samples, pilot=pilot,
         risk_model=risk_model, simulate=simulate_forecast, seed=seed,
     )  # fmt: skip
-    intent = Intent(
+    intent = AuditRequest(
         policy=load_policy(policy),
         workflow=asked.named,
         level=level,
@@ -367,7 +367,7 @@ def merge(
     """Merge audits of parts of a dataset into the audit of the whole, without reading the data again."""
     settings = read_settings(home)
     refuse_while_served(settings.home)
-    from auditor.passes.second import Intent
+    from auditor.passes.second import AuditRequest
     from auditor.policy import load_policy
     from service.pipeline import merge_audits
     from service.reports.report import read_result
@@ -375,7 +375,7 @@ def merge(
     for folder in folders:
         if "review" in read_result(folder):
             say(f"madaudit: the labels of {folder}'s review are not used: review the merged audit")
-    result = merge_audits(folders, out, settings=settings, intent=Intent(policy=load_policy(policy)))
+    result = merge_audits(folders, out, settings=settings, intent=AuditRequest(policy=load_policy(policy)))
     if as_json:
         print_json(result)
     else:

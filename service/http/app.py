@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from service.http import dashboard, problems
 from service.http.auth import Sessions
 from service.http.context import Context
-from service.http.middleware import Around
+from service.http.middleware import RequestMiddleware
 from service.http.routes import audits, health, jobs, keys, questions, references
 from service.http.schemas import Problem
 
@@ -37,7 +37,7 @@ def create_app(context: Context) -> FastAPI:
         redoc_url=None, responses=problems.responses(403, 413, 422, 500),
     )  # fmt: skip
     app.state.context, app.state.sessions = context, Sessions()
-    app.add_middleware(Around)
+    app.add_middleware(RequestMiddleware)
     problems.install(app)
     app.include_router(audits.upload_router, max_body_size=context.settings.max_upload)
     for routes in (questions, jobs):  # vectors, images and sweeps

@@ -13,7 +13,7 @@ from service.http.context import Context
 from service.http.problems import MEDIA, TOO_LARGE, problem
 from service.storage.database import now
 
-__all__ = ["Around"]
+__all__ = ["RequestMiddleware"]
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "testserver")
@@ -32,7 +32,7 @@ _TOO_LARGE = problem(413, TOO_LARGE)
 _log = logging.getLogger("service.requests")
 
 
-class Around:
+class RequestMiddleware:
     """ASGI middleware, the outermost."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -45,7 +45,7 @@ def perform(kind: str, job: str, request: Request, place: Place, report: Report)
 
 
 def _audit(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
-    from auditor.passes.second import Intent
+    from auditor.passes.second import AuditRequest
     from auditor.policy import policy_of
     from auditor.reference.relocation import Weights
     from auditor.run import AuditOptions
@@ -58,7 +58,7 @@ def _audit(job: str, request: Request, place: Place, report: Report) -> dict[str
         flow and flow["name"], **{k: v for k, v in (flow or {}).items() if k != "name"}, model_samples=samples[0],
         pilot=samples[1], simulate=request["simulate_forecast"], seed=request["seed"],
     )  # fmt: skip
-    intent = Intent(
+    intent = AuditRequest(
         policy=policy_of(request["policy"]), workflow=asked.named, level=request["level"],
         declared=frozenset(request["declare"]), seed=request["seed"],
     )  # fmt: skip

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from auditor.passes.second import Intent, distinct_items, near_copies
+from auditor.passes.second import AuditRequest, distinct_items, near_copies
 from auditor.run import audit
 
 
@@ -34,7 +34,7 @@ def test_near_copies_of_one_item_determine_nothing(noise, references, make, rng)
 
 def test_copies_beside_many_distinct_items_widen_the_interval_only(references, make, rng):
     rows = make.real_vectors(200, rng)
-    intent = Intent(declared=frozenset({"generators-complete"}))
+    intent = AuditRequest(declared=frozenset({"generators-complete"}))
     both = np.concatenate([rows, repeated(rows[:1], 100)])
     alone, crowded = (audit(s, references["vectors"], intent=intent)["synthetic_fraction"] for s in (rows, both))
     assert alone["status"] == "determined"

@@ -11,7 +11,7 @@ import pytest
 
 from auditor.arrays import source_of_array
 from auditor.passes.first import ShardResult
-from auditor.passes.second import Intent, finalise, most_suspicious, write_result
+from auditor.passes.second import AuditRequest, finalise, most_suspicious, write_result
 from auditor.policy import Policy, Threshold
 from auditor.reference.reference import Reference
 from auditor.run import AuditOptions, prepare, run_here
@@ -38,7 +38,7 @@ def shards(reference: Reference, tmp_path: Path, make: SimpleNamespace, rng: np.
 
 
 def answer(shards: list[ShardResult], out: Path, reference: Reference, **intent: Any) -> dict[str, Any]:
-    return finalise(shards, out, reference, Intent(**intent), "s")
+    return finalise(shards, out, reference, AuditRequest(**intent), "s")
 
 
 def test_finalising_twice_gives_the_same_answer_and_files(

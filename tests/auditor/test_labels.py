@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from auditor.review.label_fraction import LabelCounts, Tally, estimate_with_labels, tails
+from auditor.review.label_fraction import ErrorCounts, LabelCounts, estimate_with_labels, tails
 from auditor.review.sampling import draw_review
 from indexes.errors import InputError
 
@@ -13,7 +13,7 @@ N_LABELS, N_KNOWN = 50, 10  # the defaults of a review: labels, and known answer
 
 def counts_of(sizes, answered, synthetic, real=(0, 0), generated=(0, 0)) -> LabelCounts:
     return LabelCounts(
-        np.array(sizes), np.array(answered), np.array(synthetic), Tally(*real), Tally(*generated)
+        np.array(sizes), np.array(answered), np.array(synthetic), ErrorCounts(*real), ErrorCounts(*generated)
     )  # fmt: skip
 
 
@@ -32,7 +32,11 @@ def labelled(
     synthetic = np.bincount(draw.strata, weights=says, minlength=h).astype(int)
     wrong = [int(rng.binomial(known, e)) for e in errors]
     return LabelCounts(
-        draw.sizes, np.bincount(draw.strata, minlength=h), synthetic, Tally(known, wrong[0]), Tally(known, wrong[1])
+        draw.sizes,
+        np.bincount(draw.strata, minlength=h),
+        synthetic,
+        ErrorCounts(known, wrong[0]),
+        ErrorCounts(known, wrong[1]),
     )
 
 

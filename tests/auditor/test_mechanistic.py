@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from auditor.risk.course import course_of
-from auditor.risk.inputs import TIERS, AuditFigures, Known
+from auditor.risk.inputs import TIERS, AuditFigures, ForecastInputs
 from auditor.risk.recursion import Plan
 
 FIGURES = AuditFigures(400, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, floor=0.01, floor_items=300, rank=5.0)
@@ -15,7 +15,7 @@ FIGURES = AuditFigures(400, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, floor=0
 @pytest.fixture
 def known(make):
     """A first model at four times the floor above it, a second one further away; samples of 300 beside 300."""
-    return Known(Plan("replace", 8, 400, 400), FIGURES, make.facts(0.06, 0.9), make.facts(0.13, 0.9))
+    return ForecastInputs(Plan("replace", 8, 400, 400), FIGURES, make.facts(0.06, 0.9), make.facts(0.13, 0.9))
 
 
 @pytest.mark.parametrize("tier", TIERS)

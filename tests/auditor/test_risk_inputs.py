@@ -9,7 +9,7 @@ from auditor import audit
 from auditor.arrays import source_of_array
 from auditor.reference.component import encode_part
 from auditor.reference.reference import EncoderRole, build_reference
-from auditor.risk.inputs import TIERS, AuditFigures, Known, features_of, figures_of, workflow_class
+from auditor.risk.inputs import TIERS, AuditFigures, ForecastInputs, features_of, figures_of, workflow_class
 from auditor.risk.recursion import Plan
 from auditor.risk.sample_statistics import facts_of
 from indexes.encoders import load_encoder
@@ -22,7 +22,7 @@ def known(tier, plan=PLAN):
     rng = np.random.default_rng(0)
     real = rng.normal(size=(100, 3))
     first, second = facts_of(0.9 * rng.normal(size=(100, 3)), real, real), facts_of(rng.normal(size=(100, 3)), real)
-    return Known(plan, FIGURES, first if tier != TIERS[0] else None, second if tier == TIERS[2] else None)
+    return ForecastInputs(plan, FIGURES, first if tier != TIERS[0] else None, second if tier == TIERS[2] else None)
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -73,7 +73,7 @@ def test_figures_are_those_of_an_audit(rng):
     assert found.vendi == vendi["value"] / vendi["reference"]
     assert found.fraction == result["synthetic_fraction"]["if_reference_matches"]["estimate"]
     assert found.floor * np.trace(np.cov(rows[:120].T)) == pytest.approx(result["fidelity"]["scale"]["frechet"])
-    assert all(math.isfinite(value) for value in features_of(Known(PLAN, found), tier="audit").values())
+    assert all(math.isfinite(value) for value in features_of(ForecastInputs(PLAN, found), tier="audit").values())
 
 
 def test_an_undetermined_fraction_is_the_middle_of_what_is_left_open():

@@ -407,16 +407,16 @@ class TestBugsThatPassACasualLook:
 
     def test_every_generation_is_measured_on_as_many_samples(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Though the training sets grow, precision and recall see n_measure samples."""
-        from loops.generation.measure import Gauge
+        from loops.generation.measure import Evaluator
 
         seen = []
-        measure = Gauge.measure
+        measure = Evaluator.measure
 
-        def counting(self: Gauge, values: np.ndarray) -> dict[str, float]:
+        def counting(self: Evaluator, values: np.ndarray) -> dict[str, float]:
             seen.append(len(values))
             return measure(self, values)
 
-        monkeypatch.setattr(Gauge, "measure", counting)
+        monkeypatch.setattr(Evaluator, "measure", counting)
         made = generations(workflow="accumulate", n_initial=15, generations=4, chains=2, n_measure=12)
         assert [g.n_real + g.n_synthetic for g in made] == [15, 30, 45, 60]
         assert set(seen) == {12}

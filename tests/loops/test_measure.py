@@ -9,7 +9,7 @@ from auditor.measures.fidelity import frechet, prdc
 from indexes.errors import InputError
 from loops.data.distributions import distribution_named
 from loops.data.population import Empirical
-from loops.generation.measure import Gauge, gauge_for, modes_of, over_chains
+from loops.generation.measure import Evaluator, gauge_for, modes_of, over_chains
 from loops.samples import Space
 
 
@@ -20,7 +20,7 @@ def empirical(n: int, width: int = 3, seed: int = 0) -> Empirical:
     return Empirical("items", Space(width, classes=2), values.astype(np.float32), labels)
 
 
-def gauge_of(population: Empirical, n: int = 40) -> Gauge:
+def gauge_of(population: Empirical, n: int = 40) -> Evaluator:
     return gauge_for(population, n=n, rng=np.random.default_rng(1))[0]
 
 

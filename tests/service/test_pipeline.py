@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from auditor.passes.second import Intent
+from auditor.passes.second import AuditRequest
 from auditor.run import AuditOptions
 from indexes.errors import InputError
 from service.pipeline import run_audit
@@ -515,7 +515,7 @@ def two_sources(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_the_result_says_which_real_sources_a_set_resembles(two_sources: tuple[Settings, Path]) -> None:
     settings, folder = two_sources
     result = run_audit(
-        str(folder / "set.npy"), "two", folder / "out", settings=settings, intent=Intent(), options=AuditOptions()
+        str(folder / "set.npy"), "two", folder / "out", settings=settings, intent=AuditRequest(), options=AuditOptions()
     )
     answer = result["synthetic_fraction"]
     assert answer["low"] <= 0.2 <= answer["high"]
@@ -563,7 +563,7 @@ def test_a_format_that_alone_separates_the_parts_is_named_and_not_taken_for_evid
         name, *sides, encoder="forensic", semantic_encoder=None, settings=settings, match_storage=match_storage
     )
     result = run_audit(
-        str(folder / "set"), name, folder / name, settings=settings, intent=Intent(), options=AuditOptions()
+        str(folder / "set"), name, folder / name, settings=settings, intent=AuditRequest(), options=AuditOptions()
     )
     answer = result["synthetic_fraction"]
     assert (answer["status"], answer["low"], answer["high"]) == ("undetermined", 0, 1)  # nothing tells them apart
