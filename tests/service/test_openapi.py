@@ -24,7 +24,7 @@ CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
     response_schema_conformance,
 ]  # fmt: skip
-ENDLESS = re.compile(r"/events$")  # its answers are streams, which tests/service/test_app.py reads
+ENDLESS = re.compile(r"/events$")  # its answers are streams, which tests/service/http/test_app.py reads
 
 
 def without_lifespan(app: Any) -> Any:
