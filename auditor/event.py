@@ -1,4 +1,4 @@
-"""The event that a forecast gives the probability of: what counts as model autophagy."""
+"""The event whose probability is forecast: what counts as model autophagy."""
 
 import math
 from dataclasses import asdict, dataclass

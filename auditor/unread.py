@@ -1,4 +1,4 @@
-"""What was offered and not read: counted by the readers, estimated where a file does not tell, and judged."""
+"""What was offered but not read: counted where possible, estimated otherwise, and judged by the policy."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

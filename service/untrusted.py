@@ -1,4 +1,4 @@
-"""What of a stranger's request names files or code: nothing but what ships, or lies under an allowed root, is used."""
+"""Checks of untrusted requests: only shipped model families and encoders, and only files under an allowed root."""
 
 from collections.abc import Mapping
 from typing import Any

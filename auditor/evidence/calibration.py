@@ -1,4 +1,4 @@
-"""What the detector says of items of known origin, as histograms and moments: all an estimate needs, at any size."""
+"""The detector's scores of items of known origin, kept as histograms and moments of fixed size."""
 
 import math
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class ScoreCounts:
         return self.posteriors.n
 
     def thinned(self, factor: float) -> "ScoreCounts":
-        """Counts of as many items as would tell as much if copies raise variances by that factor; no whole numbers."""
+        """Counts scaled to the effective sample size n / factor (factor: design effect of duplicates); may be fractional."""
         if factor == 1:
             return self
         n = max(1, round(self.n / factor))

@@ -1,4 +1,4 @@
-"""Items that are no independent draws: copies and near copies of one another, and items made from one another."""
+"""Groups of items that are not independent: copies, near copies, and items made from one another."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What lies further from the reference than the reference's own items lie from each other."""
+"""Items that lie further from the reference than its own items lie from each other."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The fraction if the reference's components are all there is: corrected counts and mixtures."""
+"""The fraction if the set holds only known sources and generators: corrected counts and mixtures."""
 
 import math
 

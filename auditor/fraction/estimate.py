@@ -1,4 +1,4 @@
-"""The synthetic fraction of a set: what known generators explain, whether anything else is there, and the answer."""
+"""The synthetic fraction of a set: the share of known generators, tests for anything else, and the interval."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Which estimator errs less with a reference's own scores: cross-validation inside it."""
+"""The choice of the estimator: cross-validation on the reference's own scores."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Whether the incoming scores are a mixture of the reference's components at all."""
+"""A test of whether the set's scores can be a mixture of the reference's components."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a reference can promise before anything is audited, and what to add so that it can promise more."""
+"""What a reference can promise before any audit, and what to add to improve it."""
 
 import math
 from typing import Any

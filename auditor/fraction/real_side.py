@@ -1,4 +1,4 @@
-"""The real side as an anchor: what is missing of the share that looks confidently real cannot be real."""
+"""Bounds from the real side: any shortfall of confidently real items must be synthetic."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Anchor:
     unseen: float  # ρ that an unseen generator may have
     mean_hidden: float  # mean ρ
     n: float  # incoming items, copies counted as one
-    n_real: float  # real items of the reference, as many as would tell as much in equal parts
+    n_real: float  # effective number of real items in the reference
     sampling: float  # weight of the sampling of real and synthetic items
     shift: float = 0.0  # relative variance of q from not knowing the shares of several real sources
 

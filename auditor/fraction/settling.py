@@ -1,4 +1,4 @@
-"""The check of the synthetic fraction, and what would settle it where it is undetermined, cheapest first."""
+"""The check of the synthetic fraction, and what would settle an undetermined one, cheapest first."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a generator that the reference lacks may hide among the real items: each known one, left out, foretells it."""
+"""How many items of an unknown generator may look real, estimated by leaving out each known generator in turn."""
 
 import math
 from collections.abc import Sequence

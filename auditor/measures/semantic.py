@@ -1,4 +1,4 @@
-"""The space of fidelity and diversity: what a reference keeps of its real part, and the measures of a set in it."""
+"""Fidelity and diversity of a set against the real part of a reference."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

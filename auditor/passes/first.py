@@ -1,4 +1,4 @@
-"""The first pass: one shard in, its evidence, its state and its mark on disk out."""
+"""The first pass: reads one shard and writes its evidence, its state and its mark to disk."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""An audit's folder: its names, whose it is, and that one process writes into it."""
+"""An audit's folder: its file names, the audit it belongs to, and a lock for its one writer."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""A source whose losslessly stored images are stored as the JPEGs of another: no format tells them apart then."""
+"""Re-encode lossless images with another source's JPEG settings, so that the file format does not reveal the origin."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""A loop on an audited set's own vectors, run under its plan: a forecast without a calibration."""
+"""A forecast without a calibration: a loop simulated on the audited set's own vectors under its plan."""
 
 import dataclasses
 import math

@@ -181,10 +181,10 @@ def audit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another audit in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the policy and the plan, audit nothing.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Use a random sample of so many items.")] = None,
-    level: Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
+    level: Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="Confidence level of all intervals.")] = 0.95,
     column: Column = None,
     batch_size: BatchSize = 256,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resampling in the second pass.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the resampling in the second pass.")] = 0,
     config: Annotated[
         Path | None,
         typer.Option("--config", help="YAML with any of these options.", callback=_read_config, is_eager=True),
@@ -253,7 +253,7 @@ def _reviewed(out: Path, result: dict[str, Any], settings: Any) -> dict[str, Any
     try:
         return renew_review(out, settings=settings) or result
     except InputError as error:
-        say(f"madaudit: the review in {out} is no part of this answer: {error}")
+        say(f"madaudit: the labels in {out}/review do not match this audit and were ignored: {error}")
         return result
 
 
@@ -296,7 +296,7 @@ def review(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another review; labels of items drawn again are kept.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random draw.")] = 0,
     home: Home = None,
     as_json: Json = False,
 ) -> None:

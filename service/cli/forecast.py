@@ -105,7 +105,7 @@ def forecast(
     ] = None,
     model: RiskModelFile = None,
     simulate_forecast: SimulateForecast = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the simulation.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
     weights: WeightsPaths = None,
     home: Home = None,
     as_json: Json = False,

@@ -34,7 +34,7 @@ def reference_build(
     column: Column = None,
     batch_size: BatchSize = 256,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Of folds, samples and probes.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of folds, samples and probes.")] = 0,
     match_storage: Annotated[
         bool, typer.Option("--match-storage", help="Store lossless synthetic images as the real JPEGs.")
     ] = False,

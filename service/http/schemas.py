@@ -99,7 +99,7 @@ class AuditRequest(_Request):
     policy: _Document = Field({}, description="Thresholds, as in a policy file.")
     declare: list[Literal["reference-complete", "generators-complete"]] = Field([], max_length=2)
     limit: Annotated[int, Field(ge=1, le=10**9)] | None = Field(None, description="Use a random sample of so many.")
-    level: Annotated[float, Field(ge=0.5, le=0.999)] = Field(0.95, description="Of the intervals.")
+    level: Annotated[float, Field(ge=0.5, le=0.999)] = Field(0.95, description="Confidence level of all intervals.")
     column: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 256
     model_samples: _Text | None = Field(None, description="Source of samples of your model, trained on the data.")

@@ -24,7 +24,7 @@ class QueueFull(AuditError):
     """As many jobs wait as may; `retry_after` is in seconds."""
 
     def __init__(self, waiting: int, retry_after: int) -> None:
-        super().__init__(f"{waiting} jobs wait, which is all that may: try again in {retry_after} s")
+        super().__init__(f"The queue is full ({waiting} jobs waiting): retry in {retry_after} s")
         self.retry_after = retry_after
 
 

@@ -130,7 +130,7 @@ class Supervisor:
             limit = f"no answer within {self._settings.answer_timeout_s} s (MADAUDIT_ANSWER_TIMEOUT_S)"
             raise Refusal(f"{limit}: ask for less, or for an audit, which may take its time") from None
         how = worker.end()
-        raise Refusal(f"the worker ended before it answered ({worker.killed_because or how}): ask for less")
+        raise Refusal(f"the worker stopped before answering ({worker.killed_because or how}): try a smaller request")
 
     def _serve(self) -> None:
         worker: WorkerProcess | None = None

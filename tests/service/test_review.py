@@ -268,7 +268,7 @@ def test_too_few_stored_labels_are_named_when_an_audit_runs_again(
     labels = filled(audited, audited / "review" / "labels.csv", lambda entry: "real" if next(few) < 5 else "")
     outcome = madaudit("audit", tmp_path / "im", "--reference", "images", "--out", audited, "--json")
     assert labels.exists()
-    assert "is no part of this answer" in outcome.err
+    assert "do not match this audit and were ignored" in outcome.err
     assert outcome.json["synthetic_fraction"]["method"] != "review"
 
 
