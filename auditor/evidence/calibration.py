@@ -32,7 +32,7 @@ class ScoreCounts:
         return self.posteriors.n
 
     def thinned(self, factor: float) -> "ScoreCounts":
-        """Counts scaled to the effective sample size n / factor (factor: design effect of duplicates); may be fractional."""
+        """Counts scaled to the effective sample size n / factor, the design effect of duplicates; may be fractional."""
         if factor == 1:
             return self
         n = max(1, round(self.n / factor))

@@ -45,7 +45,7 @@ class Contrast:
 
 
 def rows_of_components(component: np.ndarray, *, n_real: int = 1, seed: int) -> list[np.ndarray]:
-    """Row numbers of each component, the real ones first, randomly subsampled to a fixed maximum, which bounds the cost."""
+    """Row numbers of each component, the real ones first: a random subsample of fixed maximum size bounds the cost."""
     rng, count = np.random.default_rng(seed), int(component.max()) + 1
     most = [_MOST] * n_real + [math.ceil(_MOST / max(1, count - n_real))] * (count - n_real)
     members = [np.flatnonzero(component == k) for k in range(count)]

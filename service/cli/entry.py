@@ -181,7 +181,9 @@ def audit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another audit in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the policy and the plan, audit nothing.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Use a random sample of so many items.")] = None,
-    level: Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="Confidence level of all intervals.")] = 0.95,
+    level: Annotated[
+        float, typer.Option("--level", min=0.5, max=0.999, help="Confidence level of all intervals.")
+    ] = 0.95,
     column: Column = None,
     batch_size: BatchSize = 256,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the resampling in the second pass.")] = 0,
