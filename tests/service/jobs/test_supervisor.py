@@ -95,7 +95,7 @@ def test_a_cancelled_job_s_worker_is_gone_and_the_next_job_is_done(begun: Callab
 def test_jobs_wait_while_no_worker_can_be_started(
     begun: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusals, real = iter(range(3)), service.supervisor.WorkerProcess
+    refusals, real = iter(range(3)), service.jobs.supervisor.WorkerProcess
 
     def start(greeting: Any) -> Any:
         if next(refusals, None) is not None:
