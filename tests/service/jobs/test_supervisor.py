@@ -102,7 +102,7 @@ def test_jobs_wait_while_no_worker_can_be_started(
             raise BlockingIOError("no process to spare")
         return real(greeting)
 
-    monkeypatch.setattr(service.supervisor, "WorkerProcess", start)
+    monkeypatch.setattr(service.jobs.supervisor, "WorkerProcess", start)
     context = begun()
     found = ended(context, loop(context, QUICK))
     assert (found.state, found.runs) == ("succeeded", 1)

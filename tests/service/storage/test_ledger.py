@@ -121,7 +121,7 @@ def test_a_file_held_by_another_process_is_waited_for(ledger: Ledger, tmp_path: 
 def test_a_file_held_for_too_long_is_a_resource_error_that_names_it(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.database, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(service.storage.database, "_PATIENCE_S", 0.2)
     ledger.references()
     with _hold(tmp_path / "home" / "madaudit.duckdb", 60) as holder:
         with pytest.raises(ResourceError, match=r"madaudit\.duckdb cannot be opened"):
