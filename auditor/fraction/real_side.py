@@ -27,6 +27,7 @@ __all__ = [
 
 _DENSE = (0.5, 0.7, 0.85)  # those at which synthetic items that look real are still told from them
 _BOUNDS = 4  # of which the best is taken
+_HALVINGS = 40  # of the bracket of a limit
 _POWER = 0.8  # probability with which the smallest share that is noticed is noticed
 _HIDDEN = 0.01  # share of an unseen generator's items that may look confidently real at any threshold
 
@@ -67,13 +68,31 @@ class Anchor:
         return odds * (left / self.n + left**2 / self.n_real) + left**2 * self.shift + sampled
 
     def lower(self, z: float) -> float:
-        """The least v that is z standard errors from what was seen, with the error that it would have itself."""
-        return 1 - self._end(self.left, z, largest=True)
+        """The least v ≥ 0 that is z standard errors from what was seen, with the error that it would have itself.
+
+        A score interval: under each v the real items' share above the threshold is estimated from both samples
+        together, as the two-sample score test does. The plain error is too small where few real items lie above it.
+        """
+        near, far = min(self.left, 1.0), 1.0
+        if not self._rejects(far, z):
+            return 0.0
+        for _ in range(_HALVINGS):
+            middle = (near + far) / 2
+            near, far = (near, middle) if self._rejects(middle, z) else (middle, far)
+        return 1 - far
+
+    def _rejects(self, left: float, z: float) -> bool:
+        """Whether the share that is left cannot be so large."""
+        above = self.n * (left - self.left * self.share) + self.n_real * (1 - self.share)
+        tail = min(1.0, max(0.0, above / (self.n * left + self.n_real)))
+        real = tail * (1 - tail) / self.share**2 * (left / self.n + left**2 / self.n_real)
+        sampled = self.sampling * left * max(0.0, 1 - left) / self.n
+        return (left - self.left) ** 2 > z**2 * (real + left**2 * self.shift + sampled)
 
     def upper(self, z: float) -> float:
         """Upper bound of π if no generator hides better than the known ones and `unseen`; 1 where all is hidden."""
         most = max(self.unseen, *self.hidden, 0.0)
-        return min(1.0, (1 - self._end(min(self.left, 1.0), z, largest=False)) / (1 - most)) if most < 1 else 1.0
+        return min(1.0, (1 - self._least_left(min(self.left, 1.0), z)) / (1 - most)) if most < 1 else 1.0
 
     def upper_of_any_source(self, z: float, *, unseen: float) -> float:
         """Upper bound of π whatever real sources there are.
@@ -92,14 +111,13 @@ class Anchor:
         error = math.sqrt(odds * (1 / self.n + 1 / self.n_real) + self.shift)
         return min(1.0, z * error / (1 - self.unseen)) if self.unseen < 1 else 1.0
 
-    def _end(self, left: float, z: float, *, largest: bool) -> float:
-        """Root of (x − left)² = z² variance(x), an interval by inversion as Wilson's."""
+    def _least_left(self, left: float, z: float) -> float:
+        """Lower root of (x − left)² = z² variance(x), an interval by inversion as Wilson's."""
         odds = (1 - self.share) / self.share
         linear = z**2 * (odds + self.sampling) / self.n
         square = z**2 * (odds / self.n_real + self.shift - self.sampling / self.n)
         a, b, c = 1 - square, -2 * left - linear, left**2
-        root = math.sqrt(max(0.0, b * b - 4 * a * c))
-        return (-b + root) / (2 * a) if largest else (-b - root) / (2 * a)
+        return (-b - math.sqrt(max(0.0, b * b - 4 * a * c))) / (2 * a)
 
 
 def anchors_of_contrast(

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from auditor.evidence.calibration import Calibration, ScoreCounts
 from auditor.fraction.composition import Composition
 from auditor.fraction.real_side import (
+    Anchor,
     anchors_of_contrast,
     anchors_of_counts,
     real_side_bound,
@@ -135,3 +137,20 @@ def test_what_an_unseen_generator_may_hide_raises_the_guard(rng):
     ]
     assert guards[1] == pytest.approx(2 * guards[0])
     assert guards[2] == 1.0
+
+
+@pytest.mark.parametrize(("n", "n_real"), [(90, 100), (40, 60), (200, 300), (1000, 300)])
+@pytest.mark.parametrize("share", [0.85, 0.95])
+def test_the_low_end_is_above_a_clean_set_as_rarely_as_promised_in_small_samples_too(share, n, n_real, rng):
+    """The threshold is a quantile of the reference's items, so the share of real items above it follows a beta law."""
+    z = stats.norm.ppf(1 - 0.025 / 2)
+    above = rng.binomial(n, rng.beta((1 - share) * n_real + 0.5, share * n_real + 0.5, size=4000))
+    counts, times = np.unique(above, return_counts=True)
+    lows = [
+        Anchor(
+            share=share, left=(1 - count / n) / share, hidden=(), unseen=0.0, mean_hidden=0.0, n=n, n_real=n_real,
+            sampling=0.0,
+        ).lower(z)
+        for count in counts.tolist()
+    ]  # fmt: skip
+    assert times[np.array(lows) > 0].sum() / times.sum() <= 0.02
