@@ -61,7 +61,8 @@ def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_second_service_on_the_same_home_is_refused_at_once(tmp_path: Path) -> None:
     database = Database(tmp_path / "x")
-    code = f"from pathlib import Path; from service.storage.database import Database; Database(Path({str(tmp_path / 'x')!r}))"
+    imports = "from pathlib import Path; from service.storage.database import Database"
+    code = f"{imports}; Database(Path({str(tmp_path / 'x')!r}))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     database.close()
     assert ResourceError.__name__ in ended.stderr
