@@ -25,7 +25,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when asked for: a policy needs no torch."""
+    """Import a public name on its first use, so that `import auditor` does not load torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'auditor' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -50,10 +50,10 @@ def audit(
     run: Runner | None = None,
     progress: Progress = lambda done, total, items: None,
 ) -> dict[str, Any]:
-    """The result of auditing a source, or vectors (n, d) from the reference's encoder, against a reference.
+    """Audit a source, or vectors (n, d) from the reference's encoder, against a reference and return the result.
 
-    The first pass writes each shard's evidence and marks it, the second computes what needs the whole set. Shards
-    that an earlier run into `out` finished are not read again. Without `out` nothing is left on disk.
+    The first pass writes the evidence of each shard. The second pass computes what needs the whole set. Shards that
+    an earlier run into `out` finished are not read again. Without `out` nothing is left on disk.
     """
     with ExitStack() as stack:
         if out is None:
@@ -73,7 +73,7 @@ def audit_into(
     run: Runner,
     progress: Progress = lambda done, total, items: None,
 ) -> FinishedAudit:
-    """As `audit`, with the folder's tasks for whoever writes a report."""
+    """Like `audit`, but keep the folder `out` and return its finished shards too, which a report needs."""
     started = time.time()
     options = options or AuditOptions()
     source = _source(data, reference, options)

@@ -14,7 +14,7 @@ _HOMES = {"knn": "indexes.search", "load_encoder": "indexes.encoders", "open_sou
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when asked for: sources need no torch."""
+    """Import a public name on its first use, so that `import indexes` does not load torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'indexes' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -10,7 +10,7 @@ __all__ = ["LoopConfig", "config_from", "run_loop"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when asked for: a list of families needs no torch."""
+    """Import a public name on its first use, so that `import loops` does not load torch."""
     if name == "run_loop":
         from loops.run import run_loop
 

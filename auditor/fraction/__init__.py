@@ -1,1 +1,1 @@
-"""The synthetic fraction of a set: estimates, bounds, what unseen generators may hide, what settles a verdict."""
+"""The synthetic fraction of a set: estimates, bounds that allow for unknown generators, and advice on open verdicts."""

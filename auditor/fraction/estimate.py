@@ -379,13 +379,13 @@ def _estimate(
 
 
 def _why_wide(doubts: _Doubts, stated: Measure, level: float) -> str:
-    """Why an answer that contradicts nothing is an interval and no estimate."""
+    """The reason for a wide interval when no test found anything unknown in the set."""
     _, hidden = smallest_noticed(doubts.by_score, level=level)
     if stated.high * (1 - hidden) - stated.low > NARROW or stated.high <= doubts.known.high:
         return f"{stated.n} items leave the interval wide: audit more together"
     return (
         f"a generator that the reference lacks may hide up to {100 * hidden:.0f} % of its items among the real ones; "
-        f"if there is none, the estimate is {doubts.known.value:.2g}"
+        f"without such a generator, the estimate is {doubts.known.value:.2g}"
     )
 
 

@@ -72,7 +72,7 @@ def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> d
 
 
 def _of_clean_set(hidden: np.ndarray, n: int, n_real: int) -> dict[float, Anchor]:
-    """The anchors of a set of n real items of which four in five get a lower upper end."""
+    """Anchors of a set of n real items with bad luck: four in five such sets get a lower upper end."""
     return {
         share: Anchor(
             share=share,

@@ -68,10 +68,10 @@ class Anchor:
         return odds * (left / self.n + left**2 / self.n_real) + left**2 * self.shift + sampled
 
     def lower(self, z: float) -> float:
-        """The least v ≥ 0 that is z standard errors from what was seen, with the error that it would have itself.
+        """Lower limit of v, at least 0, by inverting a two-sample score test with z standard errors.
 
-        A score interval: under each v the real items' share above the threshold is estimated from both samples
-        together, as the two-sample score test does. The plain error is too small where few real items lie above it.
+        Under each hypothetical v the share of real items above the threshold is estimated from the set and the
+        reference together. The plain standard error is too small when few real items lie above the threshold.
         """
         near, far = min(self.left, 1.0), 1.0
         if not self._rejects(far, z):
@@ -82,7 +82,7 @@ class Anchor:
         return 1 - far
 
     def _rejects(self, left: float, z: float) -> bool:
-        """Whether the share that is left cannot be so large."""
+        """Whether the score test rejects this value of F_U/q."""
         above = self.n * (left - self.left * self.share) + self.n_real * (1 - self.share)
         tail = min(1.0, max(0.0, above / (self.n * left + self.n_real)))
         real = tail * (1 - tail) / self.share**2 * (left / self.n + left**2 / self.n_real)
@@ -94,14 +94,13 @@ class Anchor:
         most = max(self.unseen, *self.hidden, 0.0)
         return min(1.0, (1 - self._least_left(min(self.left, 1.0), z)) / (1 - most)) if most < 1 else 1.0
 
-    def upper_of_any_source(self, z: float, *, unseen: float) -> float:
+    def upper_of_any_source(self, level: float, *, unseen: float) -> float:
         """Upper bound of π whatever real sources there are.
 
-        A real source on the far side of the generators raises F_U and so lowers v. What holds is F_U ≤ 1 − π(1 − ρ q):
-        equal if every real item lies under the threshold.
+        Items of another real source may all lie under the threshold. Even then F_U ≤ 1 − π(1 − ρ q), because a share
+        1 − ρ q of the synthetic items lies above it. `level` is that of the two-sided Wilson interval of F_U.
         """
         most = min(1.0, max(unseen, *self.hidden, 0.0) * self.share)
-        level = 2 * float(stats.norm.cdf(z)) - 1
         left, _ = wilson_interval(min(1.0, self.left * self.share) * self.n, self.n, level=level)
         return min(1.0, (1 - left) / (1 - most)) if most < 1 else 1.0
 
@@ -213,10 +212,13 @@ def unseen_guard(anchors: Mapping[float, Anchor], *, level: float) -> float:
 
 
 def any_source_limit(anchors: Mapping[float, Anchor], *, level: float, allow_unseen: bool) -> float:
-    """Upper bound of π where another real source may be present, of unseen generators too if they are allowed for."""
-    z = float(stats.norm.ppf(1 - (1 - level) / 2 / _BOUNDS))
+    """Upper bound of π if another real source may be present, and unknown generators too with `allow_unseen`."""
+    each = 1 - (1 - level) / _BOUNDS
     return min(
-        (anchor.upper_of_any_source(z, unseen=anchor.unseen if allow_unseen else 0.0) for anchor in anchors.values()),
+        (
+            anchor.upper_of_any_source(each, unseen=anchor.unseen if allow_unseen else 0.0)
+            for anchor in anchors.values()
+        ),
         default=1.0,
     )
 

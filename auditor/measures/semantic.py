@@ -33,7 +33,7 @@ _FEWEST = 10  # items from which the interval of the diversity loss holds
 
 @dataclass(frozen=True, slots=True)
 class SemanticSums:
-    """What fidelity and diversity need, in the space of the semantic encoder."""
+    """Sums over a set's vectors from which its fidelity and diversity are computed."""
 
     raw: Moments
     unit: Moments  # of rows scaled to length one

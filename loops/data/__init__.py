@@ -1,1 +1,1 @@
-"""The data a loop starts from, as a population that a loop may ask."""
+"""The real data of a loop: formulas, bundled sets, user sources, and contaminated variants of them."""

@@ -1,1 +1,1 @@
-"""One generation: its training set, its chains, the selection of its samples, its measures, its record on disk."""
+"""One generation of a loop: training set, chains, selection of samples, measures, and the record on disk."""

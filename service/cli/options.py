@@ -65,7 +65,7 @@ def _risk(risk: dict[str, Any]) -> str:
 
 
 def _interval(answer: dict[str, Any], told: str = "") -> str:
-    """An answer in a line, with the reason for a missing estimate unless that was told before."""
+    """One line with an estimate and its interval; a missing estimate adds its reason, unless `told` contains it."""
     if answer["low"] is None:
         return f"not determined ({answer['reason']})"
     interval = f"{answer['low']:.3f} – {answer['high']:.3f}"
