@@ -6,17 +6,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from auditor.measures.diversity import vendi
     from auditor.measures.fidelity import frechet, prdc
+    from auditor.plan import Plan
     from auditor.policy import Policy
+    from auditor.reference.build import build_reference
     from auditor.reference.reference import load_reference
+    from auditor.results import AuditResult
     from auditor.run import audit
     from auditor.statistics.intervals import Measure
 
-__all__ = ["Measure", "Policy", "audit", "frechet", "load_reference", "prdc", "vendi"]
+__all__ = [
+    "AuditResult",
+    "Measure",
+    "Plan",
+    "Policy",
+    "audit",
+    "build_reference",
+    "frechet",
+    "load_reference",
+    "prdc",
+    "vendi",
+]
 
 _HOMES = {
+    "AuditResult": "auditor.results",
     "Measure": "auditor.statistics.intervals",
+    "Plan": "auditor.plan",
     "Policy": "auditor.policy",
     "audit": "auditor.run",
+    "build_reference": "auditor.reference.build",
     "frechet": "auditor.measures.fidelity",
     "load_reference": "auditor.reference.reference",
     "prdc": "auditor.measures.fidelity",

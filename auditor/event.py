@@ -1,8 +1,7 @@
 """The event whose probability is forecast: what counts as model autophagy."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from indexes.errors import InputError
 __all__ = ["Event", "margins"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """When a loop counts as gone MAD: the Fréchet ratio above, or the diversity ratio below, its limit."""
 
@@ -31,10 +30,6 @@ class Event:
         """In words."""
         when = "at the last generation" if self.when == "at" else "at any generation"
         return f"{when}, frechet_ratio > {self.frechet_ratio:g} or diversity_ratio < {self.diversity_ratio:g}"
-
-    def as_json(self) -> dict[str, Any]:
-        """The fields."""
-        return asdict(self)
 
 
 def margins(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Event) -> np.ndarray:

@@ -2,20 +2,23 @@
 
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from auditor.event import Event
+from auditor.records import Limit
+from auditor.statistics.intervals import Measure
 from indexes.errors import InputError
 
 __all__ = [
     "QUANTITIES",
     "Check",
     "Policy",
+    "Status",
     "Threshold",
     "check",
     "load_policy",
@@ -35,8 +38,8 @@ QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk", "unread")
 class Threshold:
     """Where a quantity begins to warn and to fail, and what is compared: the whole interval, or one number of it."""
 
-    warn: float
-    fail: float
+    warn: Limit
+    fail: Limit
     compare: str  # interval | low | estimate | high
 
     def __post_init__(self) -> None:
@@ -66,19 +69,19 @@ class Policy:
         asked = {"diversity_loss": content, "mad_risk": workflow}
         return tuple(name for name in QUANTITIES if asked.get(name, True))
 
-    def as_json(self, *, workflow: bool, content: bool) -> dict[str, Any]:
-        """The policy in force."""
-        return {**asdict(self), "required": list(self.requires(workflow=workflow, content=content))}
+    def in_force(self, *, workflow: bool, content: bool) -> "Policy":
+        """The policy with `required` filled in."""
+        return replace(self, required=self.requires(workflow=workflow, content=content))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One threshold applied to one answer."""
 
     name: str
     status: Status
-    value: float | None
-    threshold: Mapping[str, Any]
+    value: float | None  # that was compared
+    threshold: Threshold
     reason: str
 
 
@@ -143,49 +146,39 @@ def _event(given: Any) -> Event:
 
 
 def check(
-    name: str,
-    threshold: Threshold,
-    answer: Mapping[str, Any] | None,
-    reason: str | None,
-    *,
-    otherwise: Mapping[str, Any] | None = None,
+    name: str, threshold: Threshold, answer: Measure, *, reason: str | None = None, otherwise: Measure | None = None
 ) -> Check:
-    """One check; an answer without the number that is compared is undetermined.
+    """One check; an answer without the number that is compared, or with a `reason` not to use it, is undetermined.
 
     An interval fails if its estimate or its low end reaches `fail`, is undetermined if only its high end does, and
     warns if that reaches `warn`. `otherwise` is the answer whose estimate counts where this one states none, if its own
     low end reaches `warn`: an estimate from a handful of items, whose interval begins at 0, fails nothing.
     """
-    fields = asdict(threshold)
-    if threshold.compare == "interval" and answer is not None and answer["high"] is not None:
+    if threshold.compare == "interval" and math.isfinite(answer.high):
         return _check_interval(name, threshold, answer, otherwise)
-    value = None if answer is None or reason is not None else answer.get(threshold.compare)
-    if value is None:
-        why = reason or (answer or {}).get("reason") or "the number could not be had"
-        return Check(name, "undetermined", None, fields, why)
+    value = math.nan if reason is not None else float(getattr(answer, threshold.compare, math.nan))
+    if not math.isfinite(value):
+        why = reason or answer.reason or "the number could not be had"
+        return Check(name=name, status="undetermined", value=None, threshold=threshold, reason=why)
     status = status_of(threshold, value)
-    return Check(name, status, value, fields, f"{threshold.compare} {value:.4g} is {_where(threshold, status)}")
+    why = f"{threshold.compare} {value:.4g} is {_where(threshold, status)}"
+    return Check(name=name, status=status, value=value, threshold=threshold, reason=why)
 
 
-def _check_interval(
-    name: str, threshold: Threshold, answer: Mapping[str, Any], otherwise: Mapping[str, Any] | None
-) -> Check:
-    fields, high = asdict(threshold), answer["high"]
-    stated, said = answer["estimate"], "estimate"
-    likely = stated
-    if stated is None and otherwise is not None and otherwise["estimate"] is not None:
-        likely = otherwise["estimate"] if otherwise["low"] >= threshold.warn else None
-        said = "estimate, if the reference knows all sources and generators,"
-    for what, value in ((said, likely), ("low end", answer["low"])):
-        if value is not None and value >= threshold.fail:
-            return Check(name, "fail", value, fields, f"{what} {value:.4g} is at or above {threshold.fail}")
-    status = status_of(threshold, high)
+def _check_interval(name: str, threshold: Threshold, answer: Measure, otherwise: Measure | None) -> Check:
+    said, likely = "estimate", answer.estimate
+    if not answer.is_known and otherwise is not None and otherwise.low >= threshold.warn:
+        said, likely = "estimate, if the reference knows all sources and generators,", otherwise.estimate
+    for what, value in ((said, likely), ("low end", answer.low)):
+        if value >= threshold.fail:
+            why = f"{what} {value:.4g} is at or above {threshold.fail}"
+            return Check(name=name, status="fail", value=value, threshold=threshold, reason=why)
+    status = status_of(threshold, answer.high)
+    why = f"high end {answer.high:.4g} is {_where(threshold, status)}"
     if status == "fail":
-        because = f": {answer['reason']}" if stated is None and answer.get("reason") else ""
-        return Check(
-            name, "undetermined", high, fields, f"high end {high:.4g} is at or above {threshold.fail}{because}"
-        )
-    return Check(name, status, high, fields, f"high end {high:.4g} is {_where(threshold, status)}")
+        status = "undetermined"
+        why += f": {answer.reason}" if not answer.is_known and answer.reason else ""
+    return Check(name=name, status=status, value=answer.high, threshold=threshold, reason=why)
 
 
 def _where(threshold: Threshold, status: Status) -> str:

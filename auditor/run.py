@@ -3,32 +3,36 @@
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from auditor.arrays import source_of_array
+from auditor.folder import AuditFolder
 from auditor.passes.first import ShardTask, audit_shard, plan_shards, sampled
-from auditor.passes.folder import claim, only_writer
-from auditor.passes.second import AuditRequest, FinishedAudit, conclude
+from auditor.passes.request import AuditedSet, AuditRequest
+from auditor.passes.second import FinishedAudit, conclude
+from auditor.plan import Plan
+from auditor.policy import Policy
 from auditor.reference.reference import Reference
+from auditor.results import AuditResult
 from indexes.device import compute_threads
 from indexes.errors import InputError
 from indexes.records import Source
 from indexes.sources import open_source
 from indexes.sources.listing import absolute_spec
+from indexes.sources.memory import source_of_array
 
-__all__ = ["AuditOptions", "Progress", "Runner", "audit", "audit_into", "run_here"]
+__all__ = ["DECLARATIONS", "AuditOptions", "Data", "OnProgress", "Runner", "audit", "audit_into", "run_here"]
 
-Progress = Callable[[int, int, int], None]  # finished shards, all shards, items of the shard just finished
+Data = Source | str | Path | np.ndarray  # an opened source, what `open_source` opens, or vectors (n, d)
+OnProgress = Callable[[int, int, int], None]  # finished shards, all shards, items of the shard just finished
 Runner = Callable[[Sequence[ShardTask], Reference], Iterable[int]]  # yields each shard's item count as it finishes
+DECLARATIONS = ("reference-complete", "generators-complete")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditOptions:
     """How the evidence is gathered."""
 
@@ -40,58 +44,87 @@ class AuditOptions:
     resume: bool = True  # reuse the shards that an earlier run into the same folder finished
 
 
+def _unseen(done: int, total: int, items: int) -> None:
+    """Progress that nobody asked for."""
+
+
 def audit(
-    data: Source | str | Path | np.ndarray,
+    data: Data,
     reference: Reference,
     *,
+    plan: Plan | None = None,
+    policy: Policy | None = None,
+    declare: Collection[str] = (),
+    level: float = 0.95,
+    seed: int = 0,
+    model_samples: np.ndarray | None = None,
+    pilot: np.ndarray | None = None,
     out: str | Path | None = None,
-    intent: AuditRequest | None = None,
     options: AuditOptions | None = None,
-    run: Runner | None = None,
-    progress: Progress = lambda done, total, items: None,
-) -> dict[str, Any]:
+    on_progress: OnProgress = _unseen,
+) -> AuditResult:
     """Audit a source, or vectors (n, d) from the reference's encoder, against a reference and return the result.
 
-    The first pass writes the evidence of each shard. The second pass computes what needs the whole set. Shards that
-    an earlier run into `out` finished are not read again. Without `out` nothing is left on disk.
+    `plan` is the training that is intended; without one nothing is said of the risk. `declare` holds what is known of
+    the reference: `reference-complete` (all real items come from its sources), `generators-complete` (there is no
+    other generator). `model_samples` and `pilot` are samples (n, d) of the team's first model and of a second
+    generation, in the space of the reference's semantic encoder. Shards that an earlier run into `out` finished are
+    not read again; without `out` nothing is left on disk. Raises InputError for data of which nothing can be used.
     """
-    with ExitStack() as stack:
-        if out is None:
-            out = stack.enter_context(tempfile.TemporaryDirectory(prefix="madaudit-"))
-        return audit_into(
-            Path(out), data, reference, intent=intent, options=options, run=run or run_here, progress=progress
-        ).result
+    if unknown := set(declare) - set(DECLARATIONS):
+        raise InputError(f"declared {', '.join(sorted(unknown))}, expected some of {', '.join(DECLARATIONS)}")
+    request = AuditRequest(
+        policy=policy or Policy(), plan=plan, level=level, declared=frozenset(declare), seed=seed,
+        model_samples=model_samples, pilot=pilot,
+    )  # fmt: skip
+    if out is not None:
+        folder = AuditFolder(Path(out))
+        return audit_into(folder, data, reference, request, options=options, on_progress=on_progress).result
+    with tempfile.TemporaryDirectory(prefix="madaudit-") as temporary:
+        folder = AuditFolder(Path(temporary))
+        found = audit_into(folder, data, reference, request, options=options, on_progress=on_progress)
+        return found.result.keep_items()
 
 
 def audit_into(
-    out: Path,
-    data: Source | str | Path | np.ndarray,
+    folder: AuditFolder,
+    data: Data,
     reference: Reference,
+    request: AuditRequest,
     *,
-    intent: AuditRequest | None = None,
     options: AuditOptions | None = None,
-    run: Runner,
-    progress: Progress = lambda done, total, items: None,
+    run: Runner | None = None,
+    on_progress: OnProgress = _unseen,
 ) -> FinishedAudit:
-    """Like `audit`, but keep the folder `out` and return its finished shards too, which a report needs."""
+    """Audit into a folder that is kept; the shards may be worked on elsewhere, by `run`.
+
+    The first pass writes the evidence of each shard. The second pass computes what needs the whole set.
+    """
     started = time.time()
     options = options or AuditOptions()
     source = _source(data, reference, options)
-    _check_apart(out, source.spec)
-    with only_writer(out):
-        tasks = prepare(out, source, reference, options)
+    _check_apart(folder.path, source.spec)
+    with folder.only_writer():
+        tasks = prepare(folder, source, reference, options)
         unfinished = [task for task in tasks if not task.result.is_finished]
         reused = len(tasks) - len(unfinished)
-        progress(reused, len(tasks), 0)
-        for done, items in enumerate(run(unfinished, reference), start=1):
-            progress(reused + done, len(tasks), items)
-        shards = [task.result for task in tasks]
-        rules = [task.sample for task in tasks if task.sample]
-        intent = replace(intent or AuditRequest(), is_sample=bool(rules), set_size=rules[0].set_size if rules else None)
-        return conclude(out, shards, reference, intent, source.spec, started=started, reused=reused)
+        on_progress(reused, len(tasks), 0)
+        for done, items in enumerate((run or run_here)(unfinished, reference), start=1):
+            on_progress(reused + done, len(tasks), items)
+        audited = AuditedSet(
+            source=source.spec,
+            shards=tuple(task.result for task in tasks),
+            reused=reused,
+            started=started,
+            limit=options.limit,
+            column=options.column,
+            batch_size=options.batch_size,
+            sampled_from=next((task.sample.set_size for task in tasks if task.sample), None),
+        )
+        return conclude(folder, audited, reference, request)
 
 
-def prepare(out: Path, source: Source, reference: Reference, options: AuditOptions) -> list[ShardTask]:
+def prepare(folder: AuditFolder, source: Source, reference: Reference, options: AuditOptions) -> list[ShardTask]:
     """The tasks of an audit, once the folder is known to be its own; raises InputError when it is another's."""
     configuration = {
         "reference": reference.identity,
@@ -101,10 +134,10 @@ def prepare(out: Path, source: Source, reference: Reference, options: AuditOptio
         "column": options.column,
         "limit": options.limit,
     }
-    claim(out, source.spec, configuration, overwrite=options.overwrite, resume=options.resume)
+    folder.claim(source.spec, configuration, overwrite=options.overwrite, resume=options.resume)
     tasks = plan_shards(
         source.shards,
-        out / "state",
+        folder.state,
         configuration=json.dumps(configuration, sort_keys=True),
         batch_size=options.batch_size,
         threads=options.threads,
@@ -118,7 +151,7 @@ def _check_apart(out: Path, spec: str) -> None:
         raise InputError(f"{out} lies inside the source {spec}, which would then hold its own audit: use another --out")
 
 
-def _source(data: Source | str | Path | np.ndarray, reference: Reference, options: AuditOptions) -> Source:
+def _source(data: Data, reference: Reference, options: AuditOptions) -> Source:
     if isinstance(data, Source):
         return data
     if isinstance(data, np.ndarray):

@@ -1,10 +1,10 @@
 """What was offered but not read: counted where possible, estimated otherwise, and judged by the policy."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
+from auditor.answers import Unread
 from auditor.policy import Check, Threshold, check, status_of, worse
 from auditor.statistics.intervals import Measure, wilson_interval
 from indexes.records import Item, Shard, Skip
@@ -16,8 +16,7 @@ __all__ = [
     "heed_unread",
     "heed_unread_roughly",
     "of_the_whole_set",
-    "unread_fields",
-    "unread_in_words",
+    "unread_of",
     "unread_share",
 ]
 
@@ -119,9 +118,10 @@ def unread_share(counts: ReadCounts, used: int, *, level: float = 0.95) -> Measu
 
     low = of_offered(share_low, float(counts.unknown))
     if counts.unmeasured or (counts.unknown and not counts.read):
-        return Measure(math.nan, low, 1.0, counted, reason=_unmeasured(counts))
+        return Measure(math.nan, low=low, high=1.0, n=counted, reason=_unmeasured(counts))
     reason = _estimated(counts, guess) if counts.unknown else None
-    return Measure(of_offered(share, guess), low, of_offered(share_high, _most(counts)), counted, reason=reason)
+    high = of_offered(share_high, _most(counts))
+    return Measure(of_offered(share, guess), low=low, high=high, n=counted, reason=reason)
 
 
 def _guess(counts: ReadCounts) -> float:
@@ -160,69 +160,47 @@ def _unmeasured(counts: ReadCounts) -> str:
     )
 
 
-def unread_fields(counts: ReadCounts, share: Measure) -> dict[str, Any]:
-    """The fields of `unread` in a result."""
-    return {
-        "share": _triple(share),
-        "items": counts.unread + counts.unusable,
-        "files": counts.unknown,
-        "bytes": counts.unusable_bytes + counts.unread_bytes + counts.unknown_bytes,
-        "items_estimated": _guess(counts) if counts.unknown and not counts.unmeasured else None,
-        "ignored": counts.ignored,
-        "counted": counts.read + counts.unread,  # items offered, but for those estimated
-    }
+def unread_of(counts: ReadCounts, share: Measure) -> Unread:
+    """What a result says of unread items, from their counts and their share."""
+    return Unread(
+        share=share,
+        items=counts.unread + counts.unusable,
+        files=counts.unknown,
+        bytes=counts.unusable_bytes + counts.unread_bytes + counts.unknown_bytes,
+        items_estimated=_guess(counts) if counts.unknown and not counts.unmeasured else None,
+        ignored=counts.ignored,
+        counted=counts.read + counts.unread,
+    )
 
 
-def unread_in_words(fields: Mapping[str, Any]) -> str:
-    """What was not read: items, files of unknown content, and their share."""
-    items, files, share = fields["items"], fields["files"], fields["share"]
-    if items == files == 0:
-        return "nothing unread"
-    parts = [f"{items} unread"] if items else []
-    if files:
-        guess = fields["items_estimated"]
-        held = "an unknown number of" if guess is None else f"about {guess:.0f}"
-        parts.append(f"{held} in {files} unread {'file' if files == 1 else 'files'} or parts of files")
-    known = "" if share["estimate"] is None else f" ({100 * share['estimate']:.2g} % of what was offered)"
-    return " and ".join(parts) + known
-
-
-def _triple(measure: Measure) -> dict[str, Any]:
-    fields = measure.as_json()
-    return {
-        "estimate": fields["value"], "low": fields["low"], "high": fields["high"], "n": fields["n"],
-        "reason": measure.reason,
-    }  # fmt: skip
-
-
-def of_the_whole_set(answer: Mapping[str, Any], share: Mapping[str, Any]) -> dict[str, Any]:
+def of_the_whole_set(answer: Measure, share: Measure) -> Measure:
     """The interval of the synthetic fraction for everything offered: what was not read may be anything.
 
     [low (1 − u), high (1 − u) + u] at the high end of the unread share u; the estimate stays where nothing is unread.
     """
-    unread = share["high"]
-    low, high = answer["low"] * (1 - unread), answer["high"] * (1 - unread) + unread
+    unread = share.high
+    low, high = answer.low * (1 - unread), answer.high * (1 - unread) + unread
     if unread == 0:
-        return {"estimate": answer["estimate"], "low": low, "high": high, "reason": answer["reason"]}
+        return Measure(answer.estimate, low=low, high=high, reason=answer.reason)
     reason = f"up to {100 * unread:.2g} % of the set was not read and may be anything"
-    return {"estimate": None, "low": low, "high": high, "reason": reason}
+    return Measure(math.nan, low=low, high=high, reason=reason)
 
 
-def check_unread(threshold: Threshold, share: Mapping[str, Any]) -> Check:
+def check_unread(threshold: Threshold, share: Measure) -> Check:
     """The check of the unread share; one that is unknown fails where even its low end does."""
-    judged = check("unread", threshold, share, None if share["estimate"] is not None else share["reason"])
-    if share["estimate"] is None and share["low"] >= threshold.fail:
-        return replace(judged, status="fail", value=share["low"], reason=f"at least {share['low']:.4g} was not read")
+    judged = check("unread", threshold, share, reason=None if share.is_known else share.reason)
+    if not share.is_known and share.low >= threshold.fail:
+        return replace(judged, status="fail", value=share.low, reason=f"at least {share.low:.4g} was not read")
     return judged
 
 
-def heed_unread(judged: Check, threshold: Threshold, share: Mapping[str, Any]) -> Check:
+def heed_unread(judged: Check, threshold: Threshold, share: Measure) -> Check:
     """A check of the synthetic fraction that what was not read could change: it never passes.
 
     If every unread item were synthetic, the number compared would be v (1 − u) + u. Where that crosses a threshold
     that v does not, the answer is `warn`, or `undetermined` if the set would fail.
     """
-    unread = share["high"]
+    unread = share.high
     if judged.value is None or unread == 0:
         return judged
     worst = judged.value * (1 - unread) + unread
@@ -236,13 +214,13 @@ def heed_unread(judged: Check, threshold: Threshold, share: Mapping[str, Any]) -
     return replace(judged, status="undetermined" if status == "fail" else status, reason=reason)
 
 
-def heed_unread_roughly(judged: Check, limits: Threshold, share: Mapping[str, Any]) -> Check:
+def heed_unread_roughly(judged: Check, limits: Threshold, share: Measure) -> Check:
     """A check of a quantity that unread items could change by an unknown amount: it passes no set that lacks much.
 
     It is `warn` or `undetermined` where the unread share reaches the policy's limits, whether or not that is required.
     """
-    status = status_of(limits, share["high"])
+    status = status_of(limits, share.high)
     if judged.value is None or not worse(status, judged.status):
         return judged
-    reason = f"{judged.reason}; up to {100 * share['high']:.2g} % of the set was not read and could change it"
+    reason = f"{judged.reason}; up to {100 * share.high:.2g} % of the set was not read and could change it"
     return replace(judged, status="undetermined" if status == "fail" else status, reason=reason)

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from loops import LoopConfig, run_loop, theory
+from loops import LoopConfig, run_loop
+from loops.theory import closed_forms as theory
 
 SPEED = {"chains": 20_000, "generations": 50, "n_initial": 100}
 

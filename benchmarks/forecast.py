@@ -18,9 +18,9 @@ import numpy as np
 from sklearn import datasets
 
 from auditor.event import Event
+from auditor.plan import Plan
 from auditor.risk.advice import advise
 from auditor.risk.inputs import TIERS, ForecastInputs, workflow_class
-from auditor.risk.recursion import Plan
 from auditor.risk.tier import OUTPUTS
 from loops.calibration.rows import CalibrationRow, read_row, read_rows
 from loops.calibration.tier_fit import happened_in
@@ -108,16 +108,16 @@ def end_to_end(rows: Sequence[tuple[LoopConfig, CalibrationRow]]) -> None:
             found = model.predict(at_tier(row.known, tier), event=event)
             course = found.trajectory
             level = course["frechet_level"][-1]
-            errors[tier].append(abs(math.log(level.value / truth[0, -1])))
+            errors[tier].append(abs(math.log(level.estimate / truth[0, -1])))
             inside[tier] += [
                 all(m.low - 1e-9 <= v <= m.high + 1e-9 for m, v in zip(course[name], truth[i], strict=True))
                 for i, name in enumerate(OUTPUTS)
             ]
-            chances[tier].append(found.probability.value)
+            chances[tier].append(found.probability.estimate)
             states[tier].append(found.status)
-            cells[0].append(f"{level.value:.1f} ({level.low:.1f} – {level.high:.1f})")
+            cells[0].append(f"{level.estimate:.1f} ({level.low:.1f} – {level.high:.1f})")
             cells[1].append(
-                f"{found.probability.value:.2f}{'' if found.status == 'determined' else ' ' + found.status}"
+                f"{found.probability.estimate:.2f}{'' if found.status == 'determined' else ' ' + found.status}"
             )
         named = (
             config.family, Path(str(config.data)).stem, config.workflow, config.n_initial, config.bias,

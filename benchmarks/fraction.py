@@ -11,7 +11,6 @@ fail there.
 
 import argparse
 import json
-import math
 import multiprocessing
 import os
 import sys
@@ -94,12 +93,12 @@ def one(name: str, number: int) -> list[dict[str, object]]:
 
 def _row(draw: Draw, found: FractionEstimate) -> dict[str, object]:
     def fields(name: str, measure: Measure) -> dict[str, float]:
-        return {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
+        return {name: measure.estimate, f"{name}_low": measure.low, f"{name}_high": measure.high}
 
     return {
         "part": draw.part, "generators": len(draw.labels) - draw.n_real,
         "n": draw.n, "wanted": draw.wanted, "true": draw.truth, "status": found.status,
-        **fields("stated", Measure(found.estimate, found.low, found.high)),
+        **fields("stated", Measure(found.estimate, low=found.low, high=found.high)),
         **fields("matches", found.if_reference_matches), **fields("known", found.if_generators_known),
         "verdict": verdict(found), "separation": found.separation, "departure": found.departure,
         "p": found.fit_p_value, "noticed": found.power.smallest_noticed, "hide": found.power.may_hide,
@@ -109,18 +108,12 @@ def _row(draw: Draw, found: FractionEstimate) -> dict[str, object]:
 def verdict(found: FractionEstimate) -> str:
     """What the default policy's check of the fraction says."""
     reason = found.reason if found.status == "undetermined" else None
-    return verdict_on(Measure(found.estimate, found.low, found.high), reason, otherwise=found.if_both)
+    return verdict_on(Measure(found.estimate, low=found.low, high=found.high), reason, otherwise=found.if_both)
 
 
 def verdict_on(answer: Measure, reason: str | None = None, *, otherwise: Measure | None = None) -> str:
     """The same of an estimate, nan where none is stated, and its interval."""
-
-    def fields(measure: Measure) -> dict[str, float | None]:
-        value = measure.value if math.isfinite(measure.value) else None
-        return {"estimate": value, "low": measure.low, "high": measure.high}
-
-    under = None if otherwise is None else fields(otherwise)
-    return check("synthetic_fraction", _THRESHOLD, fields(answer), reason, otherwise=under).status
+    return check("synthetic_fraction", _THRESHOLD, answer, reason=reason, otherwise=otherwise).status
 
 
 Rows = list[dict[str, object]]

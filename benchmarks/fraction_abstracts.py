@@ -73,7 +73,8 @@ def line(true: float, found: FractionEstimate, mixture: Part, seconds: float) ->
     holds = [answer.low <= true <= answer.high for answer in (found, conditional)]
     cells = [
         f"{true:g}", f"{estimate} [{found.low:.4f}, {found.high:.4f}]", found.status,
-        f"{conditional.value:.4f} [{conditional.low:.4f}, {conditional.high:.4f}]", f"{conditional.value - true:+.4f}",
+        f"{conditional.estimate:.4f} [{conditional.low:.4f}, {conditional.high:.4f}]",
+        f"{conditional.estimate - true:+.4f}",
         f"{known:.4f}", f"{known - true:+.4f}", f"{found.high - found.low:.4f}",
         " / ".join("yes" if hit else "no" for hit in holds),
         f"{found.fit_p_value:.2g}", f"{found.departure:.1f}",
@@ -113,7 +114,7 @@ def main() -> None:
             found = estimated(detector, calibration, components, mixture, options.seed)
             print(line(float(alpha), found, mixture, time.perf_counter() - start), flush=True)
             answers.append((float(alpha), found))
-    conditional = np.mean([abs(found.if_reference_matches.value - true) for true, found in answers])
+    conditional = np.mean([abs(found.if_reference_matches.estimate - true) for true, found in answers])
     known = np.mean([abs(found.estimators["score-weighted-count"] - true) for true, found in answers])
     inside = sum(found.low <= true <= found.high for true, found in answers)
     print(f"\nOurs: MAE {conditional:.4f}, known fit alone {known:.4f}; truth inside {inside} of {len(answers)}.")

@@ -222,10 +222,10 @@ def answers(name: str, number: int, resamples: int) -> Iterator[tuple[str, str, 
     for name_of, measure in (
         ("`if_generators_known`", found.if_generators_known),
         ("`if_reference_matches`", found.if_reference_matches),
-        ("stated", Measure(found.estimate, found.low, found.high)),
+        ("stated", Measure(found.estimate, low=found.low, high=found.high)),
     ):
-        told = Answer(measure.value, measure.low, measure.high)
-        status = found.status if name_of == "stated" else "bounds" if np.isnan(measure.value) else "determined"
+        told = Answer(measure.estimate, measure.low, measure.high)
+        status = found.status if name_of == "stated" else "bounds" if np.isnan(measure.estimate) else "determined"
         yield "ours", name_of, draw.truth, told, status
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-_RUN_FIELDS = ("run", "timing")  # the only ones that may differ
+_RUN_FIELDS = ("run", "timing", "created")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from data import data_folder
 
-from auditor.passes.second import AuditRequest
+from auditor.passes.request import AuditRequest
+from auditor.records import record_document
 from auditor.run import AuditOptions
 from service.pipeline import run_audit
 from service.references.build import LabelledSource, make_reference
@@ -93,11 +94,11 @@ def draw(scenario: Scenario, fraction: float, seed: int, folder: Path) -> dict[s
     mixture = scenario.write(folder / "mixture", [chosen[i] for i in rng.permutation(len(chosen))])
     out = folder / "audit"
     result = run_audit(
-        str(mixture), "r", out, settings=settings, intent=AuditRequest(seed=seed), options=AuditOptions(), workers=1
+        str(mixture), "r", out, settings=settings, request=AuditRequest(seed=seed), options=AuditOptions(), workers=1
     )
     shutil.rmtree(out)
-    answer = result["synthetic_fraction"]
-    return {"true": n_synthetic / scenario.size, "verdict": result["verdict"], "n": result["n_items"], **answer}
+    answer = record_document(result.synthetic_fraction)
+    return {**answer, "true": n_synthetic / scenario.size, "verdict": result.verdict, "n": result.n_items}
 
 
 def report(rows: Sequence[dict], scenario: Scenario) -> None:

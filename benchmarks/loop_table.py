@@ -16,8 +16,8 @@ _MEASURES = ("frechet", "precision", "recall", "density", "coverage", "vendi")
 def _cell(values: list[float]) -> str:
     measure = over_chains(np.array(values, dtype=np.float64))
     if math.isnan(measure.low):
-        return f"{measure.value:.3g}"
-    return f"{measure.value:.3g} ± {measure.value - measure.low:.2g}"
+        return f"{measure.estimate:.3g}"
+    return f"{measure.estimate:.3g} ± {measure.estimate - measure.low:.2g}"
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def _row(draw: Draw, fitted: Fitted, labels: int, error: float) -> dict[str, obj
     found = reviewed(draw, fitted, labels, error)
     return {
         "part": draw.part, "wanted": draw.wanted, "true": draw.truth, "before": verdict(estimate(draw, fitted)),
-        "stated": found.value, "stated_low": found.low, "stated_high": found.high, "verdict": verdict_on(found),
+        "stated": found.estimate, "stated_low": found.low, "stated_high": found.high, "verdict": verdict_on(found),
     }  # fmt: skip
 
 

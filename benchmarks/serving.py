@@ -257,7 +257,9 @@ def _kill_something(service: Served, rng: random.Random, number: int) -> str:
 
 
 def _compared(result: Any) -> str:
-    return json.dumps({k: v for k, v in (result or {}).items() if k not in ("run", "timing")}, sort_keys=True)
+    return json.dumps(
+        {k: v for k, v in (result or {}).items() if k not in ("run", "timing", "created")}, sort_keys=True
+    )
 
 
 def _recorded(service: Served) -> int:

@@ -1,4 +1,4 @@
-"""Embeddings and indexes on disk: a folder of files and a manifest, written last, that vouches for them."""
+"""Embeddings on disk: a folder of files and a manifest, written last, that vouches for them."""
 
 import json
 import os
@@ -12,31 +12,31 @@ import numpy as np
 
 from indexes.errors import ArtifactError
 from indexes.records import Embeddings
-from indexes.search import NearestIndex, read_index
 
 __all__ = [
+    "checked_manifest",
+    "emptied",
     "load_embeddings",
-    "load_index",
     "read_manifest",
+    "replacing",
     "save_embeddings",
-    "save_index",
+    "sizes",
     "write_atomic",
     "write_manifest",
 ]
 
 _MANIFEST = "manifest.json"
 _EMBEDDINGS = "madaudit/embeddings/1"
-_INDEX = "madaudit/index/1"
 
 
 def save_embeddings(folder: Path, embeddings: Embeddings) -> None:
     """Write vectors, ids and manifest; until the manifest is there, loading reports an interrupted save."""
-    folder = _emptied(folder)
-    with _replacing(folder / "vectors.npy") as path, path.open("wb") as file:
+    folder = emptied(folder)
+    with replacing(folder / "vectors.npy") as path, path.open("wb") as file:
         np.save(file, embeddings.vectors)
     write_atomic(folder / "ids.json", json.dumps(embeddings.ids).encode())
     fields = {"encoder": embeddings.encoder, "shape": list(embeddings.vectors.shape), "dtype": "float32"}
-    write_manifest(folder, {"schema": _EMBEDDINGS, **fields, "bytes": _sizes(folder, "vectors.npy", "ids.json")})
+    write_manifest(folder, {"schema": _EMBEDDINGS, **fields, "bytes": sizes(folder, "vectors.npy", "ids.json")})
 
 
 def load_embeddings(folder: Path, *, encoder: str | None = None) -> Embeddings:
@@ -46,7 +46,7 @@ def load_embeddings(folder: Path, *, encoder: str | None = None) -> Embeddings:
     is given, another encoder made the vectors.
     """
     folder = Path(folder)
-    manifest = _checked(folder, _EMBEDDINGS, encoder)
+    manifest = checked_manifest(folder, _EMBEDDINGS, encoder)
     try:
         vectors = np.load(folder / "vectors.npy", mmap_mode="r")
         ids = tuple(json.loads((folder / "ids.json").read_bytes()))
@@ -56,26 +56,6 @@ def load_embeddings(folder: Path, *, encoder: str | None = None) -> Embeddings:
     if found != expected or len(ids) != len(vectors):
         raise ArtifactError(f"{folder} holds {found} and {len(ids)} ids, its manifest says {expected}: save it again")
     return Embeddings(vectors=vectors, ids=ids, encoder=manifest["encoder"])
-
-
-def save_index(folder: Path, index: NearestIndex, *, encoder: str) -> None:
-    """Write an index over vectors of the encoder with this fingerprint, and its manifest."""
-    folder = _emptied(folder)
-    with _replacing(folder / "knn.index") as path:
-        index.write(path)
-    fields = {"encoder": encoder, "shape": [index.size, index.dimension], "dtype": "float32"}
-    write_manifest(folder, {"schema": _INDEX, **fields, "bytes": _sizes(folder, "knn.index")})
-
-
-def load_index(folder: Path, *, encoder: str | None = None) -> NearestIndex:
-    """The index saved in a folder, memory-mapped where its kind allows; raises as `load_embeddings`."""
-    folder = Path(folder)
-    manifest = _checked(folder, _INDEX, encoder)
-    index = read_index(folder / "knn.index")
-    if [index.size, index.dimension] != manifest["shape"]:
-        found = f"an index of shape {[index.size, index.dimension]}"
-        raise ArtifactError(f"{folder} holds {found}, its manifest says {manifest['shape']}: save it again")
-    return index
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
@@ -103,12 +83,12 @@ def read_manifest(folder: Path, schema: str) -> dict[str, Any]:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file that readers see whole or not at all, even if the machine stops."""
-    with _replacing(Path(path)) as temporary:
+    with replacing(Path(path)) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place at the end."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
@@ -120,7 +100,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _emptied(folder: Path) -> Path:
+def emptied(folder: Path) -> Path:
     """The folder, made if need be, without the manifest that vouched for what is about to be replaced."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,11 +108,12 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _sizes(folder: Path, *names: str) -> dict[str, int]:
+def sizes(folder: Path, *names: str) -> dict[str, int]:
+    """Bytes of each of these files of a folder."""
     return {name: (folder / name).stat().st_size for name in names}
 
 
-def _checked(folder: Path, schema: str, encoder: str | None) -> dict[str, Any]:
+def checked_manifest(folder: Path, schema: str, encoder: str | None) -> dict[str, Any]:
     """The manifest, after comparing the encoder and the size of every file with it."""
     manifest = read_manifest(folder, schema)
     missing = {"bytes", "dtype", "encoder", "shape"} - manifest.keys()

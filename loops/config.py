@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.risk.workflows import workflow_named
+from auditor.workflows import workflow_named
 from indexes.errors import InputError
 
 __all__ = ["LoopConfig", "config_from"]

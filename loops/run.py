@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from auditor.risk.workflows import workflow_named
+from auditor.records import record_document
 from auditor.statistics.intervals import Measure
+from auditor.workflows import workflow_named
 from indexes.device import compute_threads
 from indexes.errors import ArtifactError, InputError
 from loops.config import LoopConfig
@@ -60,7 +61,7 @@ class Loop:
     @property
     def identity(self) -> dict[str, Any]:
         """What must agree for generations on disk to be this loop's."""
-        real = {name: measure.as_json() for name, measure in self.real.items()}
+        real = {name: record_document(measure) for name, measure in self.real.items()}
         clean, space = self.world.clean, self.world.clean.space
         return {
             "schema": "madaudit/loop/1",

@@ -4,8 +4,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from auditor.passes.folder import check_folder
-from auditor.passes.second import AuditRequest
+from auditor.folder import AuditFolder
+from auditor.passes.request import AuditRequest
+from auditor.records import record_document
 from auditor.reference.reference import load_reference
 from auditor.run import AuditOptions
 from indexes.records import Skip, Source
@@ -25,7 +26,7 @@ def audit_plan(
     out: Path | None,
     *,
     settings: Settings,
-    intent: AuditRequest,
+    request: AuditRequest,
     options: AuditOptions,
     workers: int | None,
 ) -> dict[str, Any]:
@@ -35,11 +36,12 @@ def audit_plan(
     reference, and for an output folder that cannot be one.
     """
     if out is not None:
-        check_folder(out)
+        AuditFolder(out).check()
     planned: dict[str, Any] = {
         "source": source and absolute_spec(source), "reference": reference, "out": out and str(out),
-        "workflow": dict(intent.workflow), "level": intent.level, "declared": sorted(intent.declared),
-        "limit": options.limit, "column": options.column, "batch_size": options.batch_size, "seed": intent.seed,
+        "plan": request.plan and record_document(request.plan), "level": request.level,
+        "declared": sorted(request.declared),
+        "limit": options.limit, "column": options.column, "batch_size": options.batch_size, "seed": request.seed,
         "resume": options.resume,
     }  # fmt: skip
     content = True
@@ -52,7 +54,8 @@ def audit_plan(
             planned |= _of_shards(open_source(source, kind=found.evidence.kind, column=options.column), workers)
     elif source is not None:
         planned["files"] = len(list_entries(source))
-    return {**planned, "policy": intent.policy.as_json(workflow=bool(intent.workflow), content=content)}
+    policy = request.policy.in_force(workflow=request.plan is not None, content=content)
+    return {**planned, "policy": record_document(policy)}
 
 
 def _of_shards(source: Source, workers: int | None) -> dict[str, Any]:

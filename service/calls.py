@@ -9,6 +9,9 @@ from typing import Any, BinaryIO, Literal
 
 import httpx2 as httpx
 
+from auditor.results import AuditResult
+from indexes.errors import InputError
+
 __all__ = [
     "BUSY",
     "Call",
@@ -60,6 +63,15 @@ class JobStatus:
     def is_finished(self) -> bool:
         return self.state in ("succeeded", "failed", "cancelled")
 
+    @property
+    def audit(self) -> AuditResult:
+        """The result of an audit that succeeded; raises InputError for any other job."""
+        if self.kind != "audit" or self.result is None:
+            raise InputError(
+                f"the {self.kind} {self.id} is {self.state}, expected an audit with its result: wait for it"
+            )
+        return AuditResult.from_dict(self.result, where=f"the answer of the service for {self.id}")
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -92,11 +104,7 @@ def creation(path: str, body: Mapping[str, Any]) -> Call:
 
 def upload(file: Path, reference: str, options: Mapping[str, Any]) -> Call:
     """An upload, whose options stand in the query."""
-    flow = options.get("workflow")
-    named = {**flow, "workflow": flow["name"]} if isinstance(flow, Mapping) else {}
-    params = {"reference": reference, "name": file.stem, **options, **named}
-    if named:
-        params["name"] = options.get("name", file.stem)
+    params = {"reference": reference, "name": file.stem, **options}
     return Call(
         "POST", "/v1/audits/upload", params=params, file=file, headers={"Idempotency-Key": secrets.token_hex(16)}
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import httpx2 as httpx
 
+from auditor.results import ForecastResult
 from service.calls import (
     BUSY,
     Call,
@@ -30,7 +31,7 @@ from service.calls import (
 
 __all__ = ["AsyncClient", "Client", "ClientError", "JobStatus"]
 
-_Shown = Callable[[JobStatus], None]
+_OnProgress = Callable[[JobStatus], None] | None
 _View = Sequence[str] | Literal["all"]  # ids of keys, whose jobs another key sees
 
 
@@ -72,9 +73,9 @@ class Client:
         """Ask for an audit of a file here: zip, tar, parquet, npy or jsonl; `options`: workflow, column, name."""
         return job_of(self._json(upload(Path(file), reference, options)))
 
-    def audit(self, source: str, reference: str, *, shown: _Shown | None = None, **options: Any) -> JobStatus:
-        """Audit a source and wait for the result; `shown` is called with every progress."""
-        return self.wait(self.start_audit(source, reference, **options), shown=shown)
+    def audit(self, source: str, reference: str, *, on_progress: _OnProgress = None, **options: Any) -> JobStatus:
+        """Audit a source and wait for the result; `on_progress` is called with every progress."""
+        return self.wait(self.start_audit(source, reference, **options), on_progress=on_progress)
 
     def build_reference(self, name: str, *, real: Any, encoder: str, **options: Any) -> JobStatus:
         """Ask for a reference, from a real source or several, each perhaps with a label."""
@@ -91,7 +92,12 @@ class Client:
         return job_of(self._sent(Call("GET", job.place), patience).json())
 
     def wait(
-        self, job: JobStatus, *, timeout: float | None = None, every: float = 0.5, shown: _Shown | None = None
+        self,
+        job: JobStatus,
+        *,
+        timeout: float | None = None,
+        every: float = 0.5,
+        on_progress: _OnProgress = None,
     ) -> JobStatus:
         """The job once it is finished; raises TimeoutError after so many seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -104,8 +110,8 @@ class Client:
             except ClientError as error:
                 if deadline is None or error.status not in (0, *BUSY):
                     raise
-            if shown is not None:
-                shown(job)
+            if on_progress is not None:
+                on_progress(job)
         return job if job.result is not None or job.state != "succeeded" else self.job(job)
 
     def audits(self) -> Iterator[JobStatus]:
@@ -124,9 +130,9 @@ class Client:
         """The references."""
         return self._pages(Call("GET", "/v1/references", params={"limit": 200}))
 
-    def forecast(self, workflow: str, **asked: Any) -> dict[str, Any]:
-        """A forecast of MAD risk, from `audit=`, a job or its id, or from `synthetic_fraction` and `n`."""
-        return self._json(question(workflow, asked))
+    def forecast(self, workflow: str, **asked: Any) -> ForecastResult:
+        """A forecast of MAD risk, from `audit=`, a job or its id, or from `synthetic_fraction` and `n_initial`."""
+        return ForecastResult.from_dict(self._json(question(workflow, asked)))
 
     def search(self, reference: str, vectors: Sequence[Sequence[float]], *, k: int = 10) -> list[list[dict[str, Any]]]:
         """The items of a reference nearest to each vector, nearest first."""
@@ -228,9 +234,9 @@ class AsyncClient:
         """As Client.upload_audit."""
         return job_of(await self._json(upload(Path(file), reference, options)))
 
-    async def audit(self, source: str, reference: str, *, shown: _Shown | None = None, **options: Any) -> JobStatus:
+    async def audit(self, source: str, reference: str, *, on_progress: _OnProgress = None, **options: Any) -> JobStatus:
         """As Client.audit."""
-        return await self.wait(await self.start_audit(source, reference, **options), shown=shown)
+        return await self.wait(await self.start_audit(source, reference, **options), on_progress=on_progress)
 
     async def build_reference(self, name: str, *, real: Any, encoder: str, **options: Any) -> JobStatus:
         """As Client.build_reference."""
@@ -246,15 +252,20 @@ class AsyncClient:
         return job_of(await self._json(Call("GET", job.place)))
 
     async def wait(
-        self, job: JobStatus, *, timeout: float | None = None, every: float = 0.5, shown: _Shown | None = None
+        self,
+        job: JobStatus,
+        *,
+        timeout: float | None = None,
+        every: float = 0.5,
+        on_progress: _OnProgress = None,
     ) -> JobStatus:
         """As Client.wait."""
         async with asyncio.timeout(timeout):
             while not job.is_finished:
                 await asyncio.sleep(every)
                 job = await self.job(job)
-                if shown is not None:
-                    shown(job)
+                if on_progress is not None:
+                    on_progress(job)
         return job if job.result is not None or job.state != "succeeded" else await self.job(job)
 
     async def audits(self) -> AsyncIterator[JobStatus]:
@@ -276,9 +287,9 @@ class AsyncClient:
         async for found in self._pages(Call("GET", "/v1/references", params={"limit": 200})):
             yield found
 
-    async def forecast(self, workflow: str, **asked: Any) -> dict[str, Any]:
+    async def forecast(self, workflow: str, **asked: Any) -> ForecastResult:
         """As Client.forecast."""
-        return await self._json(question(workflow, asked))
+        return ForecastResult.from_dict(await self._json(question(workflow, asked)))
 
     async def search(
         self, reference: str, vectors: Sequence[Sequence[float]], *, k: int = 10

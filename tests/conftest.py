@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import signal
 import sys
 import tarfile
@@ -12,14 +13,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema_rs
 import numpy as np
 import pytest
 from PIL import Image
 
+from auditor.answers import Histogram, Power, SampleStatistics, SyntheticFraction
+from auditor.plan import Plan
 from auditor.reference.reference import Reference, load_reference
+from auditor.results import AuditResult
 from auditor.risk.inputs import AuditFigures, ForecastInputs
-from auditor.risk.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
-from auditor.risk.sample_statistics import SampleStatistics
+from auditor.risk.recursion import growth, impulse_response, origin_shares, training_sizes
+from auditor.run import audit
+from auditor.statistics.intervals import Measure
 from indexes.device import compute_threads
 from loops.calibration.fit import calibrate
 from loops.calibration.rows import CalibrationRow
@@ -56,6 +62,31 @@ class World:
 def one_thread() -> Iterator[None]:
     """On busy machines two threads a library wait for each other more than they work."""
     with compute_threads(1):
+        yield
+
+
+@pytest.fixture(scope="session")
+def meets_schema() -> Callable[[str, Any], bool]:
+    """Whether a document meets a committed schema, by the name of its file."""
+    validators = {
+        path.name: jsonschema_rs.validator_for(json.loads(path.read_text(encoding="utf-8")))
+        for path in (Path(__file__).parents[1] / "docs" / "schemas").glob("*.json")
+    }
+    return lambda name, document: validators[name].is_valid(document)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def results_meet_their_schema(meets_schema: Callable[[str, Any], bool]) -> Iterator[None]:
+    """Every result that a test has written in this process meets the committed schema."""
+    plain = AuditResult.to_dict
+
+    def checked(result: AuditResult) -> dict[str, Any]:
+        document = plain(result)
+        assert meets_schema("result.json", document), "a result does not meet docs/schemas/result.json"
+        return document
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AuditResult, "to_dict", checked)
         yield
 
 
@@ -153,14 +184,19 @@ _WORKFLOWS = ("replace", "augment", "fresh", "accumulate")
 
 def facts(frechet: float, recall: float) -> SampleStatistics:
     """Facts of samples that are as real but for these two."""
-    return SampleStatistics(300, frechet, 0.9, recall, 1.0, 0.9, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
+    return SampleStatistics(
+        n=300, frechet=frechet, precision=0.9, recall=recall, density=1.0, coverage=0.9, vendi=1.0, effective_rank=1.0,
+        variance=1.0, log_det=0.0, spacing=1.0, to_training=1.0,
+    )  # fmt: skip
 
 
 def calibration_row(number: int, rng: np.random.Generator) -> CalibrationRow:
     """A loop whose distance grows by the recursion with a model error that its samples show, but for noise."""
     workflow, n = str(rng.choice(_WORKFLOWS)), int(rng.integers(100, 800))
     n_real = {"augment": n, "fresh": round(n * float(rng.choice([0.05, 0.3, 1.0])))}.get(workflow, 0)
-    plan = Plan(workflow, _HORIZON, n, n, n_real, float(rng.choice([1.0, 0.8])))
+    plan = Plan(
+        workflow, generations=_HORIZON, n_initial=n, n_synthetic=n, n_real=n_real, bias=float(rng.choice([1.0, 0.8]))
+    )
     error = float(np.exp(rng.normal(-4.5, 1)))
     response = impulse_response(origin_shares(plan))
     distance = 0.02 + growth(response, 0.5, 0.02 * 300 / training_sizes(plan)) + error * growth(response, 0.75)
@@ -169,13 +205,27 @@ def calibration_row(number: int, rng: np.random.Generator) -> CalibrationRow:
     distance, recall = distance * noise[0], np.minimum(recall * noise[1], 1)
     level = np.log(distance / 0.02)
     outputs = np.stack([level, level - level[0], np.log(recall / recall[0]), np.full(_HORIZON, 0.9)])
-    audit = AuditFigures(n, 0.0, 0.05, 1.0, 1.0, 0.95, 0.95, 0.95, 1.0, 1.0, 0.02, 300, 5.0)
+    audit = AuditFigures(
+        n=n,
+        fraction=0.0,
+        fraction_width=0.05,
+        vendi=1.0,
+        effective_rank=1.0,
+        coverage=0.95,
+        recall=0.95,
+        precision=0.95,
+        density=1.0,
+        frechet=1.0,
+        floor=0.02,
+        floor_items=300,
+        rank=5.0,
+    )
     seen = np.exp(0.05 * rng.normal(size=4))
     known = ForecastInputs(
-        plan,
-        audit,
-        facts(0.02 + distance[0] * seen[0], recall[0] * seen[1]),
-        facts(0.02 + distance[1] * seen[2], recall[1]),
+        plan=plan,
+        audit=audit,
+        model=facts(0.02 + distance[0] * seen[0], recall[0] * seen[1]),
+        pilot=facts(0.02 + distance[1] * seen[2], recall[1]),
     )
     return CalibrationRow(
         f"{number:04d}", str(rng.choice(list("abcdef"))), str(rng.choice(list("xyzw"))), known, outputs
@@ -213,12 +263,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="session")
+def some_result(world: World) -> AuditResult:
+    """The result of a small audit of vectors, a third of them synthetic."""
+    rng = np.random.default_rng(2)
+    rows = np.concatenate([real_vectors(60, rng), fake_vectors(30, rng)])
+    return audit(rows, load_reference(world.home / "references" / "vectors"))
+
+
+@pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
     """The makers of data above, for test modules, which cannot import from this file."""
     return SimpleNamespace(
         real_images=real_images, fake_images=fake_images, png=png, write_images=write_images, write_tar=write_tar,
         real_vectors=real_vectors, fake_vectors=fake_vectors, texts=texts, write_jsonl=write_jsonl,
-        comparable=comparable, run=run_command, facts=facts, calibration_rows=calibration_rows,
+        comparable=comparable, fraction=fraction, run=run_command, facts=facts, calibration_rows=calibration_rows,
     )  # fmt: skip
 
 
@@ -246,7 +304,7 @@ def madaudit(world: World) -> Command:
     """`madaudit …` in this process with the world's home, on the CPU and without progress."""
 
     def run(command: str, *arguments: object) -> Outcome:
-        on_cpu = ("--device", "cpu", "--quiet") if command in ("audit", "reference build") else ()
+        on_cpu: tuple[str, ...] = ("--device", "cpu", "--quiet") if command in ("audit", "reference build") else ()
         if command == "audit" and "--workers" not in arguments:
             on_cpu += ("--workers", "1")  # starting processes takes seconds
         at_home = () if command in ("report", "demo", "calibrate") else ("--home", world.home)
@@ -261,6 +319,21 @@ def references(world: World) -> dict[str, Reference]:
     return {name: load_reference(world.home / "references" / name) for name in ("images", "texts", "vectors")}
 
 
-def comparable(result: dict[str, Any]) -> str:
+def fraction(stated: Measure, **others: Any) -> SyntheticFraction:
+    """The synthetic fraction of a result that says nothing but `stated` and the fields in `others`."""
+    nothing = Measure(math.nan, low=0.0, high=1.0, reason="nothing is known")
+    fields: dict[str, Any] = {
+        "level": 0.95, "status": "bounds", "method": "m", "assumes": (), "by_generator": {}, "by_source": {},
+        "unexplained": nothing, "if_reference_matches": nothing, "if_generators_known": nothing, "if_both": nothing,
+        "power": Power(smallest_noticed=1, may_hide=1), "of_the_whole_set": nothing, "estimators": {},
+        "fit_p_value": math.nan, "departure": math.nan, "separation": 0.5,
+        "histogram": Histogram(edges=(), incoming=(), reference={}),
+    }  # fmt: skip
+    ends = {"low": stated.low, "high": stated.high, "reason": stated.reason}
+    return SyntheticFraction(stated.estimate, **{**ends, **fields, **others})
+
+
+def comparable(result: AuditResult | dict[str, Any]) -> str:
     """A result as text, without the fields that differ between runs of the same audit."""
-    return json.dumps({k: v for k, v in result.items() if k not in ("run", "timing")}, sort_keys=True)
+    document = result.to_dict() if isinstance(result, AuditResult) else result
+    return json.dumps({k: v for k, v in document.items() if k not in ("run", "timing", "created")}, sort_keys=True)

@@ -95,5 +95,5 @@ def test_a_measure_has_the_fields_of_the_contract() -> None:
     from auditor.measures.diversity import vendi
 
     measure = vendi(np.eye(3))
-    assert (round(measure.value, 9), measure.n) == (3, 3)
+    assert (round(measure.estimate, 9), measure.n) == (3, 3)
     assert np.isnan([measure.low, measure.high]).all()

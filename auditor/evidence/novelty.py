@@ -32,4 +32,4 @@ def unexplained(novel: int, n: int, n_reference: int, *, level: float = 0.95) ->
     variance = smoothed * (1 - smoothed) / n + inside * (1 - inside) / n_reference
     value = (observed - (1 - inside)) / inside
     low, high = normal_interval(value, math.sqrt(variance) / inside, level=level)
-    return Measure(max(0.0, value), max(0.0, low), min(1.0, max(high, 0.0)), n)
+    return Measure(max(0.0, value), low=max(0.0, low), high=min(1.0, max(high, 0.0)), n=n)

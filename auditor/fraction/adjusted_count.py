@@ -81,7 +81,7 @@ def known_fit(
     a, b = float(composition.real @ means[:m]), float(composition.synthetic @ means[m:])
     observed_mean = float(observed.histogram @ g) / n
     if b <= a:
-        return Measure(math.nan, 0.0, 1.0, n, reason="known generators score no higher than real items")
+        return Measure(math.nan, low=0.0, high=1.0, n=n, reason="known generators score no higher than real items")
     value = adjusted_count(observed_mean, a, b)
     low, high = fieller(
         observed_mean,
@@ -92,7 +92,7 @@ def known_fit(
         constant=sum(composition.errors(means)),
         level=level,
     )
-    return Measure(value, min(low, value), max(high, value), n)
+    return Measure(value, low=min(low, value), high=max(high, value), n=n)
 
 
 def _side(

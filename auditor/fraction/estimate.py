@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from auditor.answers import FractionStatus, Power
 from auditor.evidence.calibration import Calibration, ScoreCounts
 from auditor.fraction.adjusted_count import histogram_mixture, known_fit, probabilistic_adjusted_count
 from auditor.fraction.composition import Composition, composition_of
@@ -33,7 +34,6 @@ __all__ = [
     "NARROW",
     "REAL_SIDE",
     "FractionEstimate",
-    "Power",
     "estimate_fraction",
     "problem_of",
 ]
@@ -61,14 +61,6 @@ _OTHER_SOURCE = "part of the set is like none of the reference's components: und
 
 
 @dataclass(frozen=True, slots=True)
-class Power:
-    """What this reference and this many items could have noticed of a generator that the reference lacks."""
-
-    smallest_noticed: float  # share of the set that is noticed with probability .8; 1 where none is
-    may_hide: float  # share of such a generator's items that may look real, at the threshold that notices most
-
-
-@dataclass(frozen=True, slots=True)
 class FractionEstimate:
     """The share of synthetic items in one set, with intervals, or the reason why it is unknown.
 
@@ -80,7 +72,7 @@ class FractionEstimate:
     low: float
     high: float
     level: float
-    status: str  # determined | bounds | undetermined
+    status: FractionStatus
     method: str
     reason: str | None
     by_generator: dict[str, Measure]
@@ -98,7 +90,7 @@ class FractionEstimate:
     @property
     def likely(self) -> float:
         """The estimate that is stated, or else the one under both conditions; nan where neither can be had."""
-        return self.estimate if math.isfinite(self.estimate) else self.if_both.value
+        return self.estimate if math.isfinite(self.estimate) else self.if_both.estimate
 
 
 def estimate_fraction(
@@ -168,7 +160,7 @@ class _Answers:
 
 
 def _nothing(reason: str, n: int) -> _Answers:
-    nothing = Measure(math.nan, 0.0, 1.0, n, reason=reason)
+    nothing = Measure(math.nan, low=0.0, high=1.0, n=n, reason=reason)
     return _Answers(nothing, nothing, nothing, nothing)
 
 
@@ -218,7 +210,7 @@ def _doubts(
     is_sample: bool,
 ) -> _Doubts:
     composition = composition_of(calibration, observed, rng=rng)
-    known, p_value, method = Measure(math.nan, 0.0, 1.0, observed.n), math.nan, COUNT
+    known, p_value, method = Measure(math.nan, low=0.0, high=1.0, n=observed.n), math.nan, COUNT
     by_score: dict[float, Anchor] = {}
     hidden = may_hide(left_out)
     problem = problem_of(calibration)
@@ -227,7 +219,7 @@ def _doubts(
         p_value = fit_p_value(calibration, observed, composition, rng=rng)
         problem = known.reason or problem
         by_score = anchors_of_counts(calibration, observed, composition, hidden, sampling=float(is_sample))
-    count, fraction = known.value, 0.0 if math.isnan(known.value) else known.value
+    count, fraction = known.estimate, 0.0 if math.isnan(known.estimate) else known.estimate
     contrast = None if contraster is None else contraster(composition.shares(fraction))
     anchors = by_score
     if contrast is not None:
@@ -270,7 +262,7 @@ def _estimators(
 
 def _with_value(measure: Measure, value: float) -> Measure:
     """Another point estimate under the same interval, which grows to hold it."""
-    return replace(measure, value=value, low=min(measure.low, value), high=max(measure.high, value))
+    return replace(measure, estimate=value, low=min(measure.low, value), high=max(measure.high, value))
 
 
 def problem_of(calibration: Calibration) -> str | None:
@@ -300,7 +292,7 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
     than the known ones would otherwise raise it too far.
     """
     known = doubts.known
-    if not doubts.by_score or math.isnan(known.value):
+    if not doubts.by_score or math.isnan(known.estimate):
         return known
     guard = (unseen_guard(doubts.by_score, level=level) + unseen_guard(doubts.anchors, level=level)) / 2
     z = float(stats.norm.ppf(1 - (1 - level) / 2 / len(_PROVING)))
@@ -323,20 +315,20 @@ def _outside(doubts: _Doubts, level: float) -> _Answers:
         low = min(low, guarded.low, real_side_bound(doubts.by_score, level=level))
         high = max(high, guarded.high)
     value = float(np.clip(value, 0, 1))
-    matches = Measure(value, min(low, value), max(high, value), n)
+    matches = Measure(value, low=min(low, value), high=max(high, value), n=n)
     problem = doubts.problem
     if not doubts.has_trusted:
-        nothing = Measure(math.nan, 0.0, 1.0, n, reason=problem or _NO_GENERATORS)
-        return _Answers(nothing, matches, nothing, replace(matches, value=math.nan, reason=_CONTRADICTED))
+        nothing = Measure(math.nan, low=0.0, high=1.0, n=n, reason=problem or _NO_GENERATORS)
+        return _Answers(nothing, matches, nothing, replace(matches, estimate=math.nan, reason=_CONTRADICTED))
     stated_high = max(matches.high, any_source_limit(doubts.by_score, level=level, allow_unseen=True))
     of_known = any_source_limit(doubts.by_score, level=level, allow_unseen=False)
     known_high = min(stated_high, max(doubts.known.high, of_known)) if problem is None else stated_high
     high = min(matches.high, known_high)
     return _Answers(
-        stated=Measure(math.nan, 0.0, stated_high, n, reason=reason),
+        stated=Measure(math.nan, low=0.0, high=stated_high, n=n, reason=reason),
         matches=matches,
-        known=Measure(math.nan, 0.0, known_high, n, reason=problem or _OTHER_SOURCE),
-        both=Measure(math.nan, min(matches.low, high), high, n, reason=_CONTRADICTED),
+        known=Measure(math.nan, low=0.0, high=known_high, n=n, reason=problem or _OTHER_SOURCE),
+        both=Measure(math.nan, low=min(matches.low, high), high=high, n=n, reason=_CONTRADICTED),
         is_bounds=True,
     )
 
@@ -346,18 +338,19 @@ def _estimate(
 ) -> FractionEstimate:
     """The whole answer; an estimate is stated where its interval is narrow."""
     labels, m, composition = calibration.labels, calibration.n_real, doubts.composition
-    is_narrow = math.isfinite(stated.value) and stated.high - stated.low <= NARROW
+    is_narrow = math.isfinite(stated.estimate) and stated.high - stated.low <= NARROW
     is_bounded = stated.high - stated.low < 1
-    is_known_fit = math.isfinite(stated.value) and not doubts.outside
+    is_known_fit = math.isfinite(stated.estimate) and not doubts.outside
     is_told = answers.is_told and doubts.problem is None
     by_generator, by_source = {}, {}
     if is_known_fit:
         by_generator = _shares_of(labels[m:], stated, composition.synthetic, composition.synthetic_draws, level)
     if m > 1:
-        whole = Measure(1.0, 1.0, 1.0, n)
+        whole = Measure(1.0, low=1.0, high=1.0, n=n)
         by_source = _shares_of(labels[:m], whole, composition.real, composition.real_draws, level)
+    noticed, hiding = smallest_noticed(doubts.by_score, level=level) if is_told else (1.0, 1.0)
     return FractionEstimate(
-        estimate=stated.value if is_narrow else math.nan,
+        estimate=stated.estimate if is_narrow else math.nan,
         low=stated.low,
         high=stated.high,
         level=level,
@@ -369,7 +362,7 @@ def _estimate(
         if_reference_matches=replace(answers.matches, n=n),
         if_generators_known=replace(answers.known, n=n),
         if_both=replace(answers.both, n=n),
-        power=Power(*smallest_noticed(doubts.by_score, level=level)) if is_told else Power(1.0, 1.0),
+        power=Power(smallest_noticed=noticed, may_hide=hiding),
         estimators=doubts.estimators,
         fit_p_value=doubts.fit_p_value,
         departure=doubts.departure,
@@ -385,7 +378,7 @@ def _why_wide(doubts: _Doubts, stated: Measure, level: float) -> str:
         return f"{stated.n} items leave the interval wide: audit more together"
     return (
         f"a generator that the reference lacks may hide up to {100 * hidden:.0f} % of its items among the real ones; "
-        f"without such a generator, the estimate is {doubts.known.value:.2g}"
+        f"without such a generator, the estimate is {doubts.known.estimate:.2g}"
     )
 
 
@@ -410,6 +403,6 @@ def _shares_of(
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     return {
-        label: Measure(side.value * w, side.low * min(lo, w), side.high * max(hi, w), side.n)
+        label: Measure(side.estimate * w, low=side.low * min(lo, w), high=side.high * max(hi, w), n=side.n)
         for label, w, lo, hi in zip(labels, weights, low, high, strict=True)
     }

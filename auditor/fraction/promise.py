@@ -1,16 +1,17 @@
 """What a reference can promise before any audit, and what to add to improve it."""
 
 import math
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from auditor.answers import Promise, PromiseForSize
 from auditor.evidence.calibration import Calibration
 from auditor.fraction.estimate import problem_of
 from auditor.fraction.real_side import Anchor, smallest_noticed, unseen_guard
 from auditor.fraction.unseen_generators import SHARES, LeftOut, may_hide
 from auditor.policy import Policy, status_of
+from auditor.statistics.intervals import Measure
 
 __all__ = ["SIZES", "promise_of"]
 
@@ -19,13 +20,13 @@ _ENOUGH_GENERATORS = 3
 _WORST = 0.5  # share hidden above which a left-out generator asks for others of its kind
 _WORTHWHILE = 0.02  # by which more real items must lower the high end of a clean set to be advised
 _LUCK = 0.5  # standard errors: the tightest of three bounds exceeds its expectation by that many in one set of five
-_NOTHING = {"smallest_noticed": 1.0, "may_hide": 1.0, "clean_high": 1.0, "clean_verdict": "undetermined"}
+_NOTHING = PromiseForSize(smallest_noticed=1.0, may_hide=1.0, clean_high=1.0, clean_verdict="undetermined")
 _TYPICAL = 1000  # items of the set by which additions are judged
 
 
 def promise_of(
     calibration: Calibration, left_out: LeftOut, *, level: float = 0.95, distrust: str | None = None
-) -> dict[str, Any]:
+) -> Promise:
     """Separation by generator, what each would have hidden when left out, and what sets of 200, 1,000, 10,000 can show.
 
     `smallest_noticed`: the share of an unseen generator that is noticed with probability .8, if the share `may_hide` of
@@ -34,19 +35,19 @@ def promise_of(
     """
     hidden, tells = may_hide(left_out), distrust is None and problem_of(calibration) is None
     at = {str(n): _at(calibration, hidden, n, level) if tells else _NOTHING for n in SIZES}
-    return {
-        "separation": _separation(calibration, level),
-        "left_out": {
+    return Promise(
+        separation=_separation(calibration, level),
+        left_out={
             label: {f"{share:g}": round(float(value), 4) for share, value in zip(SHARES, shares, strict=True)}
             for label, shares in zip(left_out.labels, left_out.hidden, strict=True)
         },
-        "may_hide": {f"{share:g}": round(float(value), 4) for share, value in zip(SHARES, hidden, strict=True)},
-        "at": at,
-        "add": _additions(calibration, left_out, level) if tells or not calibration.n_generators else [],
-    }
+        may_hide={f"{share:g}": round(float(value), 4) for share, value in zip(SHARES, hidden, strict=True)},
+        at=at,
+        add=tuple(_additions(calibration, left_out, level)) if tells or not calibration.n_generators else (),
+    )
 
 
-def _separation(calibration: Calibration, level: float) -> dict[str, dict[str, float]]:
+def _separation(calibration: Calibration, level: float) -> dict[str, Measure]:
     """Of each generator, from the real source that it resembles most: total variation with its interval."""
     z = float(stats.norm.ppf((1 + level) / 2))
     found = {}
@@ -54,21 +55,21 @@ def _separation(calibration: Calibration, level: float) -> dict[str, dict[str, f
         worst = int(calibration.separations[:, k].argmin())
         value, error = float(calibration.separations[worst, k]), float(calibration.separation_errors[worst, k])
         low, high = max(0.0, value - z * error), min(1.0, value + z * error)
-        found[label] = {"estimate": round(value, 4), "low": round(low, 4), "high": round(high, 4)}
+        found[label] = Measure(round(value, 4), low=round(low, 4), high=round(high, 4))
     return found
 
 
-def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> dict[str, Any]:
+def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> PromiseForSize:
     anchors = _of_clean_set(hidden, n, _n_real(calibration))
     noticed, hiding = smallest_noticed(anchors, level=level)
     high = unseen_guard(anchors, level=level)
     status = status_of(Policy().synthetic_fraction, high)
-    return {
-        "smallest_noticed": round(noticed, 4),
-        "may_hide": round(hiding, 4),
-        "clean_high": round(high, 4),
-        "clean_verdict": "undetermined" if status == "fail" else status,
-    }
+    return PromiseForSize(
+        smallest_noticed=round(noticed, 4),
+        may_hide=round(hiding, 4),
+        clean_high=round(high, 4),
+        clean_verdict="undetermined" if status == "fail" else status,
+    )
 
 
 def _of_clean_set(hidden: np.ndarray, n: int, n_real: int) -> dict[float, Anchor]:

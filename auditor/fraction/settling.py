@@ -1,22 +1,17 @@
 """The check of the synthetic fraction, and what would settle an undetermined one, cheapest first."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
+from auditor.answers import CONDITIONS, SyntheticFraction
 from auditor.fraction.estimate import MILD_DEPARTURE, MILD_LEVEL, NARROW
 from auditor.policy import Check, Threshold, check, status_of
 from auditor.statistics.intervals import wilson_interval
 
-__all__ = ["CONDITIONS", "check_fraction", "labels_to_settle", "what_settles"]
+__all__ = ["check_fraction", "labels_to_settle", "what_settles"]
 
 _FEWEST_LABELS, _MOST_LABELS = 50, 2000  # fewer may mislead where the likely fraction does; more are no advice
-CONDITIONS = {  # under which a result's `synthetic_fraction` holds further answers
-    "if_reference_matches": "all real items come from the reference's sources",
-    "if_generators_known": "the reference knows every generator",
-    "if_both": "both hold",
-}
 _POWER_QUANTILE = 0.8416  # of the normal distribution, at four in five
 _ADD = (
     "build the reference with the generators and the other real sources that the set may hold (--synthetic LABEL=SRC, "
@@ -29,69 +24,66 @@ _DECLARED_BY = {
 }
 
 
-def check_fraction(threshold: Threshold, answer: Mapping[str, Any], *, labelled: int = 0) -> Check:
+def check_fraction(threshold: Threshold, answer: SyntheticFraction, *, labelled: int = 0) -> Check:
     """Compare a result's `synthetic_fraction` with the policy. An undetermined check also says what would settle it.
 
     `labelled` is the number of items that a person has labelled so far.
     """
-    reason = answer["reason"] if answer["status"] == "undetermined" else None
-    judged = check("synthetic_fraction", threshold, answer, reason, otherwise=answer["if_both"])
+    reason = answer.reason if answer.status == "undetermined" else None
+    judged = check("synthetic_fraction", threshold, answer, reason=reason, otherwise=answer.if_both)
     if judged.status != "undetermined":
         return judged
     advice = what_settles(threshold, answer, labelled=labelled)
     return replace(judged, reason=f"{judged.reason}. To settle it: {advice}")
 
 
-def what_settles(threshold: Threshold, answer: Mapping[str, Any], *, labelled: int = 0) -> str:
+def what_settles(threshold: Threshold, answer: SyntheticFraction, *, labelled: int = 0) -> str:
     """What would settle an undetermined answer, cheapest first: a declaration, a larger reference, labels."""
     advice = [] if labelled else [*_declarations(threshold, answer), _ADD]
     labels = labels_to_settle(threshold, answer, labelled=labelled)
     if labels is None:
         advice.append("label items (madaudit review DIR): the estimate is so near a threshold that it takes thousands")
     else:
-        number = f"all {labels} items" if labels == answer.get("n") else f"about {labels} items in all"
+        number = f"all {labels} items" if labels == answer.n else f"about {labels} items in all"
         advice.append(f"label {number} (madaudit review DIR --n {labels})")
     return "; or ".join(advice)
 
 
-def _declarations(threshold: Threshold, answer: Mapping[str, Any]) -> Iterator[str]:
+def _declarations(threshold: Threshold, answer: SyntheticFraction) -> Iterator[str]:
     """The weakest condition that decides, unless the tests speak against it."""
     for name, condition in CONDITIONS.items():
         if name != "if_reference_matches" and _speaks_against_known_generators(answer):
             continue
-        declared = answer[name]
-        if declared["estimate"] is not None and declared["high"] - declared["low"] > NARROW:
-            declared = {**declared, "estimate": None}  # as the result would state it
-        judged = check("synthetic_fraction", threshold, declared, declared["reason"], otherwise=answer["if_both"])
+        declared = answer.under(name)
+        if declared.is_known and declared.high - declared.low > NARROW:
+            declared = replace(declared, estimate=math.nan)  # as the result would state it
+        judged = check("synthetic_fraction", threshold, declared, reason=declared.reason, otherwise=answer.if_both)
         if judged.status != "undetermined":
             yield f"if you know that {condition}, {_DECLARED_BY[name]} makes it {judged.status}"
             return
 
 
-def _speaks_against_known_generators(answer: Mapping[str, Any]) -> bool:
-    p_value, departure = answer.get("fit_p_value"), answer.get("departure")
-    unlikely = p_value is not None and p_value < MILD_LEVEL
-    return unlikely or (departure is not None and departure > MILD_DEPARTURE)
+def _speaks_against_known_generators(answer: SyntheticFraction) -> bool:
+    return answer.fit_p_value < MILD_LEVEL or answer.departure > MILD_DEPARTURE
 
 
-def labels_to_settle(threshold: Threshold, answer: Mapping[str, Any], *, labelled: int = 0) -> int | None:
+def labels_to_settle(threshold: Threshold, answer: SyntheticFraction, *, labelled: int = 0) -> int | None:
     """How many labels of random items would decide on which side of `fail` the fraction lies, if it is the likely one.
 
     The likely fraction is the first estimate there is, stated or under a condition, else the middle of the interval.
     The number is the smallest from 50 and from twice the `labelled` ones with which Wilson's interval, as of a sample
     without replacement from the set's n items, lies on one side in four reviews of five; at most n. None above 2,000.
     """
-    conditions = (answer, answer["if_both"], answer["if_generators_known"], answer["if_reference_matches"])
-    told = (each["estimate"] for each in conditions if each["estimate"] is not None)
-    likely = next(told, (answer["low"] + answer["high"]) / 2)
-    n = answer.get("n") or math.inf
+    conditions = (answer, answer.if_both, answer.if_generators_known, answer.if_reference_matches)
+    likely = next((each.estimate for each in conditions if each.is_known), (answer.low + answer.high) / 2)
+    n = answer.n or math.inf
     for labels in range(max(_FEWEST_LABELS, 2 * labelled), _MOST_LABELS + 1, 10):
         if labels >= n:
             return int(n)
         as_much = labels / (1 - labels / n)  # what an unlimited sample needs to tell as much
         luck = _POWER_QUANTILE * math.sqrt(likely * (1 - likely) / as_much)
-        low, _ = wilson_interval(max(0.0, likely - luck) * as_much, as_much, level=answer["level"])
-        _, high = wilson_interval(min(1.0, likely + luck) * as_much, as_much, level=answer["level"])
+        low, _ = wilson_interval(max(0.0, likely - luck) * as_much, as_much, level=answer.level)
+        _, high = wilson_interval(min(1.0, likely + luck) * as_much, as_much, level=answer.level)
         if low >= threshold.fail or status_of(threshold, high) != "fail":
             return labels
     return None

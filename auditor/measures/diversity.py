@@ -15,23 +15,28 @@ __all__ = [
     "effective_rank",
     "effective_rank_interval",
     "vendi",
-    "vendi_interval",
     "vendi_of",
 ]
 
 
-def vendi(vectors: np.ndarray, *, order: float = 1.0) -> Measure:
+def vendi(vectors: np.ndarray, *, order: float = 1.0, level: float | None = None) -> Measure:
     """Vendi score of the rows of (n, d): exp of the Rényi entropy of the cosine kernel's eigenvalues.
 
     Friedman & Dieng (2023), order q from Pasarkar & Dieng (2024). The non-zero eigenvalues of the kernel are those
-    of the d × d second-moment matrix, which is used when d < n. Between 1 (n copies) and min(n, d).
+    of the d × d second-moment matrix, which is used when d < n. Between 1 (n copies) and min(n, d). With a `level` the
+    interval is that of the score's expectation at this n, by its influence function. Raises InputError for arrays of
+    another shape, and for orders that are not positive.
     """
     rows = unit_rows(vectors)
     if len(rows) == 0 or rows.ndim != 2:
         raise InputError(f"a Vendi score needs vectors of shape (n ≥ 1, d), got {np.shape(vectors)}")
     n, d = rows.shape
     matrix = rows.T @ rows / n if d < n else rows @ rows.T / n
-    return Measure(_renyi_number(linalg.eigvalsh(matrix), order), n=n)
+    if level is None:
+        return Measure(_renyi_number(linalg.eigvalsh(matrix), order), n=n)
+    if n < 2:
+        raise InputError("the interval of a Vendi score needs at least 2 vectors, got 1")
+    return _number_interval(rows, level, order)
 
 
 def vendi_of(unit: Moments, *, order: float = 1.0) -> float:
@@ -73,12 +78,7 @@ def diversity_loss(real: np.ndarray, candidate: np.ndarray, *, level: float = 0.
     (entropy_real, variance_real), (entropy, variance) = (_log_number(unit_rows(rows)) for rows in (real, candidate))
     difference = entropy - entropy_real
     low, high = normal_interval(difference, math.sqrt(variance_real + variance), level=level)
-    return Measure(-math.expm1(difference), -math.expm1(high), -math.expm1(low), n=len(candidate))
-
-
-def vendi_interval(vectors: np.ndarray, *, level: float = 0.95) -> Measure:
-    """Vendi score of order 1 of (n, d) with the interval of its expectation at this n."""
-    return _number_interval(unit_rows(vectors), level)
+    return Measure(-math.expm1(difference), low=-math.expm1(high), high=-math.expm1(low), n=len(candidate))
 
 
 def effective_rank_interval(vectors: np.ndarray, *, level: float = 0.95) -> Measure:
@@ -86,20 +86,22 @@ def effective_rank_interval(vectors: np.ndarray, *, level: float = 0.95) -> Meas
     rows = np.asarray(vectors, dtype=np.float64)
     centred = rows - rows.mean(0)
     if (centred**2).sum() <= 1e-13 * (rows**2).sum():  # copies of one item: only rounding is left
-        return Measure(1.0, 1.0, 1.0, len(rows))
+        return Measure(1.0, low=1.0, high=1.0, n=len(rows))
     return _number_interval(centred, level)
 
 
-def _number_interval(rows: np.ndarray, level: float) -> Measure:
-    entropy, variance = _log_number(rows)
+def _number_interval(rows: np.ndarray, level: float, order: float = 1.0) -> Measure:
+    entropy, variance = _log_number(rows, order)
     low, high = normal_interval(entropy, math.sqrt(variance), level=level)
-    return Measure(math.exp(entropy), max(1.0, math.exp(low)), math.exp(high), len(rows))
+    return Measure(math.exp(entropy), low=max(1.0, math.exp(low)), high=math.exp(high), n=len(rows))
 
 
-def _log_number(rows: np.ndarray) -> tuple[float, float]:
-    """Entropy of the eigenvalues of Σ = rowsᵀ·rows divided by its trace, and the variance of that estimate.
+def _log_number(rows: np.ndarray, order: float = 1.0) -> tuple[float, float]:
+    """Rényi entropy of order q of the eigenvalues of Σ = rowsᵀ·rows divided by its trace, and its variance.
 
-    The influence function alone falls short where n is not large against V: by a third of the standard error at n = V.
+    The variance is that of the influence function. With Σ of trace one it is q/(1 − q)·(xᵀ Σ^(q−1) x / tr Σ^q − |x|²)
+    at a row x, whose limits are −xᵀ log Σ x − H·|x|² at q = 1 and |x|² − (x·v)² / λ at q = ∞, v the first eigenvector
+    and λ its value. It falls short where n is not large against the score V: by a third of the standard error at n = V.
     The factor 1 + V/n makes up for it (simulated for 16 to 512 dimensions and n from V upwards).
     """
     size = (rows**2).sum(1)  # what a row adds to the trace: 1 if it has length one, 0 if it is a zero row
@@ -108,10 +110,18 @@ def _log_number(rows: np.ndarray) -> tuple[float, float]:
     share = size.mean()
     values, directions = linalg.eigh(moments_of(rows).second)
     kept = values > max(values[-1], 0.0) * len(values) * 1e-14
-    values, directions = values[kept], directions[:, kept]
-    surprise = -((rows @ directions) ** 2) @ np.log(values / share)  # −xᵀ log Σ x, Σ of trace one
-    entropy = float(surprise.mean() / share)
-    variance = float(((surprise - entropy * size) / share).var(ddof=1)) / len(rows)
+    values, squares = values[kept] / share, (rows @ directions[:, kept]) ** 2
+    if order == 1:
+        surprise = -squares @ np.log(values)
+        entropy = float(surprise.mean() / share)
+        influence = surprise - entropy * size
+    else:
+        entropy = math.log(_renyi_number(values, order))
+        at_row = squares[:, -1] / values[-1]
+        if math.isfinite(order):
+            at_row = squares @ values ** (order - 1) / (values**order).sum()
+        influence = (size - at_row) if math.isinf(order) else order / (1 - order) * (at_row - size)
+    variance = float((influence / share).var(ddof=1)) / len(rows)
     return entropy, variance * (1 + math.exp(entropy) / len(rows))
 
 

@@ -4,20 +4,26 @@ import math
 
 import numpy as np
 
-from auditor.statistics.intervals import Measure, normal_interval
+from auditor.statistics.intervals import Measure, normal_interval, wilson_interval
 from auditor.statistics.moments import Moments, clean_eigh, clean_eigvalsh, moments_of
 from indexes.errors import InputError
-from indexes.search import ball_counts, knn
+from indexes.search import Membership, ball_counts, knn, membership
 
 __all__ = ["coverage_baseline", "frechet", "frechet_interval", "frechet_of", "neighbour_radii", "prdc"]
 
 
-def frechet(real: np.ndarray, candidate: np.ndarray) -> Measure:
+def frechet(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None) -> Measure:
     """Squared 2-Wasserstein distance between Gaussian fits to the rows of two (n, d) arrays.
 
-    Heusel et al. (2017); unbiased covariances. Biased upwards at finite n: compare only at equal sizes.
+    Heusel et al. (2017); unbiased covariances. Biased upwards at finite n: compare only at equal sizes. With a `level`
+    the interval is that of the distance's expectation at these sizes, from both sides' errors. Raises InputError for
+    fewer than two rows.
     """
-    return Measure(frechet_of(moments_of(real), moments_of(candidate)), n=len(candidate))
+    here, there = moments_of(real), moments_of(candidate)
+    low, high = math.nan, math.nan
+    if level is not None:
+        low, high = frechet_interval(here, there, real, candidate, level=level)
+    return Measure(frechet_of(here, there), low=low, high=high, n=len(candidate))
 
 
 def frechet_of(real: Moments, candidate: Moments) -> float:
@@ -62,17 +68,54 @@ def neighbour_radii(vectors: np.ndarray, k: int, *, device: str = "cpu") -> np.n
     return knn(vectors, vectors, k + 1, device=device)[0][:, k]
 
 
-def prdc(real: np.ndarray, candidate: np.ndarray, *, k: int = 5, device: str = "cpu") -> dict[str, Measure]:
-    """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) of (n, d) arrays."""
-    counts, covered = ball_counts(candidate, real, neighbour_radii(real, k, device=device), device=device)
-    recalled, _ = ball_counts(real, candidate, neighbour_radii(candidate, k, device=device), device=device)
+def prdc(
+    real: np.ndarray, candidate: np.ndarray, *, k: int = 5, level: float | None = None, device: str = "cpu"
+) -> dict[str, Measure]:
+    """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) of (n, d) arrays.
+
+    With a `level` each has the interval of its expectation at these sizes, from both sides' errors: those of the items
+    that are counted, and those of the items whose balls count them. The second is by Efron and Stein (1981): the sum
+    over balls of the square of what would change without the ball. Raises InputError for k rows or fewer on a side.
+    """
+    held = membership(candidate, real, neighbour_radii(real, k, device=device), device=device)
+    if level is None:
+        recalled, _ = ball_counts(real, candidate, neighbour_radii(candidate, k, device=device), device=device)
+        by_balls = None
+    else:
+        of_real = membership(real, candidate, neighbour_radii(candidate, k, device=device), device=device)
+        recalled, by_balls = of_real.counts, of_real.sole_queries
     n = len(candidate)
     return {
-        "precision": Measure(float((counts > 0).mean()), n=n),
-        "recall": Measure(float((recalled > 0).mean()), n=n),
-        "density": Measure(float(counts.mean() / k), n=n),
-        "coverage": Measure(float(covered.mean()), n=n),
+        "precision": _share(held.counts > 0, held.sole_queries, n, level),
+        "recall": _share(recalled > 0, by_balls, n, level),
+        "density": _density(held, k, level),
+        "coverage": _share(held.totals > 0, held.sole_balls, n, level),
     }
+
+
+def _share(hits: np.ndarray, alone: np.ndarray | None, n: int, level: float | None) -> Measure:
+    """The share of `hits` (m,) bool; `alone` are how many hits each item of the other side makes alone.
+
+    Wilson's interval, at the number of items that would have as large an error as both sides have together.
+    """
+    value, m = float(hits.mean()), len(hits)
+    if level is None or alone is None:
+        return Measure(value, n=n)
+    smoothed = (hits.sum() + 1) / (m + 2)
+    binomial = smoothed * (1 - smoothed)
+    effective = binomial / (binomial / m + float((alone / m) @ (alone / m)))
+    low, high = wilson_interval(value * effective, effective, level=level)
+    return Measure(value, low=low, high=high, n=n)
+
+
+def _density(held: Membership, k: int, level: float | None) -> Measure:
+    n, value = len(held.counts), float(held.counts.mean() / k)
+    if level is None:
+        return Measure(value, n=n)
+    items = held.counts.var(ddof=1) / (n * k**2)
+    balls = ((held.totals - held.totals.mean()) ** 2).sum() / (n * k) ** 2
+    low, high = normal_interval(value, math.sqrt(items + balls), level=level)
+    return Measure(value, low=max(0.0, low), high=high, n=n)
 
 
 def coverage_baseline(n_real: int, n_candidate: int, k: int) -> float:

@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from auditor.measures.diversity import diversity_loss, effective_rank_interval, vendi_interval, vendi_of
+from auditor.answers import Scale
+from auditor.measures.diversity import diversity_loss, effective_rank_interval, vendi, vendi_of
 from auditor.measures.fidelity import coverage_baseline, frechet_interval, frechet_of, neighbour_radii
 from auditor.statistics.intervals import Measure, normal_interval, wilson_interval
 from auditor.statistics.moments import Moments, moments_of, unit_rows
@@ -118,7 +119,7 @@ class SemanticReference:
         return float((1 + np.clip(seen, 0, 1)) / 2)
 
     @property
-    def scale(self) -> dict[str, float]:
+    def scale(self) -> Scale:
         """The unit of a risk forecast's distances, and the real total variance.
 
         The unit is F between a real sample of `n` items and the distribution itself: of the expected distance to this
@@ -127,7 +128,7 @@ class SemanticReference:
         own, theirs = 1 / LEVEL_SIZE, 1 / len(self.vectors)
         unit = self.frechet_baseline(LEVEL_SIZE) * (own / (own + theirs)) ** self._frechet_rate
         variance = float(np.trace(self.raw.covariance))
-        return {"n": LEVEL_SIZE, "frechet": unit, "total_variance": variance, "width": self.vectors.shape[1]}
+        return Scale(n=LEVEL_SIZE, frechet=unit, total_variance=variance, width=self.vectors.shape[1])
 
     def sums(self, vectors: np.ndarray) -> SemanticSums:
         """What an audit keeps of some items (n, d)."""
@@ -151,16 +152,16 @@ def fidelity_measures(
     if n >= 2:
         low, high = frechet_interval(reference.raw, sums.raw, reference.vectors[:SAMPLE_SIZE], sample, level=level)
         distance = frechet_of(reference.raw, sums.raw)
-        measures["frechet"] = Measure(distance, low, high, n, reference.frechet_baseline(n))
+        measures["frechet"] = Measure(distance, low=low, high=high, n=n, reference=reference.frechet_baseline(n))
     low, high = wilson_interval(sums.precise, n, level=level)
-    measures["precision"] = Measure(sums.precise / n, low, high, n, reference.precision_baseline)
+    measures["precision"] = Measure(sums.precise / n, low=low, high=high, n=n, reference=reference.precision_baseline)
     density = sums.ball_total / n / NEIGHBOURS
     low, high = float("nan"), float("nan")  # one item tells nothing of its error
     if n >= 2:
         variance = (sums.ball_squares / NEIGHBOURS**2 - n * density**2) / (n - 1)
         low, high = normal_interval(density, (max(variance, 0.0) / n) ** 0.5, level=level)
     # a real point lies in as many balls as it is among the k nearest of: k on average, so its density is exactly 1
-    measures["density"] = Measure(density, low if low > 0 or n < 2 else 0.0, high, n, 1.0)
+    measures["density"] = Measure(density, low=low if low > 0 or n < 2 else 0.0, high=high, n=n, reference=1.0)
     return measures
 
 
@@ -171,7 +172,7 @@ def diversity_measures(
     n, m = sums.raw.n, matched_size(sample, reference)
     ours, real = sample[:m], reference.vectors[:m]
     measures = {
-        "vendi": _beside(vendi_interval, ours, real, level),
+        "vendi": _beside(vendi, ours, real, level),
         "effective_rank": _beside(effective_rank_interval, ours, real, level),
     }
     if n > m >= _FEWEST:
@@ -183,16 +184,16 @@ def diversity_measures(
 
 def _vendi_of_all(sums: SemanticSums, of_sample: Measure) -> Measure:
     """Vendi score of all items, the sample's relative error scaled to their number; no real sample is as large."""
-    value, scale = vendi_of(sums.unit), (of_sample.n / sums.unit.n) ** 0.5
-    low, high = (value * (end / of_sample.value) ** scale for end in (of_sample.low, of_sample.high))
-    return Measure(value, low, high, sums.unit.n)
+    value, scale = vendi_of(sums.unit), ((of_sample.n or 0) / sums.unit.n) ** 0.5
+    low, high = (value * (end / of_sample.estimate) ** scale for end in (of_sample.low, of_sample.high))
+    return Measure(value, low=low, high=high, n=sums.unit.n)
 
 
 def _beside(measure: Callable[..., Measure], ours: np.ndarray, real: np.ndarray, level: float) -> Measure:
     """A measure of our sample, with that of the real sample of the same size as its reference."""
     if len(ours) < _FEWEST:
         return Measure(float("nan"), n=len(ours), reason=f"diversity needs at least {_FEWEST} items, got {len(ours)}")
-    return replace(measure(ours, level=level), reference=measure(real, level=level).value)
+    return replace(measure(ours, level=level), reference=measure(real, level=level).estimate)
 
 
 def _coverage(sums: SemanticSums, level: float) -> Measure:
@@ -204,7 +205,7 @@ def _coverage(sums: SemanticSums, level: float) -> Measure:
     n, balls, value = sums.raw.n, len(sums.covered), float(sums.covered.mean())
     effective = balls / (1 + sums.ball_squares * (1 - value) / value / balls) if value > 0 else balls
     low, high = wilson_interval(value * effective, effective, level=level)
-    return Measure(value, low, high, n, coverage_baseline(balls, n, NEIGHBOURS))
+    return Measure(value, low=low, high=high, n=n, reference=coverage_baseline(balls, n, NEIGHBOURS))
 
 
 def _recall(sample: np.ndarray, reference: SemanticReference, level: float) -> Measure:
@@ -224,7 +225,7 @@ def _recall(sample: np.ndarray, reference: SemanticReference, level: float) -> M
     found = hits(sample[:m])
     effective = 1 / (1 / len(tested) + 1 / m)
     low, high = wilson_interval(found / len(tested) * effective, effective, level=level)
-    return Measure(found / len(tested), low, high, m, hits(reference.anchors[:m]) / len(tested))
+    return Measure(found / len(tested), low=low, high=high, n=m, reference=hits(reference.anchors[:m]) / len(tested))
 
 
 def loss_of(sample: np.ndarray, reference: SemanticReference, *, level: float) -> Measure:

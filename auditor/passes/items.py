@@ -114,7 +114,7 @@ def _log_odds(table: pa.Table, fraction: FractionEstimate, reference: Reference)
 
 def _shares(measures: Mapping[str, Measure], count: int) -> np.ndarray:
     """Estimated weights (count,) of one side's components, even where there are none."""
-    shares = np.array([measure.value for measure in measures.values()])
+    shares = np.array([measure.estimate for measure in measures.values()])
     return shares / shares.sum() if shares.sum() > 0 else np.full(count, 1 / count)
 
 

@@ -1,58 +1,59 @@
 """Audits of the parts of a dataset become the audit of the whole."""
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
+from auditor.folder import AuditFolder
 from auditor.passes.first import ShardResult
-from auditor.passes.folder import SHARDS, claim, only_writer, read_claim
-from auditor.passes.second import AuditRequest, FinishedAudit, conclude
+from auditor.passes.request import AuditedSet, AuditRequest
+from auditor.passes.second import FinishedAudit, conclude
 from auditor.reference.reference import Reference
-from indexes.errors import ArtifactError, InputError
+from indexes.errors import InputError
 
 __all__ = ["merge_into"]
 
 
-def merge_into(out: Path, folders: Sequence[Path], reference: Reference, *, intent: AuditRequest) -> FinishedAudit:
+def merge_into(
+    folder: AuditFolder, parts: Sequence[AuditFolder], reference: Reference, request: AuditRequest
+) -> FinishedAudit:
     """Copy the finished shards of several audits, in the order given, and compute the result of their union.
 
     Parts given in the order of the whole yield the bytes of an audit of the whole. Raises InputError when the audits
     differ in reference, encoder or batch size, or share a shard.
     """
     started = time.time()
-    claims = [read_claim(folder) for folder in folders]
+    claims = [part.read_claim() for part in parts]
     configurations = [{k: v for k, v in c.items() if k != "source"} for c in claims]
-    for folder, configuration in zip(folders, configurations, strict=True):
-        if configuration != configurations[0]:
-            raise InputError(f"{folder} was audited otherwise than {folders[0]}, expected one configuration for all")
-    if configurations[0]["reference"] != reference.identity:
-        raise InputError(f"{folders[0]} was audited against another build of {reference.name!r}: audit the parts again")
-    if configurations[0].get("limit") is not None:
-        raise InputError(f"{folders[0]} was audited with --limit, expected whole parts: audit them without it")
-    found = [shard for folder in folders for shard in _finished_shards(folder)]
+    common = configurations[0]
+    for part, configuration in zip(parts, configurations, strict=True):
+        if configuration != common:
+            raise InputError(
+                f"{part.path} was audited otherwise than {parts[0].path}, expected one configuration for all"
+            )
+    if common["reference"] != reference.identity:
+        raise InputError(
+            f"{parts[0].path} was audited against another build of {reference.name!r}: audit the parts again"
+        )
+    if common.get("limit") is not None:
+        raise InputError(f"{parts[0].path} was audited with --limit, expected whole parts: audit them without it")
+    found = [ShardResult(*shard) for part in parts for shard in part.shards()]
     keys = [shard.folder.name for shard in found]
     if repeated := sorted({s.name for s in found if keys.count(s.folder.name) > 1}):
         raise InputError(f"shard {repeated[0]} stands in several of the audits, expected each once: drop the repeats")
-    spec = " + ".join(str(c["source"]) for c in claims)
-    with only_writer(out):
-        claim(out, spec, configurations[0], overwrite=False)
-        copied = [_copied(shard, out) for shard in found]
-        return conclude(out, copied, reference, intent, spec, started=started, reused=len(copied))
+    source = " + ".join(str(c["source"]) for c in claims)
+    with folder.only_writer():
+        folder.claim(source, common, overwrite=False)
+        copied = tuple(_copied(shard, folder) for shard in found)
+        audited = AuditedSet(
+            source=source, shards=copied, reused=len(copied), started=started, limit=None, column=common["column"],
+            batch_size=common["batch_size"], sampled_from=None,
+        )  # fmt: skip
+        return conclude(folder, audited, reference, request)
 
 
-def _copied(shard: ShardResult, out: Path) -> ShardResult:
-    copy = ShardResult(shard.name, out / "state" / shard.folder.name)
+def _copied(shard: ShardResult, folder: AuditFolder) -> ShardResult:
+    copy = ShardResult(shard.name, folder.state / shard.folder.name)
     if not copy.is_finished:
         shutil.copytree(shard.folder, copy.folder, dirs_exist_ok=True)
     return copy
-
-
-def _finished_shards(folder: Path) -> list[ShardResult]:
-    path = folder / "state" / SHARDS
-    try:
-        listed = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}): finish that audit first") from None
-    return [ShardResult(name, folder / "state" / key) for name, key in listed]

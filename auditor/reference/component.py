@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
+from auditor.answers import Unread
 from auditor.policy import Check, Threshold
-from auditor.unread import Metered, ReadCounts, check_unread, unread_fields, unread_share
+from auditor.unread import Metered, ReadCounts, check_unread, unread_of, unread_share
 from indexes.encode import Batch, encode_shard
 from indexes.encoders.protocol import Encoder
 from indexes.errors import InputError
@@ -34,13 +34,13 @@ class Part:
 
     def check_read(self, threshold: Threshold) -> Check:
         """The check of the share of this part that could not be read."""
-        return check_unread(threshold, self.unread["share"])
+        return check_unread(threshold, self.unread.share)
 
     @property
-    def unread(self) -> dict[str, Any]:
-        """The fields of what could not be read, as a result states them."""
+    def unread(self) -> Unread:
+        """What could not be read, as a result states it."""
         tried = self.counts.read - self.counts.unusable
-        return unread_fields(self.counts, unread_share(self.counts, tried))
+        return unread_of(self.counts, unread_share(self.counts, tried))
 
     def without(self, digests: set[bytes], reason: str) -> "Part":
         """The part without the items of these contents, counted as skipped for a reason."""
@@ -73,7 +73,7 @@ def encode_part(
     *,
     batch_size: int,
     threads: int,
-    report: Callable[[int], None] = lambda items: None,
+    on_progress: Callable[[int], None] = lambda items: None,
 ) -> Part:
     """All items of some sources under one label; raises InputError when nothing in them can be used."""
     batches: list[Batch] = []
@@ -87,7 +87,7 @@ def encode_part(
                 skips.append(found)
             else:
                 batches.append(_without_data(found))
-                report(len(found.ids))
+                on_progress(len(found.ids))
         counts += shard.finished(skips[before:])
     if not any(batch.ids for batch in batches):
         reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(count_reasons(skips)).most_common(3))

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from auditor.answers import EncoderRole, ReferenceSummary, Unread
 from auditor.evidence.calibration import Calibration, ScoreCounts, calibration_of
 from auditor.evidence.detector import FEWEST, Detector, component_labels, fit_detector
 from auditor.evidence.probe import Landmarks, Probe
 from auditor.fraction.promise import promise_of
 from auditor.fraction.unseen_generators import LeftOut, leave_one_out
 from auditor.measures.semantic import SemanticReference
+from auditor.records import read_record, record_document
 from auditor.reference.component import Part
 from auditor.reference.relocation import AS_STORED, Weights, load_recorded, relocated
 from auditor.reference.storage_traits import Traits, leak_between, total, traits_of
@@ -26,22 +28,12 @@ from auditor.statistics.scaling import standardise
 from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
-from indexes.records import Embeddings, Kind
+from indexes.records import Embeddings
 from indexes.store import load_embeddings, read_manifest, save_embeddings, write_manifest
 
-__all__ = ["EncoderRole", "Reference", "build_reference", "load_reference", "save_reference"]
+__all__ = ["Reference", "load_reference", "reference_of_parts", "save_reference"]
 
 _SCHEMA = "madaudit/reference/3"
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderRole:
-    """Which encoder plays a role, so that it can be loaded again and recognised."""
-
-    spec: str
-    fingerprint: str
-    sees: str
-    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class Reference:
     formats: tuple[Mapping[str, int], ...]  # of each component
     traits: tuple[Traits, ...]
     skipped: Mapping[str, Mapping[str, int]]  # label → reason → count of entries
-    unread: Mapping[str, Mapping[str, Any]]  # label → what could not be read, as a result states it
+    unread: Mapping[str, Unread]  # label → what could not be read
     seed: int
 
     @property
@@ -110,25 +102,25 @@ class Reference:
         """Items in each component when copies and near copies of one item count once (by their design effect)."""
         return {label: c.n for label, c in zip(self.labels, self.calibration.components, strict=True)}
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ReferenceSummary:
         """What lists and results say of it."""
-        return {
-            "name": self.name,
-            "identity": self.identity,
-            "items": self.counts,
-            "effective_items": self.effective_counts,
-            "real_sources": list(self.labels[: self.n_real]),
-            "simulated": sorted(self.calibration.simulated),
-            "separation": round(self.calibration.separation, 4),
-            "promise": promise_of(self.calibration, self.left_out, distrust=self.distrust),
-            "leak": self.leak,
-            "skipped": {label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
-            "unread": {label: dict(fields) for label, fields in self.unread.items()},
-            "seed": self.seed,
-        }
+        return ReferenceSummary(
+            name=self.name,
+            identity=self.identity,
+            items=self.counts,
+            effective_items=self.effective_counts,
+            real_sources=self.labels[: self.n_real],
+            simulated=tuple(sorted(self.calibration.simulated)),
+            separation=round(self.calibration.separation, 4),
+            promise=promise_of(self.calibration, self.left_out, distrust=self.distrust),
+            leak=self.leak,
+            skipped={label: dict(reasons) for label, reasons in self.skipped.items() if reasons},
+            unread=self.unread,
+            seed=self.seed,
+        )
 
 
-def build_reference(
+def reference_of_parts(
     name: str,
     parts: Sequence[Part],
     *,
@@ -241,7 +233,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
             "formats": [dict(f) for f in reference.formats],
             "traits": [dict(t) for t in reference.traits],
             "skipped": {k: dict(v) for k, v in reference.skipped.items()},
-            "unread": {k: dict(v) for k, v in reference.unread.items()},
+            "unread": {label: record_document(unread) for label, unread in reference.unread.items()},
             "seed": reference.seed,
             "bytes": (folder / "fitted.npz").stat().st_size,
         },
@@ -304,13 +296,16 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         formats=tuple(manifest["formats"]),
         traits=tuple(manifest["traits"]),
         skipped=manifest["skipped"],
-        unread=manifest.get("unread", {}),  # not counted by earlier versions
+        unread={
+            label: read_record(Unread, unread, where=f"what could not be read of {label}")
+            for label, unread in manifest.get("unread", {}).items()  # not counted by earlier versions
+        },
         seed=manifest["seed"],
     )
 
 
-def _role_fields(role: EncoderRole | None) -> dict[str, str] | None:
-    return None if role is None else {f: getattr(role, f) for f in ("spec", "fingerprint", "sees", "kind")}
+def _role_fields(role: EncoderRole | None) -> dict[str, Any] | None:
+    return None if role is None else record_document(role)
 
 
 def _role(fields: dict[str, Any] | None) -> EncoderRole | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from auditor.answers import Confound
 from indexes.records import Kind
 
 __all__ = [
@@ -59,7 +60,7 @@ def total(tables: Sequence[Traits]) -> dict[str, dict[str, int]]:
     return {name: dict(sum((Counter(table.get(name, {})) for table in tables), Counter())) for name in names}
 
 
-def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[str, str]) -> list[dict[str, str]]:
+def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[str, str]) -> list[Confound]:
     """Traits that differ by more than NOTABLE."""
     found = []
     for what, here in first.items():
@@ -69,7 +70,7 @@ def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[st
                 f"{_MEANING.get(what, what)} differs between {titles[0]} ({_shares(here)}) and {titles[1]} "
                 f"({_shares(there)}), total variation {apart:.2f}: the evidence may rest on it and not on the origin"
             )
-            found.append({"name": f"{name}-{what}", "detail": detail})
+            found.append(Confound(name=f"{name}-{what}", detail=detail))
     return found
 
 

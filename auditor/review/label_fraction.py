@@ -107,9 +107,9 @@ def estimate_with_labels(
             f"{n} items of the set are labelled real or synthetic, expected at least {FEWEST_LABELS}: label more"
         )
     errors = [_error_rate(t, level) for t in (counts.real, counts.generated)]
-    if sum(e.value for e in errors if e.n) >= 1:
+    if sum(e.estimate for e in errors if e.n) >= 1:
         reason = "the labels of known items are no better than chance, so those of the others tell nothing"
-        return LabelledFraction(Measure(math.nan, 0.0, 1.0, n, reason=reason), *errors)
+        return LabelledFraction(Measure(math.nan, low=0.0, high=1.0, n=n, reason=reason), *errors)
     counts, key, tail = counts.pooled(), int(rng.integers(2**63)), (1 - level) / 2
     value = float(_free(_observed(counts), _POINT_STEPS).shares[0] @ counts.weights)
 
@@ -121,7 +121,7 @@ def estimate_with_labels(
     if is_sample:
         z, items = float(stats.norm.ppf(1 - tail)), int(counts.sizes.sum())
         low, high = (_widened(end, value, z * math.sqrt(end * (1 - end) / items)) for end in (low, high))
-    return LabelledFraction(_without_unknown_end(Measure(value, low, high, n), counts), *errors)
+    return LabelledFraction(_without_unknown_end(Measure(value, low=low, high=high, n=n), counts), *errors)
 
 
 def _without_unknown_end(fraction: Measure, counts: LabelCounts) -> Measure:
@@ -130,9 +130,9 @@ def _without_unknown_end(fraction: Measure, counts: LabelCounts) -> Measure:
         return fraction
     if counts.real.answered:
         reason = "items of known synthetic origin were not labelled: those labelled real may be synthetic"
-        return Measure(math.nan, fraction.low, 1.0, fraction.n, reason=reason)
+        return Measure(math.nan, low=fraction.low, high=1.0, n=fraction.n, reason=reason)
     reason = "items of known real origin were not labelled: those labelled synthetic may be real"
-    return Measure(math.nan, 0.0, fraction.high, fraction.n, reason=reason)
+    return Measure(math.nan, low=0.0, high=fraction.high, n=fraction.n, reason=reason)
 
 
 def tails(
@@ -180,7 +180,7 @@ def _error_rate(tally: ErrorCounts, level: float) -> Measure:
         return Measure(math.nan, reason="no item of known origin was labelled")
     k, n, tail = tally.wrong, tally.answered, (1 - level) / 2
     low, high = stats.beta.ppf([tail, 1 - tail], k + 0.5, n - k + 0.5)
-    return Measure(k / n, 0.0 if k == 0 else float(low), 1.0 if k == n else float(high), n)
+    return Measure(k / n, low=0.0 if k == 0 else float(low), high=1.0 if k == n else float(high), n=n)
 
 
 def _observed(counts: LabelCounts) -> _Labels:

@@ -1,15 +1,16 @@
 """What a forecast knows, by tier, as named features: the plan, the audit, the team's own model, a pilot."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from auditor.risk.recursion import Plan, growth, impulse_response, origin_shares, training_sizes
-from auditor.risk.sample_statistics import SampleStatistics
-from auditor.risk.workflows import workflow_named
+from auditor.answers import Diversity, Fidelity, SampleStatistics, SyntheticFraction, Tier
+from auditor.plan import Plan
+from auditor.records import Number
+from auditor.risk.recursion import growth, impulse_response, origin_shares, training_sizes
+from auditor.statistics.intervals import Measure
+from auditor.workflows import workflow_named
 
 __all__ = [
     "RATIOS",
@@ -22,31 +23,31 @@ __all__ = [
     "workflow_class",
 ]
 
-TIERS = ("audit", "model-samples", "pilot")
+TIERS: tuple[Tier, ...] = ("audit", "model-samples", "pilot")
 _CLASSES = ("synthetic", "fixed", "pool", "fresh")
 _TINY = 1e-3
 RATIOS = ("vendi", "effective_rank", "coverage", "recall", "precision", "density", "frechet")  # to a real sample
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFigures:
     """What an audit measured of the data; each is nan where it could not tell, and ratios are to a real sample."""
 
     n: int
-    fraction: float  # synthetic, the estimate or the middle of what is left open
-    fraction_width: float  # of its interval
-    vendi: float
-    effective_rank: float
-    coverage: float
-    recall: float
-    precision: float
-    density: float
-    frechet: float
-    floor: float = math.nan  # F of a real sample of `floor_items`, over the real total variance
+    fraction: Number  # synthetic, the estimate or the middle of what is left open
+    fraction_width: Number  # of its interval
+    vendi: Number
+    effective_rank: Number
+    coverage: Number
+    recall: Number
+    precision: Number
+    density: Number
+    frechet: Number
+    floor: Number = math.nan  # F of a real sample of `floor_items`, over the real total variance
     floor_items: int = 0  # the size that levels are stated at
-    rank: float = math.nan  # effective rank of a real sample
-    fraction_low: float = math.nan  # ends of the fraction's interval, where there is one
-    fraction_high: float = math.nan
+    rank: Number = math.nan  # effective rank of a real sample
+    fraction_low: Number = math.nan  # ends of the fraction's interval, where there is one
+    fraction_high: Number = math.nan
     width: int = 0  # columns of the space that the data are measured in; 0 where nobody has said
 
     @property
@@ -56,31 +57,32 @@ class AuditFigures:
         return ends if all(map(math.isfinite, ends)) else (self.fraction, self.fraction)
 
 
-def figures_of(result: Mapping[str, Any]) -> AuditFigures:
-    """The figures of an audit's result, of the fraction those that hold if the reference matches."""
-    fraction = result["synthetic_fraction"]
-    conditional = fraction["if_reference_matches"]
-    given = fraction if fraction["estimate"] is not None or conditional["low"] is None else conditional
-    low, high = given["low"], given["high"]
-    middle = given["estimate"] if given["estimate"] is not None else (low + high) / 2
-    measures = {**result["diversity"]["measures"], **result["fidelity"]["measures"]}
+def figures_of(n: int, fraction: SyntheticFraction, diversity: Diversity, fidelity: Fidelity) -> AuditFigures:
+    """The figures of an audit of n items; of the fraction those that hold if the reference matches."""
+    conditional, scale = fraction.if_reference_matches, fidelity.scale
+    given: Measure = conditional if not fraction.is_known and math.isfinite(conditional.low) else fraction
+    middle = given.estimate if given.is_known else (given.low + given.high) / 2
+    measures = {**diversity.measures, **fidelity.measures}
 
     def ratio(name: str) -> float:
-        value, real = measures[name].get("value"), measures[name].get("reference")
-        return math.nan if value is None or not real else value / real
+        real = measures[name].reference
+        return measures[name].estimate / real if real else math.nan
 
-    scale = result["fidelity"]["scale"]
-    floor = scale["frechet"] / scale["total_variance"] if scale and scale["total_variance"] > 0 else math.nan
-    rank = measures["effective_rank"].get("reference")
-    ratios = {name: ratio(name) for name in RATIOS}
     return AuditFigures(
-        result["n_items"], middle, high - low, **ratios, floor=floor, floor_items=scale["n"] if scale else 0,
-        rank=math.nan if rank is None else rank, fraction_low=low, fraction_high=high,
-        width=scale.get("width", 0) if scale else 0,
-    )  # fmt: skip
+        n=n,
+        fraction=middle,
+        fraction_width=given.high - given.low,
+        **{name: ratio(name) for name in RATIOS},
+        floor=scale.frechet / scale.total_variance if scale and scale.total_variance > 0 else math.nan,
+        floor_items=scale.n if scale else 0,
+        rank=measures["effective_rank"].reference,
+        fraction_low=given.low,
+        fraction_high=given.high,
+        width=scale.width if scale else 0,
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastInputs:
     """All that a team can say before it trains; what is None it has not measured."""
 
@@ -90,7 +92,7 @@ class ForecastInputs:
     pilot: SampleStatistics | None = None  # samples of the second generation of its workflow
 
     @property
-    def tier(self) -> str:
+    def tier(self) -> Tier:
         """The most that is known."""
         if self.model is None:
             return TIERS[0]
@@ -100,7 +102,8 @@ class ForecastInputs:
 def workflow_class(plan: Plan) -> str:
     """`synthetic` without real data, `fixed` beside the same, `pool` where nothing is thrown away, `fresh`."""
     workflow = workflow_named(plan.workflow)
-    n_real = plan.n_initial if workflow.real == "initial" else plan.n_real
+    n_initial, n_real, _ = plan.sizes
+    n_real = n_initial if workflow.real == "initial" else n_real
     if workflow.real == "none" or n_real == 0:
         return "synthetic"
     if workflow.synthetic == "pool":
@@ -141,8 +144,8 @@ def _of_plan(plan: Plan) -> dict[str, float]:
         "synthetic_share": 1 - float(shares[-1, 0]),
         "log_growth_independent": math.log(independent),
         "log_growth_coherent": math.log(coherent),
-        "log_n_initial": math.log(plan.n_initial),
-        "log_training_ratio": math.log(training_sizes(plan)[-1] / plan.n_initial),
+        "log_n_initial": math.log(training_sizes(plan)[0]),
+        "log_training_ratio": math.log(training_sizes(plan)[-1] / training_sizes(plan)[0]),
         "bias_lost": 1 - plan.bias,
         "bias_lost_in_all": (1 - plan.bias) * math.sqrt(coherent),
     }

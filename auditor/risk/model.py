@@ -6,15 +6,18 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import special
 
+from auditor.answers import ForecastStatus, GenerationForecast, Tier
 from auditor.event import Event, margins
+from auditor.plan import Plan
 from auditor.risk.inputs import TIERS, ForecastInputs, workflow_class
-from auditor.risk.recursion import Plan, origin_shares
+from auditor.risk.recursion import origin_shares
 from auditor.risk.tier import OUTPUTS, TierModel
 from auditor.statistics.intervals import Measure
 from auditor.statistics.kernel_ridge import KernelRidge
@@ -24,14 +27,17 @@ from indexes.store import write_atomic
 __all__ = [
     "EVENT_DIVERSITIES",
     "EVENT_RATIOS",
+    "SHIPPED",
     "Chance",
     "Forecast",
     "RiskModel",
     "chance_features",
     "load_risk_model",
+    "risk_model",
 ]
 
 SCHEMA = "madaudit/risk/3"
+SHIPPED = "risk_model.npz"  # beside this module
 _LOGARITHMS = OUTPUTS[:3]
 _FRACTIONS = 5  # points of the fraction's interval that are tried
 _TOO_FEW_COLUMNS = 2
@@ -42,17 +48,17 @@ EVENT_RATIOS, EVENT_DIVERSITIES = (1.3, 10.0), (0.05, 0.9)  # limits of the even
 class Chance:
     """The probability of the event; nan and [0, 1] where nothing can be told."""
 
-    status: str  # determined | extrapolated | undetermined
+    status: ForecastStatus
     reason: str | None
     value: Measure
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """What is expected of a loop, with bands, and the chance of the event."""
 
-    tier: str
-    status: str  # determined | extrapolated | undetermined
+    tier: Tier
+    status: ForecastStatus
     reason: str | None
     event: Event
     probability: Measure
@@ -60,42 +66,28 @@ class Forecast:
     skill: Mapping[str, float]
     level: float
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields of `mad_risk` in a result."""
-        generations = range(len(next(iter(self.trajectory.values()))))
-        return {
-            "probability": _triple(self.probability),
-            "event": self.event.sentence,
-            "horizon": len(generations),
-            "tier": self.tier,
-            "skill": dict(self.skill),
-            "level": self.level,
-            "trajectory": [
-                {"generation": t + 1, **{name: _triple(found[t]) for name, found in self.trajectory.items()}}
-                for t in generations
-            ],
-            "status": self.status,
-            "reason": self.reason,
-        }
-
-
-def _triple(measure: Measure) -> dict[str, float | None]:
-    values = {"estimate": measure.value, "low": measure.low, "high": measure.high}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    @property
+    def courses(self) -> tuple[GenerationForecast, ...]:
+        """The trajectory, generation by generation."""
+        columns = zip(*self.trajectory.values(), strict=True)
+        return tuple(
+            GenerationForecast(generation=t, **dict(zip(self.trajectory, found, strict=True)))
+            for t, found in enumerate(columns, start=1)
+        )
 
 
 @dataclass(frozen=True)
 class RiskModel:
     """A forecast calibrated on loops that were run, by tier of what is known beforehand."""
 
-    tiers: Mapping[str, TierModel]
+    tiers: Mapping[Tier, TierModel]
     horizon: int  # generations T
     level: float  # of the bands
     workflows: tuple[str, ...]  # that the calibration holds
     manifest: Mapping[str, Any] = field(default_factory=dict)  # what it was calibrated on
-    identity: Mapping[str, Any] = field(default_factory=dict)  # the file it was read from, and its digest
+    identity: Mapping[str, str] = field(default_factory=dict)  # the file it was read from, and its digest
 
-    def predict(self, known: ForecastInputs, *, event: Event | None = None, tier: str | None = None) -> Forecast:
+    def predict(self, known: ForecastInputs, *, event: Event | None = None, tier: Tier | None = None) -> Forecast:
         """The forecast for a plan, at the highest tier that is known or a lower one asked for.
 
         The interval of the probability spans what the audit's own interval of the fraction leaves open, and what
@@ -117,7 +109,7 @@ class RiskModel:
             level=self.level,
         )
 
-    def probability(self, known: ForecastInputs, *, event: Event, tier: str | None = None) -> Chance:
+    def probability(self, known: ForecastInputs, *, event: Event, tier: Tier | None = None) -> Chance:
         """The probability of the event alone, as `predict` gives it; it takes a hundredth of the time."""
         tier = tier or known.tier
         if TIERS.index(tier) > TIERS.index(known.tier):
@@ -127,11 +119,12 @@ class RiskModel:
         known = self._to_horizon(known)
         status, reason = self._status(replace(known, plan=asked), tier, event)
         if status == "undetermined":
-            return Chance(status, reason, Measure(math.nan, 0.0, 1.0))
+            return Chance(status, reason, Measure(math.nan, low=0.0, high=1.0, reason=reason))
         fractions = np.array([known.audit.fraction, *np.linspace(*known.audit.fraction_ends, _FRACTIONS)])
         outputs = model.at_fractions(known, tier, fractions)[:, :, :last]
         chances = _chances(outputs, model.chances, event)
-        return Chance(status, reason, Measure(float(chances[0, 0]), *_span(chances, self.level)))
+        low, high = _span(chances, self.level)
+        return Chance(status, reason, Measure(float(chances[0, 0]), low=low, high=high))
 
     def _to_horizon(self, known: ForecastInputs) -> ForecastInputs:
         """The plan over the calibration's generations, of which a shorter one is the beginning."""
@@ -145,7 +138,7 @@ class RiskModel:
             )
         origin_shares(plan)
 
-    def _status(self, known: ForecastInputs, tier: str, event: Event) -> tuple[str, str | None]:
+    def _status(self, known: ForecastInputs, tier: Tier, event: Event) -> tuple[ForecastStatus, str | None]:
         """Whether a forecast of this can be held to its probability, and why not."""
         model, kind = self.tiers[tier], workflow_class(known.plan)
         skill = model.skill.get(kind)
@@ -158,7 +151,7 @@ class RiskModel:
         reason = self._unlike(self._to_horizon(known), tier) or _unlike_events(event)
         return ("determined", None) if reason is None else ("extrapolated", reason)
 
-    def _unlike(self, known: ForecastInputs, tier: str) -> str | None:
+    def _unlike(self, known: ForecastInputs, tier: Tier) -> str | None:
         """In what a loop is unlike all that the calibration holds."""
         if not math.isfinite(known.audit.floor):
             return "no audit tells the scale of the data: what is not known was taken as average"
@@ -267,7 +260,8 @@ def _trajectory(outputs: np.ndarray, bands: np.ndarray) -> dict[str, list[Measur
         if name in _LOGARITHMS:
             ends = [np.exp(end) for end in ends]
         low, value, high = ends if name in _LOGARITHMS else [np.clip(end, 0, 1) for end in ends]
-        found[name] = [Measure(float(v), float(lo), float(hi)) for v, lo, hi in zip(value, low, high, strict=True)]
+        rows = zip(value.tolist(), low.tolist(), high.tolist(), strict=True)
+        found[name] = [Measure(v, low=lo, high=hi) for v, lo, hi in rows]
     return found
 
 
@@ -284,6 +278,15 @@ def _arrays(model: TierModel) -> dict[str, np.ndarray]:
         **{f"chances/{when}": found for when, found in model.chances.items()},
         **{f"bands/{kind}": found for kind, found in model.bands.items()},
     }
+
+
+def risk_model(path: Path | None = None) -> RiskModel:
+    """The model in a file, else the one that ships."""
+    if path is not None:
+        return load_risk_model(path)
+    with resources.as_file(resources.files("auditor.risk") / SHIPPED) as file:
+        found = load_risk_model(file)
+    return replace(found, identity={**found.identity, "file": SHIPPED})
 
 
 def load_risk_model(path: str | Path) -> RiskModel:

@@ -6,36 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize
 
-from auditor.risk.workflows import workflow_named
+from auditor.plan import Plan
+from auditor.workflows import workflow_named
 from indexes.errors import InputError
 
-__all__ = ["Mechanism", "Plan", "growth", "impulse_response", "origin_shares", "solve_coherence", "training_sizes"]
+__all__ = ["Mechanism", "growth", "impulse_response", "origin_shares", "solve_coherence", "training_sizes"]
 
 _SATURATION = 1.3  # squared distance, in units of the real total variance, towards which it levels off
 _COHERENCES = (0.5, 1.0)  # errors that add in variance, and in amplitude
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a team intends to train: the workflow, its sizes, its sampling bias and how far to look."""
-
-    workflow: str
-    generations: int  # T
-    n_initial: int  # items of generation 1
-    n_synthetic: int  # that each later generation adds
-    n_real: int = 0  # beside them, where the workflow has a real part other than the initial items
-    bias: float = 1.0  # λ
-
-    def __post_init__(self) -> None:
-        """Raises InputError for what no loop can be."""
-        workflow_named(self.workflow)
-        if self.generations < 2 or self.n_initial < 1 or self.n_synthetic < 0 or self.n_real < 0:
-            raise InputError(
-                f"a plan of {self.generations} generations, {self.n_initial} initial, {self.n_real} real and "
-                f"{self.n_synthetic} synthetic items was given, expected 2 generations or more and no negative count"
-            )
-        if not 0 < self.bias <= 1:
-            raise InputError(f"the sampling bias is {self.bias}, expected one above 0 and at most 1")
 
 
 def origin_shares(plan: Plan, *, real_weight: float = 0.5) -> np.ndarray:
@@ -44,12 +22,13 @@ def origin_shares(plan: Plan, *, real_weight: float = 0.5) -> np.ndarray:
     The rest of each row up to 1 is real. With weighted losses the real part counts `real_weight`.
     """
     workflow, last = workflow_named(plan.workflow), plan.generations
+    n_initial, n_real, n_synthetic = plan.sizes
     shares = np.zeros((last + 1, last + 1))
     shares[1, 0] = 1.0
-    n_real = {"none": 0, "initial": plan.n_initial}.get(workflow.real, plan.n_real)
+    n_real = {"none": 0, "initial": n_initial}.get(workflow.real, n_real)
     for t in range(2, last + 1):
         origins = np.arange(1, t) if workflow.synthetic == "pool" else np.array([t - 1])
-        total = n_real + plan.n_synthetic * len(origins)
+        total = n_real + n_synthetic * len(origins)
         if total == 0:
             raise InputError(f"{plan.workflow} without any items has nothing to train on: give real or synthetic ones")
         shares[t, 0] = real_weight if workflow.weighted else n_real / total
@@ -60,10 +39,11 @@ def origin_shares(plan: Plan, *, real_weight: float = 0.5) -> np.ndarray:
 def training_sizes(plan: Plan) -> np.ndarray:
     """Items that each generation is trained on, (T,)."""
     workflow = workflow_named(plan.workflow)
-    n_real = {"none": 0, "initial": plan.n_initial}.get(workflow.real, plan.n_real)
+    n_initial, n_real, n_synthetic = plan.sizes
+    n_real = {"none": 0, "initial": n_initial}.get(workflow.real, n_real)
     sources = np.arange(1, plan.generations) if workflow.synthetic == "pool" else np.ones(plan.generations - 1)
-    later = n_real + plan.n_synthetic * sources
-    return np.concatenate([[plan.n_initial], np.full_like(later, plan.n_initial) if workflow.subsampled else later])
+    later = n_real + n_synthetic * sources
+    return np.concatenate([[n_initial], np.full_like(later, n_initial) if workflow.subsampled else later])
 
 
 def impulse_response(shares: np.ndarray) -> np.ndarray:

@@ -1,57 +1,25 @@
 """What samples of a model, or any other set, measure beside a real sample: the raw figures a forecast starts from."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import numpy as np
 
+from auditor.answers import SampleStatistics
 from auditor.measures.diversity import effective_rank, vendi
 from auditor.measures.fidelity import frechet_of, neighbour_radii
 from auditor.statistics.moments import moments_of
 from indexes.errors import InputError
 from indexes.search import ball_counts, knn
 
-__all__ = ["FEWEST_ROWS", "SampleStatistics", "facts_from", "facts_of"]
+__all__ = ["FEWEST_ROWS", "statistics_of"]
 
 FEWEST_ROWS = 20  # of either side
 _NEIGHBOURS = 5
 _RIDGE = 1e-3  # of the mean real variance, added to every variance before logarithms are taken
 
 
-@dataclass(frozen=True, slots=True)
-class SampleStatistics:
-    """Measures of n items against n real ones; distances are squared and in units of the real total variance."""
-
-    n: int
-    frechet: float
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-    vendi: float  # over that of the real items
-    effective_rank: float  # over that of the real items
-    variance: float  # total, over that of the real items
-    log_det: float  # mean log variance over the real directions, less that of the real items
-    spacing: float  # median distance to the nearest other item, over that of the real items
-    to_training: float  # median distance to the nearest training item, over that of the real items; nan without any
-
-    def as_json(self) -> dict[str, float | int | None]:
-        """The fields, null for nan."""
-        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
-
-
-def facts_from(stored: Mapping[str, Any]) -> SampleStatistics:
-    """The facts that `as_json` wrote."""
-    values: dict[str, Any] = {
-        f.name: math.nan if stored[f.name] is None else stored[f.name] for f in fields(SampleStatistics)
-    }
-    return SampleStatistics(**values)
-
-
-def facts_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None = None) -> SampleStatistics:
-    """The facts of vectors (n, d) beside real ones (m, d): the first of either, as many as both have.
+def statistics_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None = None) -> SampleStatistics:
+    """The statistics of vectors (n, d) beside real ones (m, d): the first of either, as many as both have.
 
     `training` (k, d) are the items that the model of the samples was trained on. Raises InputError for too few rows
     and for another width.
@@ -77,7 +45,7 @@ def facts_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None 
         recall=float((recalled > 0).mean()),
         density=float(counts.mean() / _NEIGHBOURS),
         coverage=float(covered.mean()),
-        vendi=vendi(ours).value / vendi(theirs).value,
+        vendi=vendi(ours).estimate / vendi(theirs).estimate,
         effective_rank=effective_rank(here) / effective_rank(there),
         variance=float(np.trace(here.covariance)) / total,
         log_det=_log_variance(here.covariance, there.covariance),

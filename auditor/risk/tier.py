@@ -9,8 +9,8 @@ import numpy as np
 from auditor.measures.semantic import LEVEL_SIZE
 from auditor.risk.course import course_of
 from auditor.risk.inputs import TIERS, ForecastInputs, features_of
-from auditor.risk.workflows import workflow_named
 from auditor.statistics.kernel_ridge import KernelRidge
+from auditor.workflows import workflow_named
 
 __all__ = ["OUTPUTS", "WIDEST", "TierModel", "prepared_for"]
 
@@ -96,12 +96,13 @@ class TierModel:
     def _never_raised(self, known: ForecastInputs, tier: str) -> np.ndarray:
         """The level (T,) for the plan's fresh data: between the running maxima from above over a grid of amounts."""
         plan = known.plan
-        grid = np.unique(np.round(plan.n_initial * np.exp2(_AMOUNTS))).astype(int)
-        grid = np.concatenate([[0], grid[grid > 0]]) if plan.n_synthetic else grid[grid > 0]
+        n_initial, n_real, n_synthetic = plan.sizes
+        grid = np.unique(np.round(n_initial * np.exp2(_AMOUNTS))).astype(int)
+        grid = np.concatenate([[0], grid[grid > 0]]) if n_synthetic else grid[grid > 0]
         asked = [replace(known, plan=replace(plan, n_real=int(n))) for n in grid]
         highest = np.maximum.accumulate(self._regressed(asked, tier)[::-1, _LEVEL], axis=0)[::-1]
         places = np.log1p(grid)
-        return np.array([np.interp(np.log1p(plan.n_real), places, levels) for levels in highest.T])
+        return np.array([np.interp(np.log1p(n_real), places, levels) for levels in highest.T])
 
 
 def prepared_for(known: ForecastInputs, tier: str) -> tuple[dict[str, float], np.ndarray]:

@@ -1,32 +1,32 @@
 """Named results with intervals, and the closed forms that make the intervals."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from scipy import stats
+
+from auditor.records import Number
 
 __all__ = ["Measure", "fieller", "normal_interval", "wilson_interval"]
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number with its interval and the number of items behind it; nan where none was asked for or can be had."""
+    """A number with its interval, and the number of items it was measured on; nan where it was not or cannot be had."""
 
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-    n: int = 0
-    reference: float = math.nan  # the same statistic for a real sample of the same size
-    reason: str | None = None  # why the value is nan
+    estimate: Number
+    _: KW_ONLY
+    low: Number = math.nan
+    high: Number = math.nan
+    reference: Number = math.nan  # the same statistic for a real sample of the same size
+    n: int | None = None  # items
+    reason: str | None = None  # why the estimate is nan, or what limits it
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields as the result file writes them: nan becomes null, no reason leaves no field."""
-        fields = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
-        if fields["reason"] is None:
-            del fields["reason"]
-        return fields
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an estimate."""
+        return math.isfinite(self.estimate)
 
 
 def wilson_interval(hits: float, n: float, *, level: float = 0.95) -> tuple[float, float]:

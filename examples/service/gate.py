@@ -31,9 +31,9 @@ def main() -> int:
         print(f"gate: the audit {job.state}: {job.error}", file=sys.stderr)
         return 2
     print(f"{job.verdict}: {job.id}")
-    for check in job.result["checks"]:
-        if check["name"] in job.result["policy"]["required"]:
-            print(f"  {check['status']}: {check['name'].replace('_', ' ')}, {check['reason']}")
+    for check in job.audit.checks:
+        if check.name in job.audit.required:
+            print(f"  {check.status}: {check.name.replace('_', ' ')}, {check.reason}")
     return {"fail": 1, "undetermined": 4}.get(job.verdict or "", 0)
 
 

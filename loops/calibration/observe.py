@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from auditor.arrays import source_of_array
-from auditor.reference.component import encode_part
-from auditor.reference.reference import EncoderRole, Reference, build_reference
-from auditor.risk.sample_statistics import facts_of
+from auditor.records import record_document
+from auditor.reference.build import build_reference
+from auditor.reference.reference import Reference
+from auditor.risk.inputs import figures_of
+from auditor.risk.sample_statistics import statistics_of
 from auditor.run import audit
 from indexes.device import compute_threads
-from indexes.encoders import load_encoder
 from indexes.store import write_atomic
 from loops.data.supply import Contaminated
 from loops.random_streams import Purpose, Streams
@@ -22,7 +22,7 @@ from loops.run import Loop
 __all__ = ["OBSERVED", "observe", "write_observed"]
 
 OBSERVED = "observed.json"
-_SCHEMA = "madaudit/observed/1"
+_SCHEMA = "madaudit/observed/2"
 _OTHER_SEED = 1_000_003  # added to a loop's seed: the team's own models are not those of the forecast trajectory
 _FEWEST_CONTAMINANTS = 50  # of a known generator in the reference
 
@@ -48,15 +48,16 @@ def observe(loop: Loop) -> dict[str, Any]:
         training = _single(population.embed(loop.fixed.values[0, : loop.config.n_initial]))
         reference = _reference(real, _generated(loop, real, rng))
         found = audit(training, reference)
+        figures = figures_of(found.n_items, found.synthetic_fraction, found.diversity, found.fidelity)
         return {
             "schema": _SCHEMA,
             "n_reference": len(real),
             "width": real.shape[1],
             "total_variance": float(np.trace(population.truth.covariance)),
-            "floor": loop.readings["frechet"].value,  # of real samples of the size measured, in the data's own units
-            "audit": {name: found[name] for name in ("synthetic_fraction", "diversity", "fidelity", "n_items")},
-            "real": facts_of(_single(population.embed(others)), real).as_json(),
-            "training": facts_of(training, real).as_json(),
+            "floor": loop.readings["frechet"].estimate,  # of real samples of the size measured, in the data's own units
+            "audit": record_document(figures),
+            "real": record_document(statistics_of(_single(population.embed(others)), real)),
+            "training": record_document(statistics_of(training, real)),
             **_own_models(loop, real),
         }
 
@@ -72,7 +73,8 @@ def _own_models(loop: Loop, real: np.ndarray) -> dict[str, Any]:
         models = other.fit(training, generation, lambda done: None)
         drawn = other.draw_measured(models.first(1), generation).values[0]
         trained_on = other.world.clean.embed(training.samples.values[0])
-        found[name] = facts_of(_single(other.world.clean.embed(drawn)), real, _single(trained_on)).as_json()
+        measured = statistics_of(_single(other.world.clean.embed(drawn)), real, _single(trained_on))
+        found[name] = record_document(measured)
         batches += other.sample(models, generation)
     return found
 
@@ -89,13 +91,10 @@ def _generated(loop: Loop, real: np.ndarray, rng: np.random.Generator) -> np.nda
 
 
 def _reference(real: np.ndarray, generated: np.ndarray) -> Reference:
-    encoder = load_encoder(f"embeddings:{real.shape[1]}")
-    parts = [
-        encode_part(label, [source_of_array(rows)], [encoder], batch_size=1024, threads=1)
-        for label, rows in (("real", real), ("generator", generated))
-    ]
-    role = EncoderRole(encoder.spec, encoder.fingerprint, encoder.sees, encoder.kind)
-    return build_reference("calibration", parts, evidence=role, semantic=role, seed=0)
+    return build_reference(
+        name="calibration", real=real, synthetic={"generator": generated}, encoder="embeddings", batch_size=1024,
+        threads=1,
+    )  # fmt: skip
 
 
 def _single(rows: np.ndarray) -> np.ndarray:

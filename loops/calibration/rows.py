@@ -1,16 +1,18 @@
 """Loops that were run as rows of a calibration: what could have been known beforehand, and what happened."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from auditor.risk.inputs import ForecastInputs, figures_of
-from auditor.risk.recursion import Plan
-from auditor.risk.sample_statistics import facts_from
+from auditor.answers import SampleStatistics
+from auditor.plan import Plan
+from auditor.records import read_record
+from auditor.risk.inputs import AuditFigures, ForecastInputs
 from indexes.errors import InputError
 from loops.calibration.observe import OBSERVED
 from loops.generation.folder import read_generations, read_loop
@@ -55,19 +57,23 @@ def read_row(folder: Path) -> CalibrationRow | None:
     if len(generations) < config["generations"]:
         return None
     measures = {
-        name: np.array([record.measures[name].value if name in record.measures else np.nan for record in generations])
+        name: np.array(
+            [record.measures[name].estimate if name in record.measures else np.nan for record in generations]
+        )
         for name in MEASURED
     }
-    plan = Plan(
-        config["workflow"], config["generations"], config["n_initial"], config["n_synthetic"], config["n_real"],
-        config["bias"],
-    )  # fmt: skip
-    facts = (facts_from(observed[name]) for name in ("model_samples", "pilot"))
+    names = ("workflow", "generations", "n_initial", "n_synthetic", "n_real", "bias")
+    model, pilot = (
+        read_record(SampleStatistics, observed[name], where=f"{folder / OBSERVED}, {name},")
+        for name in ("model_samples", "pilot")
+    )
     return CalibrationRow(
         folder.name,
         plain_name(config["family"]),
         stored["data"]["name"],
-        ForecastInputs(plan, figures_of(_in_its_scale(observed)), *facts),
+        ForecastInputs(
+            plan=Plan(**{name: config[name] for name in names}), audit=_in_its_scale(observed), model=model, pilot=pilot
+        ),
         outputs_of(
             measures, floor=observed["floor"], n=observed["n_reference"],
             exact=None if "frechet" in stored["real"] else Exact(
@@ -77,14 +83,14 @@ def read_row(folder: Path) -> CalibrationRow | None:
     )  # fmt: skip
 
 
-def _in_its_scale(observed: Mapping[str, Any]) -> dict[str, Any]:
+def _in_its_scale(observed: Mapping[str, Any]) -> AuditFigures:
     """The figures of the audit, with the scale in which the loop's own levels are measured."""
-    audit = observed["audit"]
-    scale = {
-        "n": observed["n_reference"], "frechet": observed["floor"], "total_variance": observed["total_variance"],
-        "width": observed["width"],
-    }  # fmt: skip
-    return {**audit, "fidelity": {**audit["fidelity"], "scale": scale}}
+    figures = read_record(AuditFigures, observed["audit"], where=f"the audit in {OBSERVED}")
+    variance = observed["total_variance"]
+    return replace(
+        figures, floor=observed["floor"] / variance if variance > 0 else math.nan,
+        floor_items=observed["n_reference"], width=observed["width"],
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

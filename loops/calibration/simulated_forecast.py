@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 
+from auditor.answers import GenerationForecast, Simulation
 from auditor.event import Event
-from auditor.risk.recursion import Plan
+from auditor.plan import Plan
 from auditor.risk.tier import OUTPUTS
+from auditor.statistics.intervals import Measure
 from indexes.errors import InputError
 from loops.calibration.rows import MEASURED, Exact, outputs_of
 from loops.calibration.tier_fit import happened_in
@@ -30,7 +31,7 @@ _MEASURED = 1000  # items at most
 
 def simulate_forecast(
     family: str, plan: Plan, real: np.ndarray, training: np.ndarray, *, event: Event, seed: int
-) -> dict[str, Any]:
+) -> Simulation:
     """The course of four loops of a family, measured against real vectors (m, d), as `mad_risk.simulation`.
 
     Generation 1 is trained on audited vectors (n, d), from which all data called real are drawn, so that they hold the
@@ -45,11 +46,12 @@ def simulate_forecast(
         raise InputError(
             f"a forecast is simulated on {_FEWEST} items or more, got {len(training)} and {len(real)} real"
         )
-    scale = min(1.0, len(training) / plan.n_initial)
+    n_initial, n_real, n_synthetic = plan.sizes
+    scale = min(1.0, len(training) / n_initial)
     config = LoopConfig(
         family=family, workflow=plan.workflow, data="reference", generations=plan.generations,
-        n_initial=round(plan.n_initial * scale), n_synthetic=math.ceil(plan.n_synthetic * scale),
-        n_real=math.ceil(plan.n_real * scale), bias=plan.bias, seed=seed, chains=_CHAINS, measured_chains=_CHAINS,
+        n_initial=round(n_initial * scale), n_synthetic=math.ceil(n_synthetic * scale),
+        n_real=math.ceil(n_real * scale), bias=plan.bias, seed=seed, chains=_CHAINS, measured_chains=_CHAINS,
         n_measure=min(len(real) // 2, _MEASURED),
     )  # fmt: skip
     clean, drawn = (
@@ -58,12 +60,16 @@ def simulate_forecast(
     )
     supply = clustered(drawn, drawn, rng=Streams(seed).rng(Purpose.labels, 0)) if made.conditional else drawn
     loop = Loop(config, made, LoopData(supply, clean, {}))
-    return {
-        "family": family,
-        "chains": _CHAINS,
-        "sizes": {name: getattr(config, name) for name in ("n_initial", "n_synthetic", "n_real")},
-        **_described(_courses(loop), event),
-    }
+    courses = _courses(loop)
+    return Simulation(
+        family=family,
+        chains=_CHAINS,
+        n_initial=round(n_initial * scale),
+        n_real=math.ceil(n_real * scale),
+        n_synthetic=math.ceil(n_synthetic * scale),
+        event_in=int(happened_in(courses, event).sum()),
+        trajectory=_trajectory(courses),
+    )
 
 
 def _courses(loop: Loop) -> np.ndarray:
@@ -75,22 +81,20 @@ def _courses(loop: Loop) -> np.ndarray:
     return np.stack([
         outputs_of(
             {name: np.array([r.chains[name][chain] for r in records]) for name in MEASURED if name in first},
-            floor=loop.readings["frechet"].value, n=len(loop.gauge.items),
+            floor=loop.readings["frechet"].estimate, n=len(loop.gauge.items),
             exact=exact if "frechet" not in loop.real else None,
         )
         for chain in range(_CHAINS)
     ])  # fmt: skip
 
 
-def _described(courses: np.ndarray, event: Event) -> dict[str, Any]:
-    happened = happened_in(courses, event)
+def _trajectory(courses: np.ndarray) -> tuple[GenerationForecast, ...]:
     stated = np.concatenate([np.exp(courses[:, :3]), courses[:, 3:]], axis=1)
-    trajectory = [
-        {"generation": t + 1, **{name: _range(stated[:, i, t]) for i, name in enumerate(OUTPUTS)}}
+    return tuple(
+        GenerationForecast(generation=t + 1, **{name: _range(stated[:, i, t]) for i, name in enumerate(OUTPUTS)})
         for t in range(courses.shape[2])
-    ]
-    return {"event_in": int(happened.sum()), "trajectory": trajectory}
+    )
 
 
-def _range(values: np.ndarray) -> dict[str, float]:
-    return {"estimate": float(values.mean()), "low": float(values.min()), "high": float(values.max())}
+def _range(values: np.ndarray) -> Measure:
+    return Measure(float(values.mean()), low=float(values.min()), high=float(values.max()))

@@ -153,7 +153,7 @@ def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.nd
     """
     rows, happened, weighed = [], [], []
     for ((ratio, diversity), weight), (horizon, nearness) in product(_LIMITS.items(), _HORIZONS.items()):
-        event = Event(ratio, diversity, when)
+        event = Event(frechet_ratio=ratio, diversity_ratio=diversity, when=when)
         seen = inner[:, :, :horizon]
         rows.append(chance_features(seen[:, _RATIO], seen[:, _DIVERSITY], event))
         happened.append(happened_in(table.trajectories[:, :, :horizon], event))

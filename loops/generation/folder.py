@@ -133,7 +133,7 @@ def generation_rows(config: Mapping[str, Any], generations: list[Generation]) ->
         row |= {f"config_{key}": constants[key] for key in ("n_real", "n_synthetic") if key in constants}
         for name, measure in record.measures.items():
             row |= {
-                name: measure.value,
+                name: measure.estimate,
                 f"{name}_low": measure.low,
                 f"{name}_high": measure.high,
                 f"{name}_n": measure.n,

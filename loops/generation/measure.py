@@ -74,7 +74,7 @@ class Evaluator:
             "recall": float((recalled > 0).mean()),
             "density": float(counts.mean() / self.k),
             "coverage": float(covered.mean()),
-            "vendi": vendi(vectors).value,
+            "vendi": vendi(vectors).estimate,
             "variance": float(np.trace(moments.covariance)) / len(moments.mean),
             "log_det": self._log_determinant(moments.covariance),
         }
@@ -161,7 +161,7 @@ def over_chains(values: np.ndarray, *, level: float = 0.95) -> Measure:
     if n == 1:
         return Measure(mean, n=n)
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * found.std(ddof=1) / math.sqrt(n))
-    return Measure(mean, mean - half, mean + half, n)
+    return Measure(mean, low=mean - half, high=mean + half, n=n)
 
 
 def _as_moments(truth: Truth) -> Moments:

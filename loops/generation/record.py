@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from auditor.records import record_document
 from auditor.statistics.intervals import Measure
 from loops.generation.chains import Chains
 from loops.generation.training_set import TrainingSet
@@ -36,15 +37,9 @@ class Generation:
             "generation": self.generation,
             "n_real": self.n_real,
             "n_synthetic": self.n_synthetic,
-            **{name: _estimate(measure) for name, measure in self.measures.items()},
+            **{name: record_document(measure) for name, measure in self.measures.items()},
             "origins": {str(origin): count for origin, count in self.origins.items()},
             "real_digest": self.real_digest,
             "mode_shares": None if self.mode_shares is None else [float(share) for share in self.mode_shares],
             "texts": self.texts,
         }
-
-
-def _estimate(measure: Measure) -> dict[str, float | int | None]:
-    fields = measure.as_json()
-    reason = {} if "reason" not in fields else {"reason": fields["reason"]}
-    return {"estimate": fields["value"], "low": fields["low"], "high": fields["high"], "n": fields["n"], **reason}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.risk.workflows import workflow_named
+from auditor.workflows import workflow_named
 from indexes.errors import InputError
 from loops.config import LoopConfig
 from loops.data.population import Supply

@@ -14,7 +14,7 @@ from indexes.errors import InputError
 from loops.models.protocol import Family
 from loops.models.user_family import OWN_MODULE
 
-__all__ = ["FAMILIES", "family_class", "file_digest", "make_family", "plain_name"]
+__all__ = ["FAMILIES", "FamilyDescription", "families", "family_class", "file_digest", "make_family", "plain_name"]
 
 FAMILIES = {
     "gaussian": "loops.models.gaussian:Gaussian",
@@ -40,6 +40,37 @@ _ALSO = {
 
 
 _MAY_BE_0 = ("ddof", "halvings")  # whole numbers; all others are counts
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyDescription:
+    """What a family is and what may be set."""
+
+    name: str
+    reads: str  # vectors, images or tokens
+    summary: str
+    bias: str  # what the sampling bias λ does in it
+    conditional: bool  # whether it learns items by their labels
+    vectorised: bool  # whether it fits all chains at once
+    settings: Mapping[str, Any]  # by name, with their defaults
+
+
+def families() -> list[FamilyDescription]:
+    """The families of models that ship."""
+    return [_described(name) for name in FAMILIES]
+
+
+def _described(name: str) -> FamilyDescription:
+    kind = family_class(name)
+    return FamilyDescription(
+        name=name,
+        reads=kind.reads,
+        summary=(kind.__doc__ or "").strip().split("\n")[0],
+        bias=kind.bias_means,
+        conditional=kind.conditional,
+        vectorised=kind.vectorised,
+        settings={f.name: f.default for f in dataclasses.fields(kind) if f.name != "device"},
+    )
 
 
 def plain_name(name: str) -> str:

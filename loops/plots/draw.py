@@ -166,7 +166,7 @@ def _legend(figure: Figure, groups: list[Group], *, has_theory: bool) -> None:
             Line2D([], [], color="#777777", marker=marker, ms=4, lw=0, label=label or "as given")
             for label, marker in markers.items()
         ]
-    if any(group.measure("frechet", 1).n > 1 for group in groups):
+    if any((group.measure("frechet", 1).n or 0) > 1 for group in groups):
         handles.append(Patch(color="#777777", alpha=0.3, lw=0, label="95 % interval\nof the mean"))
     if has_theory:
         handles.append(Line2D([], [], color="black", ls="--", lw=1, label="theory"))

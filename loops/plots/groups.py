@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from auditor.risk.workflows import WORKFLOWS
+from auditor.records import read_record
 from auditor.statistics.intervals import Measure
+from auditor.workflows import WORKFLOWS
 from indexes.errors import InputError
 from loops.config import LoopConfig, config_from
 from loops.generation.folder import read_generations, read_loop
@@ -53,7 +54,10 @@ def read_run(path: Path, *, name: str) -> Run:
         vocabulary=fields.get("vocabulary", 0),
         classes=fields.get("classes", 0),
     )
-    real = {key: math.nan if measure["value"] is None else measure["value"] for key, measure in stored["real"].items()}
+    real = {
+        key: read_record(Measure, measure, where=f"{path}, the real {key},").estimate
+        for key, measure in stored["real"].items()
+    }
     data = stored["data"]
     return Run(name, config_from(stored["config"]), data["name"], data["digest"], space, real, generations)
 
@@ -87,13 +91,13 @@ class Group:
         records = [run.generations[generation - 1] for run in self.runs if len(run.generations) >= generation]
         if len(records) == 1:
             return records[0].measures.get(name, Measure(math.nan))
-        found = [record.measures[name].value for record in records if name in record.measures]
+        found = [record.measures[name].estimate for record in records if name in record.measures]
         return over_chains(np.array(found)) if found else Measure(math.nan)
 
     def curve(self, name: str) -> np.ndarray:
         """Value, low and high (3, generations); nan where that cannot be had."""
         measures = [self.measure(name, int(generation)) for generation in self.generations]
-        values = np.array([[m.value, m.low, m.high] for m in measures]).T
+        values = np.array([[m.estimate, m.low, m.high] for m in measures]).T
         return np.where(np.isfinite(values), values, np.nan)
 
     def real(self, name: str) -> float:
@@ -189,21 +193,21 @@ def effective_share(group: Group, groups: list[Group]) -> float:
     last = run.generations[-1]
     frechet, n_real = group.measure("frechet", last.generation), run.config.n_real or 0
     if run.config.family == "gaussian" and run.data == "normal:1" and run.config.settings.get("ddof", 1) == 1:
-        return effective_size(frechet.value) / n_real
+        return effective_size(frechet.estimate) / n_real
     alone: dict[int, list[float]] = {}
     for other in groups:
         if _is_alike(other, group):
             config = other.longest.config
             if config.workflow == "fresh" or not run.digest:  # from data, others draw without replacement
-                alone.setdefault(config.n_initial or 0, []).append(other.measure("frechet", 1).value)
+                alone.setdefault(config.n_initial or 0, []).append(other.measure("frechet", 1).estimate)
             if config.workflow == "fresh" and config.n_synthetic == 0:
-                later = [other.measure("frechet", int(t)).value for t in other.generations[1:]]
+                later = [other.measure("frechet", int(t)).estimate for t in other.generations[1:]]
                 alone.setdefault(config.n_real or 0, []).extend(later)
     if len(alone) < 2:
         return math.nan
     sizes = np.array(sorted(alone))
     curve = RealOnly(sizes, np.array([np.mean(alone[size]) for size in sizes]))
-    return effective_ratio(dataclasses.replace(last, measures={"frechet": frechet}), curve, n_real).value
+    return effective_ratio(dataclasses.replace(last, measures={"frechet": frechet}), curve, n_real).estimate
 
 
 def _is_alike(one: Group, other: Group) -> bool:

@@ -60,7 +60,7 @@ def modes_figure(run: Run) -> Figure | None:
     else:
         _mode_map(figure, above, x, shares, real=_real_shares(run, shares.shape[1]))
     measures = [g.measures.get("mode_survival") for g in kept]
-    values = np.array([[m.value, m.low, m.high] if m else [math.nan] * 3 for m in measures])
+    values = np.array([[m.estimate, m.low, m.high] if m else [math.nan] * 3 for m in measures])
     below.fill_between(x, values[:, 1], values[:, 2], color="#0072b2", alpha=0.2, lw=0)
     below.plot(x, values[:, 0], "o-", color="#0072b2", ms=3)
     below.axhline(run.real.get("mode_survival", math.nan), color="black", ls=":", lw=1)

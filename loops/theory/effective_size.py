@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from auditor.risk.workflows import workflow_named
 from auditor.statistics.intervals import Measure
+from auditor.workflows import workflow_named
 from loops.config import LoopConfig
 from loops.generation.record import Generation
 from loops.run import prepare_loop, run_loop
@@ -41,7 +41,7 @@ def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOn
         alone = dataclasses.replace(config, n_initial=size, n_real=0, n_synthetic=0, generations=1, workflow=workflow,
                                     mixing="fixed", memory=1, budget=None)  # fmt: skip
         record = next(iter(run_loop(alone, folder=None if folder is None else folder / str(size), overwrite=True)))
-        distances.append(record.measures["frechet"].value)
+        distances.append(record.measures["frechet"].estimate)
     return RealOnly(np.array(sizes), np.array(distances))
 
 
@@ -54,10 +54,12 @@ def effective_ratio(record: Generation, curve: RealOnly, n_real: int) -> Measure
     frechet = record.measures["frechet"]
     logs = IsotonicRegression(increasing=False).fit_transform(np.log(curve.sizes), np.log(curve.distances))
     falling = np.exp(logs)
-    value, high, low = (_read_off(d, curve.sizes, falling) / n_real for d in (frechet.value, frechet.low, frechet.high))
+    value, high, low = (
+        _read_off(d, curve.sizes, falling) / n_real for d in (frechet.estimate, frechet.low, frechet.high)
+    )
     if math.isnan(value):
-        return Measure(math.nan, reason=f"the distance {frechet.value:.4g} lies outside what real items alone gave")
-    return Measure(value, low, high, frechet.n)
+        return Measure(math.nan, reason=f"the distance {frechet.estimate:.4g} lies outside what real items alone gave")
+    return Measure(value, low=low, high=high, n=frechet.n)
 
 
 def _read_off(distance: float, sizes: np.ndarray, falling: np.ndarray) -> float:

@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from auditor.passes.second import AuditRequest
+from auditor.folder import AuditFolder
+from auditor.passes.request import AuditRequest
+from auditor.records import record_document
 from auditor.run import AuditOptions
 from indexes.errors import InputError
 from indexes.store import write_atomic
@@ -67,18 +69,18 @@ def run_demo(out: Path, *, seed: int = 0, say: Callable[[str], None] = lambda li
 
 def _audit(folder: Path, out: Path, truth: float, settings: Settings) -> dict[str, Any]:
     options = AuditOptions(overwrite=True)
-    intent = AuditRequest(declared=frozenset({"generators-complete"}))  # here the one generator is known
-    result = run_audit(str(folder), "digits", out, settings=settings, intent=intent, options=options, workers=1)
-    fraction = result["synthetic_fraction"]
+    request = AuditRequest(declared=frozenset({"generators-complete"}))  # here the one generator is known
+    result = run_audit(str(folder), "digits", out, settings=settings, request=request, options=options, workers=1)
+    fraction = result.synthetic_fraction
     return {
         "true": truth,
-        "estimate": fraction["estimate"],
-        "low": fraction["low"],
-        "high": fraction["high"],
-        "status": fraction["status"],
-        "diversity_loss": result["diversity"]["loss"],
-        "verdict": result["verdict"],
-        "report": str(out / "report.html"),
+        "estimate": fraction.estimate if fraction.is_known else None,
+        "low": fraction.low,
+        "high": fraction.high,
+        "status": fraction.status,
+        "diversity_loss": record_document(result.diversity.loss),
+        "verdict": result.verdict,
+        "report": str(AuditFolder(out).report),
     }
 
 

@@ -3,31 +3,63 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.options import Home, Json, Quiet, print_json, say
+from auditor.plan import GENERATIONS
+from service.cli.options import (
+    JUDGING,
+    PLAN,
+    RUNNING,
+    Bias,
+    Generations,
+    Home,
+    Json,
+    NInitial,
+    NReal,
+    NSynthetic,
+    Quiet,
+    print_json,
+    say,
+)
 from service.settings import read_settings, read_weights
+
+if TYPE_CHECKING:
+    from auditor.answers import Advice
+    from auditor.results import ForecastResult
+    from auditor.statistics.intervals import Measure
 
 __all__ = ["ModelSamples", "Pilot", "RiskModelFile", "SimulateForecast", "WeightsPaths", "calibrate", "forecast"]
 
 ModelSamples = Annotated[
-    str | None, typer.Option("--model-samples", help="SRC of samples of your model trained on the data.")
+    str | None,
+    typer.Option(
+        "--model-samples", help="Source of samples of your model, trained once on the data.", rich_help_panel=PLAN
+    ),
 ]
-Pilot = Annotated[str | None, typer.Option("--pilot", help="SRC of samples of a second generation of the workflow.")]
+Pilot = Annotated[
+    str | None, typer.Option("--pilot", help="Source of samples of a second generation.", rich_help_panel=PLAN)
+]
 SimulateForecast = Annotated[
     str | None,
-    typer.Option("--simulate-forecast", help="Family: also simulate the loop on the audited set's own vectors."),
+    typer.Option(
+        "--simulate-forecast",
+        help="Family of the simulator: also run the loop on the audited set's own vectors.",
+        rich_help_panel=PLAN,
+    ),
 ]
 WeightsPaths = Annotated[
     list[str] | None,
     typer.Option(
         "--weights",
-        help="SPEC=PATH: where the weights of the reference's encoder SPEC lie on this machine; repeat for more.",
+        help="SPEC=PATH: place of the weights of the reference's encoder SPEC on this machine. Repeat for more.",
+        rich_help_panel=RUNNING,
     ),
 ]
-RiskModelFile = Annotated[Path | None, typer.Option("--risk-model", help="File that madaudit calibrate wrote.")]
+RiskModelFile = Annotated[
+    Path | None, typer.Option("--risk-model", help="Risk model that madaudit calibrate wrote.", rich_help_panel=PLAN)
+]
 
 
 class When(StrEnum):
@@ -50,7 +82,9 @@ def calibrate(
     rows = read_rows(folders)
     model = fit(rows, report=lambda line: None if quiet else say(line))
     model.save(out)
-    skill = {tier: {kind: dict(s) for kind, s in found.skill.items()} for tier, found in model.tiers.items()}
+    skill: dict[str, Any] = {
+        tier: {kind: dict(s) for kind, s in found.skill.items()} for tier, found in model.tiers.items()
+    }
     if as_json:
         print_json({"schema": "madaudit/calibration/1", "rows": len(rows), "model": str(out), "skill": skill})
         return
@@ -75,33 +109,46 @@ def _line(tier: str, kind: str, s: dict[str, float]) -> str:
 
 def forecast(
     workflow: Annotated[str, typer.Option("--workflow", help="See madaudit loop workflows.")],
-    generations: Annotated[int, typer.Option("--generations", min=2, help="How far to look.")] = 8,
+    generations: Generations = GENERATIONS,
     audit: Annotated[Path | None, typer.Option("--from", help="Folder of a finished audit.")] = None,
     synthetic_fraction: Annotated[
-        float | None, typer.Option("--synthetic-fraction", help="Without an audit: share of synthetic items.")
+        float | None, typer.Option("--synthetic-fraction", help="Share of synthetic items, where there is no audit.")
     ] = None,
     diversity_ratio: Annotated[
-        float | None, typer.Option("--diversity-ratio", help="Without an audit: Vendi score over that of real data.")
+        float | None,
+        typer.Option("--diversity-ratio", help="Vendi score over that of real data, where there is no audit."),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Items of the first training set.")] = None,
-    real: Annotated[
-        int | None, typer.Option("--real", min=0, help="Real items beside synthetic ones, by default as in the audit.")
-    ] = None,
-    synthetic: Annotated[
-        int | None, typer.Option("--synthetic", min=0, help="Synthetic items that a generation adds; the same default.")
-    ] = None,
-    bias: Annotated[float, typer.Option("--bias", help="Sampling bias λ, 1 for none.")] = 1.0,
+    n_initial: NInitial = None,
+    n_real: NReal = None,
+    n_synthetic: NSynthetic = None,
+    bias: Bias = 1.0,
     model_samples: ModelSamples = None,
     pilot: Pilot = None,
-    policy: Annotated[Path | None, typer.Option("--policy", help="YAML with the risk's thresholds and event.")] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="YAML file with the thresholds and the event.", rich_help_panel=JUDGING),
+    ] = None,
     frechet_ratio: Annotated[
-        float | None, typer.Option("--event-frechet-ratio", help="Above which a loop is MAD, by default 2.")
+        float | None,
+        typer.Option(
+            "--event-frechet-ratio", help="A Fréchet ratio above this is MAD. (default: 2)", rich_help_panel=JUDGING
+        ),
     ] = None,
     diversity: Annotated[
-        float | None, typer.Option("--event-diversity-ratio", help="Below which a loop is MAD, by default 0.8.")
+        float | None,
+        typer.Option(
+            "--event-diversity-ratio",
+            help="A diversity ratio below this is MAD. (default: 0.8)",
+            rich_help_panel=JUDGING,
+        ),
     ] = None,
     when: Annotated[
-        When | None, typer.Option("--event-when", help="At the last generation (the default), or ever.")
+        When | None,
+        typer.Option(
+            "--event-when",
+            help="Judge the last generation (`at`) or any (`ever`). (default: at)",
+            rich_help_panel=JUDGING,
+        ),
     ] = None,
     model: RiskModelFile = None,
     simulate_forecast: SimulateForecast = None,
@@ -111,6 +158,7 @@ def forecast(
     as_json: Json = False,
 ) -> None:
     """Forecast how likely training on the data starts model autophagy, and its course, before it is done."""
+    from auditor.plan import Plan
     from auditor.policy import load_policy
     from auditor.reference.relocation import Weights
     from service.forecasts import ForecastRequest, forecast_of
@@ -118,51 +166,57 @@ def forecast(
     stated: dict[str, Any] = {"frechet_ratio": frechet_ratio, "diversity_ratio": diversity, "when": when and when.value}
     rules = load_policy(policy)
     event = replace(rules.mad_event, **{name: value for name, value in stated.items() if value is not None})
+    plan = Plan(
+        workflow, generations=generations, n_initial=n_initial, n_real=n_real, n_synthetic=n_synthetic, bias=bias
+    )
     asked = ForecastRequest(
-        workflow, generations, audit, synthetic_fraction, diversity_ratio, n, real, synthetic, bias, model_samples,
-        pilot, model, simulate_forecast, seed,
+        plan=plan, audit=audit, synthetic_fraction=synthetic_fraction, diversity_ratio=diversity_ratio,
+        model_samples=model_samples, pilot=pilot, risk_model=model, simulate=simulate_forecast, seed=seed,
     )  # fmt: skip
     found = forecast_of(
         asked, replace(rules, mad_event=event), settings=read_settings(home),
         weights=Weights(tuple(weights or ()), read_weights()),
     )  # fmt: skip
     if as_json:
-        print_json(found)
+        print_json(found.to_dict())
     else:
         _print(found)
 
 
-def _print(found: dict[str, Any]) -> None:
-    typer.echo(f"{found['status']}: probability of MAD {_chance(found['probability'])}")
-    typer.echo(f"  event: {found['event']}; known: {found['tier']}")
-    plan = found["workflow"]
-    amounts = f"{plan['n_real']} real and {plan['n_synthetic']} synthetic a generation, λ = {plan['bias']:g}"
-    typer.echo(f"  plan: {plan['name']}, {plan['n_initial']} items at first, {amounts}")
-    if found["reason"]:
-        typer.echo(f"  {found['reason']}")
+def _print(found: "ForecastResult") -> None:
+    typer.echo(f"{found.status}: probability of MAD {_chance(found.probability)}")
+    typer.echo(f"  event: {found.event.sentence}; known: {found.tier}")
+    if (plan := found.plan) is not None:
+        amounts = f"{plan.n_real} real and {plan.n_synthetic} synthetic a generation, λ = {plan.bias:g}"
+        typer.echo(f"  plan: {plan.workflow}, {plan.n_initial} items at first, {amounts}")
+    if found.reason:
+        typer.echo(f"  {found.reason}")
     typer.echo(f"{'generation':>10} {'Fréchet level':>22} {'Fréchet ratio':>22} {'diversity ratio':>22}")
-    for row in found["trajectory"]:
-        cells = [row[name] for name in ("frechet_level", "frechet_ratio", "diversity_ratio")]
-        columns = " ".join(f"{c['estimate']:>6.2f} ({c['low']:.2f} – {c['high']:.2f})".rjust(22) for c in cells)
-        typer.echo(f"{row['generation']:>10} {columns}")
-    advice = found["advice"]
+    for row in found.trajectory:
+        cells = [row.frechet_level, row.frechet_ratio, row.diversity_ratio]
+        columns = " ".join(f"{c.estimate:>6.2f} ({c.low:.2f} – {c.high:.2f})".rjust(22) for c in cells)
+        typer.echo(f"{row.generation:>10} {columns}")
+    if found.advice is not None and plan is not None:
+        _print_advice(found.advice, plan.workflow)
+    if (ran := found.simulation) is not None:
+        typer.echo(f"simulated with {ran.family}: {ran.event_in} of {ran.chains} loops went MAD")
+
+
+def _print_advice(advice: "Advice", workflow: str) -> None:
     typer.echo("workflows, with the data at hand:")
-    for beside in advice["workflows"]:
-        chance = beside["probability"]
+    for beside in advice.plans:
+        plan = beside.plan
         typer.echo(
-            f"  {beside['name']:<20} {beside['n_real']:>8} real {beside['n_synthetic']:>8} synthetic   "
-            f"{_chance(chance)} {beside['status']}"
+            f"  {plan.workflow:<20} {plan.n_real:>8} real {plan.n_synthetic:>8} synthetic   "
+            f"{_chance(beside.probability)} {beside.status}"
         )
-    fresh, share = advice["fresh_real_data"], advice["largest_synthetic_share"]
-    typer.echo(f"to keep the risk's upper end at {advice['limit']:g}, knowing the {fresh['tier']}:")
-    typer.echo(f"  fresh real items a generation   {fresh['reason'] or fresh['n_real']}")
-    name = found["workflow"]["name"]
-    typer.echo(f"  share of synthetic items        {share['reason'] or format(share['share'], '.2f')} (under {name})")
-    if "simulation" in found:
-        ran = found["simulation"]
-        typer.echo(f"simulated with {ran['family']}: {ran['event_in']} of {ran['chains']} loops went MAD")
+    fresh, share = advice.fresh_real_data, advice.largest_synthetic_share
+    typer.echo(f"to keep the risk's upper end at {advice.limit:g}, knowing the {fresh.tier}:")
+    typer.echo(f"  fresh real items a generation   {fresh.reason or fresh.n_real}")
+    stated = share.reason if share.share is None else f"{share.share:.2f}"
+    typer.echo(f"  share of synthetic items        {stated} (under {workflow})")
 
 
-def _chance(chance: dict[str, float | None]) -> str:
-    stated = "–" if chance["estimate"] is None else f"{chance['estimate']:.2f}"
-    return f"{stated:>4} ({chance['low']:.2f} – {chance['high']:.2f})"
+def _chance(chance: "Measure") -> str:
+    stated = f"{chance.estimate:.2f}" if chance.is_known else "–"
+    return f"{stated:>4} ({chance.low:.2f} – {chance.high:.2f})"

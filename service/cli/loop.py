@@ -116,29 +116,23 @@ def sweep(
 @loop_app.command("families")
 def families(as_json: Json = False) -> None:
     """List the families of models, what the sampling bias does in each, and their settings."""
-    from loops.models.catalogue import FAMILIES, family_class
+    from loops.models import catalogue
 
-    rows = []
-    for name in FAMILIES:
-        kind = family_class(name)
-        fields = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "device"}
-        summary = (kind.__doc__ or "").strip().split("\n")[0]
-        rows.append({"name": name, "reads": kind.reads, "summary": summary, "bias": kind.bias_means,
-                     "conditional": kind.conditional, "vectorised": kind.vectorised, "settings": fields})  # fmt: skip
+    found = catalogue.families()
     if as_json:
-        print_json(rows)
+        print_json([dataclasses.asdict(family) for family in found])
         return
-    for row in rows:
-        typer.echo(f"{row['name']:<18} {row['summary']}")
-        typer.echo(f"{'':<18} reads {row['reads']}; λ: {row['bias']}")
-        if row["settings"]:
-            typer.echo(f"{'':<18} settings: {', '.join(f'{k}={v}' for k, v in row['settings'].items())}")
+    for family in found:
+        typer.echo(f"{family.name:<18} {family.summary}")
+        typer.echo(f"{'':<18} reads {family.reads}; λ: {family.bias}")
+        if family.settings:
+            typer.echo(f"{'':<18} settings: {', '.join(f'{k}={v}' for k, v in family.settings.items())}")
 
 
 @loop_app.command("workflows")
 def workflows(as_json: Json = False) -> None:
     """List the workflows: of what each generation's training set is made."""
-    from auditor.risk.workflows import WORKFLOWS
+    from auditor.workflows import WORKFLOWS
 
     if as_json:
         print_json([{"name": n, **dataclasses.asdict(w)} for n, w in WORKFLOWS.items()])
@@ -201,8 +195,8 @@ def _number(value: float | None) -> str:
 
 def _cell(measure: Any) -> str:
     if measure.low != measure.low:  # nan: a single chain has no interval
-        return f"{measure.value:.4g}"
-    return f"{measure.value:.3g} [{measure.low:.3g}, {measure.high:.3g}]"
+        return f"{measure.estimate:.4g}"
+    return f"{measure.estimate:.3g} [{measure.low:.3g}, {measure.high:.3g}]"
 
 
 class _Numbers(yaml.SafeLoader):

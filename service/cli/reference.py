@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from indexes.errors import InputError, without_controls
-from service.cli.options import BatchSize, Column, Device, Home, Json, Quiet, print_json, say
+from service.cli.options import BatchSize, Column, Device, Home, Json, Quiet, examples, print_json, say
 from service.presence import refuse_while_served
 from service.references.shelf import list_references, reference_names
 from service.settings import read_settings
@@ -17,7 +17,14 @@ __all__ = ["reference_app"]
 reference_app = typer.Typer(no_args_is_help=True, help="Build and look after trusted references.")
 
 
-@reference_app.command("build")
+@reference_app.command(
+    "build",
+    epilog=examples(
+        "madaudit reference build photos --real photos/ --synthetic sdxl=sdxl/ --synthetic flux=flux.zip --encoder "
+        "forensic",
+        "madaudit reference build essays --real human.jsonl --synthetic gpt=gpt.jsonl --encoder lexical",
+    ),
+)
 def reference_build(
     name: str,
     real: Annotated[list[str], typer.Option("--real", help="[LABEL=]SRC of data you trust; repeat for more.")],
@@ -69,7 +76,7 @@ def reference_build(
             simulate=simulate or (),
             overwrite=overwrite,
             unread=load_policy(policy).unread,
-            report=progress.count,
+            on_progress=progress.count,
         )
     if as_json:
         print_json(describe(reference))

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import ValidationError
 
-from auditor.risk.workflows import WORKFLOWS
+from auditor.workflows import WORKFLOWS
 from indexes.errors import AuditError
 from service.http.auth import COOKIE, Sessions, caller, seen
 from service.http.context import Context
@@ -163,10 +163,7 @@ def start(context: Service, key: _Viewer, given: _Form) -> Response:
     """Start an audit, or show what is wrong with what was filled in."""
     _check_may_write(key)
     fields: dict[str, Any] = {name: value for name, value in given.items() if value}
-    flow = {name: fields.pop(name) for name in ("generations", "real", "synthetic", "bias") if name in fields}
     try:
-        if "workflow" in fields:
-            fields["workflow"] = {"name": fields["workflow"], **flow}
         job = submit_audit(context, key, AuditRequest.model_validate(fields), idempotency=None)
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())

@@ -4,12 +4,13 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from auditor.folder import AuditFolder
+from auditor.results import read_result
 from indexes.errors import ArtifactError
 from service.http.context import Context
 from service.http.paging import write_cursor
 from service.http.problems import ProblemError
 from service.jobs.queue import Job, Page
-from service.reports.report import read_result
 
 __all__ = ["job_page", "job_view", "place_of", "result_of"]
 
@@ -51,7 +52,7 @@ def result_of(job: Job, context: Context) -> dict[str, Any] | None:
     folder = context.home.jobs / job.id
     if job.kind == "audit":
         try:
-            return read_result(folder)
+            return read_result(AuditFolder(folder)).to_dict()
         except ArtifactError:
             raise ProblemError(410, "the result is gone: run the audit again") from None
     if job.kind == "loop":

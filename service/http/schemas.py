@@ -5,7 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from auditor.risk.workflows import WORKFLOWS
+from auditor.plan import GENERATIONS
+from auditor.policy import Status
+from auditor.results import AuditResult
+from auditor.workflows import WORKFLOWS
 from service.storage.api_keys import SCOPES
 
 __all__ = [
@@ -28,7 +31,6 @@ __all__ = [
     "SearchQuestion",
     "SearchView",
     "SweepRequest",
-    "WorkflowRequest",
 ]
 
 _Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
@@ -37,6 +39,7 @@ _Label = Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
 _JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 _KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 _Count = Annotated[int, Field(ge=0, le=10**9)]
+_Positive = Annotated[int, Field(ge=1, le=10**9)]
 _DEPTH = 32  # of a document
 _MOST_NEIGHBOURS = 20_000  # of an answer
 _Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -68,17 +71,17 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
 
 
-class WorkflowRequest(_Request):
-    """How the data will be used."""
+class _PlanRequest(_Request):
+    """How the data will be used; the open sizes are those of the set."""
 
-    name: _Workflow
-    generations: Annotated[int, Field(ge=2, le=100)] = 8
-    real: _Count | None = Field(None, description="Real items a generation trains on.")
-    synthetic: _Count | None = Field(None, description="Synthetic items a generation adds.")
-    bias: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="Sampling bias λ, 1 for none.")
+    generations: Annotated[int, Field(ge=2, le=100)] = GENERATIONS
+    n_initial: _Positive | None = Field(None, description="Items of the first training set.")
+    n_real: _Count | None = Field(None, description="Real items a generation trains on.")
+    n_synthetic: _Count | None = Field(None, description="Synthetic items a generation adds.")
+    bias: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Sampling bias λ, 1 for none.")
 
 
-class AuditRequest(_Request):
+class AuditRequest(_PlanRequest):
     """An audit of a source against a reference."""
 
     model_config = ConfigDict(
@@ -87,7 +90,9 @@ class AuditRequest(_Request):
                 {
                     "source": "/data/crawl/shards/{000..099}.tar",
                     "reference": "photos",
-                    "workflow": {"name": "fresh", "generations": 8, "real": 500, "synthetic": 1000},
+                    "workflow": "fresh",
+                    "n_real": 500,
+                    "n_synthetic": 1000,
                     "policy": {"synthetic_fraction": {"warn": 0.05, "fail": 0.2}},
                 }
             ]
@@ -95,7 +100,7 @@ class AuditRequest(_Request):
     )
     source: _Text = Field(description="Path, pattern or URL under an allowed root.")
     reference: _Name
-    workflow: WorkflowRequest | _Workflow | None = None
+    workflow: _Workflow | None = Field(None, description="How the set will be used; the MAD risk depends on it.")
     policy: _Document = Field({}, description="Thresholds, as in a policy file.")
     declare: list[Literal["reference-complete", "generators-complete"]] = Field([], max_length=2)
     limit: Annotated[int, Field(ge=1, le=10**9)] | None = Field(None, description="Use a random sample of so many.")
@@ -113,8 +118,8 @@ class AuditRequest(_Request):
             raise ValueError("samples or a simulation were given and no workflow, on which the risk depends")
         if self.pilot and not self.model_samples:
             raise ValueError("a pilot was given without samples of the first model: give model_samples too")
-        if isinstance(self.workflow, str):
-            self.workflow = WorkflowRequest(name=self.workflow)
+        if self.workflow is None and any(n is not None for n in (self.n_initial, self.n_real, self.n_synthetic)):
+            raise ValueError("sizes were given and no workflow, which says what they mean")
         return self
 
 
@@ -160,26 +165,21 @@ class ReferenceRequest(_Request):
         return self
 
 
-class ForecastQuestion(_Request):
+class ForecastQuestion(_PlanRequest):
     """A forecast from a finished audit, or from figures."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"workflow": "fresh", "generations": 8, "synthetic_fraction": 0.2, "n": 1000, "real": 500},
+                {"workflow": "fresh", "generations": 8, "synthetic_fraction": 0.2, "n_initial": 1000, "n_real": 500},
                 {"audit": "0123456789abcdef0123456789abcdef", "workflow": "augment"},
             ]
         }
     )
     workflow: _Workflow
-    generations: Annotated[int, Field(ge=2, le=100)] = 8
     audit: _JobId | None = Field(None, description="Id of a finished audit.")
     synthetic_fraction: Annotated[float, Field(ge=0, le=1)] | None = None
     diversity_ratio: Annotated[float, Field(ge=0, le=100)] | None = None
-    n: Annotated[int, Field(ge=1, le=10**9)] | None = Field(None, description="Items of the first training set.")
-    real: _Count | None = None
-    synthetic: _Count | None = None
-    bias: Annotated[float, Field(ge=0, le=1)] = 1.0
     policy: _Document = {}
     model_samples: _Text | None = None
     pilot: _Text | None = None
@@ -189,9 +189,9 @@ class ForecastQuestion(_Request):
 
     @model_validator(mode="after")
     def _check(self) -> "ForecastQuestion":
-        figures = self.synthetic_fraction is not None and self.n is not None
+        figures = self.synthetic_fraction is not None and self.n_initial is not None
         if self.audit is None and (not figures or self.model_samples or self.pilot or self.simulate_forecast):
-            raise ValueError("expected an audit, or synthetic_fraction and n, which allow no samples and no simulation")
+            raise ValueError("expected an audit, or synthetic_fraction and n_initial without samples and simulation")
         return self
 
 
@@ -259,9 +259,7 @@ class _Progress(BaseModel):
     total: int = Field(description="0 where it is not known.")
 
 
-class JobView(BaseModel):
-    """A job. Its `result` stands in the answer to a question for that one job, once it has succeeded."""
-
+class _Job(BaseModel):
     id: str
     kind: Literal["audit", "reference", "loop", "sweep", "calibration"]
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -270,14 +268,21 @@ class JobView(BaseModel):
     finished: AwareDatetime | None
     progress: _Progress
     request: dict[str, Any] = Field(description="As it was sent; in lists and events without its nested parts.")
-    result: dict[str, Any] | None = Field(description="Null in lists and events: ask for the one job.")
-    verdict: Literal["pass", "undetermined", "warn", "fail"] | None = Field(description="Of an audit that succeeded.")
+    verdict: Status | None = Field(description="Of an audit that succeeded.")
     error: str | None
     links: dict[str, str]
 
 
-class AuditView(JobView):
-    """An audit, as a job; `result` is its result.json."""
+class JobView(_Job):
+    """A job. Its `result` stands in the answer to a question for that one job, once it has succeeded."""
+
+    result: dict[str, Any] | None = Field(description="Null in lists and events: ask for the one job.")
+
+
+class AuditView(_Job):
+    """An audit, as a job."""
+
+    result: AuditResult | None = Field(description="Its result.json; null in lists and events: ask for the one audit.")
 
 
 class JobPage(BaseModel):

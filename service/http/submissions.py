@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from auditor.plan import PLAN_FIELDS, plan_named
 from auditor.policy import policy_of
-from auditor.risk.workflows import workflow_named
 from loops.config import config_from
 from service.http.context import Context
 from service.http.problems import ProblemError
@@ -58,8 +58,7 @@ def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
     """What the worker is told of an audit; whoever names the source has checked it."""
     _check_reference(context, asked.reference)
     policy_of(asked.policy)
-    if asked.workflow is not None and not isinstance(asked.workflow, str):
-        workflow_named(asked.workflow.name)
+    plan_named(**{name: getattr(asked, name) for name in PLAN_FIELDS})
     _check_samples(context, asked)
     return asked.model_dump(mode="json")
 
@@ -69,7 +68,7 @@ def checked_forecast(context: Context, key: ApiKey, asked: ForecastQuestion) -> 
     for kind, id in (("audit", asked.audit), ("calibration", asked.risk_model)):
         if id is not None:
             _check_finished(context, key, kind, id)
-    workflow_named(asked.workflow)
+    plan_named(**{name: getattr(asked, name) for name in PLAN_FIELDS})
     policy_of(asked.policy)
     _check_samples(context, asked)
     return asked.model_dump(mode="json")

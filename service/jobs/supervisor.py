@@ -1,6 +1,5 @@
 """The supervisor: takes jobs from the queue, has workers do them, and writes down how they ended."""
 
-import json
 import logging
 import shutil
 import threading
@@ -9,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from auditor.folder import AuditFolder
+from auditor.results import read_result
 from indexes.errors import AuditError
 from service.allowed_roots import AllowedRoots
 from service.jobs.queue import Job, JobQueue
@@ -210,7 +211,7 @@ class Supervisor:
     def _record(self, connection: Connection, job: Job, found: Mapping[str, Any]) -> None:
         folder = self._home.jobs / job.id
         if job.kind == "audit":
-            enter_audit(connection, folder, json.loads((folder / "result.json").read_bytes()))
+            enter_audit(connection, folder, read_result(AuditFolder(folder)))
         elif job.kind == "reference":
             name = job.request["name"]
             enter_reference(connection, name, found["identity"], found["summary"], owner=job.owner)

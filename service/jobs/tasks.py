@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from service.untrusted import check_encoder, check_loop, check_sweep
 
 __all__ = ["TASKS", "Place", "perform"]
 
-Report = Callable[[int, int], None]  # done, total
+OnProgress = Callable[[int, int], None]  # done, total
 Request = Mapping[str, Any]
 
 
@@ -39,39 +39,40 @@ class Place:
         return folder
 
 
-def perform(kind: str, job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+def perform(kind: str, job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:
     """Do a job and return what is to be said of it; what is left on disk lets the same job go on where it was."""
-    return TASKS[kind](job, request, place, report)
+    return TASKS[kind](job, request, place, on_progress)
 
 
-def _audit(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
-    from auditor.passes.second import AuditRequest
+def _audit(job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:
+    from auditor.passes.request import AuditRequest
+    from auditor.plan import PLAN_FIELDS, plan_named
     from auditor.policy import policy_of
     from auditor.reference.relocation import Weights
     from auditor.run import AuditOptions
-    from service.forecasts import RiskRequest
+    from service.forecasts import RiskSources
     from service.pipeline import audit_source
 
-    flow = request["workflow"]
-    samples = [request[name] and place.roots.check(request[name]) for name in ("model_samples", "pilot")]
-    asked = RiskRequest(
-        flow and flow["name"], **{k: v for k, v in (flow or {}).items() if k != "name"}, model_samples=samples[0],
-        pilot=samples[1], simulate=request["simulate_forecast"], seed=request["seed"],
-    )  # fmt: skip
-    intent = AuditRequest(
-        policy=policy_of(request["policy"]), workflow=asked.named, level=request["level"],
-        declared=frozenset(request["declare"]), seed=request["seed"],
+    samples: dict[str, Any] = {
+        name: request[name] and place.roots.check(request[name]) for name in ("model_samples", "pilot")
+    }
+    risk = RiskSources(**samples, simulate=request["simulate_forecast"], seed=request["seed"])
+    asked = AuditRequest(
+        policy=policy_of(request["policy"]), plan=plan_named(**{name: request[name] for name in PLAN_FIELDS}),
+        level=request["level"], declared=frozenset(request["declare"]), seed=request["seed"],
     )  # fmt: skip
     result = audit_source(
-        place.roots.check(request["source"]), place.reference(request["reference"]), place.folder(job), intent=intent,
-        options=AuditOptions(request["batch_size"], column=request["column"], limit=request["limit"]),
-        workers=1, device=place.device, progress=lambda done, total, items: report(done, total), risk=asked,
+        place.roots.check(request["source"]), place.reference(request["reference"]), place.folder(job), request=asked,
+        options=AuditOptions(
+            batch_size=request["batch_size"], column=request["column"], limit=request["limit"]
+        ),
+        workers=1, device=place.device, on_progress=lambda done, total, items: on_progress(done, total), risk=risk,
         name=request.get("name"), weights=Weights(usual=read_weights()),
     )  # fmt: skip
-    return {"verdict": result["verdict"]}
+    return {"verdict": result.verdict}
 
 
-def _reference(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+def _reference(job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:
     from service.references.build import LabelledSource, describe, reference_from, store_reference
 
     real, synthetic = (
@@ -85,30 +86,35 @@ def _reference(job: str, request: Request, place: Place, report: Report) -> dict
     def count(label: str, items: int) -> None:
         nonlocal encoded
         encoded += items
-        report(encoded, 0)
+        on_progress(encoded, 0)
 
     names = ("encoder", "semantic_encoder", "column", "batch_size", "seed", "match_storage", "simulate")
     built = reference_from(
-        request["name"], real, synthetic, **{name: request[name] for name in names}, device=place.device, report=count
+        request["name"],
+        real,
+        synthetic,
+        **{name: request[name] for name in names},
+        device=place.device,
+        on_progress=count,
     )
     place.settings.jobs.mkdir(parents=True, exist_ok=True)
     store_reference(built, place.folder(job))  # from where it is put into its place once the job has succeeded
     return {"identity": built.identity, "summary": describe(built)}
 
 
-def _loop(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+def _loop(job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:
     from loops.config import config_from
     from loops.results import finish_run, run_and_keep
 
     check_loop(place.roots, request["config"])
     config = dataclasses.replace(config_from(request["config"]), device=place.device)
     out = place.folder(job)
-    loop, generations = run_and_keep(config, out=out, each=lambda record, last: report(record.generation, last))
+    loop, generations = run_and_keep(config, out=out, each=lambda record, last: on_progress(record.generation, last))
     finish_run(loop, generations, out=out)
     return {}
 
 
-def _sweep(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+def _sweep(job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:
     from loops.sweep import plan_sweep, run_sweep
 
     check_sweep(place.roots, request["sweep"])
@@ -116,7 +122,7 @@ def _sweep(job: str, request: Request, place: Place, report: Report) -> dict[str
     out.mkdir(parents=True, exist_ok=True)
 
     def told(line: str) -> None:
-        report(int(line.partition("/")[0]), len(planned))
+        on_progress(int(line.partition("/")[0]), len(planned))
 
     failed = run_sweep(planned, out, workers=1, report=told)
     if len(failed) == len(planned):
@@ -124,7 +130,7 @@ def _sweep(job: str, request: Request, place: Place, report: Report) -> dict[str
     return {"failed": failed}
 
 
-def _calibration(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+def _calibration(job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:
     from loops.calibration.fit import calibrate
     from loops.calibration.rows import read_rows
 
@@ -135,27 +141,28 @@ def _calibration(job: str, request: Request, place: Place, report: Report) -> di
     return {"skill": {tier: {kind: dict(s) for kind, s in t.skill.items()} for tier, t in model.tiers.items()}}
 
 
-def _forecast(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+def _forecast(job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:
+    from auditor.plan import PLAN_FIELDS, Plan
     from auditor.policy import policy_of
     from auditor.reference.relocation import Weights
     from service.forecasts import ForecastRequest, forecast_of
 
     folder = place.folder(request["audit"]) if request["audit"] else None
-    samples = {k: request[k] and place.roots.check(request[k]) for k in ("model_samples", "pilot")}
+    samples: dict[str, Any] = {k: request[k] and place.roots.check(request[k]) for k in ("model_samples", "pilot")}
     model = place.folder(request["risk_model"]) / "risk_model.npz" if request["risk_model"] else None
-    plain = (
-        "workflow", "generations", "synthetic_fraction", "diversity_ratio", "n", "real", "synthetic", "bias", "seed",
+    figures = {name: request[name] for name in ("synthetic_fraction", "diversity_ratio", "seed")}
+    asked = ForecastRequest(
+        plan=Plan(**{name: request[name] for name in PLAN_FIELDS}), **figures, **samples, audit=folder,
+        risk_model=model, simulate=request["simulate_forecast"],
     )  # fmt: skip
-    fields: dict[str, Any] = {**{name: request[name] for name in plain}, **samples}
-    asked = ForecastRequest(**fields, audit=folder, risk_model=model, simulate=request["simulate_forecast"])
     usual = Weights(usual=read_weights())
     found = forecast_of(asked, policy_of(request["policy"]), settings=place.settings, weights=usual)
-    if model is not None:
-        found["model"]["file"] = request["risk_model"]  # its job, not where it lies on this machine
-    return found
+    if model is not None and found.model is not None:  # its job, not where it lies on this machine
+        found = replace(found, model={**found.model, "file": request["risk_model"]})
+    return found.to_dict()
 
 
-def _search(job: str, request: Request, place: Place, report: Report) -> dict[str, Any]:
+def _search(job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:
     from auditor.reference.relocation import Weights
     from auditor.reference.search import search_reference
 
@@ -165,7 +172,7 @@ def _search(job: str, request: Request, place: Place, report: Report) -> dict[st
     )  # fmt: skip
 
 
-TASKS: dict[str, Callable[[str, Request, Place, Report], dict[str, Any]]] = {
+TASKS: dict[str, Callable[[str, Request, Place, OnProgress], dict[str, Any]]] = {
     "audit": _audit, "reference": _reference, "loop": _loop, "sweep": _sweep, "calibration": _calibration,
     "forecast": _forecast, "search": _search,
 }  # fmt: skip

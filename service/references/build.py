@@ -5,21 +5,18 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from auditor.fraction.estimate import problem_of
 from auditor.policy import Policy, Threshold
-from auditor.reference.component import Part, encode_part
-from auditor.reference.reference import EncoderRole, Reference, build_reference, save_reference
-from auditor.unread import unread_in_words
-from indexes.device import compute_threads, resolve_device
+from auditor.records import record_document
+from auditor.reference.build import build_reference, open_labelled
+from auditor.reference.reference import Reference, save_reference
+from indexes.device import resolve_device
 from indexes.encoders import load_encoder
-from indexes.encoders.protocol import Encoder
 from indexes.errors import InputError
-from indexes.records import Item, Source
-from indexes.sources import open_source
+from indexes.records import Source
 from indexes.sources.match_storage import storages_of, stored_alike
 from loops.data.stand_ins import exemplar_label, simulate_exemplars
 from service.references.shelf import reference_names, write_summary
@@ -76,7 +73,7 @@ def make_reference(
     simulate: Sequence[str] = (),
     overwrite: bool = False,
     unread: Threshold = _UNREAD,
-    report: Callable[[str, int], None] = lambda label, items: None,
+    on_progress: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
     """Build, store and record a reference; nothing is left of one that fails."""
     folder = reference_folder(name, settings)
@@ -86,7 +83,7 @@ def make_reference(
     reference = reference_from(
         name, real, synthetic, encoder=encoder, semantic_encoder=semantic_encoder, column=column,
         batch_size=batch_size, threads=threads, device=device, seed=seed, match_storage=match_storage,
-        simulate=simulate, unread=unread, report=report,
+        simulate=simulate, unread=unread, on_progress=on_progress,
     )  # fmt: skip
     store_reference(reference, folder)
     try:
@@ -112,60 +109,32 @@ def reference_from(
     match_storage: bool = False,
     simulate: Sequence[str] = (),
     unread: Threshold = _UNREAD,
-    report: Callable[[str, int], None] = lambda label, items: None,
+    on_progress: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
     """A reference built from sources, in memory.
 
     Raises InputError where the share of a part that could not be read reaches `unread.fail`.
     """
     device = resolve_device(device)
-    groups, n_real = _opened(real, synthetic, encoder, column, device)
+    kind = load_encoder(encoder, device=device).kind
+    groups, n_real = open_labelled(_by_label(real), _by_label(synthetic), kind=kind, column=column)
     if match_storage:
         groups = _matched(groups, n_real, seed)
     simulated = _simulated(simulate, groups, n_real, column=column, seed=seed, device=device)
-    groups |= simulated
-    evidence, semantic = _load_roles(encoder, semantic_encoder, groups, device)
-    encoders = (evidence,) if semantic in (None, evidence) else (evidence, semantic)
-    with compute_threads(1):
-        parts = [
-            encode_part(
-                label, sources, encoders, batch_size=batch_size, threads=threads,
-                report=partial(report, label),
-            )
-            for label, sources in groups.items()
-        ]  # fmt: skip
-        for part in parts:
-            _check_read(part, unread)
-        return build_reference(
-            name, parts, n_real=n_real, simulated=tuple(simulated), evidence=_role(evidence),
-            semantic=_role(semantic) if semantic else None, seed=seed, device=device,
-        )  # fmt: skip
+    labels = list(groups)
+    return build_reference(
+        name=name, real={label: groups[label] for label in labels[:n_real]},
+        synthetic={label: groups[label] for label in labels[n_real:]} | simulated, stand_ins=tuple(simulated),
+        encoder=encoder, semantic_encoder=semantic_encoder, batch_size=batch_size, threads=threads, device=device,
+        seed=seed, unread=unread, on_progress=on_progress,
+    )  # fmt: skip
 
 
-def _check_read(part: Part, threshold: Threshold) -> None:
-    """Refuse a part of which too much is missing: it would not stand for the data it is named after."""
-    judged = part.check_read(threshold)
-    if judged.status not in ("fail", "undetermined"):
-        return
-    reasons = ", ".join(f"{count} × {reason}" for reason, count in part.skipped.items())
-    raise InputError(
-        f"the part {part.label!r}: {unread_in_words(part.unread)} ({reasons}), expected a share under "
-        f"{threshold.fail:g}: repair or remove what cannot be read, or raise unread.fail in a --policy"
-    )
-
-
-def _opened(
-    real: Sequence[LabelledSource], synthetic: Sequence[LabelledSource], encoder: str, column: str | None, device: str
-) -> tuple[dict[str, list[Source]], int]:
-    """The sources by label, those of the real labels first, and the number of these."""
-    kind = load_encoder(encoder, device=device).kind
-    sides: list[dict[str, list[Source]]] = [{}, {}]
-    for side, labelled in zip(sides, (real, synthetic), strict=True):
-        for source in labelled:
-            side.setdefault(source.label, []).append(open_source(source.spec, kind=kind, column=column))
-    if both := sorted(sides[0].keys() & sides[1].keys()):
-        raise InputError(f"{', '.join(both)} labels real and synthetic data: give the generator another label")
-    return sides[0] | sides[1], len(sides[0])
+def _by_label(sources: Sequence[LabelledSource]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        found.setdefault(source.label, []).append(source.spec)
+    return found
 
 
 def _matched(groups: dict[str, list[Source]], n_real: int, seed: int) -> dict[str, list[Source]]:
@@ -201,40 +170,6 @@ def _simulated(
     return made
 
 
-def _load_roles(
-    encoder: str, semantic_encoder: str | None, groups: dict[str, list[Source]], device: str
-) -> tuple[Encoder, Encoder | None]:
-    """The evidence encoder, and the semantic one: the same object where one serves both, none for traces alone."""
-    evidence = load_encoder(_with_width(encoder, groups), device=device)
-    if semantic_encoder is None or semantic_encoder == encoder:
-        semantic = evidence if evidence.sees == "content" else None
-    else:
-        semantic = load_encoder(_with_width(semantic_encoder, groups), device=device)
-    if semantic_encoder is not None and (semantic is None or semantic.sees != "content"):
-        raise InputError(
-            f"{semantic_encoder} sees processing traces only: choose a --semantic-encoder that sees content"
-        )
-    if semantic is not None and semantic.kind != evidence.kind:
-        raise InputError(f"{encoder} reads {evidence.kind}s and {semantic_encoder} {semantic.kind}s: choose one kind")
-    return evidence, semantic
-
-
-def _with_width(spec: str, groups: dict[str, list[Source]]) -> str:
-    """`embeddings` with the width of the first real vector, so that other widths are refused from then on."""
-    if spec != "embeddings":
-        return spec
-    for source in next(iter(groups.values())):
-        for shard in source.shards:
-            for item in shard.read():
-                if isinstance(item, Item) and not isinstance(item.data, bytes | str):
-                    return f"embeddings:{len(item.data)}"
-    raise InputError("no usable vector in the real part: expected rows of finite numbers")
-
-
-def _role(encoder: Encoder) -> EncoderRole:
-    return EncoderRole(encoder.spec, encoder.fingerprint, encoder.sees, encoder.kind)
-
-
 def store_reference(reference: Reference, folder: Path) -> None:
     """Put a reference into its folder, in the place of any other there; a folder is there whole or not at all."""
     building = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -251,7 +186,7 @@ def describe(reference: Reference) -> dict[str, Any]:
     """A reference as `list` and `show` print it."""
     semantic = reference.semantic_encoder
     return {
-        **reference.summary(),
+        **record_document(reference.summary()),
         "warnings": _warnings(reference),
         "unread_warnings": _unread_warnings(reference),
         "encoder": reference.evidence.spec,
@@ -271,13 +206,12 @@ def _warnings(reference: Reference) -> list[str]:
 def _unread_warnings(reference: Reference) -> list[str]:
     """The parts of which more could not be read than goes without a word."""
     found = []
-    for label, fields in reference.unread.items():
+    for label, unread in reference.unread.items():
         shared = reference.skipped.get(label, {}).get(_SHARED, 0)
-        if shared >= _UNREAD.fail * max(fields["counted"], 1):
-            found.append(f"{label}: {shared} of {fields['counted']} items stand in another part too and are in neither")
-        share = fields["share"]["estimate"]
-        if share is None or share >= _UNREAD.warn:
-            found.append(f"{label}: {unread_in_words(fields)}")
+        if shared >= _UNREAD.fail * max(unread.counted, 1):
+            found.append(f"{label}: {shared} of {unread.counted} items stand in another part too and are in neither")
+        if not unread.share.estimate < _UNREAD.warn:  # nan included
+            found.append(f"{label}: {unread}")
     return found
 
 

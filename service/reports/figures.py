@@ -9,6 +9,11 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from auditor.answers import GenerationForecast
+from auditor.policy import Threshold
+from auditor.results import AuditResult
+from auditor.statistics.intervals import Measure
+
 __all__ = ["diversity_figure", "forecast_figure", "interval_figure", "score_figure", "trend_figure"]
 
 _STYLE: Any = {
@@ -23,29 +28,28 @@ _STYLE: Any = {
 _COLOURS = ("#1b6ca8", "#c0392b", "#e08e0b", "#6c3483", "#117a65", "#7f8c8d")
 
 
-def interval_figure(result: Mapping[str, Any]) -> str:
+def interval_figure(result: AuditResult) -> str:
     """The three answers with their intervals and the policy's thresholds."""
-    answers = [
-        ("synthetic fraction", result["synthetic_fraction"], "synthetic_fraction"),
-        ("diversity loss", result["diversity"]["loss"], "diversity_loss"),
-        ("MAD risk", result["mad_risk"]["probability"], "mad_risk"),
+    answers: list[tuple[str, Measure, Threshold]] = [
+        ("synthetic fraction", result.synthetic_fraction, result.policy.synthetic_fraction),
+        ("diversity loss", result.diversity.loss, result.policy.diversity_loss),
+        ("MAD risk", result.mad_risk.probability, result.policy.mad_risk),
     ]
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7, 2.1), layout="constrained")
         axes = figure.subplots()
-        for row, (_, answer, name) in enumerate(answers):
-            thresholds = result["policy"][name]
-            axes.plot([thresholds["warn"]] * 2, [row - 0.35, row + 0.35], color="#e08e0b", lw=1.5)
-            axes.plot([thresholds["fail"]] * 2, [row - 0.35, row + 0.35], color="#c0392b", lw=1.5)
-            if answer["low"] is None:
+        for row, (_, answer, threshold) in enumerate(answers):
+            axes.plot([threshold.warn] * 2, [row - 0.35, row + 0.35], color="#e08e0b", lw=1.5)
+            axes.plot([threshold.fail] * 2, [row - 0.35, row + 0.35], color="#c0392b", lw=1.5)
+            if math.isnan(answer.low):
                 axes.text(0.5, row, "not determined", va="center", ha="center", color="#7f8c8d")
                 continue
-            axes.plot([answer["low"], answer["high"]], [row, row], color=_COLOURS[0], lw=5, solid_capstyle="butt")
-            if answer["estimate"] is not None:
-                axes.plot([answer["estimate"]], [row], "o", color="black", ms=5)
+            axes.plot([answer.low, answer.high], [row, row], color=_COLOURS[0], lw=5, solid_capstyle="butt")
+            if answer.is_known:
+                axes.plot([answer.estimate], [row], "o", color="black", ms=5)
         axes.set_yticks(range(3), [title for title, _, _ in answers])
         axes.set_ylim(2.6, -0.6)
-        axes.set_xlim(min(-0.02, *(a["low"] or 0 for _, a, _ in answers)), 1.02)
+        axes.set_xlim(min([-0.02, *(a.low for _, a, _ in answers if a.low < 0)]), 1.02)
         return _svg(figure)
 
 
@@ -71,31 +75,31 @@ def trend_figure(audits: Sequence[Mapping[str, Any]]) -> str:
         return _svg(figure)
 
 
-def score_figure(result: Mapping[str, Any]) -> str | None:
+def score_figure(result: AuditResult) -> str | None:
     """Scores of the incoming set between those of the reference's components; None without generators."""
-    histogram = result["synthetic_fraction"]["histogram"]
-    if len(histogram["reference"]) < 2:
+    histogram = result.synthetic_fraction.histogram
+    if len(histogram.reference) < 2:
         return None
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7, 2.6), layout="constrained")
         axes = figure.subplots()
-        bins = range(len(histogram["incoming"]))
-        for colour, (label, counts) in zip(_COLOURS * 9, histogram["reference"].items(), strict=False):
+        bins = range(len(histogram.incoming))
+        for colour, (label, counts) in zip(_COLOURS * 9, histogram.reference.items(), strict=False):
             axes.step(bins, _shares(counts), where="mid", color=colour, label=f"reference: {label}")
-        axes.bar(bins, _shares(histogram["incoming"]), color="#bdc3c7", width=1, label="incoming set")
+        axes.bar(bins, _shares(histogram.incoming), color="#bdc3c7", width=1, label="incoming set")
         axes.set_xlabel("score bin, from surely real to surely synthetic")
         axes.set_ylabel("share of items")
         figure.legend(loc="outside right upper", frameon=False)
         return _svg(figure)
 
 
-def diversity_figure(result: Mapping[str, Any]) -> str | None:
+def diversity_figure(result: AuditResult) -> str | None:
     """Each measure relative to a real sample of the same size; None where none could be had."""
-    measures = {**result["diversity"]["measures"], **result["fidelity"]["measures"]}
+    measures = {**result.diversity.measures, **result.fidelity.measures}
     rows = [
-        (name, m["value"] / m["reference"])
+        (name, m.estimate / m.reference)
         for name, m in measures.items()
-        if name != "frechet" and m["value"] is not None and m.get("reference")
+        if name != "frechet" and m.is_known and m.reference > 0
     ]
     if not rows:
         return None
@@ -109,42 +113,42 @@ def diversity_figure(result: Mapping[str, Any]) -> str | None:
         return _svg(figure)
 
 
-def forecast_figure(result: Mapping[str, Any]) -> str | None:
+def forecast_figure(result: AuditResult) -> str | None:
     """The course of the Fréchet level, its ratio to generation 1 and diversity, with bands; None without a forecast."""
-    risk = result["mad_risk"]
-    if not risk["trajectory"]:
+    risk = result.mad_risk
+    if not risk.trajectory:
         return None
-    event = result["policy"]["mad_event"]
     panels = {
         "frechet_level": None,
-        "frechet_ratio": event["frechet_ratio"],
-        "diversity_ratio": event["diversity_ratio"],
+        "frechet_ratio": risk.event.frechet_ratio,
+        "diversity_ratio": risk.event.diversity_ratio,
     }
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7, 2.4), layout="constrained")
         for axes, (name, limit) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-            _course(axes, risk["trajectory"], name, _COLOURS[0], "forecast")
-            if "simulation" in risk:
-                _course(axes, risk["simulation"]["trajectory"], name, _COLOURS[2], "simulated")
+            _course(axes, risk.trajectory, name, _COLOURS[0], "forecast")
+            if risk.simulation is not None:
+                _course(axes, risk.simulation.trajectory, name, _COLOURS[2], "simulated")
             if limit is not None:
                 axes.axhline(limit, color="#c0392b", lw=1)
             if name.startswith("frechet"):
                 axes.set_yscale("log")
             axes.set_title(name.replace("_", " ").replace("frechet", "Fréchet"), fontsize=9)
             axes.set_xlabel("generation")
-        if "simulation" in risk:
+        if risk.simulation is not None:
             figure.axes[0].legend(frameon=False, loc="upper left")
         return _svg(figure)
 
 
-def _course(axes: Any, trajectory: list[dict[str, Any]], name: str, colour: str, label: str) -> None:
-    generations = [entry["generation"] for entry in trajectory]
-    low, middle, high = ([entry[name][end] for entry in trajectory] for end in ("low", "estimate", "high"))
+def _course(axes: Any, trajectory: Sequence[GenerationForecast], name: str, colour: str, label: str) -> None:
+    generations = [entry.generation for entry in trajectory]
+    found: list[Measure] = [getattr(entry, name) for entry in trajectory]
+    low, middle, high = zip(*((m.low, m.estimate, m.high) for m in found), strict=True)
     axes.fill_between(generations, low, high, color=colour, alpha=0.2, lw=0)
     axes.plot(generations, middle, color=colour, marker="o", ms=3, label=label)
 
 
-def _shares(counts: list[int]) -> list[float]:
+def _shares(counts: Sequence[float]) -> list[float]:
     total = max(1, sum(counts))
     return [c / total for c in counts]
 

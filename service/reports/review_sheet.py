@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from auditor.folder import AuditFolder
 from indexes.errors import InputError
 from indexes.images import decode, shrink
 from indexes.records import Kind
@@ -55,18 +56,18 @@ def _jpeg(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def write_sheet(folder: Path, review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> None:
+def write_sheet(folder: AuditFolder, review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> None:
     """Write the content files, items.csv and index.html, the `labels` there are filled in.
 
     Nothing in them tells which items are known answers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.review.mkdir(parents=True, exist_ok=True)
     for item in items:
         if item.content:
-            (folder / item.item).parent.mkdir(exist_ok=True)
-            write_atomic(folder / item.item, item.content)
-    write_labels(folder / "items.csv", review, items, labels)
-    write_atomic(folder / "index.html", _page(review, items, labels).encode())
+            (folder.review / item.item).parent.mkdir(exist_ok=True)
+            write_atomic(folder.review / item.item, item.content)
+    write_labels(folder.label_table, review, items, labels)
+    write_atomic(folder.label_page, _page(review, items, labels).encode())
 
 
 def write_labels(path: Path, review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> None:

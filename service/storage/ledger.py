@@ -1,11 +1,13 @@
 """The ledger: what the database knows of references and audits."""
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+from auditor.results import AuditResult
 from indexes.sources.files import printable
 from service.presence import refuse_while_served
 from service.storage.database import BriefDatabase, Connection, Transactions, now
@@ -58,7 +60,7 @@ class Ledger:
             row = connection.execute("SELECT owner FROM reference_sets WHERE name = ?", [name]).fetchone()
         return None if row is None else row[0]
 
-    def record_audit(self, folder: Path, result: Mapping[str, Any]) -> None:
+    def record_audit(self, folder: Path, result: AuditResult) -> None:
         """Enter a finished audit with its checks, or replace the entry of the same folder."""
         with self._database.transaction() as connection:
             enter_audit(connection, folder, result)
@@ -120,22 +122,27 @@ def leave_audit(connection: Connection, folder: Path) -> None:
         connection.execute(f"DELETE FROM {table} WHERE folder = ?", [_named(folder)])
 
 
-def enter_audit(connection: Connection, folder: Path, result: Mapping[str, Any]) -> None:
+def enter_audit(connection: Connection, folder: Path, result: AuditResult) -> None:
     """The rows of a finished audit, in a transaction that is under way."""
-    fraction = result["synthetic_fraction"]
+    fraction = result.synthetic_fraction
     row = {
-        "folder": _named(folder), "reference": result["reference"]["name"], "finished": now(),
-        "verdict": result["verdict"], "n_items": result["n_items"], "synthetic_low": fraction["low"],
-        "synthetic_estimate": fraction["estimate"], "synthetic_high": fraction["high"],
-        "diversity_loss": result["diversity"]["loss"]["estimate"], "source": result["source"],
-        "mad_risk": result["mad_risk"]["probability"]["estimate"],
+        "folder": _named(folder), "reference": result.reference.name, "finished": now(),
+        "verdict": result.verdict, "n_items": result.n_items, "synthetic_low": fraction.low,
+        "synthetic_estimate": _stored(fraction.estimate), "synthetic_high": fraction.high,
+        "diversity_loss": _stored(result.diversity.loss.estimate), "source": result.source,
+        "mad_risk": _stored(result.mad_risk.probability.estimate),
     }  # fmt: skip
     names, marks = ", ".join(row), ", ".join("?" * len(row))
     connection.execute(f"INSERT OR REPLACE INTO audits ({names}) VALUES ({marks})", list(row.values()))
     connection.execute("DELETE FROM checks WHERE folder = ?", [_named(folder)])
-    for check in result["checks"]:
-        fields = [_named(folder), check["name"], check["status"], check["value"], check["reason"]]
+    for check in result.checks:
+        fields = [_named(folder), check.name, check.status, check.value, check.reason]
         connection.execute("INSERT INTO checks VALUES (?, ?, ?, ?, ?)", fields)
+
+
+def _stored(value: float) -> float | None:
+    """A number as the database stores it: NULL where it could not be had."""
+    return None if math.isnan(value) else value
 
 
 def _twice(owners: Collection[str] | None) -> list[list[str] | None]:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from auditor.arrays import source_of_array
 from indexes.errors import InputError
 from indexes.records import Item, Skip
+from indexes.sources.memory import source_of_array
 
 
 def entries(array: np.ndarray) -> list[Item | Skip]:

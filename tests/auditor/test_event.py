@@ -12,7 +12,7 @@ def test_an_event_is_beyond_either_limit_at_the_end_or_ever():
     assert ever.tolist() == [[True, False], [False, True]]
 
 
-@pytest.mark.parametrize("limits", [(0.9, 0.8, "at"), (2.0, 1.2, "at"), (2.0, 0.8, "later")])
+@pytest.mark.parametrize("limits", [{"frechet_ratio": 0.9}, {"diversity_ratio": 1.2}, {"when": "later"}])
 def test_events_that_mean_nothing_are_refused(limits):
     with pytest.raises(InputError, match="expected one above 1"):
-        Event(*limits)
+        Event(**limits)

@@ -6,6 +6,8 @@ import pytest
 
 from auditor.event import Event
 from auditor.policy import Check, Policy, Threshold, check, load_policy, verdict_of
+from auditor.records import read_record, record_document
+from auditor.statistics.intervals import Measure
 from indexes.errors import InputError
 
 THRESHOLD = Threshold(0.05, 0.2, "high")
@@ -17,26 +19,28 @@ INTERVAL = Threshold(0.05, 0.2, "interval")
     [(0.0, "pass"), (0.0499, "pass"), (0.05, "warn"), (0.199, "warn"), (0.2, "fail"), (1.0, "fail")],
 )
 def test_a_value_at_a_threshold_has_reached_it(value, status):
-    assert check("x", THRESHOLD, {"low": 0, "estimate": 0, "high": value}, None).status == status
+    assert check("x", THRESHOLD, Measure(0, low=0, high=value)).status == status
 
 
 @pytest.mark.parametrize("end", ["low", "estimate", "high"])
 def test_the_named_end_is_compared(end):
-    answer = {"low": 0.1, "estimate": 0.2, "high": 0.3}
-    assert check("x", Threshold(0.5, 0.6, end), answer, None).value == answer[end]
+    answer = Measure(0.2, low=0.1, high=0.3)
+    assert check("x", Threshold(0.5, 0.6, end), answer).value == getattr(answer, end)
 
 
-@pytest.mark.parametrize(("answer", "reason"), [(None, "why"), ({"high": None}, None), ({"high": 0.9}, "why")])
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(Measure(math.nan), "why"), (Measure(math.nan), None), (Measure(math.nan, high=0.9), "why")]
+)
 def test_without_a_number_the_check_is_undetermined(answer, reason):
-    found = check("x", THRESHOLD, answer, reason)
+    found = check("x", THRESHOLD, answer, reason=reason)
     assert (found.status, found.value) == ("undetermined", None)
     assert found.reason == (reason or "the number could not be had")
 
 
 def test_a_check_says_what_was_compared_with_what():
-    found = check("x", THRESHOLD, {"high": 0.31}, None)
+    found = check("x", THRESHOLD, Measure(math.nan, high=0.31))
     assert found.reason == "high 0.31 is at or above 0.2"
-    assert found.threshold == {"warn": 0.05, "fail": 0.2, "compare": "high"}
+    assert found.threshold == THRESHOLD
 
 
 @pytest.mark.parametrize(
@@ -45,44 +49,45 @@ def test_a_check_says_what_was_compared_with_what():
         (0.0, 0.01, 0.04, "pass", 0.04),
         (0.0, 0.01, 0.05, "warn", 0.05),
         (0.0, 0.1, 0.2, "undetermined", 0.2),
-        (0.0, None, 1.0, "undetermined", 1.0),
+        (0.0, math.nan, 1.0, "undetermined", 1.0),
         (0.1, 0.2, 0.3, "fail", 0.2),
-        (0.2, None, 0.3, "fail", 0.2),
+        (0.2, math.nan, 0.3, "fail", 0.2),
         (0.3, 0.4, 1.0, "fail", 0.4),
     ],
 )
 def test_an_interval_fails_by_estimate_or_low_end_and_passes_by_its_high_end(low, estimate, high, status, value):
-    found = check("x", INTERVAL, {"low": low, "estimate": estimate, "high": high}, None)
+    found = check("x", INTERVAL, Measure(estimate, low=low, high=high))
     assert (found.status, found.value) == (status, value)
 
 
 @pytest.mark.parametrize(
     ("low", "otherwise", "status"),
     [
-        (0.1, None, "undetermined"),
+        (0.1, math.nan, "undetermined"),
         (0.1, 0.19, "undetermined"),
         (0.1, 0.2, "fail"),
         (0.0, 0.2, "undetermined"),  # from a handful of items
     ],
 )
 def test_without_a_stated_estimate_the_one_under_all_conditions_may_fail_an_interval(low, otherwise, status):
-    answer = {"low": 0.0, "estimate": None, "high": 0.9}
-    under = {"low": low, "estimate": otherwise, "high": 0.5}
-    assert check("x", INTERVAL, answer, "why", otherwise=under).status == status
+    answer, under = Measure(math.nan, low=0.0, high=0.9), Measure(otherwise, low=low, high=0.5)
+    assert check("x", INTERVAL, answer, reason="why", otherwise=under).status == status
 
 
 def test_a_stated_estimate_comes_before_the_one_under_conditions():
-    answer = {"low": 0.0, "estimate": 0.1, "high": 0.15}
-    assert check("x", INTERVAL, answer, None, otherwise={"low": 0.8, "estimate": 0.9, "high": 1.0}).status == "warn"
+    answer = Measure(0.1, low=0.0, high=0.15)
+    assert check("x", INTERVAL, answer, otherwise=Measure(0.9, low=0.8, high=1.0)).status == "warn"
 
 
 def test_an_undetermined_interval_says_which_end_and_why():
-    found = check("x", INTERVAL, {"low": 0.0, "estimate": None, "high": 0.9, "reason": "too few"}, "too few")
+    found = check("x", INTERVAL, Measure(math.nan, low=0.0, high=0.9, reason="too few"), reason="too few")
     assert found.reason == "high end 0.9 is at or above 0.2: too few"
 
 
 def checks(**statuses):
-    return [Check(name, status, None, {}, "") for name, status in statuses.items()]
+    return [
+        Check(name=name, status=status, value=None, threshold=THRESHOLD, reason="") for name, status in statuses.items()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -103,14 +108,14 @@ def test_a_check_that_is_not_required_decides_nothing():
 
 
 def test_the_default_policy_is_that_of_the_contract():
-    policy = Policy().as_json(workflow=True, content=True)
+    policy = record_document(Policy().in_force(workflow=True, content=True))
     assert policy["synthetic_fraction"] == {"warn": 0.05, "fail": 0.2, "compare": "interval"}
     assert policy["diversity_loss"] == {"warn": 0.1, "fail": 0.25, "compare": "interval"}
     assert policy["mad_risk"] == {"warn": 0.2, "fail": 0.5, "compare": "estimate"}
     assert policy["unread"] == {"warn": 0.01, "fail": 0.1, "compare": "estimate"}
     assert policy["required"] == ["synthetic_fraction", "diversity_loss", "mad_risk", "unread"]
-    without = Policy().as_json(workflow=False, content=False)
-    assert without["required"] == ["synthetic_fraction", "unread"]
+    without = Policy().in_force(workflow=False, content=False)
+    assert without.required == ("synthetic_fraction", "unread")
     assert Policy().requires(workflow=False, content=True) == ("synthetic_fraction", "diversity_loss", "unread")
     assert policy["mad_event"] == {"frechet_ratio": 2.0, "diversity_ratio": 0.8, "when": "at"}
 
@@ -186,7 +191,7 @@ def test_a_limit_in_percent_is_refused():
 
 
 def test_a_limit_of_infinity_switches_a_threshold_off():
-    assert check("x", Threshold(0.1, math.inf, "high"), {"high": 1.0}, None).status == "warn"
+    assert check("x", Threshold(0.1, math.inf, "high"), Measure(math.nan, high=1.0)).status == "warn"
 
 
 def _laughs(last: str) -> str:
@@ -213,3 +218,10 @@ def test_a_hostile_policy_is_refused_in_a_few_words(tmp_path, text):
     with pytest.raises(InputError) as refused:
         load_policy(tmp_path / "p.yaml")
     assert len(str(refused.value)) < 1500
+
+
+def test_a_policy_survives_json_with_a_threshold_that_is_switched_off():
+    policy = Policy(unread=Threshold(0.1, math.inf, "high"), required=("unread",))
+    document = record_document(policy)
+    assert document["unread"] == {"warn": 0.1, "fail": None, "compare": "high"}
+    assert read_record(Policy, document, where="here") == policy

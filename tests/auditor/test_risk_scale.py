@@ -20,5 +20,5 @@ def exact(rng: np.random.Generator, width: int) -> float:
 @pytest.mark.parametrize("m", [300, 2000, 10_000])
 def test_the_unit_is_a_sample_s_distance_to_the_distribution_whatever_the_reference_s_size(m, width):
     rng = np.random.default_rng(0)
-    units = [SemanticReference(rng.normal(size=(m, width)).astype(np.float32)).scale["frechet"] for _ in range(8)]
+    units = [SemanticReference(rng.normal(size=(m, width)).astype(np.float32)).scale.frechet for _ in range(8)]
     assert np.mean(units) == pytest.approx(exact(rng, width), rel=0.25)

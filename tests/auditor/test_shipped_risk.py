@@ -79,9 +79,9 @@ def test_without_synthetic_data_there_is_no_risk_beyond_the_family_s_own(model, 
     known = at(augmented[0], tier)
     found = model.predict(replace(known, pilot=None, plan=replace(known.plan, n_synthetic=0)))
     ratio = found.trajectory["frechet_ratio"][-1]
-    assert found.probability.value < 0.3
+    assert found.probability.estimate < 0.3
     assert ratio.low < 1 < ratio.high
-    assert 0.7 < ratio.value < 1.4
+    assert 0.7 < ratio.estimate < 1.4
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -89,8 +89,8 @@ def test_a_well_specified_gaussian_with_fixed_real_data_does_not_go_mad(model, a
     known, outputs = augmented
     assert np.exp(outputs[1, -1]) < 2
     found = model.predict(at(known, tier))
-    assert found.probability.value < 0.5
-    assert found.trajectory["diversity_ratio"][-1].value > 0.8
+    assert found.probability.estimate < 0.5
+    assert found.trajectory["diversity_ratio"][-1].estimate > 0.8
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -98,8 +98,8 @@ def test_a_fully_synthetic_loop_with_sampling_bias_loses_diversity(model, replac
     known, outputs = replaced
     assert np.exp(outputs[2, -1]) < 0.5
     found = model.predict(at(known, tier))
-    assert found.trajectory["diversity_ratio"][-1].value < 0.8
-    assert found.status == "undetermined" or found.probability.value > 0.5
+    assert found.trajectory["diversity_ratio"][-1].estimate < 0.8
+    assert found.status == "undetermined" or found.probability.estimate > 0.5
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from auditor import audit
+from auditor.answers import EncoderRole
 from auditor.reference.component import encode_part
-from auditor.reference.reference import EncoderRole, build_reference
+from auditor.reference.reference import reference_of_parts
 from indexes.encoders import load_encoder
 from indexes.records import Item, Source
 
@@ -46,31 +47,31 @@ def reference():
         encode_part(label, [source(Words(taste=taste).texts(150, 80, rng))], [encoder], batch_size=64, threads=1)
         for label, taste in (("real", 0), ("model", 1))
     ]
-    role = EncoderRole(encoder.spec, encoder.fingerprint, encoder.sees, encoder.kind)
-    return build_reference("texts", parts, evidence=role, semantic=None, seed=0)
+    role = EncoderRole(spec=encoder.spec, fingerprint=encoder.fingerprint, sees=encoder.sees, kind=encoder.kind)
+    return reference_of_parts("texts", parts, evidence=role, semantic=None, seed=0)
 
 
 def answer(reference, texts):
-    return audit(source(texts), reference)["synthetic_fraction"]
+    return audit(source(texts), reference).synthetic_fraction
 
 
 def test_texts_of_the_reference_are_told_if_its_generators_are_all(reference, rng):
     mixed = Words().texts(90, 80, rng) + Words(taste=1).texts(30, 80, rng)
     found = answer(reference, mixed)
-    assert found["low"] <= 0.25 <= found["high"]
-    assert found["if_both"]["low"] <= 0.25 <= found["if_both"]["high"] < 0.5
-    assert found["if_both"]["estimate"] is not None
+    assert found.low <= 0.25 <= found.high
+    assert found.if_both.low <= 0.25 <= found.if_both.high < 0.5
+    assert found.if_both.is_known
 
 
 def test_texts_of_another_language_are_not(reference, rng):
     found = answer(reference, Words(shift=5).texts(120, 80, rng))
-    assert found["status"] in ("bounds", "undetermined")
-    assert (found["estimate"], found["low"]) == (None, 0)
+    assert found.status in ("bounds", "undetermined")
+    assert (found.is_known, found.low) == (False, 0)
 
 
 @pytest.mark.parametrize("length", [6, 2000])
 @pytest.mark.parametrize("taste", [0, 1])
 def test_texts_of_another_length_give_bounds_whoever_wrote_them(length, taste, reference, rng):
     found = answer(reference, Words(taste=taste).texts(120, length, rng))
-    assert (found["status"], found["estimate"], found["low"]) == ("bounds", None, 0)
-    assert found["high"] > 0.9
+    assert (found.status, found.is_known, found.low) == ("bounds", False, 0)
+    assert found.high > 0.9

@@ -79,8 +79,8 @@ def test_half_of_an_unseen_generator_gives_bounds_that_hold_it(generators, error
     assert share(found, lambda f: f.status == "bounds") == 1
     assert share(found, lambda f: f.low == 0 and f.high >= f.if_reference_matches.high) == 1
     assert share(found, holds(0.5)) >= 0.8
-    assert np.mean([f.if_reference_matches.value for f in found]) == pytest.approx(0.5, abs=error)
-    assert np.mean([f.if_reference_matches.value - f.if_reference_matches.low for f in found]) < width
+    assert np.mean([f.if_reference_matches.estimate for f in found]) == pytest.approx(0.5, abs=error)
+    assert np.mean([f.if_reference_matches.estimate - f.if_reference_matches.low for f in found]) < width
 
 
 def test_known_generators_alone_are_determined(rng):
@@ -122,10 +122,10 @@ def test_a_condition_never_widens_the_answer(rng):
 def test_a_real_source_that_the_reference_was_taught_is_real(of_second, rng):
     parts = [(None, 140 - of_second), (15, of_second), (1, 60)]
     found = answers(parts, (1,), rng, sources=(15,))
-    assert share(found, lambda f: np.isfinite(f.if_both.value)) >= 0.8
+    assert share(found, lambda f: np.isfinite(f.if_both.estimate)) >= 0.8
     assert share(found, holds(0.3)) >= 0.8
     assert share(found, lambda f: f.if_both.low <= 0.3 <= f.if_both.high) >= 0.7
-    assert np.mean([f.by_source["s15"].value for f in found]) == pytest.approx(of_second / 140, abs=0.06)
+    assert np.mean([f.by_source["s15"].estimate for f in found]) == pytest.approx(of_second / 140, abs=0.06)
     assert share(found, lambda f: f.by_source["s15"].low <= of_second / 140 <= f.by_source["s15"].high) >= 0.8
 
 
@@ -163,7 +163,7 @@ def test_items_that_only_stand_ins_explain_give_bounds(rng):
 
 def test_stand_ins_that_explain_nothing_leave_the_answer_as_it_is(rng):
     found = answers([(None, 140), (1, 60)], (1, 2), rng, simulated=(2,))
-    assert share(found, lambda f: np.isfinite(f.if_both.value)) >= 0.8
+    assert share(found, lambda f: np.isfinite(f.if_both.estimate)) >= 0.8
     assert share(found, holds(0.3)) >= 0.8
 
 
@@ -194,7 +194,7 @@ def test_a_reference_without_generators_tells_what_the_real_side_says(rng):
     assert (found.status, found.low, found.high) == ("undetermined", 0, 1)
     assert "--synthetic" in found.reason
     assert found.if_reference_matches.low < 0.75 < found.if_reference_matches.high == 1
-    assert found.if_reference_matches.value == pytest.approx(0.75, abs=0.1)
+    assert found.if_reference_matches.estimate == pytest.approx(0.75, abs=0.1)
     assert np.isnan(found.fit_p_value)
 
 
@@ -219,12 +219,12 @@ def test_near_copies_do_not_pass_for_evidence(rng):
         copies=design_effect(np.bincount(copy_groups(incoming, beside=np.concatenate(components)))),
     )
     assert holds(0.15)(found)
-    assert found.if_reference_matches.value < 0.3
+    assert found.if_reference_matches.estimate < 0.3
 
 
 def test_copies_do_not_pass_for_evidence(rng):
     found = answers([(None, 170), (1, 30)], (1,), rng, copies=5)
-    assert share(found, lambda f: np.isfinite(f.if_both.value)) >= 0.8
+    assert share(found, lambda f: np.isfinite(f.if_both.estimate)) >= 0.8
     assert share(found, holds(0.15)) >= 0.8
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from auditor.policy import Check, Policy, Threshold, check
+from auditor.statistics.intervals import Measure
 from auditor.unread import (
     Metered,
     ReadCounts,
@@ -15,8 +16,7 @@ from auditor.unread import (
     heed_unread,
     heed_unread_roughly,
     of_the_whole_set,
-    unread_fields,
-    unread_in_words,
+    unread_of,
     unread_share,
 )
 from indexes.records import Item, Skip
@@ -45,30 +45,34 @@ def counted(*records: Item | Skip, unusable: int = 0) -> ReadCounts:
     return shard.finished([*skips, *(Skip("x", "unusable", bytes=10) for _ in range(unusable))])
 
 
+def unread(high: float) -> Measure:
+    return Measure(math.nan, low=0.0, high=high)
+
+
 def texts(count: int, size: int = 100) -> list[Item]:
     return [Item(f"{i}", "x" * size) for i in range(count)]
 
 
-def share_of(counts: ReadCounts, used: int) -> dict:
-    return unread_fields(counts, unread_share(counts, used))["share"]
+def share_of(counts: ReadCounts, used: int) -> Measure:
+    return unread_of(counts, unread_share(counts, used)).share
 
 
 def test_all_read_leaves_a_share_of_exactly_nothing():
     share = unread_share(counted(*texts(60)), 60)
-    assert (share.value, share.low, share.high) == (0, 0, 0)
+    assert (share.estimate, share.low, share.high) == (0, 0, 0)
 
 
 def test_a_counted_skip_stands_for_its_items():
     counts = counted(*texts(60), Skip("a", "no text column", items=600, bytes=9), Skip("b", "broken"))
     share = unread_share(counts, 60)
-    assert share.value == share.low == share.high == pytest.approx(601 / 661)
-    assert unread_fields(counts, share)["items"] == 601
+    assert share.estimate == share.low == share.high == pytest.approx(601 / 661)
+    assert unread_of(counts, share).items == 601
 
 
 def test_an_item_that_was_read_and_cannot_be_used_is_unread():
     counts = counted(*texts(100), unusable=10)
-    assert unread_share(counts, 90).value == pytest.approx(0.1)
-    assert unread_fields(counts, unread_share(counts, 90))["items"] == 10
+    assert unread_share(counts, 90).estimate == pytest.approx(0.1)
+    assert unread_of(counts, unread_share(counts, 90)).items == 10
 
 
 def test_a_reader_s_skip_is_not_counted_again_when_encoding_ends():
@@ -81,14 +85,14 @@ def test_a_reader_s_skip_is_not_counted_again_when_encoding_ends():
 
 def test_what_holds_no_item_is_counted_and_changes_no_share():
     counts = counted(*texts(10), Skip("._a", "hidden system file", items=0, bytes=4000))
-    assert (counts.ignored, unread_share(counts, 10).value) == (1, 0)
+    assert (counts.ignored, unread_share(counts, 10).estimate) == (1, 0)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(100, 10), (1000, 100), (1, 1)])
 def test_unknown_items_are_estimated_from_bytes_and_at_least_one(size, expected):
     share = unread_share(counted(*texts(90), Skip("a.rar", "unsupported", items=None, bytes=10 * size)), 90)
-    assert share.value == pytest.approx(expected / (90 + expected))
-    assert share.low <= share.value < share.high
+    assert share.estimate == pytest.approx(expected / (90 + expected))
+    assert share.low <= share.estimate < share.high
     assert "estimated from" in share.reason
 
 
@@ -112,7 +116,7 @@ def test_the_interval_holds_for_repetitive_rows_that_were_packed(pack):
 
 def test_bytes_of_unusable_and_unread_items_are_stated():
     counts = counted(*texts(10), Skip("a", "x", bytes=50), Skip("b", "y", items=None, bytes=700), unusable=3)
-    assert unread_fields(counts, unread_share(counts, 7))["bytes"] == 50 + 700 + 30
+    assert unread_of(counts, unread_share(counts, 7)).bytes == 50 + 700 + 30
 
 
 @pytest.mark.parametrize(
@@ -120,18 +124,18 @@ def test_bytes_of_unusable_and_unread_items_are_stated():
 )
 def test_a_share_of_what_nobody_can_measure_is_unknown(skip):
     share = unread_share(counted(*texts(60), Skip("x", "broken", items=20), skip), 60)
-    assert math.isnan(share.value)
+    assert math.isnan(share.estimate)
     assert (share.low, share.high) == (pytest.approx(21 / 81), 1.0)
 
 
 def test_where_nothing_was_read_bytes_tell_no_number():
-    assert math.isnan(unread_share(counted(Skip("a", "x", items=None, bytes=5000)), 0).value)
+    assert math.isnan(unread_share(counted(Skip("a", "x", items=None, bytes=5000)), 0).estimate)
 
 
 def test_unusable_items_of_a_sample_stand_for_those_of_the_whole():
     counts = counted(*texts(1000), unusable=10)  # 100 were tried: 90 used, 10 not
     share = unread_share(counts, 90)
-    assert share.value == pytest.approx(0.1)
+    assert share.estimate == pytest.approx(0.1)
     assert 0.05 < share.low < 0.1 < share.high < 0.18
 
 
@@ -141,30 +145,30 @@ def test_counts_add_up():
     assert (total.read, total.unread, total.unknown, total.unknown_bytes) == (5, 1, 1, 7)
 
 
-ANSWER = {"estimate": 0.02, "low": 0.01, "high": 0.04, "reason": None}
+ANSWER = Measure(0.02, low=0.01, high=0.04)
 
 
 def test_the_whole_set_s_interval_lets_unread_items_be_anything():
-    found = of_the_whole_set(ANSWER, {"high": 0.5})
-    assert (found["low"], found["high"], found["estimate"]) == (0.005, 0.52, None)
-    assert of_the_whole_set(ANSWER, {"high": 0.0}) == ANSWER
+    found = of_the_whole_set(ANSWER, unread(0.5))
+    assert (found.low, found.high, found.is_known) == (0.005, 0.52, False)
+    assert of_the_whole_set(ANSWER, unread(0.0)) == ANSWER
 
 
 @pytest.mark.parametrize("truth", [0.0, 0.3, 1.0])
 def test_the_whole_set_s_interval_holds_for_any_unread_part(truth):
     """600 unread items of any origin beside 60 of which 2 % are synthetic."""
-    whole = of_the_whole_set(ANSWER, {"high": 600 / 660})
-    assert whole["low"] <= (0.02 * 60 + truth * 600) / 660 <= whole["high"]
+    whole = of_the_whole_set(ANSWER, unread(600 / 660))
+    assert whole.low <= (0.02 * 60 + truth * 600) / 660 <= whole.high
 
 
 @pytest.mark.parametrize(
     ("share", "status"),
     [
-        ({"estimate": 0.0, "low": 0.0, "high": 0.0}, "pass"),
-        ({"estimate": 0.01, "low": 0.01, "high": 0.01}, "warn"),
-        ({"estimate": 0.1, "low": 0.05, "high": 0.3}, "fail"),
-        ({"estimate": None, "low": 0.0, "high": 1.0, "reason": "unknown"}, "undetermined"),
-        ({"estimate": None, "low": 0.2, "high": 1.0, "reason": "unknown"}, "fail"),
+        (Measure(0.0, low=0.0, high=0.0), "pass"),
+        (Measure(0.01, low=0.01, high=0.01), "warn"),
+        (Measure(0.1, low=0.05, high=0.3), "fail"),
+        (Measure(math.nan, low=0.0, high=1.0, reason="unknown"), "undetermined"),
+        (Measure(math.nan, low=0.2, high=1.0, reason="unknown"), "fail"),
     ],
 )
 def test_the_unread_share_is_compared_with_the_policy(share, status):
@@ -172,36 +176,36 @@ def test_the_unread_share_is_compared_with_the_policy(share, status):
 
 
 @pytest.mark.parametrize(
-    ("high", "unread", "status"),
+    ("high", "share", "status"),
     [
         (0.04, 0.0, "pass"), (0.04, 0.005, "pass"), (0.04, 0.02, "warn"), (0.04, 0.2, "undetermined"),
         (0.1, 0.02, "warn"), (0.19, 0.02, "undetermined"), (0.3, 0.5, "fail"),
     ],
 )  # fmt: skip
-def test_what_was_not_read_could_change_the_verdict(high, unread, status):
+def test_what_was_not_read_could_change_the_verdict(high, share, status):
     threshold = Threshold(0.05, 0.20, "high")
-    judged = check("synthetic_fraction", threshold, {"high": high}, None)
-    assert heed_unread(judged, threshold, {"high": unread}).status == status
+    judged = check("synthetic_fraction", threshold, unread(high))
+    assert heed_unread(judged, threshold, unread(share)).status == status
 
 
 @pytest.mark.parametrize(
-    ("status", "unread", "expected"),
+    ("status", "share", "expected"),
     [
         ("pass", 0.0, "pass"), ("pass", 0.009, "pass"), ("pass", 0.05, "warn"), ("pass", 0.2, "undetermined"),
         ("warn", 0.05, "warn"), ("warn", 0.2, "undetermined"), ("fail", 0.9, "fail"),
     ],
 )  # fmt: skip
-def test_other_quantities_do_not_pass_where_much_was_not_read(status, unread, expected):
-    judged = Check("diversity_loss", status, 0.05, {}, "why")
-    assert heed_unread_roughly(judged, LIMITS, {"high": unread}).status == expected
+def test_other_quantities_do_not_pass_where_much_was_not_read(status, share, expected):
+    judged = Check(name="diversity_loss", status=status, value=0.05, threshold=LIMITS, reason="why")
+    assert heed_unread_roughly(judged, LIMITS, unread(share)).status == expected
 
 
 def test_an_undetermined_fraction_stays_so():
-    judged = Check("synthetic_fraction", "undetermined", None, {}, "why")
-    assert heed_unread(judged, Threshold(0.05, 0.2, "high"), {"high": 0.5}) is judged
+    judged = Check(name="synthetic_fraction", status="undetermined", value=None, threshold=LIMITS, reason="why")
+    assert heed_unread(judged, Threshold(0.05, 0.2, "high"), unread(0.5)) is judged
 
 
 def test_words_name_items_files_and_share():
     counts = counted(*texts(98), Skip("a", "x"), Skip("b", "y", items=None, bytes=100))
-    said = unread_in_words(unread_fields(counts, unread_share(counts, 98)))
+    said = str(unread_of(counts, unread_share(counts, 98)))
     assert said == "1 unread and about 1 in 1 unread file or parts of files (2 % of what was offered)"

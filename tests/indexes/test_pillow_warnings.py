@@ -68,7 +68,7 @@ def test_pillow_warns_of_some_of_these_when_nobody_keeps_it_quiet() -> None:
 @pytest.mark.parametrize("kind", WARNED)
 def test_what_pillow_warns_of_is_read_whatever_the_filter(kind: str, action: str) -> None:
     with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter(action)  # type: ignore[arg-type]  # a parametrised literal
+        warnings.simplefilter(action)  # a parametrised literal
         assert decode(WARNED[kind]).pixels.shape == (24, 40, 3)
     assert said == []
 
@@ -163,7 +163,7 @@ def test_nothing_reaches_standard_error(tmp_path_factory: pytest.TempPathFactory
     large = encoded(Image.new("1", (9500, 9500)), "PNG")
     files = [*WARNED.values(), bytes(lzw), bytes(deflate), large]
     paths = [folder / str(i) for i in range(len(files))]
-    for path, data in zip(paths, files, strict=True):
-        path.write_bytes(data)
+    for path, content in zip(paths, files, strict=True):
+        path.write_bytes(content)
     ended = subprocess.run([sys.executable, "-c", _CHILD, *map(str, paths)], capture_output=True, check=True)
     assert (ended.stdout, ended.stderr) == (b"", b"")

@@ -8,7 +8,7 @@ from indexes.sources.runs import merged
 
 
 def skips(n: int, *, first: int = 0, reason: str = "empty", **fields: int | None) -> list[Skip]:
-    return [Skip(f"a#{first + i}", reason, **fields) for i in range(n)]  # type: ignore[arg-type]
+    return [Skip(f"a#{first + i}", reason, **fields) for i in range(n)]
 
 
 @pytest.mark.parametrize("n", [0, 1, 999, 1000])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from indexes import search
 from indexes.device import compute_threads, resolve_device
 from indexes.errors import InputError, ResourceError
-from indexes.search import NearestIndex, ball_counts, build_index, choose_kind, knn
+from indexes.search import approximate, ball_counts, knn, membership
+from indexes.search import exact as search
+from indexes.search.approximate import NearestIndex, build_index, choose_kind
 
 
 def brute_force(queries, database):
@@ -303,7 +304,7 @@ def test_an_index_returns_as_many_neighbours_as_asked_for(kind, rng):
 
 @pytest.mark.parametrize(("n", "lists"), [(10, 1), (1000, 25), (100_000, 1024), (1_000_000, 4096)])
 def test_inverted_lists_have_enough_rows_to_train_on(n, lists):
-    assert search._list_count(n) == lists
+    assert approximate._list_count(n) == lists
     assert n < 39 or n // lists >= 39
 
 
@@ -332,3 +333,18 @@ def test_an_index_is_a_nearest_index(rng):
     index = build_index(gaussian(5, 2, rng=rng), kind="flat")
     assert isinstance(index, NearestIndex)
     assert (index.size, index.dimension) == (5, 2)
+
+
+@pytest.mark.parametrize(("n", "m", "width"), [(1, 1, 1), (30, 40, 3), (700, 900, 5), (50, 20_000, 8)])
+def test_membership_is_that_of_brute_force(n, m, width, rng):
+    queries, centres = gaussian(n, width, rng=rng), gaussian(m, width, rng=rng)
+    radii = rng.uniform(0, 2 * width**0.5, m).astype(np.float32)
+    squared = ((queries[:, None].astype(np.float64) - centres[None].astype(np.float64)) ** 2).sum(-1)
+    holds = squared.astype(np.float32) <= radii
+    found = membership(queries, centres, radii)
+    assert found.counts.tolist() == holds.sum(1).tolist()
+    assert found.totals.tolist() == holds.sum(0).tolist()
+    assert found.sole_queries.tolist() == (holds & (holds.sum(1, keepdims=True) == 1)).sum(0).tolist()
+    assert found.sole_balls.tolist() == (holds & (holds.sum(0) == 1)).sum(1).tolist()
+    counts, covered = ball_counts(queries, centres, radii)
+    assert (counts.tolist(), covered.tolist()) == (found.counts.tolist(), (found.totals > 0).tolist())

@@ -154,10 +154,10 @@ def test_archive_identity_follows_content_and_not_place(tmp_path: Path, write: o
     name = "a.tar" if write is write_tar else "a.zip"
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-    first = write(tmp_path / "one" / name, WEBDATASET)  # type: ignore[operator]  # one of the two writers above
+    first = write(tmp_path / "one" / name, WEBDATASET)  # one of the two writers above
     shutil.copy(first, tmp_path / "two" / name)
     one, two = (open_source(tmp_path / folder, kind="image").shards[0] for folder in ("one", "two"))
     assert one.identity() == two.identity()
     assert list(pickle.loads(pickle.dumps(one)).read()) == list(two.read())
-    write(tmp_path / "two" / name, {**WEBDATASET, "0.jpg": b"z"})  # type: ignore[operator]  # as above
+    write(tmp_path / "two" / name, {**WEBDATASET, "0.jpg": b"z"})  # as above
     assert open_source(tmp_path / "two", kind="image").shards[0].identity() != one.identity()

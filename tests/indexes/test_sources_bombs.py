@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -120,7 +121,7 @@ def test_a_value_that_many_rows_of_a_table_repeat_is_read_up_to_a_limit(tmp_path
 def test_a_large_value_is_never_held_for_more_than_a_few_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("indexes.sources.parquet._MOST_BATCH_BYTES", 3 * MIB)
     repeated(tmp_path / "a.parquet", bytes(MIB), 1000)
-    shard = open_source(tmp_path, kind="image").shards[0]
+    shard: Any = open_source(tmp_path, kind="image").shards[0]
     sizes = [len(cells) for cells in shard.batches(shard.file, "image", shard.groups) if not hasattr(cells, "reason")]
     assert set(sizes) <= {1, 2}
 

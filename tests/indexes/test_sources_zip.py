@@ -53,7 +53,7 @@ class _Pipe(io.RawIOBase):
 
     def write(self, data: object) -> int:
         self.written += bytes(data)  # type: ignore[call-overload]  # a buffer, as RawIOBase promises
-        return len(data)  # type: ignore[arg-type]
+        return len(data)
 
 
 def streamed(members: dict[str, bytes], method: int = zipfile.ZIP_STORED, *, is_zip64: bool = False) -> bytes:
@@ -237,7 +237,7 @@ def without_entry(data: bytes, number: int) -> bytes:
 def test_a_member_that_the_directory_does_not_list_is_read_or_counted(
     tmp_path: Path, pack: object, number: int
 ) -> None:
-    data = without_entry(pack(ONE), number)  # type: ignore[operator]  # one of the two writers above
+    data = without_entry(pack(ONE), number)  # one of the two writers above
     source = open_source(save(tmp_path / "a.zip", data), kind="image")
     listed = [name for name in ids(source) if name != f"a.zip/{number}.jpg"]
     assert listed == [f"a.zip/{i}.jpg" for i in range(3) if i != number]
@@ -250,7 +250,7 @@ def test_a_member_that_the_directory_does_not_list_is_read_or_counted(
 def test_members_of_a_zip_without_a_directory_are_found_by_their_own_headers(
     tmp_path: Path, pack: object, method: int
 ) -> None:
-    data = pack(THREE, method)  # type: ignore[operator]  # one of the two writers above
+    data = pack(THREE, method)  # one of the two writers above
     path = save(tmp_path / "a.zip", data[: data.index(b"PK\x01\x02")])
     source = open_source(path, kind="image")
     assert [record for record in read(source) if isinstance(record, Item)] == [

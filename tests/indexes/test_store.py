@@ -7,13 +7,11 @@ import pytest
 
 from indexes.errors import ArtifactError
 from indexes.records import Embeddings
-from indexes.search import build_index
+from indexes.search.approximate import build_index, load_index, save_index
 from indexes.store import (
     load_embeddings,
-    load_index,
     read_manifest,
     save_embeddings,
-    save_index,
     write_atomic,
     write_manifest,
 )

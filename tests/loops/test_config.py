@@ -61,7 +61,7 @@ def test_names_are_texts(name: str, value: object) -> None:
 @pytest.mark.parametrize("settings", [5, "steps", [1], {1: 2}, {"a": object()}])
 def test_settings_that_no_file_can_hold_are_refused(settings: object) -> None:
     with pytest.raises(InputError, match="settings are"):
-        LoopConfig(settings=settings)  # type: ignore[arg-type]
+        LoopConfig(settings=settings)
 
 
 def test_a_verifier_that_errs_more_often_than_not_is_refused() -> None:

@@ -8,7 +8,7 @@ from loops.samples import Samples, Space
 
 def fit(data: np.ndarray, rng: np.random.Generator, **settings: float) -> GaussianMixtureModel:
     space = Space(data.shape[-1])
-    return GaussianMixture(**settings).fit(Samples(data), space=space, weights=None, rng=rng)  # type: ignore[arg-type]
+    return GaussianMixture(**settings).fit(Samples(data), space=space, weights=None, rng=rng)
 
 
 TWO = GaussianMixtureModel(

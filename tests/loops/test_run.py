@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auditor.risk.workflows import WORKFLOWS
+from auditor.workflows import WORKFLOWS
 from indexes.errors import ArtifactError, InputError
-from loops import LoopConfig, config_from, run_loop
+from loops import LoopConfig, run_loop
+from loops.config import config_from
 from loops.generation.record import Generation
 from loops.random_streams import Purpose, Streams
 from loops.run import prepare_loop
@@ -137,13 +138,13 @@ def test_every_real_draw_is_contaminated_by_its_share(workflow: str) -> None:
 def test_distances_of_a_contaminated_loop_are_against_clean_data(tmp_path: Path) -> None:
     np.save(tmp_path / "far.npy", np.full((400, 1), 10, dtype=np.float32))
     fields = {"contamination": 0.5, "contaminant": str(tmp_path / "far.npy"), "n_initial": 400, "data": "normal:1"}
-    found = next(run_loop(config(**fields))).measures["mean_error"].value
+    found = next(run_loop(config(**fields))).measures["mean_error"].estimate
     assert found == pytest.approx(25, rel=0.1)  # half of the items lie at 10: the mean is off by 5
 
 
 def test_a_contaminant_family_is_fitted_to_clean_data() -> None:
     record = next(run_loop(config(contamination=0.5, contaminant="kernel-density", n_initial=2000)))
-    foreign = trained(record)[:, record.training.origins == -1]  # type: ignore[union-attr]
+    foreign = trained(record)[:, record.training.origins == -1]
     np.testing.assert_allclose(np.cov(foreign.reshape(-1, 2).T), np.eye(2), atol=0.2)
 
 
@@ -302,7 +303,7 @@ def test_fresh_data_alone_do_not_seem_to_lose_quality() -> None:
     measures = [record.measures["frechet"] for record in run_loop(config)]
     assert max(m.low for m in measures) < min(m.high for m in measures)
     errors = [(m.high - m.low) / 4 for m in measures]
-    assert abs(measures[2].value - measures[0].value) < 4 * np.hypot(errors[0], errors[2])
+    assert abs(measures[2].estimate - measures[0].estimate) < 4 * np.hypot(errors[0], errors[2])
 
 
 def test_modes_of_a_well_specified_mixture_do_not_widen_at_once() -> None:
@@ -310,7 +311,7 @@ def test_modes_of_a_well_specified_mixture_do_not_widen_at_once() -> None:
         family="gmm", data="grid:3", settings={"components": 9}, n_initial=900, generations=4, n_measure=900, seed=1
     )
     *_, last = run_loop(config)
-    assert last.measures["modal_variance"].value < 1.5 * 0.05**2
+    assert last.measures["modal_variance"].estimate < 1.5 * 0.05**2
 
 
 def test_a_changed_contaminant_is_another_loop(tmp_path: Path) -> None:

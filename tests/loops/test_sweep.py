@@ -71,7 +71,7 @@ def test_the_table_has_a_row_for_every_generation_in_the_order_of_the_plan(tmp_p
 def test_the_tables_numbers_are_those_of_the_loops(tmp_path: Path) -> None:
     table(SWEEP, tmp_path / "s")
     found = pq.read_table(tmp_path / "s" / "sweep.parquet").to_pydict()["frechet"]
-    expected = [r.measures["frechet"].value for p in plan_sweep(SWEEP) for r in run_loop(p.config)]
+    expected = [r.measures["frechet"].estimate for p in plan_sweep(SWEEP) for r in run_loop(p.config)]
     assert found == expected
 
 

@@ -34,7 +34,7 @@ def client(service: Any) -> Client:
 
 def test_an_audit_is_asked_for_waited_for_read_and_deleted(client: Client, service: Any) -> None:
     seen: list[str] = []
-    job = client.audit(f"{service.data}/incoming.npy", "vectors", shown=lambda job: seen.append(job.state))
+    job = client.audit(f"{service.data}/incoming.npy", "vectors", on_progress=lambda job: seen.append(job.state))
     assert (job.state, job.verdict) == ("succeeded", job.result and job.result["verdict"])
     assert seen[-1] == "succeeded"
     assert len(list(client.items(job))) == 120
@@ -48,12 +48,12 @@ def test_an_audit_is_asked_for_waited_for_read_and_deleted(client: Client, servi
 
 def test_an_upload_a_search_a_forecast_and_a_cancel(client: Client, service: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((60, 8), dtype=np.float32) + np.arange(60)[:, None])
-    job = client.upload_audit(tmp_path / "x.npy", "vectors", workflow={"name": "fresh", "real": 30})
+    job = client.upload_audit(tmp_path / "x.npy", "vectors", workflow="fresh", n_real=30)
     assert client.cancel(job).is_finished
     assert client.wait(job).is_finished
     found = client.search("vectors", np.load(service.data / "real.npy")[:2], k=1)
     assert [row[0]["distance"] for row in found] == [0.0, 0.0]
-    assert client.forecast("replace", synthetic_fraction=0.1, n=100)["tier"] == "audit"
+    assert client.forecast("replace", synthetic_fraction=0.1, n_initial=100).tier == "audit"
     assert [r["name"] for r in client.references()] == ["vectors"]
 
 
@@ -175,7 +175,7 @@ def test_the_async_client_has_every_method_of_the_sync_one_and_does_the_same(ser
             assert job.id in {audit.id async for audit in client.audits()}
             assert [r["name"] async for r in client.references()] == ["vectors"]
             assert (await client.search("vectors", [[0.0] * 8], k=2))[0][0]["label"] in ("real", "fake")
-            assert (await client.forecast("augment", audit=job))["workflow"]["name"] == "augment"
+            assert (await client.forecast("augment", audit=job)).plan.workflow == "augment"
             made = await client.create_key("async", ["read"], sees="all")
             assert made["id"] in {key["id"] for key in await client.keys()}
             await client.revoke_key(made["id"])

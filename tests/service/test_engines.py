@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from auditor.folder import AuditFolder
 from auditor.reference.reference import Reference
 from auditor.run import AuditOptions, prepare, run_here
 from indexes.sources import open_source
@@ -37,7 +38,7 @@ def test_one_worker_works_in_this_process(
 ) -> None:
     monkeypatch.setattr("service.engines.ProcessPoolExecutor", None)
     source = open_source(world.data / "fake.npy", kind="vector")
-    tasks = prepare(tmp_path, source, references["vectors"], AuditOptions())
+    tasks = prepare(AuditFolder(tmp_path), source, references["vectors"], AuditOptions())
     run = local_runner(world.home / "references" / "vectors", workers=1, device="cpu")
     assert list(run(tasks, references["vectors"])) == [120]
     assert [task.result.is_finished for task in tasks] == [True]

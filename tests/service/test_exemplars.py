@@ -83,7 +83,7 @@ def test_a_stored_reference_knows_its_stand_ins(vectors, tmp_path):
     )  # fmt: skip
     loaded = load_reference(find_reference("r", settings))
     assert loaded.labels == ("real", "simulated-gmm")
-    assert loaded.summary()["simulated"] == ["simulated-gmm"]
+    assert loaded.summary().simulated == ("simulated-gmm",)
     with pytest.raises(InputError, match="given twice"):
         make_reference(
             "s", real, [], encoder="embeddings", semantic_encoder=None, settings=settings, simulate=["gmm", "gmm"]

@@ -29,10 +29,10 @@ def test_an_audit_is_forecast(madaudit: Any, audited: Path, model: Path) -> None
     found = madaudit(
         "forecast", "--from", audited, "--workflow", "fresh", "--generations", 6, "--risk-model", model, "--json"
     ).json
-    assert (found["schema"], found["tier"], found["horizon"]) == ("madaudit/forecast/1", "audit", 6)
+    assert (found["schema"], found["tier"]) == ("madaudit/forecast/2", "audit")
     assert len(found["trajectory"]) == 6
-    assert found["workflow"] == {
-        "name": "fresh", "generations": 6, "n_initial": 100, "n_synthetic": 100, "n_real": 100, "bias": 1.0,
+    assert found["plan"] == {
+        "workflow": "fresh", "generations": 6, "n_initial": 100, "n_synthetic": 100, "n_real": 100, "bias": 1.0,
     }  # fmt: skip
     assert found["next_tier"]["tier"] == "model-samples"
 
@@ -52,14 +52,14 @@ def test_samples_of_the_teams_models_raise_the_tier(
 
 
 def test_figures_can_stand_for_an_audit(madaudit: Any, model: Path) -> None:
-    figures = ("--synthetic-fraction", 0.3, "--diversity-ratio", 0.9, "--n", 500)
+    figures = ("--synthetic-fraction", 0.3, "--diversity-ratio", 0.9, "--n-initial", 500)
     found = madaudit("forecast", *figures, "--workflow", "augment", "--risk-model", model, "--json").json
-    assert (found["tier"], found["workflow"]["n_real"]) == ("audit", 500)
+    assert (found["tier"], found["plan"]["n_real"]) == ("audit", 500)
     assert found["status"] in ("undetermined", "extrapolated")  # the scale of the data is not known
 
 
 def test_a_forecast_is_printed(madaudit: Any, model: Path) -> None:
-    figures = ("--synthetic-fraction", 0.3, "--n", 500, "--workflow", "fresh", "--generations", 3)
+    figures = ("--synthetic-fraction", 0.3, "--n-initial", 500, "--workflow", "fresh", "--generations", 3)
     outcome = madaudit("forecast", *figures, "--risk-model", model)
     assert outcome.code == 0
     assert "probability of MAD" in outcome.out
@@ -71,12 +71,18 @@ def test_a_forecast_is_printed(madaudit: Any, model: Path) -> None:
     [
         (("--workflow", "fresh"), "give --from DIR"),
         (("--workflow", "fresh", "--synthetic-fraction", "0.1"), "give --from DIR"),
-        (("--workflow", "none", "--synthetic-fraction", "0.1", "--n", "50"), "no workflow is called 'none'"),
-        (("--workflow", "fresh", "--synthetic-fraction", "1.5", "--n", "50"), "expected one between 0 and 1"),
-        (("--workflow", "fresh", "--synthetic-fraction", "0.1", "--n", "50", "--generations", "30"), "8 at most"),
-        (("--workflow", "fresh", "--synthetic-fraction", "0.1", "--n", "50", "--bias", "0"), "sampling bias is 0"),
+        (("--workflow", "none", "--synthetic-fraction", "0.1", "--n-initial", "50"), "no workflow is called 'none'"),
+        (("--workflow", "fresh", "--synthetic-fraction", "1.5", "--n-initial", "50"), "expected one between 0 and 1"),
         (
-            ("--workflow", "fresh", "--synthetic-fraction", "0.1", "--n", "50", "--event-frechet-ratio", "0.5"),
+            ("--workflow", "fresh", "--synthetic-fraction", "0.1", "--n-initial", "50", "--generations", "30"),
+            "8 at most",
+        ),
+        (
+            ("--workflow", "fresh", "--synthetic-fraction", "0.1", "--n-initial", "50", "--bias", "0"),
+            "sampling bias is 0",
+        ),
+        (
+            ("--workflow", "fresh", "--synthetic-fraction", "0.1", "--n-initial", "50", "--event-frechet-ratio", "0.5"),
             "above 1",
         ),
     ],
@@ -111,7 +117,7 @@ def test_loops_that_were_run_calibrate_a_model(madaudit: Any, tmp_path: Path) ->
     outcome = madaudit("calibrate", tmp_path / "s", "--out", tmp_path / "m.npz", "--json", "--quiet")
     assert outcome.json["rows"] == 42
     assert set(outcome.json["skill"]) == {"audit", "model-samples", "pilot"}
-    figures = ("--synthetic-fraction", 0.1, "--n", 60, "--workflow", "fresh", "--generations", 2)
+    figures = ("--synthetic-fraction", 0.1, "--n-initial", 60, "--workflow", "fresh", "--generations", 2)
     assert madaudit("forecast", *figures, "--risk-model", tmp_path / "m.npz").code == 0
 
 
@@ -121,7 +127,7 @@ def test_a_folder_without_observed_loops_is_refused(madaudit: Any, tmp_path: Pat
     assert "observe: true" in refused.err
 
 
-PLANNED = ("--workflow", "fresh", "--generations", 5, "--real", 60, "--synthetic", 40, "--bias", 0.9)
+PLANNED = ("--workflow", "fresh", "--generations", 5, "--n-real", 60, "--n-synthetic", 40, "--bias", 0.9)
 
 
 def test_an_audit_with_a_workflow_answers_the_risk_and_is_judged_by_it(
@@ -135,10 +141,10 @@ def test_an_audit_with_a_workflow_answers_the_risk_and_is_judged_by_it(
         "--risk-model", model, "--model-samples", tmp_path / "first.npy", "--policy", tmp_path / "policy.yaml",
     )  # fmt: skip
     risk = found.json["mad_risk"]
-    assert (risk["tier"], risk["horizon"], len(risk["trajectory"])) == ("model-samples", 5, 5)
-    assert risk["event"].startswith("at any generation")
-    assert risk["workflow"] == {
-        "name": "fresh", "generations": 5, "n_initial": 100, "n_synthetic": 40, "n_real": 60, "bias": 0.9,
+    assert (risk["tier"], len(risk["trajectory"])) == ("model-samples", 5)
+    assert risk["event"] == {"frechet_ratio": 2.0, "diversity_ratio": 0.8, "when": "ever"}
+    assert risk["plan"] == {
+        "workflow": "fresh", "generations": 5, "n_initial": 100, "n_synthetic": 40, "n_real": 60, "bias": 0.9,
     }  # fmt: skip
     assert risk["known"]["model_samples"]["n"] == 80
     check = found.json["checks"][2]
@@ -169,8 +175,9 @@ def test_without_a_workflow_the_risk_is_not_asked_for_and_decides_nothing(madaud
     [
         (("--workflow", "other"), "no workflow is called 'other'"),
         (("--workflow", "fresh", "--generations", 30), "expected 8 at most"),
-        (("--workflow", "replace", "--synthetic", 0), "nothing to train on"),
+        (("--workflow", "replace", "--n-synthetic", 0), "nothing to train on"),
         (("--simulate-forecast", "gmm"), "give --workflow"),
+        (("--n-real", 5), "n_real was given and no workflow"),
         (("--workflow", "fresh", "--simulate-forecast", "none"), "none"),
         (("--workflow", "fresh", "--pilot", "x.npy"), "give --model-samples too"),
     ],
@@ -178,7 +185,7 @@ def test_without_a_workflow_the_risk_is_not_asked_for_and_decides_nothing(madaud
 def test_a_risk_that_cannot_be_asked_is_one_line_before_anything_is_read(
     madaudit: Any, model: Path, tmp_path: Path, arguments: tuple[object, ...], expected: str
 ) -> None:
-    given = arguments if arguments[0] == "--simulate-forecast" else (*arguments, "--risk-model", model)
+    given = arguments if arguments[0] != "--workflow" else (*arguments, "--risk-model", model)
     refused = madaudit("audit", tmp_path / "absent.npy", "--reference", "vectors", "--out", tmp_path / "o", *given)
     assert refused.code == 2
     assert expected in refused.err
@@ -200,7 +207,7 @@ def test_a_forecast_is_also_simulated_on_the_audited_vectors(madaudit: Any, audi
     )
     ran = madaudit(*common, "--simulate-forecast", "gaussian").json["simulation"]
     assert (ran["family"], ran["chains"], len(ran["trajectory"])) == ("gaussian", 4, 3)
-    assert ran["sizes"] == {"n_initial": 100, "n_synthetic": 100, "n_real": 0}
+    assert (ran["n_initial"], ran["n_synthetic"], ran["n_real"]) == (100, 100, 0)
     levels = [entry["frechet_level"]["estimate"] for entry in ran["trajectory"]]
     assert levels[-1] > levels[0]
     assert madaudit(*common, "--simulate-forecast", "gaussian").json["simulation"] == ran
@@ -224,7 +231,7 @@ def test_a_review_answers_the_risk_again(
     after = madaudit("review", out, "--labels", tmp_path / "labels.csv", "--json").json
     assert after["synthetic_fraction"]["low"] > before["synthetic_fraction"]["if_both"]["high"]
     assert after["mad_risk"]["trajectory"] != before["mad_risk"]["trajectory"]
-    assert after["mad_risk"]["workflow"] == before["mad_risk"]["workflow"]
+    assert after["mad_risk"]["plan"] == before["mad_risk"]["plan"]
 
 
 def test_an_audit_without_distances_is_not_forecast(madaudit: Any, audited: Path, model: Path) -> None:

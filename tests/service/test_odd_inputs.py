@@ -22,7 +22,6 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from auditor.passes.second import AuditRequest
 from auditor.policy import load_policy
 from auditor.reference.reference import Reference
 from auditor.run import AuditOptions, audit
@@ -180,9 +179,9 @@ def by_command(madaudit: Any, each: Any, asked: Any, out: Path) -> tuple[int, An
 def by_call(reference: Reference, asked: Any, out: Path) -> Answer:
     options = AuditOptions(column=asked.column, limit=asked.limit)
     try:
-        intent = AuditRequest(policy=load_policy(asked.policy))
+        policy = load_policy(asked.policy)
         with beside(asked.during, out):
-            return Answer(audit(asked.source, reference, out=out, intent=intent, options=options), None)
+            return Answer(audit(asked.source, reference, out=out, policy=policy, options=options).to_dict(), None)
     except InputError as error:
         return Answer(None, str(error))
 

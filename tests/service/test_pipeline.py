@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from auditor.passes.second import AuditRequest
+from auditor.passes.request import AuditRequest
 from auditor.run import AuditOptions
 from indexes.errors import InputError
 from service.pipeline import run_audit
@@ -93,7 +93,7 @@ def test_a_folder_is_not_reused_for_another_audit(
     before = madaudit("audit", tars, "--reference", "images", *out).json
     if difference == "reference":
         madaudit("reference build", "other", "--real", world.data / "real", "--encoder", "pixels:8", "--overwrite")
-        arguments = ("audit", tars, "--reference", "other", *out)
+        arguments: tuple[object, ...] = ("audit", tars, "--reference", "other", *out)
     elif difference == "source":
         arguments = ("audit", world.data / "real", "--reference", "images", *out)
     else:
@@ -182,7 +182,7 @@ def test_two_halves_merged_agree_with_the_whole(madaudit: Command, tars: Path, t
     merged = madaudit("merge", tmp_path / "audit-first", tmp_path / "audit-second", "--out", tmp_path / "m", "--json")
     assert merged.code == 1
     differing = _differences(whole, merged.json)
-    assert [d for d in differing if not d.startswith((".run", ".timing", ".source"))] == []
+    assert [d for d in differing if not d.startswith((".run", ".timing", ".source", ".created"))] == []
     columns = "id, shard, score, generator, nearest_real, nearest_synthetic, novelty, duplicate_of, keep"
     rows = [sql(f"SELECT {columns} FROM '{tmp_path}/{name}/items/*.parquet' ORDER BY id") for name in ("whole", "m")]
     assert rows[0] == rows[1]
@@ -197,7 +197,7 @@ def test_merging_in_the_other_order_changes_no_count_and_no_float_beyond_roundin
     there = madaudit("merge", one, other, "--out", tmp_path / "m1", "--json").json
     back = madaudit("merge", other, one, "--out", tmp_path / "m2", "--json").json
     differing = _differences(there, back)
-    assert [d for d in differing if not d.startswith((".run", ".timing", ".source"))] == []
+    assert [d for d in differing if not d.startswith((".run", ".timing", ".source", ".created"))] == []
 
 
 def test_parts_of_another_build_of_the_reference_are_not_merged(
@@ -387,9 +387,9 @@ def test_duplicates_are_found_within_the_set_and_in_the_reference(
         ("known.png", "reference:0007.png"),
         ("other-bytes.bmp", "0004.png"),
     ]
-    measure = result["diversity"]["measures"]["duplicates"]
-    assert measure["value"] == pytest.approx(2 / 33)
-    assert measure["of_reference"] == pytest.approx(1 / 33)
+    measures = result["diversity"]["measures"]
+    assert measures["duplicates"]["estimate"] == pytest.approx(2 / 33)
+    assert measures["duplicates_of_reference"]["estimate"] == pytest.approx(1 / 33)
 
 
 # references of other shapes
@@ -433,8 +433,8 @@ def test_an_encoder_of_traces_alone_leaves_diversity_open_and_says_why(
     assert (loss["estimate"], loss["low"], loss["high"]) == (None, None, None)
     assert "--semantic-encoder" in loss["reason"]
     for group in ("fidelity", "diversity"):
-        measures = {k: m for k, m in result[group]["measures"].items() if k != "duplicates"}
-        assert all(m["value"] is None and m["reason"] == loss["reason"] for m in measures.values())
+        measures = {k: m for k, m in result[group]["measures"].items() if not k.startswith("duplicates")}
+        assert all(m["estimate"] is None and m["reason"] == loss["reason"] for m in measures.values())
     assert result["verdict"] != "pass"
 
 
@@ -515,18 +515,23 @@ def two_sources(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_the_result_says_which_real_sources_a_set_resembles(two_sources: tuple[Settings, Path]) -> None:
     settings, folder = two_sources
     result = run_audit(
-        str(folder / "set.npy"), "two", folder / "out", settings=settings, intent=AuditRequest(), options=AuditOptions()
+        str(folder / "set.npy"),
+        "two",
+        folder / "out",
+        settings=settings,
+        request=AuditRequest(),
+        options=AuditOptions(),
     )
-    answer = result["synthetic_fraction"]
-    assert answer["low"] <= 0.2 <= answer["high"]
-    assert answer["if_both"]["low"] <= 0.2 <= answer["if_both"]["high"]
-    assert answer["by_source"]["far"]["low"] <= 0.75 <= answer["by_source"]["far"]["high"]
+    answer = result.synthetic_fraction
+    assert answer.low <= 0.2 <= answer.high
+    assert answer.if_both.low <= 0.2 <= answer.if_both.high
+    assert answer.by_source["far"].low <= 0.75 <= answer.by_source["far"].high
     items = pq.read_table(folder / "out" / "items")
     source = items["source"].to_pylist()
     assert np.mean([s == "far" for s in source[40:160]]) > 0.9
     assert np.mean([s is None for s in source[160:]]) > 0.9
     assert "real source" in (folder / "out" / "report.html").read_text()
-    assert result["reference"]["real_sources"] == ["near", "far"]
+    assert result.reference.real_sources == ("near", "far")
 
 
 def test_a_label_of_real_data_is_none_of_a_generator(two_sources: tuple[Settings, Path]) -> None:
@@ -563,13 +568,13 @@ def test_a_format_that_alone_separates_the_parts_is_named_and_not_taken_for_evid
         name, *sides, encoder="forensic", semantic_encoder=None, settings=settings, match_storage=match_storage
     )
     result = run_audit(
-        str(folder / "set"), name, folder / name, settings=settings, intent=AuditRequest(), options=AuditOptions()
+        str(folder / "set"), name, folder / name, settings=settings, request=AuditRequest(), options=AuditOptions()
     )
-    answer = result["synthetic_fraction"]
-    assert (answer["status"], answer["low"], answer["high"]) == ("undetermined", 0, 1)  # nothing tells them apart
-    assert ("reference-leak" in [c["name"] for c in result["confounds"]]) != match_storage
-    assert ("compression and format alone" in answer["reason"]) != match_storage
-    assert ("hardly separate" in answer["reason"]) == match_storage
+    answer = result.synthetic_fraction
+    assert (answer.status, answer.low, answer.high) == ("undetermined", 0, 1)  # nothing tells them apart
+    assert ("reference-leak" in [c.name for c in result.confounds]) != match_storage
+    assert ("compression and format alone" in str(answer.reason)) != match_storage
+    assert ("hardly separate" in str(answer.reason)) == match_storage
 
 
 def test_storage_can_be_matched_to_jpegs_only(leaking: tuple[Settings, Path]) -> None:

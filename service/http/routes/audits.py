@@ -10,16 +10,20 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from auditor.folder import AuditFolder
+from auditor.plan import GENERATIONS
+from auditor.results import read_result
+from indexes.errors import ArtifactError
 from service.http.auth import Reader, Writer, seen
 from service.http.paging import Cursor, Limit, instant_and_id, read_cursor, write_cursor
 from service.http.problems import ProblemError, responses
 from service.http.responses import job_page, job_view
 from service.http.routes.jobs import IdempotencyKey, JobId, Service, accepted, delete, ended, events_of
-from service.http.schemas import AuditPage, AuditRequest, AuditView, ItemPage, WorkflowRequest
+from service.http.schemas import AuditPage, AuditRequest, AuditView, ItemPage
 from service.http.submissions import checked_audit, submit, submit_audit
 from service.http.uploads import check_upload, named_by_format, receive
 from service.jobs.queue import Job, new_id
-from service.reports.report import read_result, render
+from service.reports.report import render
 
 __all__ = ["router", "upload_router"]
 
@@ -74,19 +78,22 @@ async def upload_audit(
     key: Writer,
     reference: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")],
     workflow: Annotated[str | None, Query(max_length=100)] = None,
-    generations: Annotated[int, Query(ge=2, le=100)] = 8,
-    real: Annotated[int | None, Query(ge=0, le=10**9)] = None,
-    synthetic: Annotated[int | None, Query(ge=0, le=10**9)] = None,
-    bias: Annotated[float, Query(ge=0, le=1)] = 1.0,
+    generations: Annotated[int, Query(ge=2, le=100)] = GENERATIONS,
+    n_initial: Annotated[int | None, Query(ge=1, le=10**9)] = None,
+    n_real: Annotated[int | None, Query(ge=0, le=10**9)] = None,
+    n_synthetic: Annotated[int | None, Query(ge=0, le=10**9)] = None,
+    bias: Annotated[float, Query(gt=0, le=1)] = 1.0,
     column: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     name: Annotated[str, Query(pattern=r"^[\w .-]{1,100}$", description="What trends know its source by.")] = "upload",
     idempotency: IdempotencyKey = None,
 ) -> AuditView:
     """Audit the body: a zip or tar of images or texts, a parquet, npy or jsonl file, told by its first bytes."""
-    flow = workflow and WorkflowRequest(
-        name=workflow, generations=generations, real=real, synthetic=synthetic, bias=bias
-    )
-    asked = AuditRequest(source="upload", reference=reference, workflow=flow or None, column=column)
+    if workflow is None and any(n is not None for n in (n_initial, n_real, n_synthetic)):
+        raise ProblemError(422, "sizes were given and no workflow, which says what they mean: name the workflow")
+    asked = AuditRequest(
+        source="upload", reference=reference, workflow=workflow, generations=generations, n_initial=n_initial,
+        n_real=n_real, n_synthetic=n_synthetic, bias=bias, column=column,
+    )  # fmt: skip
     told = await run_in_threadpool(checked_audit, context, asked)
     id = new_id()
     folder = context.home.uploads / id
@@ -127,9 +134,10 @@ def get_audit(job: _Seen, context: Service) -> AuditView:
 def list_items(job: _Finished, context: Service, limit: _ItemLimit = 100, cursor: Cursor = None) -> ItemPage:
     """Items of a finished audit: score, nearest, duplicates, and whether to keep them."""
     number, row = (0, 0) if cursor is None else read_cursor(cursor, (int, int))
-    files = sorted((context.home.jobs / job.id / "items").glob("*.parquet"))
-    if not files:
-        raise ProblemError(410, "the items are gone: run the audit again")
+    try:
+        files = AuditFolder(context.home.jobs / job.id).item_files()
+    except ArtifactError:
+        raise ProblemError(410, "the items are gone: run the audit again") from None
     if not 0 <= number < len(files) or row < 0:
         raise ProblemError(422, "the cursor is none of this list's: take next_cursor as it was given")
     table = pq.read_table(files[number]).slice(row, limit)
@@ -154,13 +162,13 @@ def get_report(
     job: _Finished, context: Service, format: Annotated[str, Query(pattern="^(html|md)$")] = "html"
 ) -> Response:
     """The report of a finished audit, as one page that needs nothing else, or as Markdown."""
-    folder = context.home.jobs / job.id
+    folder = AuditFolder(context.home.jobs / job.id)
     if format == "md":
         return PlainTextResponse(render(folder, read_result(folder), "md"), media_type="text/markdown")
-    if not (folder / "report.html").is_file():
+    if not folder.report.is_file():
         raise ProblemError(410, "the report is gone: run the audit again")
     headers = {"Content-Security-Policy": _REPORT_POLICY}
-    return FileResponse(folder / "report.html", media_type="text/html", headers=headers)
+    return FileResponse(folder.report, media_type="text/html", headers=headers)
 
 
 @router.get("/{id}/events", response_class=EventSourceResponse, responses=responses(401, 403, 404, 422))

@@ -1,9 +1,8 @@
 """Questions that are answered at once: forecasts and searches."""
 
-from typing import Any
-
 from fastapi import APIRouter
 
+from auditor.results import ForecastResult
 from service.http.auth import Reader
 from service.http.problems import ProblemError, responses
 from service.http.routes.jobs import Service
@@ -18,9 +17,9 @@ _ASKED = responses(401, 403, 404, 409, 413, 422, 503)
 
 
 @router.post("/forecasts", responses=_ASKED)
-def forecast(asked: ForecastQuestion, context: Service, key: Reader) -> dict[str, Any]:
+def forecast(asked: ForecastQuestion, context: Service, key: Reader) -> ForecastResult:
     """How likely training on the data starts model autophagy, and its course, under a workflow."""
-    return context.supervisor.ask("forecast", checked_forecast(context, key, asked))
+    return ForecastResult.from_dict(context.supervisor.ask("forecast", checked_forecast(context, key, asked)))
 
 
 @router.post("/search", responses=_ASKED)

@@ -37,12 +37,12 @@ def test_the_unexplained_share_holds_the_truth(m, n, share, rng):
 @pytest.mark.parametrize("n", [1, 10**8])
 def test_all_items_outside_are_all_unexplained(n):
     found = unexplained(n, n, 100)
-    assert found.value == pytest.approx(1.0)
+    assert found.estimate == pytest.approx(1.0)
     assert found.high == 1.0
 
 
 @pytest.mark.parametrize("n", [1, 10**8])
 def test_no_item_outside_leaves_nothing_unexplained(n):
     found = unexplained(0, n, 100)
-    assert found.value == found.low == 0.0
+    assert found.estimate == found.low == 0.0
     assert math.isfinite(found.high)

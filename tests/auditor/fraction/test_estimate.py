@@ -106,7 +106,7 @@ def test_a_tiny_set_still_holds_the_truth(n, fraction, rng):
 @pytest.mark.usefixtures("unrejected")
 def test_the_estimate_is_unbiased_inside_the_unit_interval(rng):
     found, truth = simulated((500, 500), 2.0, 1000, (0.7, 0.3), 200, rng)
-    estimates = np.array([e.if_both.value for e in found])
+    estimates = np.array([e.if_both.estimate for e in found])
     assert abs(estimates.mean() - truth) < 0.005  # its standard deviation is about 0.02
 
 
@@ -131,9 +131,9 @@ def test_with_two_generators_the_interval_and_their_shares_hold_the_truth(separa
 def test_with_three_generators_the_shares_add_to_the_fraction(rng):
     calibration = reference((300, 200, 200, 200), 4.0, rng)
     found = estimate_fraction(calibration, incoming(calibration, (500, 300, 0, 200), 4.0, rng), rng=rng)
-    assert found.if_both.value == pytest.approx(0.5, abs=0.04)  # its standard deviation is about 0.01
-    assert sum(m.value for m in found.by_generator.values()) == pytest.approx(found.if_both.value)
-    assert found.by_generator["g2"].value < 0.03
+    assert found.if_both.estimate == pytest.approx(0.5, abs=0.04)  # its standard deviation is about 0.01
+    assert sum(m.estimate for m in found.by_generator.values()) == pytest.approx(found.if_both.estimate)
+    assert found.by_generator["g2"].estimate < 0.03
 
 
 def test_generator_weights_find_the_composition(rng):
@@ -217,7 +217,7 @@ def test_declaring_the_reference_complete_moves_what_holds_then_to_the_top(rng):
     conditional = found.if_reference_matches
     assert (found.low, found.high) == (conditional.low, conditional.high)
     assert 0.2 < found.low <= 0.4 <= found.high
-    assert conditional.value == pytest.approx(0.4, abs=0.1)
+    assert conditional.estimate == pytest.approx(0.4, abs=0.1)
 
 
 def test_where_generators_are_known_what_lies_outside_is_another_real_source(rng):
@@ -229,7 +229,7 @@ def test_where_generators_are_known_what_lies_outside_is_another_real_source(rng
 
 def test_conditions_that_the_set_contradicts_give_no_estimate(rng):
     found = foreign_set(rng)
-    assert math.isnan(found.if_both.value)
+    assert math.isnan(found.if_both.estimate)
     assert "both conditions cannot hold" in found.if_both.reason
 
 
@@ -240,7 +240,7 @@ def test_with_one_known_generator_a_stranger_may_hide_most_of_its_items(rng):
     assert found.low <= 0.1
     assert found.high > 0.4
     assert "a generator that the reference lacks may hide" in found.reason
-    assert found.if_both.value == pytest.approx(0.1, abs=0.01)
+    assert found.if_both.estimate == pytest.approx(0.1, abs=0.01)
     assert found.if_generators_known == found.if_both
 
 
@@ -324,7 +324,7 @@ def test_a_hundred_million_items_are_answered_by_the_reference_alone(rng):
     mean = 0.7 * calibration.components[0].posteriors.mean + 0.3 * calibration.components[1].posteriors.mean
     observed = ScoreCounts(histogram, Moments(n, mean * n, np.outer(mean, mean) * n))
     found = estimate_fraction(calibration, observed, rng=rng)
-    assert found.if_both.value == pytest.approx(0.3, abs=1e-3)
+    assert found.if_both.estimate == pytest.approx(0.3, abs=1e-3)
     assert 0.005 < found.if_both.high - found.if_both.low < 0.1
 
 
@@ -373,5 +373,5 @@ def test_too_few_items_for_a_classifier_leave_the_fraction_undetermined(rng):
     assert "8 items: too few to tell" in found.reason
     declared = {"assume_reference_complete": True, "assume_generators_complete": True}
     trusted = estimate_fraction(calibration, observed, rng=rng, contrast=lambda shares: None, **declared)
-    assert trusted.if_both.value == pytest.approx(0.25, abs=0.15)
+    assert trusted.if_both.estimate == pytest.approx(0.25, abs=0.15)
     assert trusted.low <= 0.25 <= trusted.high

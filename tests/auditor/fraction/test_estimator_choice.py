@@ -42,7 +42,7 @@ def test_scores_that_no_mean_can_use_take_the_mixture_and_it_errs_less(crossed, 
     errors = []
     for _ in range(30):
         observed = counts(np.concatenate([rng.normal(0, 1, 750), synthetic(250)]))
-        count = known_fit(known, observed, ONE, level=0.95, is_sample=False).value
+        count = known_fit(known, observed, ONE, level=0.95, is_sample=False).estimate
         errors.append((abs(count - 0.25), abs(histogram_mixture(known, observed, ONE) - 0.25)))
     assert np.mean(errors, axis=0)[1] < 0.7 * np.mean(errors, axis=0)[0]
 

@@ -30,7 +30,7 @@ def table(hidden, count=3):
 @pytest.mark.parametrize("n", [200, 1000])
 def test_four_clean_sets_of_five_get_a_lower_high_end(n, rng):
     left_out, found = table(0.2), []
-    promised = promise_of(calibration(), left_out)["at"][str(n)]["clean_high"]
+    promised = promise_of(calibration(), left_out).at[str(n)].clean_high
     one = Composition(np.ones(1), np.ones(3) / 3, np.ones((2, 1)), np.ones((2, 3)) / 3, np.zeros(2))
     for _ in range(400):
         drawn = calibration(law=rng.multinomial(500, BINS) / 500)
@@ -42,7 +42,7 @@ def test_four_clean_sets_of_five_get_a_lower_high_end(n, rng):
 
 def test_a_share_that_is_noticed_is_noticed_in_four_sets_of_five(rng):
     known, left_out = calibration(), table(0.2)
-    promised = promise_of(known, left_out)["at"]["1000"]["smallest_noticed"]
+    promised = promise_of(known, left_out).at["1000"].smallest_noticed
     hidden = may_hide(left_out)
     best = int(np.argmin([np.sqrt((1 - q) / q) / (1 - h) for q, h in zip(SHARES, hidden, strict=True)]))
     q, h = SHARES[best], hidden[best]
@@ -55,34 +55,34 @@ def test_a_share_that_is_noticed_is_noticed_in_four_sets_of_five(rng):
 
 
 def test_more_items_and_less_hidden_promise_more():
-    at = promise_of(calibration(), table(0.2))["at"]
-    assert at["200"]["smallest_noticed"] > at["1000"]["smallest_noticed"] > at["10000"]["smallest_noticed"]
-    assert promise_of(calibration(), table(0.6))["at"]["1000"]["clean_high"] > at["1000"]["clean_high"]
+    at = promise_of(calibration(), table(0.2)).at
+    assert at["200"].smallest_noticed > at["1000"].smallest_noticed > at["10000"].smallest_noticed
+    assert promise_of(calibration(), table(0.6)).at["1000"].clean_high > at["1000"].clean_high
 
 
 def test_each_generator_has_its_separation_with_an_interval():
-    found = promise_of(calibration(2), table(0.2, 2))["separation"]
+    found = promise_of(calibration(2), table(0.2, 2)).separation
     assert set(found) == {"g0", "g1"}
-    assert all(each["low"] < each["estimate"] <= each["high"] for each in found.values())
-    assert found["g0"]["estimate"] == pytest.approx(0.85, abs=0.03)  # ½ Σ |p − q|
+    assert all(each.low < each.estimate <= each.high for each in found.values())
+    assert found["g0"].estimate == pytest.approx(0.85, abs=0.03)  # ½ Σ |p − q|
 
 
 def test_what_to_add_names_generators_kinds_and_real_items():
-    added = " ".join(promise_of(calibration(1), NOTHING_LEFT_OUT)["add"])
+    added = " ".join(promise_of(calibration(1), NOTHING_LEFT_OUT).add)
     assert "2 more generators, 300 items or more of each" in added
     assert "real items: with 2000" in added
-    assert "other generators of the kind of g0" in " ".join(promise_of(calibration(), table(0.6))["add"])
-    assert promise_of(calibration(4, n_real=5000), table(0.1, 4))["add"] == []
-    assert "real items" not in " ".join(promise_of(calibration(), table(1.0))["add"])  # they would change nothing
+    assert "other generators of the kind of g0" in " ".join(promise_of(calibration(), table(0.6)).add)
+    assert promise_of(calibration(4, n_real=5000), table(0.1, 4)).add == ()
+    assert "real items" not in " ".join(promise_of(calibration(), table(1.0)).add)  # they would change nothing
 
 
 @pytest.mark.parametrize("known", [calibration(0), calibration(1, simulated=["g0"])])
 def test_a_reference_without_trusted_generators_promises_nothing(known):
-    at = promise_of(known, NOTHING_LEFT_OUT)["at"]["1000"]
-    assert (at["smallest_noticed"], at["may_hide"], at["clean_high"]) == (1.0, 1.0, 1.0)
-    assert at["clean_verdict"] == "undetermined"
+    at = promise_of(known, NOTHING_LEFT_OUT).at["1000"]
+    assert (at.smallest_noticed, at.may_hide, at.clean_high) == (1.0, 1.0, 1.0)
+    assert at.clean_verdict == "undetermined"
 
 
 @pytest.mark.parametrize(("hidden", "verdict"), [(0.0, "warn"), (0.9, "undetermined")])
 def test_the_verdict_on_a_clean_set_is_that_of_its_high_end(hidden, verdict):
-    assert promise_of(calibration(), table(hidden))["at"]["1000"]["clean_verdict"] == verdict
+    assert promise_of(calibration(), table(hidden)).at["1000"].clean_verdict == verdict

@@ -1,5 +1,7 @@
 """The Fréchet distance against Gaussian formulas and scipy, balls against brute force, baselines by simulation."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import linalg
@@ -35,25 +37,25 @@ def test_the_plug_in_is_the_formula_on_numpy_covariances(rng):
     gap = real.mean(0) - candidate.mean(0)
     expected = gap @ gap + np.trace(a) + np.trace(b) - 2 * np.trace(linalg.sqrtm(a @ b).real)
     measure = frechet(real, candidate)
-    assert measure.value == pytest.approx(expected)
+    assert measure.estimate == pytest.approx(expected)
     assert measure.n == 40
 
 
 def test_the_distance_is_symmetric_with_fewer_items_than_dimensions(rng):
     a, b = rng.normal(size=(10, 30)), rng.normal(size=(12, 30))
-    assert frechet(a, b).value == pytest.approx(frechet(b, a).value)
+    assert frechet(a, b).estimate == pytest.approx(frechet(b, a).estimate)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 def test_a_set_lies_at_distance_zero_from_itself(offset, rng):
     rows = rng.normal(size=(50, 6)) + offset
-    assert frechet(rows, rows).value == pytest.approx(0, abs=1e-7)
+    assert frechet(rows, rows).estimate == pytest.approx(0, abs=1e-7)
 
 
 def test_copies_of_one_item_lie_as_far_as_the_mean_and_the_spread(rng):
     rows = rng.normal(size=(80, 3))
     expected = ((rows.mean(0) - 1) ** 2).sum() + np.trace(np.cov(rows.T))
-    assert frechet(rows, np.ones((9, 3))).value == pytest.approx(expected)
+    assert frechet(rows, np.ones((9, 3))).estimate == pytest.approx(expected)
 
 
 def test_the_distance_to_a_single_item_is_refused(rng):
@@ -99,13 +101,13 @@ def brute_force(real, candidate, k):
 def test_precision_recall_density_and_coverage_agree_with_brute_force(n_real, n_candidate, k, rng):
     real = rng.normal(size=(n_real, 4)).astype(np.float32)
     candidate = rng.normal(0.4, 0.8, (n_candidate, 4)).astype(np.float32)
-    found = {name: measure.value for name, measure in prdc(real, candidate, k=k).items()}
+    found = {name: measure.estimate for name, measure in prdc(real, candidate, k=k).items()}
     assert found == pytest.approx(brute_force(real, candidate, k))
 
 
 def test_copies_on_a_grid_agree_with_brute_force(rng):
     real, candidate = rng.integers(0, 3, (50, 2)).astype(np.float32), rng.integers(0, 3, (30, 2)).astype(np.float32)
-    found = {name: measure.value for name, measure in prdc(real, candidate).items()}
+    found = {name: measure.estimate for name, measure in prdc(real, candidate).items()}
     assert found == pytest.approx(brute_force(real, candidate, 5))
 
 
@@ -121,7 +123,32 @@ def test_as_many_neighbours_as_items_are_refused(rng):
 @pytest.mark.parametrize(("n_real", "n_candidate"), [(40, 40), (200, 20), (40, 80)])
 def test_the_coverage_baseline_is_what_a_second_sample_covers(n_real, n_candidate, rng):
     covered = [
-        prdc(rng.normal(size=(n_real, 3)), rng.normal(size=(n_candidate, 3)))["coverage"].value for _ in range(60)
+        prdc(rng.normal(size=(n_real, 3)), rng.normal(size=(n_candidate, 3)))["coverage"].estimate for _ in range(60)
     ]
     error = np.std(covered) / np.sqrt(len(covered))
     assert np.mean(covered) == pytest.approx(coverage_baseline(n_real, n_candidate, 5), abs=4 * error)
+
+
+def fidelity_draws(n, width, shift, draws, rng):
+    """Draws of all measures, each from a new real and a new candidate sample."""
+    for _ in range(draws):
+        real, candidate = rng.normal(size=(n, width)), 0.8 * rng.normal(size=(n, width)) + shift
+        yield prdc(real, candidate, level=0.95) | {"frechet": frechet(real, candidate, level=0.95)}
+
+
+@pytest.mark.parametrize(("n", "width", "shift"), [(150, 4, 0.0), (150, 4, 0.5), (300, 8, 0.2)])
+def test_intervals_hold_the_expectation_when_both_sides_are_drawn_anew(n, width, shift):
+    found = list(fidelity_draws(n, width, shift, 200, np.random.default_rng(n + width)))
+    for name in found[0]:
+        drawn = [each[name] for each in found]
+        expected = np.mean([m.estimate for m in drawn])
+        assert np.mean([m.low <= expected <= m.high for m in drawn]) >= 0.88, name  # nominal .95; standard error .015
+
+
+def test_without_a_level_there_is_no_interval_and_the_same_estimate(rng):
+    real, candidate = rng.normal(size=(60, 3)), rng.normal(size=(50, 3))
+    plain, measured = prdc(real, candidate), prdc(real, candidate, level=0.9)
+    for name, measure in plain.items():
+        assert math.isnan(measure.low)
+        assert measure.estimate == measured[name].estimate
+        assert measured[name].low <= measured[name].estimate <= measured[name].high

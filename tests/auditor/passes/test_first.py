@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from auditor.arrays import source_of_array
 from auditor.passes.first import ShardTask, audit_shard, plan_shards, read_gallery, read_state, sampled
 from auditor.reference.reference import Reference
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
 from indexes.records import Item, Skip
+from indexes.sources.memory import source_of_array
 
 
 @dataclass(frozen=True)

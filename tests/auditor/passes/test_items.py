@@ -8,21 +8,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from auditor.arrays import source_of_array
-from auditor.fraction.estimate import FractionEstimate, Power
+from auditor.answers import Power
+from auditor.folder import AuditFolder
+from auditor.fraction.estimate import FractionEstimate
 from auditor.passes.first import ShardResult
 from auditor.passes.items import DuplicateCounts, write_items
 from auditor.reference.reference import Reference
 from auditor.run import AuditOptions, prepare, run_here
 from auditor.statistics.intervals import Measure
 from indexes.records import Source
+from indexes.sources.memory import ArrayShard
 
 
 def an_estimate(value: float, **changes: Any) -> FractionEstimate:
     answer = FractionEstimate(
         estimate=value, low=0.0, high=1.0, level=0.95, status="determined", method="m", reason=None,
         by_generator={"gen": Measure(value)}, by_source={}, if_reference_matches=Measure(value),
-        if_generators_known=Measure(value), if_both=Measure(value), power=Power(0.1, 0.5), estimators={},
+        if_generators_known=Measure(value), if_both=Measure(value), estimators={},
+        power=Power(smallest_noticed=0.1, may_hide=0.5),
         fit_p_value=0.5, departure=0.0, separation=0.8, n=40,
     )  # fmt: skip
     return replace(answer, **changes)
@@ -36,9 +39,9 @@ def reference(references: dict[str, Reference]) -> Reference:
 def finished(out: Path, reference: Reference, *arrays: np.ndarray) -> list[ShardResult]:
     """Finished shards, one an array."""
     shards = tuple(
-        replace(source_of_array(rows).shards[0], first=100 * i) for i, rows in enumerate(arrays)
+        ArrayShard(rows.astype(np.float32), 100 * i) for i, rows in enumerate(arrays)
     )  # fmt: skip
-    tasks = prepare(out, Source("arrays", "vector", shards), reference, AuditOptions())
+    tasks = prepare(AuditFolder(out), Source("arrays", "vector", shards), reference, AuditOptions())
     list(run_here(tasks, reference))
     return [task.result for task in tasks]
 

@@ -1,4 +1,3 @@
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from auditor.folder import AuditFolder
 from auditor.passes.merge import merge_into
-from auditor.passes.second import AuditRequest
+from auditor.passes.request import AuditRequest
 from auditor.reference.reference import Reference
+from auditor.results import AuditResult, read_result
 from auditor.run import AuditOptions, audit
 from indexes.errors import ArtifactError, InputError
 
@@ -36,16 +37,19 @@ def parts(reference: Reference, tmp_path: Path, make: SimpleNamespace, rng: np.r
     return folders
 
 
-def without_source(result: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in result.items() if k not in ("run", "timing", "source")}
+def merged(out: Path, parts: list[Path], reference: Reference) -> AuditResult:
+    return merge_into(AuditFolder(out), [AuditFolder(part) for part in parts], reference, AuditRequest()).result
+
+
+def without_source(result: AuditResult) -> dict[str, Any]:
+    return {k: v for k, v in result.to_dict().items() if k not in ("run", "timing", "source", "created")}
 
 
 def test_parts_in_the_order_of_the_whole_give_its_bytes(
     parts: list[Path], tmp_path: Path, reference: Reference
 ) -> None:
-    merged = merge_into(tmp_path / "m", parts, reference, intent=AuditRequest())
-    whole = json.loads((tmp_path / "whole" / "result.json").read_bytes())
-    assert without_source(json.loads(json.dumps(merged.result))) == without_source(whole)
+    whole = read_result(AuditFolder(tmp_path / "whole"))
+    assert without_source(merged(tmp_path / "m", parts, reference)) == without_source(whole)
     files = [sorted((tmp_path / name / "items").iterdir()) for name in ("whole", "m")]
     assert [p.read_bytes() for p in files[0]] == [p.read_bytes() for p in files[1]]
 
@@ -53,58 +57,58 @@ def test_parts_in_the_order_of_the_whole_give_its_bytes(
 def test_merging_merged_audits_agrees_with_merging_all_at_once(
     parts: list[Path], tmp_path: Path, reference: Reference
 ) -> None:
-    merge_into(tmp_path / "two", parts[1:], reference, intent=AuditRequest())
-    nested = merge_into(tmp_path / "nested", [parts[0], tmp_path / "two"], reference, intent=AuditRequest()).result
-    flat = merge_into(tmp_path / "flat", parts, reference, intent=AuditRequest()).result
+    merged(tmp_path / "two", parts[1:], reference)
+    nested = merged(tmp_path / "nested", [parts[0], tmp_path / "two"], reference)
+    flat = merged(tmp_path / "flat", parts, reference)
     assert without_source(nested) == without_source(flat)
 
 
 def test_the_source_names_every_part(parts: list[Path], tmp_path: Path, reference: Reference) -> None:
-    result = merge_into(tmp_path / "m", parts, reference, intent=AuditRequest()).result
-    assert result["source"] == " + ".join(str(tmp_path / f"data{i}") for i in range(3))
-    assert result["run"]["reused_shards"] == 6
+    result = merged(tmp_path / "m", parts, reference)
+    assert result.source == " + ".join(str(tmp_path / f"data{i}") for i in range(3))
+    assert result.run.reused_shards == 6
 
 
 def test_merging_again_into_the_same_folder_gives_the_same(
     parts: list[Path], tmp_path: Path, reference: Reference
 ) -> None:
-    first, second = (merge_into(tmp_path / "m", parts, reference, intent=AuditRequest()).result for _ in range(2))
+    first, second = (merged(tmp_path / "m", parts, reference) for _ in range(2))
     assert without_source(first) == without_source(second)
 
 
 def test_a_copy_that_was_interrupted_is_made_again(parts: list[Path], tmp_path: Path, reference: Reference) -> None:
-    whole = merge_into(tmp_path / "m", parts, reference, intent=AuditRequest()).result
+    whole = merged(tmp_path / "m", parts, reference)
     state = next((tmp_path / "m" / "state").glob("*/state.npz"))
     state.write_bytes(state.read_bytes()[:50])
-    again = merge_into(tmp_path / "m", parts, reference, intent=AuditRequest()).result
+    again = merged(tmp_path / "m", parts, reference)
     assert without_source(again) == without_source(whole)
 
 
 def test_the_parts_are_left_as_they_were(parts: list[Path], tmp_path: Path, reference: Reference) -> None:
     before = {p: p.read_bytes() for p in parts[0].rglob("*") if p.is_file()}
-    merge_into(tmp_path / "m", parts, reference, intent=AuditRequest())
+    merged(tmp_path / "m", parts, reference)
     assert {p: p.read_bytes() for p in parts[0].rglob("*") if p.is_file()} == before
 
 
 def test_a_part_that_is_not_finished_is_refused(parts: list[Path], tmp_path: Path, reference: Reference) -> None:
     (parts[1] / "state" / "shards.json").unlink()
     with pytest.raises(ArtifactError, match="finish that audit first"):
-        merge_into(tmp_path / "m", parts, reference, intent=AuditRequest())
+        merged(tmp_path / "m", parts, reference)
 
 
 def test_a_part_of_another_batch_size_is_refused(parts: list[Path], tmp_path: Path, reference: Reference) -> None:
     audit(tmp_path / "data0", reference, out=tmp_path / "odd", options=AuditOptions(batch_size=8))
     with pytest.raises(InputError, match="audited otherwise"):
-        merge_into(tmp_path / "m", [tmp_path / "odd", parts[1]], reference, intent=AuditRequest())
+        merged(tmp_path / "m", [tmp_path / "odd", parts[1]], reference)
 
 
 def test_a_part_given_twice_is_refused(parts: list[Path], tmp_path: Path, reference: Reference) -> None:
     with pytest.raises(InputError, match=r"0\.npy stands in several"):
-        merge_into(tmp_path / "m", [parts[0], parts[0]], reference, intent=AuditRequest())
+        merged(tmp_path / "m", [parts[0], parts[0]], reference)
 
 
 def test_another_reference_than_that_of_the_parts_is_refused(
     parts: list[Path], tmp_path: Path, references: dict[str, Reference]
 ) -> None:
     with pytest.raises(InputError, match="another build"):
-        merge_into(tmp_path / "m", parts, references["images"], intent=AuditRequest())
+        merged(tmp_path / "m", parts, references["images"])

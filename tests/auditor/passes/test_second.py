@@ -9,14 +9,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from auditor.arrays import source_of_array
+from auditor.folder import AuditFolder
 from auditor.passes.first import ShardResult
-from auditor.passes.second import AuditRequest, finalise, most_suspicious, write_result
+from auditor.passes.request import AuditedSet, AuditRequest
+from auditor.passes.second import finalise, most_suspicious
 from auditor.policy import Policy, Threshold
 from auditor.reference.reference import Reference
+from auditor.results import AuditResult
 from auditor.run import AuditOptions, prepare, run_here
 from indexes.errors import ArtifactError, InputError
 from indexes.records import Source
+from indexes.sources.memory import ArrayShard
 
 
 @pytest.fixture
@@ -26,8 +29,8 @@ def reference(references: dict[str, Reference]) -> Reference:
 
 def finished(out: Path, reference: Reference, *arrays: np.ndarray) -> list[ShardResult]:
     """Finished shards, one an array."""
-    shards = tuple(replace(source_of_array(rows).shards[0], first=1000 * i) for i, rows in enumerate(arrays))
-    tasks = prepare(out, Source("arrays", "vector", shards), reference, AuditOptions())
+    shards = tuple(ArrayShard(rows.astype(np.float32), 1000 * i) for i, rows in enumerate(arrays))
+    tasks = prepare(AuditFolder(out), Source("arrays", "vector", shards), reference, AuditOptions())
     list(run_here(tasks, reference))
     return [task.result for task in tasks]
 
@@ -37,8 +40,14 @@ def shards(reference: Reference, tmp_path: Path, make: SimpleNamespace, rng: np.
     return finished(tmp_path, reference, make.real_vectors(100, rng), make.fake_vectors(50, rng))
 
 
-def answer(shards: list[ShardResult], out: Path, reference: Reference, **intent: Any) -> dict[str, Any]:
-    return finalise(shards, out, reference, AuditRequest(**intent), "s")
+def answer(
+    shards: list[ShardResult], out: Path, reference: Reference, *, sampled_from: int | None = None, **request: Any
+) -> AuditResult:
+    audited = AuditedSet(
+        source="s", shards=tuple(shards), reused=0, started=0.0, limit=None, column=None, batch_size=256,
+        sampled_from=sampled_from,
+    )  # fmt: skip
+    return finalise(AuditFolder(out), audited, reference, AuditRequest(**request))
 
 
 def test_finalising_twice_gives_the_same_answer_and_files(
@@ -46,27 +55,15 @@ def test_finalising_twice_gives_the_same_answer_and_files(
 ) -> None:
     first = answer(shards, tmp_path, reference)
     files = {p: p.read_bytes() for p in (tmp_path / "items").iterdir()}
-    assert answer(shards, tmp_path, reference) == first
+    assert replace(answer(shards, tmp_path, reference), created=first.created).to_dict() == first.to_dict()
     assert {p: p.read_bytes() for p in (tmp_path / "items").iterdir()} == files
 
 
-def test_a_result_is_json_without_nan(shards: list[ShardResult], tmp_path: Path, reference: Reference) -> None:
-    result = answer(shards, tmp_path, reference)
-    write_result(tmp_path, result)
-    assert json.loads((tmp_path / "result.json").read_text()) == json.loads(json.dumps(result, allow_nan=False))
-
-
-def test_a_result_that_would_hold_nan_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_result(tmp_path, {"value": math.nan})
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_histogram_counts_every_item_once(shards: list[ShardResult], tmp_path: Path, reference: Reference) -> None:
-    histogram = answer(shards, tmp_path, reference)["synthetic_fraction"]["histogram"]
-    assert sum(histogram["incoming"]) == 150
-    assert {label: sum(counts) for label, counts in histogram["reference"].items()} == {"real": 120, "gen": 120}
-    assert len(histogram["edges"]) == len(histogram["incoming"]) - 1
+    histogram = answer(shards, tmp_path, reference).synthetic_fraction.histogram
+    assert sum(histogram.incoming) == 150
+    assert {label: sum(counts) for label, counts in histogram.reference.items()} == {"real": 120, "gen": 120}
+    assert len(histogram.edges) == len(histogram.incoming) - 1
 
 
 def test_the_verdict_is_the_worst_of_the_required_checks(
@@ -75,23 +72,23 @@ def test_the_verdict_is_the_worst_of_the_required_checks(
     lenient, strict = Threshold(math.inf, math.inf, "high"), Threshold(-1.0, -0.9, "low")
     policy = Policy(synthetic_fraction=lenient, diversity_loss=strict)
     result = answer(shards, tmp_path, reference, policy=policy)
-    assert {c["name"]: c["status"] for c in result["checks"]} == {
+    assert {c.name: c.status for c in result.checks} == {
         "synthetic_fraction": "pass",
         "diversity_loss": "fail",
         "mad_risk": "undetermined",
         "unread": "pass",
     }
-    assert result["verdict"] == "fail"
+    assert result.verdict == "fail"
     relaxed = replace(policy, required=("synthetic_fraction",))
-    assert answer(shards, tmp_path, reference, policy=relaxed)["verdict"] == "pass"
+    assert answer(shards, tmp_path, reference, policy=relaxed).verdict == "pass"
 
 
 def test_a_higher_level_gives_a_wider_interval(shards: list[ShardResult], tmp_path: Path, reference: Reference) -> None:
     widths = []
     for level in (0.8, 0.95, 0.99):
-        fraction = answer(shards, tmp_path, reference, level=level)["synthetic_fraction"]
-        assert fraction["level"] == level
-        widths.append(fraction["high"] - fraction["low"])
+        fraction = answer(shards, tmp_path, reference, level=level).synthetic_fraction
+        assert fraction.level == level
+        widths.append(fraction.high - fraction.low)
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]
 
@@ -102,10 +99,10 @@ def test_counts_of_duplicates_are_exact_unless_the_set_is_a_sample(
     rows = make.real_vectors(100, rng)
     rows[50:60] = rows[:10]
     shards = finished(tmp_path, reference, rows)
-    exact = answer(shards, tmp_path, reference)["diversity"]["measures"]["duplicates"]
-    assert (exact["low"], exact["value"], exact["high"]) == (0.1, 0.1, 0.1)
-    sampled = answer(shards, tmp_path, reference, is_sample=True)["diversity"]["measures"]["duplicates"]
-    assert sampled["low"] < 0.1 < sampled["high"]
+    exact = answer(shards, tmp_path, reference).diversity.measures["duplicates"]
+    assert (exact.low, exact.estimate, exact.high) == (0.1, 0.1, 0.1)
+    sampled = answer(shards, tmp_path, reference, sampled_from=10_000).diversity.measures["duplicates"]
+    assert sampled.low < 0.1 < sampled.high
 
 
 def test_nothing_usable_is_an_input_error_that_counts_why_and_still_lists_the_skips(
@@ -120,11 +117,11 @@ def test_nothing_usable_is_an_input_error_that_counts_why_and_still_lists_the_sk
 def test_one_item_is_enough_for_an_answer(reference: Reference, tmp_path: Path, make: SimpleNamespace) -> None:
     shards = finished(tmp_path, reference, make.real_vectors(1, np.random.default_rng(0)))
     result = answer(shards, tmp_path, reference)
-    assert result["n_items"] == 1
-    assert result["synthetic_fraction"]["high"] > 0.5
-    assert result["diversity"]["loss"]["estimate"] is None
-    assert "diversity needs at least" in result["diversity"]["loss"]["reason"]
-    json.dumps(result, allow_nan=False)
+    assert result.n_items == 1
+    assert result.synthetic_fraction.high > 0.5
+    assert not result.diversity.loss.is_known
+    assert "diversity needs at least" in str(result.diversity.loss.reason)
+    json.dumps(result.to_dict(), allow_nan=False)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e6])
@@ -133,9 +130,9 @@ def test_a_set_of_one_repeated_vector_is_answered_without_nan(
 ) -> None:
     shards = finished(tmp_path, reference, np.full((30, 6), value))
     result = answer(shards, tmp_path, reference)
-    json.dumps(result, allow_nan=False)
-    assert result["diversity"]["loss"]["estimate"] > 0.5
-    assert result["diversity"]["measures"]["duplicates"]["value"] == 29 / 30
+    json.dumps(result.to_dict(), allow_nan=False)
+    assert result.diversity.loss.estimate > 0.5
+    assert result.diversity.measures["duplicates"].estimate == 29 / 30
 
 
 def test_a_shard_that_is_not_finished_is_an_artifact_error(
@@ -166,5 +163,5 @@ def test_a_format_that_differs_from_the_reference_is_named_as_a_confound(
         Image.fromarray(pixels).resize((40, 40)).save(tmp_path / "jpegs" / f"{i}.jpg")
     result = audit(tmp_path / "jpegs", references["images"])
     named = ["incoming-format", "incoming-compression", "incoming-detail", "incoming-size"]
-    assert [c["name"] for c in result["confounds"]] == named
-    assert result["formats"] == {"jpeg": 20}
+    assert [c.name for c in result.confounds] == named
+    assert result.formats == {"jpeg": 20}

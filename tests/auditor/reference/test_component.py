@@ -4,11 +4,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from auditor.arrays import source_of_array
 from auditor.reference.component import Part, encode_part
 from indexes.encoders import load_encoder
 from indexes.errors import InputError
 from indexes.sources import open_source
+from indexes.sources.memory import source_of_array
 
 
 def a_part(label: str, *sources: np.ndarray, spec: str = "embeddings") -> Part:
@@ -36,7 +36,7 @@ def test_skips_are_counted_by_reason(tmp_path: Path, make: SimpleNamespace, rng:
 def test_progress_reports_every_item(rng: np.random.Generator) -> None:
     reported: list[int] = []
     source = source_of_array(rng.standard_normal((20, 3)))
-    encode_part("x", [source], [load_encoder("embeddings")], batch_size=8, threads=1, report=reported.append)
+    encode_part("x", [source], [load_encoder("embeddings")], batch_size=8, threads=1, on_progress=reported.append)
     assert reported == [8, 8, 4]
 
 

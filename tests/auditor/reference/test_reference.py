@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auditor.arrays import source_of_array
+from auditor.answers import EncoderRole
 from auditor.reference.component import Part, encode_part
-from auditor.reference.reference import EncoderRole, Reference, build_reference, load_reference, save_reference
+from auditor.reference.reference import Reference, load_reference, reference_of_parts, save_reference
 from indexes.encoders import load_encoder
 from indexes.errors import ArtifactError, InputError
+from indexes.sources.memory import source_of_array
 
-ROLE = EncoderRole("embeddings:6", "embeddings:6", "content", "vector")
+ROLE = EncoderRole(spec="embeddings:6", fingerprint="embeddings:6", sees="content", kind="vector")
 
 
 def a_part(label: str, rows: np.ndarray) -> Part:
@@ -22,7 +23,7 @@ def a_part(label: str, rows: np.ndarray) -> Part:
 
 def a_reference(*parts: Part, **changes: Any) -> Reference:
     options: dict[str, Any] = {"evidence": ROLE, "semantic": ROLE, "seed": 0, **changes}
-    return build_reference("r", parts, **options)
+    return reference_of_parts("r", parts, **options)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def test_equal_content_has_an_equal_identity_and_other_content_or_seed_another(
 
 
 def test_a_summary_counts_the_items_of_each_component(reference: Reference) -> None:
-    assert reference.summary()["items"] == {"real": 80, "gen": 80}
-    assert 0 < reference.summary()["separation"] <= 1
+    assert reference.summary().items == {"real": 80, "gen": 80}
+    assert 0 < reference.summary().separation <= 1
 
 
 def test_an_item_in_two_parts_is_left_out_of_both_and_counted(parts: tuple[Part, ...], make: SimpleNamespace) -> None:
@@ -58,7 +59,7 @@ def test_an_item_in_two_parts_is_left_out_of_both_and_counted(parts: tuple[Part,
     reference = a_reference(a_part("real", real), a_part("gen", fake))
     assert reference.counts == {"real": 75, "gen": 75}
     reason = "stands in another part of the reference too"
-    assert reference.summary()["skipped"] == {"real": {reason: 5}, "gen": {reason: 5}}
+    assert reference.summary().skipped == {"real": {reason: 5}, "gen": {reason: 5}}
 
 
 @pytest.mark.parametrize("shared", [40, 80])

@@ -57,16 +57,16 @@ def test_the_distance_is_the_total_variation(first, second, expected):
 
 def test_a_differing_format_is_named_with_both_shares():
     found = confounds_between("incoming", {"format": {"png": 9, "jpeg": 1}}, {"format": {"jpeg": 5}}, TITLES)
-    assert [f["name"] for f in found] == ["incoming-format"]
-    assert "png 90 %, jpeg 10 %" in found[0]["detail"]
-    assert "jpeg 100 %" in found[0]["detail"]
-    assert "0.90" in found[0]["detail"]
+    assert [f.name for f in found] == ["incoming-format"]
+    assert "png 90 %, jpeg 10 %" in found[0].detail
+    assert "jpeg 100 %" in found[0].detail
+    assert "0.90" in found[0].detail
 
 
 def test_every_trait_that_differs_is_named():
     first = {"format": {"png": 1}, "size": {"a": 1}, "detail": {"x": 1}}
     second = {"format": {"png": 1}, "size": {"b": 1}, "detail": {"y": 1}}
-    assert [f["name"] for f in confounds_between("reference", first, second, TITLES)] == [
+    assert [f.name for f in confounds_between("reference", first, second, TITLES)] == [
         "reference-size",
         "reference-detail",
     ]

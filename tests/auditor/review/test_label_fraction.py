@@ -61,33 +61,33 @@ def test_one_stratum_without_error_gives_the_exact_binomial_interval(rng: np.ran
     for hits in (0, 5, 20, 40):
         found = estimate_with_labels(counts_of([10**7], [40], [hits]), rng=rng).fraction
         exact = stats.binomtest(hits, 40).proportion_ci(0.95, method="exact")
-        assert found.value == pytest.approx(hits / 40, abs=1e-6)
+        assert found.estimate == pytest.approx(hits / 40, abs=1e-6)
         assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=0.015)  # of 1000 draws
 
 
 def test_a_census_without_error_is_known_exactly(rng: np.random.Generator) -> None:
     found = estimate_with_labels(counts_of([30, 20], [30, 20], [3, 18]), rng=rng).fraction
-    assert found.value == pytest.approx(21 / 50)
+    assert found.estimate == pytest.approx(21 / 50)
     assert found.high - found.low < 4 / 50  # the search stops within two items of either side
 
 
 def test_perfect_strata_give_an_interval_far_narrower_than_a_plain_sample(rng: np.random.Generator) -> None:
     stratified = estimate_with_labels(counts_of([500, 500], [25, 25], [0, 25]), rng=rng).fraction
     plain = estimate_with_labels(counts_of([1000], [50], [25]), rng=rng).fraction
-    assert stratified.value == pytest.approx(0.5)
+    assert stratified.estimate == pytest.approx(0.5)
     assert stratified.high - stratified.low < 0.65 * (plain.high - plain.low)
 
 
 def test_strata_count_by_their_size(rng: np.random.Generator) -> None:
     found = estimate_with_labels(counts_of([900, 100], [20, 20], [2, 18]), rng=rng).fraction
-    assert found.value == pytest.approx(0.9 * 0.1 + 0.1 * 0.9, abs=1e-6)
+    assert found.estimate == pytest.approx(0.9 * 0.1 + 0.1 * 0.9, abs=1e-6)
 
 
 def test_the_estimate_is_rogan_and_gladens(rng: np.random.Generator) -> None:
     """(m − e0)/(1 − e0 − e1), many known answers and one stratum."""
     found = estimate_with_labels(counts_of([10**6], [200], [80], (1000, 100), (1000, 200)), rng=rng)
-    assert found.fraction.value == pytest.approx((0.4 - 0.1) / 0.7, abs=0.002)
-    assert (found.error_on_real.value, found.error_on_synthetic.value) == (0.1, 0.2)
+    assert found.fraction.estimate == pytest.approx((0.4 - 0.1) / 0.7, abs=0.002)
+    assert (found.error_on_real.estimate, found.error_on_synthetic.estimate) == (0.1, 0.2)
 
 
 def test_error_rates_come_with_intervals(rng: np.random.Generator) -> None:
@@ -98,7 +98,7 @@ def test_error_rates_come_with_intervals(rng: np.random.Generator) -> None:
 
 def test_labels_by_the_toss_of_a_coin_tell_nothing(rng: np.random.Generator) -> None:
     found = estimate_with_labels(counts_of([1000], [50], [25], (10, 5), (10, 5)), rng=rng).fraction
-    assert np.isnan(found.value)
+    assert np.isnan(found.estimate)
     assert (found.low, found.high) == (0, 1)
     assert "no better than chance" in str(found.reason)
 

@@ -5,17 +5,36 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from auditor.plan import Plan
 from auditor.risk.course import course_of
 from auditor.risk.inputs import TIERS, AuditFigures, ForecastInputs
-from auditor.risk.recursion import Plan
 
-FIGURES = AuditFigures(400, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, floor=0.01, floor_items=300, rank=5.0)
+FIGURES = AuditFigures(
+    n=400,
+    fraction=0.0,
+    fraction_width=0.0,
+    vendi=1.0,
+    effective_rank=1.0,
+    coverage=1.0,
+    recall=1.0,
+    precision=1.0,
+    density=1.0,
+    frechet=1.0,
+    floor=0.01,
+    floor_items=300,
+    rank=5.0,
+)
 
 
 @pytest.fixture
 def known(make):
     """A first model at four times the floor above it, a second one further away; samples of 300 beside 300."""
-    return ForecastInputs(Plan("replace", 8, 400, 400), FIGURES, make.facts(0.06, 0.9), make.facts(0.13, 0.9))
+    return ForecastInputs(
+        plan=Plan("replace", generations=8, n_initial=400, n_synthetic=400),
+        audit=FIGURES,
+        model=make.facts(0.06, 0.9),
+        pilot=make.facts(0.13, 0.9),
+    )
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -6,23 +6,41 @@ import numpy as np
 import pytest
 
 from auditor import audit
-from auditor.arrays import source_of_array
-from auditor.reference.component import encode_part
-from auditor.reference.reference import EncoderRole, build_reference
+from auditor.answers import Diversity, Fidelity
+from auditor.plan import Plan
+from auditor.reference import build_reference
 from auditor.risk.inputs import TIERS, AuditFigures, ForecastInputs, features_of, figures_of, workflow_class
-from auditor.risk.recursion import Plan
-from auditor.risk.sample_statistics import facts_of
-from indexes.encoders import load_encoder
+from auditor.risk.sample_statistics import statistics_of
+from auditor.statistics.intervals import Measure
 
-FIGURES = AuditFigures(200, 0.2, 0.1, 0.9, 0.95, 0.9, 0.9, 1.0, 1.0, 2.0, 0.01, 2000, 3.0)
-PLAN = Plan("fresh", 8, 200, 100, 100, 0.9)
+FIGURES = AuditFigures(
+    n=200,
+    fraction=0.2,
+    fraction_width=0.1,
+    vendi=0.9,
+    effective_rank=0.95,
+    coverage=0.9,
+    recall=0.9,
+    precision=1.0,
+    density=1.0,
+    frechet=2.0,
+    floor=0.01,
+    floor_items=2000,
+    rank=3.0,
+)
+PLAN = Plan("fresh", generations=8, n_initial=200, n_synthetic=100, n_real=100, bias=0.9)
 
 
 def known(tier, plan=PLAN):
     rng = np.random.default_rng(0)
     real = rng.normal(size=(100, 3))
-    first, second = facts_of(0.9 * rng.normal(size=(100, 3)), real, real), facts_of(rng.normal(size=(100, 3)), real)
-    return ForecastInputs(plan, FIGURES, first if tier != TIERS[0] else None, second if tier == TIERS[2] else None)
+    first, second = (
+        statistics_of(0.9 * rng.normal(size=(100, 3)), real, real),
+        statistics_of(rng.normal(size=(100, 3)), real),
+    )
+    return ForecastInputs(
+        plan=plan, audit=FIGURES, model=first if tier != TIERS[0] else None, pilot=second if tier == TIERS[2] else None
+    )
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -56,36 +74,32 @@ def test_the_plan_gives_its_closed_forms():
      ("accumulate", 0, "pool"), ("augment-accumulate", 50, "pool"), ("curated", 0, "synthetic")],
 )  # fmt: skip
 def test_workflows_fall_into_classes(workflow, n_real, expected):
-    assert workflow_class(Plan(workflow, 8, 100, 100, n_real)) == expected
+    assert workflow_class(Plan(workflow, generations=8, n_initial=100, n_synthetic=100, n_real=n_real)) == expected
 
 
 def test_figures_are_those_of_an_audit(rng):
     rows = rng.normal(size=(360, 4)).astype(np.float32)
-    encoder = load_encoder("embeddings:4")
-    parts = [
-        encode_part(label, [source_of_array(part)], [encoder], batch_size=256, threads=1)
-        for label, part in (("real", rows[:120]), ("g", rows[120:240] + 3))
-    ]
-    role = EncoderRole(encoder.spec, encoder.fingerprint, encoder.sees, encoder.kind)
-    result = audit(rows[240:], build_reference("r", parts, evidence=role, semantic=role, seed=0))
-    found, vendi = figures_of(result), result["diversity"]["measures"]["vendi"]
+    result = audit(
+        rows[240:], build_reference(real=rows[:120], synthetic={"g": rows[120:240] + 3}, encoder="embeddings")
+    )
+    found = figures_of(result.n_items, result.synthetic_fraction, result.diversity, result.fidelity)
+    vendi = result.diversity.measures["vendi"]
     assert found.n == 120
-    assert found.vendi == vendi["value"] / vendi["reference"]
-    assert found.fraction == result["synthetic_fraction"]["if_reference_matches"]["estimate"]
-    assert found.floor * np.trace(np.cov(rows[:120].T)) == pytest.approx(result["fidelity"]["scale"]["frechet"])
-    assert all(math.isfinite(value) for value in features_of(ForecastInputs(PLAN, found), tier="audit").values())
+    assert found.vendi == vendi.estimate / vendi.reference
+    assert found.fraction == result.synthetic_fraction.if_reference_matches.estimate
+    assert found.floor * np.trace(np.cov(rows[:120].T)) == pytest.approx(result.fidelity.scale.frechet)
+    assert all(
+        math.isfinite(value) for value in features_of(ForecastInputs(plan=PLAN, audit=found), tier="audit").values()
+    )
 
 
-def test_an_undetermined_fraction_is_the_middle_of_what_is_left_open():
-    open_end = {"estimate": None, "low": 0.2, "high": 1.0}
-    none = {name: {"value": None, "reference": None} for name in ("vendi", "effective_rank", "coverage", "recall")}
-    fidelity = {name: {"value": None, "reference": None} for name in ("precision", "density", "frechet")}
-    result = {
-        "n_items": 10,
-        "synthetic_fraction": {"estimate": None, "low": 0.0, "high": 1.0, "if_reference_matches": open_end},
-        "diversity": {"measures": none},
-        "fidelity": {"measures": fidelity, "scale": None},
-    }
-    found = figures_of(result)
+def test_an_undetermined_fraction_is_the_middle_of_what_is_left_open(make):
+    missing, open_end = Measure(math.nan), Measure(math.nan, low=0.2, high=1.0)
+    fraction = make.fraction(Measure(math.nan, low=0.0, high=1.0), if_reference_matches=open_end)
+    diversity = Diversity(
+        loss=missing, measures=dict.fromkeys(("vendi", "effective_rank", "coverage", "recall"), missing)
+    )
+    fidelity = Fidelity(measures=dict.fromkeys(("precision", "density", "frechet"), missing), scale=None)
+    found = figures_of(10, fraction, diversity, fidelity)
     assert (found.fraction, found.fraction_width) == (pytest.approx(0.6), pytest.approx(0.8))
     assert math.isnan(found.vendi)

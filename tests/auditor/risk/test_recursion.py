@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from auditor.plan import Plan
 from auditor.risk.recursion import (
     Mechanism,
-    Plan,
     growth,
     impulse_response,
     origin_shares,
@@ -16,7 +16,9 @@ from indexes.errors import InputError
 
 
 def plan(workflow, generations=8, n_initial=100, n_synthetic=100, n_real=100, bias=1.0):
-    return Plan(workflow, generations, n_initial, n_synthetic, n_real, bias)
+    return Plan(
+        workflow, generations=generations, n_initial=n_initial, n_synthetic=n_synthetic, n_real=n_real, bias=bias
+    )
 
 
 def response(workflow, **changes):
@@ -118,7 +120,9 @@ def test_a_loop_without_items_is_refused():
 )  # fmt: skip
 def test_training_sets_grow_as_the_workflow_says(workflow, expected):
     n_real = 30 if workflow.startswith(("augment", "fresh")) else 0
-    assert training_sizes(Plan(workflow, 4, 100, 40, n_real)).tolist() == expected
+    assert (
+        training_sizes(Plan(workflow, generations=4, n_initial=100, n_synthetic=40, n_real=n_real)).tolist() == expected
+    )
 
 
 def test_unequal_errors_add_up_as_equal_ones_do():

@@ -6,15 +6,23 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from auditor.records import record_document
 from auditor.statistics.intervals import Measure, fieller, normal_interval, wilson_interval
 
 
 def test_a_measure_without_interval_writes_null_and_no_reason():
-    assert Measure(1.5, n=3).as_json() == {"value": 1.5, "low": None, "high": None, "n": 3, "reference": None}
+    assert record_document(Measure(1.5, n=3)) == {
+        "estimate": 1.5,
+        "low": None,
+        "high": None,
+        "reference": None,
+        "n": 3,
+        "reason": None,
+    }
 
 
 def test_a_measure_that_cannot_be_had_keeps_its_reason():
-    assert Measure(math.nan, n=1, reason="too few").as_json()["reason"] == "too few"
+    assert record_document(Measure(math.nan, n=1, reason="too few"))["reason"] == "too few"
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (3, 10), (10, 10), (17, 400), (10**8 - 5, 10**8)])

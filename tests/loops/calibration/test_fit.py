@@ -62,43 +62,45 @@ def test_a_saved_model_forecasts_the_same(rows, tmp_path):
     for tier in TIERS:
         known = at_tier(rows[3].known, tier)
         first, second = model.predict(known), again.predict(known)
-        assert second.probability.value == pytest.approx(first.probability.value, abs=1e-4, nan_ok=True)
+        assert second.probability.estimate == pytest.approx(first.probability.estimate, abs=1e-4, nan_ok=True)
         assert second.status == first.status
         assert second.skill == first.skill
     assert (tmp_path / "risk.npz").stat().st_size < 500_000
 
 
 def test_a_forecast_has_every_output_of_every_generation_in_order(model, rows):
-    found = model.predict(rows[5].known).as_json()
-    assert [entry["generation"] for entry in found["trajectory"]] == list(range(1, 9))
-    for entry in found["trajectory"]:
-        for name in OUTPUTS:
-            assert entry[name]["low"] <= entry[name]["estimate"] <= entry[name]["high"]
-    assert found["tier"] == "pilot"
-    assert found["horizon"] == 8
+    found = model.predict(rows[5].known)
+    assert [entry.generation for entry in found.courses] == list(range(1, 9))
+    for entry in found.courses:
+        for measure in (getattr(entry, name) for name in OUTPUTS):
+            assert measure.low <= measure.estimate <= measure.high
+    assert found.tier == "pilot"
 
 
 def test_a_shorter_horizon_is_the_beginning_of_the_longer(model, rows):
     known = rows[5].known
-    short, long = (model.predict(replace(known, plan=replace(known.plan, generations=t))).as_json() for t in (4, 8))
-    assert short["trajectory"] == long["trajectory"][:4]
+    short, long = (model.predict(replace(known, plan=replace(known.plan, generations=t))) for t in (4, 8))
+    assert short.courses == long.courses[:4]
 
 
 def test_fully_synthetic_loops_are_riskier_than_fresh_data(model, fresh):
     plans = [replace(fresh.plan, workflow=name, n_real=n, bias=0.8) for name, n in (("replace", 0), ("fresh", 800))]
     found = [model.predict(replace(fresh, plan=plan)).trajectory for plan in plans]
-    assert found[0]["frechet_level"][-1].value > 2 * found[1]["frechet_level"][-1].value
-    assert found[0]["diversity_ratio"][-1].value < found[1]["diversity_ratio"][-1].value
+    assert found[0]["frechet_level"][-1].estimate > 2 * found[1]["frechet_level"][-1].estimate
+    assert found[0]["diversity_ratio"][-1].estimate < found[1]["diversity_ratio"][-1].estimate
 
 
 def test_stricter_limits_are_crossed_more_often(model, fresh):
-    chances = [model.predict(fresh, event=Event(ratio, 0.8)).probability.value for ratio in (1.5, 2.0, 4.0)]
+    chances = [
+        model.predict(fresh, event=Event(frechet_ratio=ratio, diversity_ratio=0.8)).probability.estimate
+        for ratio in (1.5, 2.0, 4.0)
+    ]
     assert chances[0] >= chances[1] >= chances[2]
 
 
 def test_the_choice_of_families_is_in_the_probability(model, fresh):
     found = model.predict(replace(fresh, audit=replace(fresh.audit, fraction_width=0.0))).probability
-    assert found.low < found.value < found.high
+    assert found.low < found.estimate < found.high
 
 
 def test_the_uncertainty_of_the_audit_is_in_the_probability(model, fresh):
@@ -112,8 +114,8 @@ def test_the_uncertainty_of_the_audit_is_in_the_probability(model, fresh):
         for low, high in ((0.3, 0.3), (0.1, 0.9))
     )
     narrow, wide = (model.predict(known).probability for known in (sharp, vague))
-    assert (narrow.low, narrow.high) == pytest.approx((narrow.value, narrow.value))
-    assert wide.low < wide.value < wide.high
+    assert (narrow.low, narrow.high) == pytest.approx((narrow.estimate, narrow.estimate))
+    assert wide.low < wide.estimate < wide.high
 
 
 def test_more_fresh_real_data_never_raise_the_level(model, rows):
@@ -140,7 +142,7 @@ def test_a_tier_without_skill_says_so(model, rows):
         poor = {tier: replace(m, skill=noted) for tier, m in model.tiers.items()}
         found = replace(model, tiers=poor).predict(rows[0].known)
         assert (found.status, found.probability.low, found.probability.high) == ("undetermined", 0, 1)
-        assert math.isnan(found.probability.value)
+        assert math.isnan(found.probability.estimate)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_data_of_two_columns_on_which_forecasts_tell_nothing_are_not_relied_on(m
 
 
 def test_an_event_with_limits_beyond_the_calibration_s_is_extrapolated(model, fresh):
-    for event in (Event(50.0, 0.8), Event(2.0, 0.001)):
+    for event in (Event(frechet_ratio=50.0, diversity_ratio=0.8), Event(frechet_ratio=2.0, diversity_ratio=0.001)):
         assert "the event's limits" in model.predict(fresh, event=event).reason
 
 
@@ -185,7 +187,7 @@ def test_what_happens_at_the_end_happens_ever(model, rows):
     for row in rows[:30]:
         for horizon in (2, 5, 8):
             known = replace(row.known, plan=replace(row.known.plan, generations=horizon))
-            at, ever = (model.predict(known, event=Event(when=when)).probability.value for when in ("at", "ever"))
+            at, ever = (model.predict(known, event=Event(when=when)).probability.estimate for when in ("at", "ever"))
             if not math.isnan(at):
                 told += 1
                 assert ever >= at

@@ -28,7 +28,7 @@ def test_the_same_loop_is_observed_alike(observed):
 def test_clean_data_measure_as_real(observed):
     assert observed["training"]["variance"] == pytest.approx(1, abs=0.2)
     assert observed["real"]["recall"] > 0.9
-    assert observed["audit"]["synthetic_fraction"]["low"] < 0.05
+    assert observed["audit"]["fraction_low"] < 0.05
 
 
 def test_the_floor_is_what_independent_real_samples_measure(observed):
@@ -48,16 +48,16 @@ def test_contamination_shows_in_the_audit():
         family="gmm", data="rosenbrock", workflow="augment", n_initial=400, n_real=400, n_synthetic=400, n_measure=400,
         generations=2, chains=1, contamination=0.5, contaminant="gaussian", seed=2,
     )  # fmt: skip
-    fraction = observe(prepare_loop(contaminated))["audit"]["synthetic_fraction"]["if_reference_matches"]
-    assert fraction["low"] > 0.1
-    assert fraction["low"] <= 0.5 <= fraction["high"]
+    figures = observe(prepare_loop(contaminated))["audit"]
+    assert figures["fraction_low"] > 0.1
+    assert figures["fraction_low"] <= 0.5 <= figures["fraction_high"]
 
 
 def test_a_sweep_keeps_what_was_observed_and_does_not_do_it_twice(tmp_path: Path):
     planned = plan_sweep({"observe": True, "base": {**CONFIG.as_json(), "n_measure": 50}})
     assert run_sweep(planned, tmp_path / "s") == {}
     file = tmp_path / "s" / "runs" / planned[0].key / OBSERVED
-    assert json.loads(file.read_text())["schema"] == "madaudit/observed/1"
+    assert json.loads(file.read_text())["schema"] == "madaudit/observed/2"
     file.write_text("{}")
     assert run_sweep(planned, tmp_path / "s") == {}
     assert file.read_text() == "{}"

@@ -9,7 +9,7 @@ from loops.samples import Space
 
 
 def saved(folder: Path, **arrays: np.ndarray) -> str:
-    np.savez(folder / "images.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "images.npz", **arrays)
     return str(folder / "images.npz")
 
 
@@ -19,7 +19,7 @@ def test_grey_images_keep_their_layout_values_and_labels(tmp_path: Path, rng: np
     found = read_image_array(saved(tmp_path, images=images, labels=labels))
     assert found is not None
     np.testing.assert_array_equal(found[0].reshape(7, 4, 5), images)
-    np.testing.assert_array_equal(found[1], labels)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found[1], labels)
     assert found[2] == Space(20, image=(1, 4, 5), bounds=(0.0, 255.0), classes=3)
 
 
@@ -59,7 +59,7 @@ def test_labels_with_gaps_are_numbered_without(tmp_path: Path, rng: np.random.Ge
     labels = np.array([7, 20_000_000, 7])
     found = read_image_array(saved(tmp_path, images=rng.random((3, 2, 2)), labels=labels))
     assert found is not None
-    np.testing.assert_array_equal(found[1], [0, 1, 0])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found[1], [0, 1, 0])
     assert found[2].classes == 2
 
 

@@ -10,7 +10,7 @@ def population(n: int, width: int = 2, **fields: object) -> Empirical:
     """n items, normal but for the first column, which is the item's number."""
     values = np.random.default_rng(5).standard_normal((n, width)).astype(np.float32)
     values[:, 0] = np.arange(n)
-    return Empirical("items", Space(width), values, np.arange(n), **fields)  # type: ignore[arg-type]
+    return Empirical("items", Space(width), values, np.arange(n), **fields)
 
 
 def test_items_drawn_once_are_distinct(rng: np.random.Generator) -> None:

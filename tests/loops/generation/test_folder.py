@@ -41,7 +41,7 @@ def test_a_generation_is_read_back_as_it_was(kept: tuple[Path, list[Generation]]
 def test_infinite_measures_are_read_back_as_they_were(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, data="normal:30")
     written = next(run_loop(config, folder=tmp_path / "loop"))
-    assert written.measures["log_det"].value == -math.inf
+    assert written.measures["log_det"].estimate == -math.inf
     assert repr(read_generations(tmp_path / "loop")[0].measures) == repr(written.measures)
 
 
@@ -135,7 +135,7 @@ def test_a_folder_without_a_loop_is_an_input_error(tmp_path: Path) -> None:
 
 
 def test_a_row_holds_settings_counts_and_every_measure_with_its_interval() -> None:
-    measures = {"frechet": Measure(1.0, 0.5, 1.5, 8)}
+    measures = {"frechet": Measure(1.0, low=0.5, high=1.5, n=8)}
     record = Generation(2, 3, 4, measures, {}, {}, "", Samples(np.zeros((1, 1))), None)
     (row,) = generation_rows({"n_real": 10, "n_synthetic": 20, "seed": 5, "settings": {"b": 1, "a": 2}}, [record])
     assert row == {
@@ -158,4 +158,4 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 def test_loop_json_names_the_data_and_the_real_measures(kept: tuple[Path, list[Generation]]) -> None:
     found = json.loads((kept[0] / "loop.json").read_text())
     assert (found["data"]["name"], found["config"]["data"]) == ("grid:2", "grid:2")
-    assert found["real"]["precision"]["value"] is not None
+    assert found["real"]["precision"]["estimate"] is not None

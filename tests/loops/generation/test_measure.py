@@ -31,17 +31,17 @@ def test_precision_and_its_kin_are_the_auditors_own() -> None:
     gauge = gauge_of(empirical(200))
     found = gauge.measure(CANDIDATE)
     expected = prdc(gauge.real, CANDIDATE, k=5)
-    assert {name: found[name] for name in expected} == {name: m.value for name, m in expected.items()}
+    assert {name: found[name] for name in expected} == {name: m.estimate for name, m in expected.items()}
 
 
 def test_the_distance_is_the_auditors_own_against_all_of_the_data() -> None:
     population = empirical(200)
     found = gauge_of(population).measure(CANDIDATE)["frechet"]
-    assert found == pytest.approx(frechet(population.values, CANDIDATE).value, rel=1e-9)
+    assert found == pytest.approx(frechet(population.values, CANDIDATE).estimate, rel=1e-9)
 
 
 def test_the_vendi_score_is_the_auditors_own() -> None:
-    assert gauge_of(empirical(200)).measure(CANDIDATE)["vendi"] == vendi(CANDIDATE).value
+    assert gauge_of(empirical(200)).measure(CANDIDATE)["vendi"] == vendi(CANDIDATE).estimate
 
 
 def test_the_variance_is_the_mean_over_columns() -> None:
@@ -83,7 +83,7 @@ def test_the_baseline_of_ample_data_shares_no_item_with_the_gauge() -> None:
     gauge, baseline = gauge_for(population, n=30, rng=np.random.default_rng(1))
     others = np.array([row for row in population.values if not (gauge.items == row).all(1).any()])
     assert len(others) == 30
-    assert baseline["recall"].value == prdc(gauge.real, others)["recall"].value
+    assert baseline["recall"].estimate == prdc(gauge.real, others)["recall"].estimate
 
 
 def test_too_few_samples_to_have_neighbours_are_refused() -> None:
@@ -144,14 +144,14 @@ def test_a_perfect_model_reaches_the_real_distance_of_finite_data() -> None:
     gauge, _ = gauge_for(population, n=100, rng=rng)
     drawn = [gauge.measure(population.draw(100, chains=1, fresh=True, rng=rng).values[0])["frechet"] for _ in range(60)]
     spread = np.std(drawn) * np.sqrt(1 / 60 + 1 / 8)
-    assert readings["frechet"].value == pytest.approx(np.mean(drawn), abs=4 * spread)
+    assert readings["frechet"].estimate == pytest.approx(np.mean(drawn), abs=4 * spread)
 
 
 def test_the_interval_over_chains_is_students() -> None:
     values = np.array([1.0, 2.0, 4.0, 8.0])
     found = over_chains(values)
     interval = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
-    assert (found.value, found.n) == (3.75, 4)
+    assert (found.estimate, found.n) == (3.75, 4)
     np.testing.assert_allclose([found.low, found.high], interval)
 
 
@@ -167,7 +167,7 @@ def test_chains_that_were_not_measured_do_not_count() -> None:
 
 def test_a_single_chain_has_no_interval() -> None:
     found = over_chains(np.array([2.0]))
-    assert (found.value, found.n, math.isnan(found.low), math.isnan(found.high)) == (2.0, 1, True, True)
+    assert (found.estimate, found.n, math.isnan(found.low), math.isnan(found.high)) == (2.0, 1, True, True)
 
 
 def test_no_chain_at_all_is_a_stated_reason() -> None:
@@ -176,5 +176,5 @@ def test_no_chain_at_all_is_a_stated_reason() -> None:
 
 def test_too_few_data_for_two_samples_have_no_baseline_and_say_so() -> None:
     _, baseline = gauge_for(empirical(50), n=30, rng=np.random.default_rng(0))
-    assert {name for name, reading in baseline.items() if math.isfinite(reading.value)} == {"frechet"}
+    assert {name for name, reading in baseline.items() if math.isfinite(reading.estimate)} == {"frechet"}
     assert "fewer than two samples of 30" in str(baseline["precision"].reason)

@@ -24,7 +24,7 @@ DIGITS = LoopConfig(family="kde", data="digits", n_initial=100, generations=2, n
 
 
 def kept(folder: Path, config: LoopConfig = TINY, **changes: object) -> Path:
-    for _ in run_loop(dataclasses.replace(config, **changes), folder=folder):  # type: ignore[arg-type]
+    for _ in run_loop(dataclasses.replace(config, **changes), folder=folder):
         pass
     return folder
 
@@ -38,7 +38,7 @@ def drawn_lines(figure: Figure, panel: int = 0, style: str = "-") -> list[np.nda
 
 
 def stored(folder: Path, name: str) -> list[float]:
-    return [record.measures[name].value for record in read_generations(folder)]
+    return [record.measures[name].estimate for record in read_generations(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_the_lines_are_the_stored_numbers_and_theory_is_dashed_over_them(tmp_pat
         np.testing.assert_array_equal(drawn_lines(figure, panel)[0], stored(folder, name))
     expected = predicted(read_run(folder, name="").config, width=1)["frechet"]
     np.testing.assert_allclose(drawn_lines(figure, 0, "--")[0], expected)
-    real = json.loads((folder / "loop.json").read_text())["real"]["recall"]["value"]
+    real = json.loads((folder / "loop.json").read_text())["real"]["recall"]["estimate"]
     np.testing.assert_allclose(drawn_lines(figure, 2, ":")[0], real)
 
 

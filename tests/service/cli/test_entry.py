@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-import service.cli.entry as cli
-from auditor.passes.folder import only_writer
+from auditor.folder import AuditFolder
+from service.cli import gate
 
 Command = Any
 World = Any
@@ -53,9 +53,10 @@ def test_the_document_on_standard_output_is_the_result_file(madaudit: Command, m
 
 def test_a_result_has_every_field_of_the_contract(madaudit: Command, mixed: Path, tmp_path: Path) -> None:
     result = madaudit("audit", mixed, "--reference", "vectors", "--out", tmp_path / "o", "--json").json
-    assert result["schema"] == "madaudit/result/1"
+    assert result["schema"] == "madaudit/result/2"
     assert {"verdict", "n_items", "skipped", "synthetic_fraction", "diversity", "fidelity", "mad_risk", "checks"} | {
-        "unread", "confounds", "reference", "encoder", "workflow", "run", "timing"
+        "unread", "confounds", "reference", "encoder", "index", "policy", "run", "timing", "version", "created",
+        "source",
     } <= result.keys()  # fmt: skip
     assert {"estimate", "low", "high", "level", "status", "method", "reason", "by_generator", "unexplained"} | {
         "if_reference_matches",
@@ -65,16 +66,33 @@ def test_a_result_has_every_field_of_the_contract(madaudit: Command, mixed: Path
     assert {"estimate", "low", "high"} <= result["unread"]["share"].keys()
     assert {"vendi", "coverage", "recall", "effective_rank", "duplicates"} <= result["diversity"]["measures"].keys()
     assert {"frechet", "precision", "density"} <= result["fidelity"]["measures"].keys()
-    assert {"probability", "status", "reason", "horizon", "tier", "trajectory"} <= result["mad_risk"].keys()
+    assert {
+        "probability",
+        "status",
+        "reason",
+        "event",
+        "plan",
+        "tier",
+        "skill",
+        "space",
+        "trajectory",
+        "advice",
+    } <= result["mad_risk"].keys()
 
 
 def test_the_workflow_named_is_in_the_result(madaudit: Command, mixed: Path, law_model: Path, tmp_path: Path) -> None:
     result = madaudit(
         "audit", mixed, "--reference", "vectors", "--out", tmp_path / "o", "--json", "--workflow", "augment",
-        "--generations", 5, "--real", 1000, "--bias", 0.9, "--risk-model", law_model,
+        "--generations", 5, "--n-real", 1000, "--bias", 0.9, "--risk-model", law_model,
     ).json  # fmt: skip
-    assert result["workflow"] == {"name": "augment", "generations": 5, "real": 1000, "bias": 0.9}
-    assert result["mad_risk"]["horizon"] == 5
+    assert result["mad_risk"]["plan"] == {
+        "workflow": "augment",
+        "generations": 5,
+        "n_initial": 200,
+        "n_real": 1000,
+        "n_synthetic": 200,
+        "bias": 0.9,
+    }
 
 
 def test_a_limit_uses_a_random_sample_and_widens_the_interval(madaudit: Command, mixed: Path, tmp_path: Path) -> None:
@@ -107,7 +125,7 @@ def test_parts_audited_with_a_limit_are_not_merged(madaudit: Command, mixed: Pat
 
 
 def test_a_folder_that_another_audit_writes_into_is_refused(madaudit: Command, mixed: Path, tmp_path: Path) -> None:
-    with only_writer(tmp_path / "o"):
+    with AuditFolder(tmp_path / "o").only_writer():
         refused = madaudit("audit", mixed, "--reference", "vectors", "--out", tmp_path / "o")
     assert refused.code == 2
     assert "another audit is writing" in refused.err
@@ -117,7 +135,7 @@ def test_a_declaration_is_recorded(madaudit: Command, mixed: Path, tmp_path: Pat
     result = madaudit(
         "audit", mixed, "--reference", "vectors", "--out", tmp_path / "o", "--json", "--declare", "reference-complete"
     ).json
-    assert result["declared"] == ["reference-complete"]
+    assert result["run"]["declared"] == ["reference-complete"]
 
 
 # exit codes
@@ -158,7 +176,7 @@ def test_a_failed_gate_is_exit_code_1_and_says_nothing_on_standard_error(
     ],
 )
 def test_the_gate_fails_from_the_status_asked_for(verdict: str, fail_on: str, code: int) -> None:
-    assert cli.exit_code(verdict, fail_on) == code
+    assert gate.exit_code(verdict, fail_on) == code
 
 
 def test_fail_on_never_passes_what_fails(madaudit: Command, mixed: Path, tmp_path: Path) -> None:
@@ -340,7 +358,7 @@ def test_no_resume_reads_everything_again(madaudit: Command, mixed: Path, tmp_pa
 def test_what_nobody_foresaw_is_not_taken_for_a_failed_gate(
     madaudit: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("service.reports.report.read_result", lambda folder: {}["verdict"])
+    monkeypatch.setattr("auditor.results.read_result", lambda folder: {}["verdict"])
     outcome = madaudit("report", tmp_path)
     assert outcome.code == 3
     assert outcome.err.splitlines()[-1].startswith("madaudit: the run broke (KeyError)")
@@ -352,7 +370,7 @@ def test_a_reader_that_left_is_not_taken_for_a_failed_gate(
     def closed(folder: Path) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("service.reports.report.read_result", closed)
+    monkeypatch.setattr("auditor.results.read_result", closed)
     before = sys.stdout, sys.stderr  # typer wraps them
     outcome = madaudit("report", tmp_path)
     assert (sys.stdout, sys.stderr) == before
@@ -487,7 +505,7 @@ def test_a_configuration_gives_defaults_that_the_command_line_overrides(
     config.write_text(yaml.safe_dump({**options, "source": str(mixed)}))
     outcome = madaudit("audit", "--config", config, "--reference", "vectors", "--out", tmp_path / "o")
     assert (outcome.code, outcome.json["n_items"]) == (0, 50)
-    assert outcome.json["declared"] == ["reference-complete"]
+    assert outcome.json["run"]["declared"] == ["reference-complete"]
 
 
 def test_the_version_is_the_distributions(make: SimpleNamespace) -> None:

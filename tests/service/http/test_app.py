@@ -36,16 +36,16 @@ def done(service: Any) -> dict[str, Any]:
 
 def test_an_audit_over_http_finds_what_the_library_finds(service: Any, done: dict[str, Any]) -> None:
     reference = load_reference(service.context.home.references / "vectors")
-    direct = audit(f"{service.data}/incoming.npy", reference)
+    direct = audit(f"{service.data}/incoming.npy", reference).to_dict()
     for name in ("synthetic_fraction", "diversity", "fidelity", "verdict", "n_items", "checks"):
         assert done["result"][name] == direct[name], name
 
 
 def test_an_audit_with_a_workflow_has_a_risk(service: Any) -> None:
-    started = start(service, workflow={"name": "fresh", "generations": 4, "real": 60, "synthetic": 60})
+    started = start(service, workflow="fresh", generations=4, n_real=60, n_synthetic=60)
     found = service.finished(f"{AUDITS}/{started['id']}")
     risk = found["result"]["mad_risk"]
-    assert risk["horizon"] == 4
+    assert risk["plan"]["generations"] == 4
     assert [row["generation"] for row in risk["trajectory"]] == [1, 2, 3, 4] or len(risk["trajectory"]) >= 3
     assert 0 <= risk["probability"]["low"] <= risk["probability"]["high"] <= 1
 
@@ -82,10 +82,17 @@ def test_a_list_tells_verdicts_and_leaves_results_to_the_one_audit(service: Any,
 
 
 def test_an_upload_may_say_how_it_will_be_used(service: Any) -> None:
-    query = "reference=vectors&workflow=fresh&generations=3&real=30&synthetic=60"
+    query = "reference=vectors&workflow=fresh&generations=3&n_real=30&n_synthetic=60"
     answer = service.admin.post(f"{AUDITS}/upload?{query}", content=body("npy"))
     found = service.finished(f"{AUDITS}/{answer.json()['id']}")["result"]["mad_risk"]
-    assert (found["horizon"], found["workflow"]["n_real"], found["workflow"]["n_synthetic"]) == (3, 30, 60)
+    assert found["plan"] == {
+        "workflow": "fresh",
+        "generations": 3,
+        "n_initial": 60,
+        "n_real": 30,
+        "n_synthetic": 60,
+        "bias": 1.0,
+    }
 
 
 def test_an_unfinished_audit_has_no_items_and_no_report(service: Any) -> None:
@@ -226,13 +233,13 @@ def test_a_search_that_cannot_be_answered_says_why(service: Any, question: dict[
 
 
 def test_forecasts_are_answered_from_figures_and_from_an_audit(service: Any, done: dict[str, Any]) -> None:
-    figures = {"workflow": "augment", "generations": 4, "synthetic_fraction": 0.3, "n": 500}
+    figures = {"workflow": "augment", "generations": 4, "synthetic_fraction": 0.3, "n_initial": 500}
     found = service.admin.post("/v1/forecasts", json=figures)
     assert found.status_code == 200, found.text
     assert found.json()["status"] == "extrapolated"
     from_audit = {"workflow": "augment", "audit": done["id"]}
     answer = service.admin.post("/v1/forecasts", json=from_audit).json()
-    assert answer["workflow"]["name"] == "augment"
+    assert answer["plan"]["workflow"] == "augment"
     assert service.admin.post("/v1/forecasts", json={**from_audit, "audit": "0" * 32}).status_code == 404
     assert service.admin.post("/v1/forecasts", json={"workflow": "augment"}).status_code == 422
 

@@ -159,7 +159,7 @@ def test_a_person_starts_an_audit_by_keyboard_and_reads_its_report_on_a_phone(
     with Client(address) as client:
         for day, share in enumerate((0.0, 0.1, 0.2)):
             write_mixture(source, share, seed=day)
-            client.audit(str(source), "vectors", workflow={"name": "fresh", "real": 100, "synthetic": 100})
+            client.audit(str(source), "vectors", workflow="fresh", n_real=100, n_synthetic=100)
     write_mixture(source, 0.3, seed=9)
 
     browser.get(f"{address}/new")

@@ -71,7 +71,7 @@ def test_an_upload_is_read_as_the_file_is(service: Any, tmp_path: Path, kind: st
     result = job["result"]
     assert (result["n_items"], result["unread"]["items"]) == (read, unread)
     (tmp_path / name).write_bytes(make())
-    direct = audit(tmp_path / name, load_reference(service.context.home.references / "vectors"))
+    direct = audit(tmp_path / name, load_reference(service.context.home.references / "vectors")).to_dict()
     for field in ("n_items", "skipped", "unread", "synthetic_fraction", "verdict"):
         assert result[field] == direct[field], field
 

@@ -1,6 +1,9 @@
+import math
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,9 @@ import duckdb
 import pytest
 
 import service.storage.database
+from auditor.policy import Check, Threshold
+from auditor.results import AuditResult
+from auditor.statistics.intervals import Measure
 from indexes.errors import ResourceError
 from service.storage.ledger import Ledger, leave_audit
 
@@ -17,18 +23,23 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "home" / "madaudit.duckdb")
 
 
-def a_result(**changes: Any) -> dict[str, Any]:
-    return {
-        "verdict": "pass",
-        "n_items": 3,
-        "reference": {"name": "r"},
-        "synthetic_fraction": {"low": 0.0, "estimate": None, "high": 0.5},
-        "diversity": {"loss": {"estimate": 0.1}},
-        "mad_risk": {"probability": {"estimate": 0.3}},
-        "source": "crawl/",
-        "checks": [{"name": "mad_risk", "status": "warn", "value": 0.3, "reason": "estimate 0.3 is at or above 0.2"}],
-        **changes,
-    }
+@pytest.fixture
+def a_result(some_result: AuditResult) -> Callable[..., AuditResult]:
+    """Makes results without an estimate of the fraction, with one warning."""
+
+    def made(**changes: Any) -> AuditResult:
+        check = Check(
+            name="mad_risk", status="warn", value=0.3, threshold=Threshold(0.2, 0.5, "estimate"),
+            reason="estimate 0.3 is at or above 0.2",
+        )  # fmt: skip
+        fields = {
+            "verdict": "pass", "source": "crawl/", "checks": (check,),
+            "synthetic_fraction": replace(some_result.synthetic_fraction, estimate=math.nan, low=0.0, high=0.5),
+            "mad_risk": replace(some_result.mad_risk, probability=Measure(0.3)),
+        }  # fmt: skip
+        return replace(some_result, **{**fields, **changes})
+
+    return made
 
 
 def test_a_new_ledger_is_empty(ledger: Ledger) -> None:
@@ -54,20 +65,20 @@ def test_a_forgotten_reference_is_gone_and_forgetting_twice_is_harmless(ledger: 
     assert ledger.references() == []
 
 
-def test_audits_are_listed_newest_first_one_a_folder(ledger: Ledger, tmp_path: Path) -> None:
+def test_audits_are_listed_newest_first_one_a_folder(ledger: Ledger, tmp_path: Path, a_result: Any) -> None:
     ledger.record_audit(tmp_path / "x", a_result())
     ledger.record_audit(tmp_path / "y", a_result(verdict="warn"))
     ledger.record_audit(tmp_path / "x", a_result(verdict="fail"))
     assert [(Path(a["folder"]).name, a["verdict"]) for a in ledger.audits()] == [("x", "fail"), ("y", "warn")]
 
 
-def test_a_number_that_could_not_be_had_is_null(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_number_that_could_not_be_had_is_null(ledger: Ledger, tmp_path: Path, a_result: Any) -> None:
     ledger.record_audit(tmp_path, a_result())
     assert ledger.audits()[0]["synthetic_estimate"] is None
     assert ledger.audits()[0]["synthetic_high"] == 0.5
 
 
-def test_an_audit_stands_with_its_source_risk_and_checks_once(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_audit_stands_with_its_source_risk_and_checks_once(ledger: Ledger, tmp_path: Path, a_result: Any) -> None:
     path = tmp_path / "home" / "madaudit.duckdb"
     for _ in range(2):
         ledger.record_audit(tmp_path, a_result())
@@ -79,7 +90,7 @@ def test_an_audit_stands_with_its_source_risk_and_checks_once(ledger: Ledger, tm
     assert ledger.audits() == []
 
 
-def test_sources_and_histories_hold_what_was_asked_for(ledger: Ledger, tmp_path: Path) -> None:
+def test_sources_and_histories_hold_what_was_asked_for(ledger: Ledger, tmp_path: Path, a_result: Any) -> None:
     for name, source in (("x", "b/"), ("y", "a/"), ("z", "b/")):
         ledger.record_audit(tmp_path / "jobs" / name, a_result(source=source))
     with duckdb.connect(str(tmp_path / "home" / "madaudit.duckdb")) as connection:

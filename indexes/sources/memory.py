@@ -1,4 +1,4 @@
-"""Ready-made vectors in memory as a source."""
+"""Vectors in memory as a source."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 import pytest
 
-from auditor.risk.workflows import WORKFLOWS, workflow_named
+from auditor.workflows import WORKFLOWS, workflow_named
 from indexes.errors import InputError
 
 

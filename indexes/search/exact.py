@@ -1,22 +1,17 @@
-"""Nearest neighbours: exact by blocked matrix products on CPU and GPU, approximate by faiss beyond that."""
+"""Exact nearest neighbours and ball counts, by blocked matrix products on CPU and GPU."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, final
+from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from indexes.device import compute_threads, resolve_device
-from indexes.errors import ArtifactError, InputError, ResourceError
-from indexes.records import Neighbours
+from indexes.device import resolve_device
+from indexes.errors import InputError
 
-__all__ = ["NearestIndex", "ball_counts", "build_index", "choose_kind", "knn", "read_index"]
-
-_EXACT_LIMIT = 200_000  # all pairs at d = 512 take under two minutes on two cores, seconds on a GPU
-_HNSW_LIMIT = 1_000_000  # beyond, the graph's memory and single-threaded building cost more than they give
+__all__ = ["Membership", "ball_counts", "knn", "matrix", "membership"]
 
 _QUERY_ROWS = {"cpu": 512, "cuda": 8192}
 _TILE_ROWS = {"cpu": 8192, "cuda": 32768}
@@ -43,7 +38,7 @@ def knn(
 
     Raises InputError for arrays that are not two-dimensional, finite and of equal width, and for k outside 1..m.
     """
-    queries, database, device = _matrix(queries, "queries"), _matrix(database, "database"), resolve_device(device)
+    queries, database, device = matrix(queries, "queries"), matrix(database, "database"), resolve_device(device)
     if not 1 <= k <= len(database):
         raise InputError(f"got k = {k}, expected 1 to {len(database)}, the rows of the database")
     distances, indices = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
@@ -77,12 +72,11 @@ def ball_counts(
 
     Raises InputError for arrays that are not finite and of equal width, and for radii that are not m values >= 0.
     """
-    radii = np.asarray(radii, dtype=np.float32)
-    scorer = _prepare(_matrix(centres, "centres"), resolve_device(device), radii)
+    scorer = _balls(centres, radii, device)
     counts, covered = [torch.empty(0, dtype=torch.int64)], torch.zeros(len(centres), dtype=torch.bool)
     covered = covered.to(scorer.rows.device)
     with torch.inference_mode():
-        for block in scorer.blocks(_matrix(queries, "queries")):
+        for block in scorer.blocks(matrix(queries, "queries")):
             inside = torch.zeros(len(block.rows), dtype=torch.int64, device=covered.device)
             for start, scores in scorer.tiles(block):
                 at, to = _inside(block, scorer, start, scores)
@@ -92,112 +86,49 @@ def ball_counts(
     return torch.cat(counts).numpy(), covered.cpu().numpy()
 
 
-def choose_kind(n: int) -> Literal["exact", "hnsw", "ivf"]:
-    """How to search n rows: exactly by `knn` to 200,000, a faiss HNSW graph to a million, inverted lists beyond."""
-    return "exact" if n <= _EXACT_LIMIT else "hnsw" if n <= _HNSW_LIMIT else "ivf"
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Which queries lie in which balls, as far as measures and their errors need it."""
+
+    counts: np.ndarray  # (n,) int64, balls that hold each query
+    totals: np.ndarray  # (m,) int64, queries that each ball holds
+    sole_queries: np.ndarray  # (m,) int64, queries that this ball alone holds
+    sole_balls: np.ndarray  # (n,) int64, balls that hold this query alone
 
 
-@final
-class NearestIndex:
-    """A faiss index over the rows it was built from; searching is safe from several threads."""
-
-    def __init__(self, index: Any) -> None:
-        self._index = index
-        self.size: int = index.ntotal
-        self.dimension: int = index.d
-
-    def search(self, queries: np.ndarray, k: int) -> Neighbours:
-        """The k nearest rows faiss finds for each query (n, d), nearest first.
-
-        Distances carry faiss' float32 rounding. Raises InputError for unusable queries or k outside 1..size, and
-        ArtifactError where part of the index cannot be reached.
-        """
-        queries = _matrix(queries, "queries")
-        if queries.shape[1] != self.dimension or not 1 <= k <= self.size:
-            raise InputError(
-                f"got queries of width {queries.shape[1]} and k = {k}, "
-                f"expected width {self.dimension} and k from 1 to {self.size}"
-            )
-        distances, indices = self._index.search(queries, k, params=self._effort(2 * k))
-        missed = np.flatnonzero((indices < 0).any(axis=1))
-        if len(missed):  # the lists or the part of the graph that were visited hold fewer than k rows
-            effort = self._effort(self.size)
-            distances[missed], indices[missed] = self._index.search(queries[missed], k, params=effort)
-        if (indices < 0).any():
-            raise ArtifactError(f"the index reaches fewer than {k} of its {self.size} rows: build it again")
-        return Neighbours(distances=distances, indices=indices)
-
-    def write(self, path: Path) -> None:
-        """Write the index to a file that `read_index` reads."""
-        _faiss().write_index(self._index, str(path))
-
-    def _effort(self, rows: int) -> Any:
-        """Search parameters that visit at least `rows` rows where the graph or the lists allow it."""
-        faiss = _faiss()
-        if isinstance(self._index, faiss.IndexHNSW):
-            return faiss.SearchParametersHNSW(efSearch=max(self._index.hnsw.efSearch, rows))
-        if isinstance(self._index, faiss.IndexIVF):
-            every = self._index.nlist
-            return faiss.SearchParametersIVF(nprobe=every if rows >= self.size else self._index.nprobe)
-        return None
+def membership(
+    queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, *, device: str | None = "cpu"
+) -> Membership:
+    """Counts as those of `ball_counts` for both sides, and what rests on one ball or one query alone."""
+    scorer = _balls(centres, radii, device)
+    m, place = len(centres), scorer.rows.device
+    totals = torch.zeros(m, dtype=torch.int64, device=place)
+    queries_of = torch.zeros(m, dtype=torch.float64, device=place)  # Σ of the numbers of a ball's queries: exact
+    counts, sole_queries, start_row = [torch.empty(0, dtype=torch.int64)], torch.zeros(m, dtype=torch.int64), 0
+    with torch.inference_mode():
+        for block in scorer.blocks(matrix(queries, "queries")):
+            inside = torch.zeros(len(block.rows), dtype=torch.int64, device=place)
+            balls_of = torch.zeros(len(block.rows), dtype=torch.float64, device=place)
+            for start, scores in scorer.tiles(block):
+                at, to = _inside(block, scorer, start, scores)
+                inside += torch.bincount(at, minlength=len(inside))
+                balls_of += torch.bincount(at, weights=to.double(), minlength=len(inside))
+                totals += torch.bincount(to, minlength=m)
+                queries_of += torch.bincount(to, weights=(at + start_row).double(), minlength=m)
+            sole_queries += torch.bincount(balls_of[inside == 1].long(), minlength=m).cpu()
+            counts.append(inside.cpu())
+            start_row += len(block.rows)
+    found = torch.cat(counts)
+    sole_balls = torch.bincount(queries_of[totals == 1].long().cpu(), minlength=len(found))
+    return Membership(found.numpy(), totals.cpu().numpy(), sole_queries.numpy(), sole_balls.numpy())
 
 
-def build_index(vectors: np.ndarray, *, kind: Literal["flat", "hnsw", "ivf"]) -> NearestIndex:
-    """A faiss index over the rows of `vectors` (n, d).
-
-    The graph is built on one thread, since its edges depend on the order of insertion; the lists' k-means is seeded.
-    Raises InputError for unusable vectors or an unknown kind, ResourceError where faiss is not installed.
-    """
-    if kind not in ("flat", "hnsw", "ivf"):
-        raise InputError(f"got index kind {kind!r}, expected flat, hnsw or ivf")
-    faiss, vectors = _faiss(), _matrix(vectors, "vectors")
-    n, d = vectors.shape
-    if n == 0:
-        raise InputError("got no vectors, expected at least one to index")
-    if kind == "flat":
-        index = faiss.IndexFlatL2(d)
-        index.add(vectors)
-    elif kind == "hnsw":
-        index = faiss.IndexHNSWFlat(d, 32)
-        index.hnsw.efConstruction, index.hnsw.efSearch = 128, 128
-        with compute_threads(1):
-            index.add(vectors)
-    else:
-        lists = _list_count(n)
-        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(d), d, lists)
-        index.cp.seed = 1
-        index.nprobe = min(lists, max(8, lists // 32))
-        index.train(vectors)
-        index.add(vectors)
-    return NearestIndex(index)
+def _balls(centres: np.ndarray, radii: np.ndarray, device: str | None) -> "_Scorer":
+    radii = np.asarray(radii, dtype=np.float32)
+    return _prepare(matrix(centres, "centres"), resolve_device(device), radii)
 
 
-def read_index(path: Path) -> NearestIndex:
-    """The index that `NearestIndex.write` wrote, memory-mapped where its kind allows.
-
-    Raises ArtifactError for a file that faiss cannot read, ResourceError where faiss is not installed.
-    """
-    faiss = _faiss()
-    try:
-        return NearestIndex(faiss.read_index(str(path), faiss.IO_FLAG_MMAP))
-    except RuntimeError as error:
-        raise ArtifactError(f"{path} is not a readable faiss index ({error}): build it again") from error
-
-
-def _list_count(n: int) -> int:
-    """Inverted lists for n rows: 2^round(log2(4 sqrt n)), as autofaiss, with 39 rows a list for k-means to train on."""
-    return max(1, min(2 ** round(np.log2(4 * np.sqrt(n))), n // 39))
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise ResourceError("faiss is not installed: pip install 'madaudit[cpu]'") from error
-    return faiss
-
-
-def _matrix(array: np.ndarray, name: str) -> np.ndarray:
+def matrix(array: np.ndarray, name: str) -> np.ndarray:
     """The array as contiguous finite float32 (n, d)."""
     with np.errstate(over="ignore"):
         matrix = np.ascontiguousarray(array, dtype=np.float32)
@@ -283,7 +214,11 @@ class _Scorer:
 
 
 def _prepare(
-    database: np.ndarray, device: str, radii: np.ndarray | None = None, groups: int = 1, dtype: Any = torch.float32
+    database: np.ndarray,
+    device: str,
+    radii: np.ndarray | None = None,
+    groups: int = 1,
+    dtype: torch.dtype = torch.float32,
 ) -> _Scorer:
     m, d = database.shape
     radii = np.zeros(m, dtype=np.float32) if radii is None else radii

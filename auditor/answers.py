@@ -1,0 +1,443 @@
+"""The parts of an audit's result: typed, frozen, every number with its interval or a reason why it is missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from auditor.event import Event
+from auditor.plan import Plan
+from auditor.records import Number
+from auditor.statistics.intervals import Measure
+from indexes.records import Kind
+
+__all__ = [
+    "CONDITIONS",
+    "Advice",
+    "Confound",
+    "Diversity",
+    "EncoderRole",
+    "Encoders",
+    "Fidelity",
+    "ForecastStatus",
+    "FractionBeforeReview",
+    "FractionStatus",
+    "FreshRealData",
+    "GenerationForecast",
+    "Histogram",
+    "IndexUse",
+    "KnownAnswers",
+    "KnownSamples",
+    "LabelCount",
+    "LargestSyntheticShare",
+    "LeavesTolerance",
+    "MadRisk",
+    "NextTier",
+    "PlanForecast",
+    "Power",
+    "Promise",
+    "PromiseForSize",
+    "ReferenceSummary",
+    "Review",
+    "Run",
+    "SampleStatistics",
+    "Scale",
+    "Simulation",
+    "Stratum",
+    "SyntheticFraction",
+    "Tier",
+    "Timing",
+    "Unread",
+]
+
+ForecastStatus = Literal["determined", "extrapolated", "undetermined"]
+FractionStatus = Literal["determined", "bounds", "undetermined"]
+Tier = Literal["audit", "model-samples", "pilot"]
+
+CONDITIONS = {  # under which `SyntheticFraction` holds further answers, by the name of the field
+    "if_reference_matches": "all real items come from the reference's sources",
+    "if_generators_known": "the reference knows every generator",
+    "if_both": "both hold",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """What was offered and could not be read or used."""
+
+    share: Measure  # of the items offered
+    items: int  # known to be missing
+    files: int  # files, or parts of files, that hold an unknown number of items
+    bytes: int  # as far as they are known
+    items_estimated: float | None = None  # in those files; None where there are none, or nothing tells
+    ignored: int = 0  # entries that hold no item, such as the files of an operating system
+    counted: int  # items offered, without the estimated ones
+
+    def __str__(self) -> str:
+        if self.items == self.files == 0:
+            return "nothing unread"
+        parts = [f"{self.items} unread"] if self.items else []
+        if self.files:
+            held = "an unknown number of" if self.items_estimated is None else f"about {self.items_estimated:.0f}"
+            parts.append(f"{held} in {self.files} unread {'file' if self.files == 1 else 'files'} or parts of files")
+        known = f" ({100 * self.share.estimate:.2g} % of what was offered)" if self.share.is_known else ""
+        return " and ".join(parts) + known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """What this reference and this many items could have noticed of a generator that the reference lacks."""
+
+    smallest_noticed: float  # share of the set that is noticed with probability .8; 1 where none is
+    may_hide: float  # share of such a generator's items that may look real, at the threshold that notices most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Counts of log-odds scores of the set and of each component of the reference, between the same edges."""
+
+    edges: tuple[float, ...]
+    incoming: tuple[int, ...]
+    reference: Mapping[str, tuple[float, ...]]  # scores of several folds share a count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FractionBeforeReview(Measure):
+    """The audit's own answer, which a review by labels replaced."""
+
+    status: FractionStatus
+    method: str
+    assumes: tuple[str, ...]
+    by_generator: Mapping[str, Measure]
+    if_reference_matches: Measure
+    if_generators_known: Measure
+    if_both: Measure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyntheticFraction(Measure):
+    """The share of synthetic items in the set, with what it assumes and what would follow under conditions.
+
+    `determined`: an estimate and a narrow interval. `bounds`: no estimate, the interval is what can be said.
+    `undetermined`: nothing can be said, for the reason given. The interval at the top holds whatever the generators
+    and real sources are, unless `assumes` names a declaration.
+    """
+
+    level: float  # of all its intervals
+    status: FractionStatus
+    method: str
+    assumes: tuple[str, ...]  # what the interval takes for granted
+    by_generator: Mapping[str, Measure]  # shares of the set
+    by_source: Mapping[str, Measure]  # shares of the real part, if all of it comes from the reference's sources
+    unexplained: Measure  # share that lies outside the reference, beyond what its own items do
+    if_reference_matches: Measure
+    if_generators_known: Measure
+    if_both: Measure
+    power: Power
+    of_the_whole_set: Measure  # of everything offered, where unread items may be anything
+    estimators: Mapping[str, Number]  # point estimates of each method
+    fit_p_value: Number  # of the test that the scores are a mixture of the reference's components
+    departure: Number  # of the set's own classifier test, in standard errors
+    separation: float  # total variation between real and synthetic scores of the reference
+    histogram: Histogram
+    before_review: FractionBeforeReview | None = None
+
+    def under(self, condition: str) -> Measure:
+        """The answer under one of `CONDITIONS`."""
+        found: Measure = getattr(self, condition)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diversity:
+    """How varied the set is beside the reference's real part."""
+
+    loss: Measure
+    measures: Mapping[str, Measure]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The unit in which a forecast states distances."""
+
+    n: int  # items of the real sample
+    frechet: float  # F between such a sample and the distribution itself
+    total_variance: float  # of the real part
+    width: int  # columns of the space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fidelity:
+    """How close the set lies to the reference's real part."""
+
+    measures: Mapping[str, Measure]
+    scale: Scale | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleStatistics:
+    """Measures of n items against n real ones; distances are squared and in units of the real total variance."""
+
+    n: int
+    frechet: Number
+    precision: Number
+    recall: Number
+    density: Number
+    coverage: Number
+    vendi: Number  # over that of the real items
+    effective_rank: Number  # over that of the real items
+    variance: Number  # total, over that of the real items
+    log_det: Number  # mean log variance over the real directions, less that of the real items
+    spacing: Number  # median distance to the nearest other item, over that of the real items
+    to_training: Number  # median distance to the nearest training item, over that of the real items
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSamples:
+    """What samples of the team's own models measure; None where none were given."""
+
+    model_samples: SampleStatistics | None = None  # of its first model
+    pilot: SampleStatistics | None = None  # of a second generation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationForecast:
+    """What is expected of one generation."""
+
+    generation: int  # from 1
+    frechet_level: Measure  # F over that of a real sample of the same size
+    frechet_ratio: Measure  # F over that of generation 1
+    diversity_ratio: Measure  # recall over that of generation 1
+    precision: Measure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanForecast:
+    """A plan with its probability of the event and its last generation."""
+
+    plan: Plan
+    tier: Tier
+    status: ForecastStatus
+    probability: Measure
+    last: GenerationForecast
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeavesTolerance:
+    """The first generation that is expected beyond a limit of the event; None where none is."""
+
+    frechet_ratio: int | None
+    diversity_ratio: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreshRealData:
+    """The least number of real items, new in every generation, that keeps the risk within the limit."""
+
+    n_real: int | None
+    tier: Tier
+    reason: str | None  # why there is no number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargestSyntheticShare:
+    """The largest share of synthetic items in a training set that keeps the risk within the limit."""
+
+    share: float | None
+    n_synthetic: int | None
+    tier: Tier
+    reason: str | None  # why there is no number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What follows for a plan if the high end of the probability is to stay within a limit."""
+
+    limit: float
+    leaves_tolerance: LeavesTolerance
+    plans: tuple[PlanForecast, ...]  # the intended plan first, then other workflows with the same data
+    fresh_real_data: FreshRealData
+    largest_synthetic_share: LargestSyntheticShare
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextTier:
+    """What a forecast would be worth if more were measured."""
+
+    tier: Tier
+    skill: Mapping[str, Number]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """Loops of a family simulated on the set's own vectors; intervals span the least and the most of them."""
+
+    family: str
+    chains: int  # loops
+    n_initial: int
+    n_real: int
+    n_synthetic: int
+    event_in: int  # loops that met the event
+    trajectory: tuple[GenerationForecast, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadRisk:
+    """The probability that training on the data leads to model autophagy, and the course that is expected."""
+
+    probability: Measure
+    status: ForecastStatus
+    reason: str | None
+    event: Event
+    plan: Plan | None  # None: no workflow was named
+    tier: Tier  # what was known
+    space: str | None  # fingerprint of the encoder whose vectors are measured; None: figures were given
+    level: float | None = None  # of the bands of the trajectory
+    skill: Mapping[str, Number] | None = None  # on loops of the same kind that the calibration had not seen
+    trajectory: tuple[GenerationForecast, ...] = ()
+    known: KnownSamples = KnownSamples()
+    next_tier: NextTier | None = None
+    advice: Advice | None = None
+    model: Mapping[str, str] | None = None  # file and digest of the calibration
+    simulation: Simulation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confound:
+    """A difference that could pass for evidence of origin."""
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderRole:
+    """Which encoder plays a role, so that it can be loaded again and recognised."""
+
+    spec: str
+    fingerprint: str
+    sees: str  # traces | content
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoders:
+    """The encoders behind an audit."""
+
+    evidence: EncoderRole
+    semantic: EncoderRole | None  # None: only traces are seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexUse:
+    """How neighbours were searched."""
+
+    kind: Literal["exact"]
+    recall: float  # of the true nearest neighbours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseForSize:
+    """What a reference can show of a set of one size."""
+
+    smallest_noticed: float  # share of an unseen generator that is noticed with probability .8
+    may_hide: float  # share of its items that may look real
+    clean_high: float  # four in five sets without synthetic items get a lower high end
+    clean_verdict: str  # that follows from it by the default policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """What a reference can promise before any audit."""
+
+    separation: Mapping[str, Measure]  # of each generator from the real source that it resembles most
+    left_out: Mapping[str, Mapping[str, float]]  # generator → threshold → share that hides when it is left out
+    may_hide: Mapping[str, float]  # threshold → share of an unseen generator that may look real
+    at: Mapping[str, PromiseForSize]  # items of a set → what can be shown
+    add: tuple[str, ...]  # what to add to the reference to improve it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceSummary:
+    """What lists and results say of a reference."""
+
+    name: str
+    identity: str  # digest of the content
+    items: Mapping[str, int]  # used, of each component
+    effective_items: Mapping[str, int]  # the same where copies and near copies count once
+    real_sources: tuple[str, ...]
+    simulated: tuple[str, ...]  # generators that are stand-ins
+    separation: float
+    promise: Promise
+    leak: str | None  # what of the items' storage alone tells the real and the synthetic part apart
+    skipped: Mapping[str, Mapping[str, int]]  # component → reason → count
+    unread: Mapping[str, Unread]  # by component
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelCount:
+    """Items of known origin that were labelled, and how many of them wrongly."""
+
+    labelled: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownAnswers:
+    """How the labeller did on items of known origin."""
+
+    real: LabelCount
+    synthetic: LabelCount
+    unsure: int
+    unlabelled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stratum:
+    """One stratum of a review: its items in the set, those labelled, and those labelled synthetic."""
+
+    items: int
+    labelled: int
+    synthetic: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """The labels behind a reviewed answer."""
+
+    id: str
+    drawn: int  # items of the set
+    labelled: int
+    unsure: int
+    unlabelled: int
+    known: KnownAnswers
+    error_on_real: Measure  # P(labelled synthetic | real)
+    error_on_synthetic: Measure  # P(labelled real | synthetic)
+    strata: tuple[Stratum, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How the audit was run."""
+
+    started: datetime
+    out: str  # the audit's folder
+    shards: int
+    reused_shards: int  # that an earlier run had finished
+    seed: int
+    level: float
+    limit: int | None  # items used at most
+    sampled_from: int | None  # items of the set where only a random sample of them was used
+    column: str | None
+    batch_size: int
+    declared: tuple[str, ...]
+    command: tuple[str, ...] | None  # None: it was called from Python or by the service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds of the two passes."""
+
+    evidence_s: float
+    finalise_s: float

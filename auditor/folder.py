@@ -1,0 +1,195 @@
+"""An audit's folder: every file name inside it, the audit it belongs to, and a lock for its one writer."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indexes.errors import ArtifactError, InputError, ResourceError
+from indexes.sources.files import printable
+from indexes.store import write_atomic
+
+__all__ = ["AuditFolder"]
+
+_MOST_NAME = 255  # bytes of a file's name
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFolder:
+    """Where the parts of an audit lie. The folder itself need not exist."""
+
+    path: Path
+
+    @property
+    def result(self) -> Path:
+        """result.json, written last."""
+        return self.path / "result.json"
+
+    @property
+    def report(self) -> Path:
+        """The report as a page."""
+        return self.path / "report.html"
+
+    @property
+    def skipped(self) -> Path:
+        """The table of everything that could not be used."""
+        return self.path / "skipped.parquet"
+
+    @property
+    def items(self) -> Path:
+        """The folder of the tables of items, one for each shard."""
+        return self.path / "items"
+
+    @property
+    def state(self) -> Path:
+        """The folder of the finished shards, one folder each, and of what belongs to no shard."""
+        return self.path / "state"
+
+    @property
+    def gallery(self) -> Path:
+        """The most suspicious items, to be shown in the report."""
+        return self.state / "gallery.json"
+
+    @property
+    def review(self) -> Path:
+        """The folder that goes to a labeller."""
+        return self.path / "review"
+
+    @property
+    def label_table(self) -> Path:
+        """The table that a labeller fills in."""
+        return self.review / "items.csv"
+
+    @property
+    def label_page(self) -> Path:
+        """The page on which a labeller can label."""
+        return self.review / "index.html"
+
+    @property
+    def labels(self) -> Path:
+        """The labels that were given."""
+        return self.review / "labels.csv"
+
+    @property
+    def review_key(self) -> Path:
+        """Where the items of a review come from; it is not in the folder that goes to a labeller."""
+        return self.state / "review.json"
+
+    @property
+    def _claim(self) -> Path:
+        return self.state / "audit.json"
+
+    @property
+    def _shards(self) -> Path:
+        return self.state / "shards.json"
+
+    @property
+    def has_review(self) -> bool:
+        """Whether labels of a review were given."""
+        return self.labels.exists() and self.review_key.exists()
+
+    def item_files(self) -> list[Path]:
+        """The tables of items in the order of the shards; raises ArtifactError where there are none."""
+        files = sorted(self.items.glob("*.parquet"))
+        if not files:
+            raise ArtifactError(f"{self.items} holds no items: run the audit again, into a folder that you keep")
+        return files
+
+    def shards(self) -> list[tuple[str, Path]]:
+        """Name and folder of each finished shard, in order; raises ArtifactError where the audit is not finished."""
+        try:
+            listed = json.loads(self._shards.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{self._shards} cannot be read ({error}): finish that audit first") from None
+        return [(name, self.state / key) for name, key in listed]
+
+    def write_shards(self, shards: Iterator[tuple[str, Path]]) -> None:
+        """List the finished shards."""
+        write_atomic(self._shards, json.dumps([[name, folder.name] for name, folder in shards]).encode())
+
+    def check(self) -> None:
+        """Raise InputError where there can be no such folder: on or below a file, or under an impossible name."""
+        out = self.path
+        standing = next((path for path in (out, *out.parents) if os.path.lexists(path)), None)
+        if standing is not None and not standing.is_dir():
+            found = "a link that leads to no folder" if standing.is_symlink() else "a file"
+            raise InputError(f"{standing} is {found}, expected a folder for the audit: choose another --out")
+        if "\0" in str(out) or any(len(os.fsencode(part)) > _MOST_NAME for part in out.parts):
+            raise InputError(f"no folder can have the name {out}: choose another --out")
+
+    @contextmanager
+    def only_writer(self) -> Iterator[None]:
+        """Hold the folder; raises ResourceError while another process does. The lock ends with its process."""
+        self.check()
+        self.path.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            _lock(folder, self.path)
+            yield
+        finally:
+            os.close(folder)
+
+    def claim(self, source: str, configuration: Mapping[str, Any], *, overwrite: bool, resume: bool = True) -> None:
+        """Make the folder this audit's own, without an earlier result; without `resume` also without its shards.
+
+        Raises InputError when it holds another audit, or files of the names an audit writes.
+        """
+        wanted = {"source": _place(source), **configuration}
+        if printable(str(self.path)) != str(self.path):
+            raise InputError(f"{printable(str(self.path))} is no valid Unicode: use another --out")
+        if not overwrite:
+            self._check_own(wanted)
+        elif self._claim.is_file() and self._claim.read_bytes() != _claim_text(wanted):
+            shutil.rmtree(self.state)
+        if not resume:
+            shutil.rmtree(self.state, ignore_errors=True)
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.result.unlink(missing_ok=True)
+        write_atomic(self._claim, _claim_text(wanted))
+
+    def _check_own(self, wanted: Mapping[str, Any]) -> None:
+        if self._claim.is_file():
+            found = self.read_claim()
+            found["source"] = _place(str(found.get("source")))
+            if differing := ", ".join(sorted(k for k in wanted if found.get(k) != wanted[k])):
+                raise InputError(
+                    f"{self.path} holds an audit with another {differing}, expected the same: use --overwrite or "
+                    "another --out"
+                )
+            return
+        strangers = [path for path in (self.items, self.skipped, self.result, self.report) if path.exists()]
+        if strangers:
+            raise InputError(
+                f"{self.path} holds {strangers[0].name} of no audit in progress: use --overwrite or another --out"
+            )
+
+    def read_claim(self) -> dict[str, Any]:
+        """What the folder is for: source, reference, encoders; raises ArtifactError when it is no audit's folder."""
+        try:
+            claimed: dict[str, Any] = json.loads(self._claim.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ArtifactError(
+                f"{self._claim} cannot be read ({error}): name an audit's folder, or use --overwrite"
+            ) from None
+        return claimed
+
+
+def _lock(folder: int, out: Path) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ResourceError(f"another audit is writing into {out}: wait for it, or use another --out") from None
+
+
+def _place(spec: str) -> str:
+    """Where a local source lies, however it was written: links resolved. Other sources keep their names."""
+    return os.path.realpath(spec) if os.path.isabs(spec) or os.path.exists(spec) else spec
+
+
+def _claim_text(claimed: Mapping[str, Any]) -> bytes:
+    return json.dumps(claimed, indent=1, sort_keys=True).encode()

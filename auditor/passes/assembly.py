@@ -1,0 +1,227 @@
+"""The result of an audit, put together from the state of its set and the estimated fraction."""
+
+import math
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from auditor.answers import (
+    Confound,
+    Diversity,
+    Encoders,
+    Fidelity,
+    Histogram,
+    IndexUse,
+    MadRisk,
+    Run,
+    SyntheticFraction,
+    Timing,
+    Unread,
+)
+from auditor.evidence.novelty import unexplained
+from auditor.folder import AuditFolder
+from auditor.fraction.estimate import FractionEstimate
+from auditor.fraction.settling import check_fraction
+from auditor.measures.semantic import diversity_measures, fidelity_measures, loss_of
+from auditor.passes.items import DuplicateCounts
+from auditor.passes.request import AuditedSet, AuditRequest
+from auditor.passes.state import AuditState
+from auditor.policy import Check, Policy, check, verdict_of
+from auditor.reference.reference import Reference
+from auditor.reference.storage_traits import confounds_between, total
+from auditor.results import AuditResult
+from auditor.risk.answer import answer_risk, check_risk, known_of, no_risk
+from auditor.risk.inputs import AuditFigures, figures_of
+from auditor.statistics.intervals import Measure, wilson_interval
+from auditor.unread import check_unread, heed_unread, heed_unread_roughly, of_the_whole_set, unread_of, unread_share
+from indexes.sources.files import printable
+
+__all__ = ["assemble"]
+
+_NO_WORKFLOW = "no workflow was named, on which the risk depends: give --workflow"
+_TRACES_ONLY = "the encoder sees processing traces and not content: name a --semantic-encoder to measure this"
+
+
+def assemble(
+    state: AuditState,
+    fraction: FractionEstimate,
+    duplicates: DuplicateCounts,
+    reference: Reference,
+    request: AuditRequest,
+    audited: AuditedSet,
+    folder: AuditFolder,
+) -> AuditResult:
+    """The result, its timing still empty."""
+    policy = request.policy
+    fidelity, diversity = _semantic_answers(state, reference, request.level)
+    copies = _duplicate_measures(duplicates, request.level, is_sample=audited.sampled_from is not None)
+    diversity = replace(diversity, measures={**diversity.measures, **copies})
+    unread = unread_of(state.counts, unread_share(state.counts, state.n, level=request.level))
+    answer = _fraction_answer(fraction, state, reference, request, unread)
+    risk = _risk(figures_of(state.n, answer, diversity, fidelity), state, reference, request, audited)
+    checks = _checks(policy, answer, diversity, risk, unread)
+    policy = policy.in_force(workflow=request.plan is not None, content=reference.semantic is not None)
+    return AuditResult(
+        version=version("madaudit"),
+        created=datetime.now(UTC),
+        verdict=verdict_of(checks, policy.required or ()),
+        source=printable(audited.source),
+        n_items=state.n,
+        skipped=dict(state.skipped),
+        unread=unread,
+        synthetic_fraction=answer,
+        diversity=diversity,
+        fidelity=fidelity,
+        mad_risk=risk,
+        checks=checks,
+        confounds=_confounds(state, reference),
+        formats=dict(state.formats),
+        traits={name: dict(table) for name, table in state.traits.items()},
+        reference=reference.summary(),
+        encoder=Encoders(evidence=reference.evidence, semantic=reference.semantic_encoder),
+        index=IndexUse(kind="exact", recall=1.0),
+        policy=policy,
+        run=_run(audited, request, folder),
+        timing=Timing(evidence_s=0.0, finalise_s=0.0),
+    )
+
+
+def _checks(
+    policy: Policy, answer: SyntheticFraction, diversity: Diversity, risk: MadRisk, unread: Unread
+) -> tuple[Check, ...]:
+    share, loss = unread.share, diversity.loss
+    judged = check_fraction(policy.synthetic_fraction, answer)
+    others = (
+        check("diversity_loss", policy.diversity_loss, loss, reason=loss.reason),
+        check_risk(policy.mad_risk, risk),
+    )
+    return (
+        heed_unread(judged, policy.synthetic_fraction, share),
+        *(heed_unread_roughly(other, policy.unread, share) for other in others),
+        check_unread(policy.unread, share),
+    )
+
+
+def _run(audited: AuditedSet, request: AuditRequest, folder: AuditFolder) -> Run:
+    return Run(
+        started=datetime.fromtimestamp(audited.started, UTC),
+        out=printable(os.path.abspath(folder.path)),
+        shards=len(audited.shards),
+        reused_shards=audited.reused,
+        seed=request.seed,
+        level=request.level,
+        limit=audited.limit,
+        sampled_from=audited.sampled_from,
+        column=audited.column,
+        batch_size=audited.batch_size,
+        declared=tuple(sorted(request.declared)),
+        command=None if request.command is None else tuple(map(printable, request.command)),
+    )
+
+
+def _fraction_answer(
+    fraction: FractionEstimate, state: AuditState, reference: Reference, request: AuditRequest, unread: Unread
+) -> SyntheticFraction:
+    stated = Measure(fraction.estimate, low=fraction.low, high=fraction.high, n=fraction.n, reason=fraction.reason)
+    return SyntheticFraction(
+        stated.estimate,
+        low=stated.low,
+        high=stated.high,
+        n=stated.n,
+        reason=stated.reason,
+        level=fraction.level,
+        status=fraction.status,
+        method=fraction.method,
+        assumes=_assumes(fraction.status, request.declared),
+        by_generator=fraction.by_generator,
+        by_source=fraction.by_source,
+        unexplained=unexplained(state.novel, state.n, len(reference.nearest), level=request.level),
+        if_reference_matches=fraction.if_reference_matches,
+        if_generators_known=fraction.if_generators_known,
+        if_both=fraction.if_both,
+        power=fraction.power,
+        of_the_whole_set=of_the_whole_set(stated, unread.share),
+        estimators=fraction.estimators,
+        fit_p_value=fraction.fit_p_value,
+        departure=fraction.departure,
+        separation=fraction.separation,
+        histogram=_histogram(state, reference),
+    )
+
+
+def _assumes(status: str, declared: frozenset[str]) -> tuple[str, ...]:
+    """What the interval at the top takes for granted, in words that follow "it assumes that"."""
+    if status == "undetermined":
+        return ()
+    taken = ["a generator that the reference lacks hides no more of its items than the known ones foretell"]
+    if "generators-complete" in declared:
+        taken = ["there are no generators but the known ones, as was declared"]
+    if "reference-complete" in declared:
+        taken.append("all real items come from the reference's sources, as was declared")
+    elif status == "determined":
+        taken.append("there are no more real items of other sources than the tests would notice")
+    return *taken, "kinds within a source or generator come in about the shares they have in the reference"
+
+
+def _histogram(state: AuditState, reference: Reference) -> Histogram:
+    calibration = reference.calibration
+    components = zip(calibration.labels, calibration.components, strict=True)
+    return Histogram(
+        edges=tuple(calibration.edges.tolist()),
+        incoming=tuple(state.scores.histogram.tolist()),
+        reference={label: tuple(c.histogram.tolist()) for label, c in components},
+    )
+
+
+def _semantic_answers(state: AuditState, reference: Reference, level: float) -> tuple[Fidelity, Diversity]:
+    if state.semantic is None or reference.semantic is None:
+        missing = Measure(math.nan, reason=_TRACES_ONLY)
+        fidelity = Fidelity(measures=dict.fromkeys(("frechet", "precision", "density"), missing), scale=None)
+        names = ("vendi", "coverage", "recall", "effective_rank")
+        return fidelity, Diversity(loss=missing, measures=dict.fromkeys(names, missing))
+    space, sample = reference.semantic, state.sample.semantic
+    fidelity = Fidelity(measures=fidelity_measures(state.semantic, sample, space, level=level), scale=space.scale)
+    diversity = Diversity(
+        loss=loss_of(sample, space, level=level),
+        measures=diversity_measures(state.semantic, sample, space, level=level),
+    )
+    return fidelity, diversity
+
+
+def _duplicate_measures(duplicates: DuplicateCounts, level: float, *, is_sample: bool) -> dict[str, Measure]:
+    """The shares of exact copies: counted, so without error unless the set stands for a larger one."""
+    counts = {"duplicates": duplicates.within, "duplicates_of_reference": duplicates.of_reference}
+    found = {}
+    for name, count in counts.items():
+        share = count / duplicates.n
+        low, high = wilson_interval(count, duplicates.n, level=level) if is_sample else (share, share)
+        found[name] = Measure(share, low=low, high=high, n=duplicates.n)
+    return found
+
+
+def _risk(
+    figures: AuditFigures, state: AuditState, reference: Reference, request: AuditRequest, audited: AuditedSet
+) -> MadRisk:
+    space = None if reference.semantic_encoder is None else reference.semantic_encoder.fingerprint
+    if request.plan is None:
+        return no_risk(None, _NO_WORKFLOW, policy=request.policy, space=space)
+    plan = request.plan.for_set(audited.sampled_from or state.n)
+    if state.semantic is None or reference.semantic is None:
+        return no_risk(plan, _TRACES_ONLY, policy=request.policy, space=space)
+    known = known_of(
+        plan, figures, real=reference.semantic.vectors, training=state.sample.semantic,
+        model_samples=request.model_samples, pilot=request.pilot,
+    )  # fmt: skip
+    return answer_risk(known, request.model(), request.policy, space=space)
+
+
+def _confounds(state: AuditState, reference: Reference) -> tuple[Confound, ...]:
+    incoming = {"format": state.formats, **state.traits}
+    sides = reference.sides
+    found = confounds_between("incoming", incoming, total(sides), ("the incoming set", "the reference"))
+    if sides[1]:
+        found += confounds_between("reference", *sides, ("the reference's real part", "its synthetic part"))
+    if reference.leak is not None:
+        found.append(Confound(name="reference-leak", detail=reference.leak))
+    return tuple(found)

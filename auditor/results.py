@@ -1,0 +1,236 @@
+"""The result of an audit: what `audit` returns, result.json holds and every reader of either uses."""
+
+import html
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from auditor.answers import (
+    CONDITIONS,
+    Confound,
+    Diversity,
+    Encoders,
+    Fidelity,
+    IndexUse,
+    MadRisk,
+    ReferenceSummary,
+    Review,
+    Run,
+    SyntheticFraction,
+    Timing,
+    Unread,
+)
+from auditor.folder import AuditFolder
+from auditor.policy import Check, Policy, Status
+from auditor.records import read_record, record_document, record_schema
+from auditor.statistics.intervals import Measure
+from indexes.errors import ArtifactError
+from indexes.store import write_atomic
+
+__all__ = [
+    "FORECAST_SCHEMA",
+    "SCHEMA",
+    "AuditResult",
+    "ForecastResult",
+    "forecast_schema",
+    "in_words",
+    "read_items",
+    "read_result",
+    "result_schema",
+    "write_result",
+]
+
+SCHEMA: Literal["madaudit/result/2"] = "madaudit/result/2"
+FORECAST_SCHEMA: Literal["madaudit/forecast/2"] = "madaudit/forecast/2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResult:
+    """Everything an audit found."""
+
+    schema: Literal["madaudit/result/2"] = SCHEMA
+    version: str  # of madaudit
+    created: datetime
+    verdict: Status
+    source: str  # absolute
+    n_items: int  # used
+    skipped: Mapping[str, int]  # reason → entries
+    unread: Unread
+    synthetic_fraction: SyntheticFraction
+    diversity: Diversity
+    fidelity: Fidelity
+    mad_risk: MadRisk
+    checks: tuple[Check, ...]
+    confounds: tuple[Confound, ...]
+    formats: Mapping[str, int]  # how the items were stored
+    traits: Mapping[str, Mapping[str, int]]
+    reference: ReferenceSummary
+    encoder: Encoders
+    index: IndexUse
+    policy: Policy  # in force: `required` is filled in
+    run: Run
+    timing: Timing
+    review: Review | None = None  # by a person's labels
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of result.json: JSON types alone, null for a number that is missing."""
+        return record_document(self)
+
+    @staticmethod
+    def from_dict(document: Any, *, where: str = "the document") -> "AuditResult":
+        """The result that `to_dict` wrote; raises ArtifactError for another schema and for a missing or wrong field."""
+        found = document.get("schema") if isinstance(document, Mapping) else None
+        if found != SCHEMA:
+            raise ArtifactError(f"{where} has the schema {found!r}, expected {SCHEMA!r}: run the audit again")
+        return read_record(AuditResult, document, where=where)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of the checks that decide the verdict."""
+        return self.policy.required or ()
+
+    def items(self) -> pa.Table:
+        """One row for every used item: id, score, nearest generator, duplicates, and whether to keep it.
+
+        Raises ArtifactError where the audit's folder is gone.
+        """
+        kept: pa.Table | None = self.__dict__.get("_table")
+        return read_items(AuditFolder(Path(self.run.out))) if kept is None else kept
+
+    def keep_items(self) -> "AuditResult":
+        """Read the items into memory, so that they outlast the audit's folder; returns the result itself."""
+        self.__dict__["_table"] = self.items()
+        return self
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """The answers in a few lines."""
+        yield f"{self.verdict.upper()}: {self.n_items} items used, {self.unread}"
+        told = ""
+        for check in self.checks:
+            if check.name in self.required and check.status != "pass":
+                told += check.reason
+                yield f"  {check.status}: {check.name.replace('_', ' ')}, {check.reason}"
+        fraction = self.synthetic_fraction
+        yield f"  synthetic fraction  {in_words(fraction, told)}"
+        if (self.run.declared or self.review) and fraction.assumes:
+            yield f"    assuming that {'; '.join(fraction.assumes)}"
+        if self.review:
+            yield f"    from {self.review.labelled} labels of {self.review.drawn} items drawn"
+        for name, condition in CONDITIONS.items():
+            if fraction.under(name).is_known and not self.review:
+                yield f"    if {condition}: {in_words(fraction.under(name))}"
+        if self.unread.share.high > 0:
+            yield f"  of the whole set    {in_words(fraction.of_the_whole_set)}"
+        yield f"  diversity loss      {in_words(self.diversity.loss)}"
+        yield f"  MAD risk            {_risk_in_words(self.mad_risk)}"
+
+    def _repr_html_(self) -> str:
+        """The verdict and three cards, for a notebook."""
+        colour = {"pass": "#1e7e4e", "warn": "#a86a00", "fail": "#b03024"}.get(self.verdict, "#566573")
+        answers = {
+            "Synthetic fraction": in_words(self.synthetic_fraction),
+            "Diversity loss": in_words(self.diversity.loss),
+            "MAD risk": _risk_in_words(self.mad_risk),
+        }
+        cards = "".join(
+            '<div style="border:1px solid #d5dbdf;border-radius:.4rem;padding:.6rem .8rem;flex:1 1 14rem">'
+            f"{title}<br><b>{html.escape(text)}</b></div>"
+            for title, text in answers.items()
+        )
+        reasons = "".join(
+            f"<li>{html.escape(f'{c.name}: {c.reason}'.replace('_', ' '))}</li>"
+            for c in self.checks
+            if c.name in self.required and c.status != "pass"
+        )
+        return (
+            f'<div><p style="background:{colour};color:#fff;padding:.5rem .8rem;border-radius:.4rem">'
+            f"<b>{self.verdict.upper()}</b> · {self.n_items} items of {html.escape(self.source)}, "
+            f"{html.escape(str(self.unread))}</p>"
+            f'<div style="display:flex;flex-wrap:wrap;gap:.6rem">{cards}</div><ul>{reasons}</ul></div>'
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastResult(MadRisk):
+    """A forecast as it is printed and answered: the same fields as `mad_risk` in the result of an audit."""
+
+    schema: Literal["madaudit/forecast/2"] = FORECAST_SCHEMA
+
+    @staticmethod
+    def of(risk: MadRisk) -> "ForecastResult":
+        """The forecast with its schema."""
+        return ForecastResult(**{field.name: getattr(risk, field.name) for field in fields(MadRisk)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document."""
+        return record_document(self)
+
+    @staticmethod
+    def from_dict(document: Any) -> "ForecastResult":
+        """The forecast that `to_dict` wrote; raises ArtifactError for anything else."""
+        return read_record(ForecastResult, document, where="the forecast")
+
+
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema of result.json."""
+    return record_schema(AuditResult, name=SCHEMA)
+
+
+def forecast_schema() -> dict[str, Any]:
+    """The JSON Schema of a forecast."""
+    return record_schema(ForecastResult, name=FORECAST_SCHEMA)
+
+
+def read_items(folder: AuditFolder) -> pa.Table:
+    """The items of a finished audit, in the order of its shards; raises ArtifactError where there are none."""
+    return pa.concat_tables([pq.read_table(file) for file in folder.item_files()])
+
+
+def read_result(folder: AuditFolder) -> AuditResult:
+    """The result of a finished audit; raises ArtifactError where there is none, or one of another version."""
+    path = folder.result
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        if not folder.state.is_dir():
+            raise ArtifactError(
+                f"{path} is missing: {folder.path} is no folder that madaudit audit --out wrote"
+            ) from None
+        raise ArtifactError(f"{path} is missing: the audit is not finished, run it again") from None
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged ({error}): run the audit again") from None
+    return AuditResult.from_dict(document, where=str(path))
+
+
+def write_result(folder: AuditFolder, result: AuditResult) -> None:
+    """Write result.json, last of all: it vouches for the rest."""
+    text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(folder.result, text.encode())
+
+
+def in_words(answer: Measure, told: str = "") -> str:
+    """An estimate with its interval; a missing estimate adds its reason, unless `told` contains it."""
+    if math.isnan(answer.low):
+        return f"not determined ({answer.reason})"
+    interval = f"{answer.low:.3f} – {answer.high:.3f}"
+    if not answer.is_known:
+        return interval if answer.reason is None or answer.reason in told else f"{interval} ({answer.reason})"
+    return f"{answer.estimate:.3f} ({interval})"
+
+
+def _risk_in_words(risk: MadRisk) -> str:
+    chance = risk.probability
+    if not chance.is_known:
+        return f"{risk.status}: {risk.reason}"
+    stated = f"{chance.estimate:.3f} ({chance.low:.3f} – {chance.high:.3f}), knowing the {risk.tier}"
+    return stated if risk.status == "determined" else f"{stated}; {risk.status}: {risk.reason}"

@@ -1,0 +1,143 @@
+"""Approximate nearest neighbours by faiss, for more rows than exact search can serve, and their files."""
+
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+
+from indexes.device import compute_threads
+from indexes.errors import ArtifactError, InputError, ResourceError
+from indexes.records import Neighbours
+from indexes.search.exact import matrix
+from indexes.store import checked_manifest, emptied, replacing, sizes, write_manifest
+
+__all__ = ["NearestIndex", "build_index", "choose_kind", "load_index", "read_index", "save_index"]
+
+_EXACT_LIMIT = 200_000  # all pairs at d = 512 take under two minutes on two cores, seconds on a GPU
+_HNSW_LIMIT = 1_000_000  # beyond, the graph's memory and single-threaded building cost more than they give
+_INDEX = "madaudit/index/1"
+
+
+def choose_kind(n: int) -> Literal["exact", "hnsw", "ivf"]:
+    """How to search n rows: exactly by `knn` to 200,000, a faiss HNSW graph to a million, inverted lists beyond."""
+    return "exact" if n <= _EXACT_LIMIT else "hnsw" if n <= _HNSW_LIMIT else "ivf"
+
+
+@final
+class NearestIndex:
+    """A faiss index over the rows it was built from; searching is safe from several threads."""
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+        self.size: int = index.ntotal
+        self.dimension: int = index.d
+
+    def search(self, queries: np.ndarray, k: int) -> Neighbours:
+        """The k nearest rows faiss finds for each query (n, d), nearest first.
+
+        Distances carry faiss' float32 rounding. Raises InputError for unusable queries or k outside 1..size, and
+        ArtifactError where part of the index cannot be reached.
+        """
+        queries = matrix(queries, "queries")
+        if queries.shape[1] != self.dimension or not 1 <= k <= self.size:
+            raise InputError(
+                f"got queries of width {queries.shape[1]} and k = {k}, "
+                f"expected width {self.dimension} and k from 1 to {self.size}"
+            )
+        distances, indices = self._index.search(queries, k, params=self._effort(2 * k))
+        missed = np.flatnonzero((indices < 0).any(axis=1))
+        if len(missed):  # the lists or the part of the graph that were visited hold fewer than k rows
+            effort = self._effort(self.size)
+            distances[missed], indices[missed] = self._index.search(queries[missed], k, params=effort)
+        if (indices < 0).any():
+            raise ArtifactError(f"the index reaches fewer than {k} of its {self.size} rows: build it again")
+        return Neighbours(distances=distances, indices=indices)
+
+    def write(self, path: Path) -> None:
+        """Write the index to a file that `read_index` reads."""
+        _faiss().write_index(self._index, str(path))
+
+    def _effort(self, rows: int) -> Any:
+        """Search parameters that visit at least `rows` rows where the graph or the lists allow it."""
+        faiss = _faiss()
+        if isinstance(self._index, faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(efSearch=max(self._index.hnsw.efSearch, rows))
+        if isinstance(self._index, faiss.IndexIVF):
+            every = self._index.nlist
+            return faiss.SearchParametersIVF(nprobe=every if rows >= self.size else self._index.nprobe)
+        return None
+
+
+def build_index(vectors: np.ndarray, *, kind: Literal["flat", "hnsw", "ivf"]) -> NearestIndex:
+    """A faiss index over the rows of `vectors` (n, d).
+
+    The graph is built on one thread, since its edges depend on the order of insertion; the lists' k-means is seeded.
+    Raises InputError for unusable vectors or an unknown kind, ResourceError where faiss is not installed.
+    """
+    if kind not in ("flat", "hnsw", "ivf"):
+        raise InputError(f"got index kind {kind!r}, expected flat, hnsw or ivf")
+    faiss, vectors = _faiss(), matrix(vectors, "vectors")
+    n, d = vectors.shape
+    if n == 0:
+        raise InputError("got no vectors, expected at least one to index")
+    if kind == "flat":
+        index = faiss.IndexFlatL2(d)
+        index.add(vectors)
+    elif kind == "hnsw":
+        index = faiss.IndexHNSWFlat(d, 32)
+        index.hnsw.efConstruction, index.hnsw.efSearch = 128, 128
+        with compute_threads(1):
+            index.add(vectors)
+    else:
+        lists = _list_count(n)
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(d), d, lists)
+        index.cp.seed = 1
+        index.nprobe = min(lists, max(8, lists // 32))
+        index.train(vectors)
+        index.add(vectors)
+    return NearestIndex(index)
+
+
+def read_index(path: Path) -> NearestIndex:
+    """The index that `NearestIndex.write` wrote, memory-mapped where its kind allows.
+
+    Raises ArtifactError for a file that faiss cannot read, ResourceError where faiss is not installed.
+    """
+    faiss = _faiss()
+    try:
+        return NearestIndex(faiss.read_index(str(path), faiss.IO_FLAG_MMAP))
+    except RuntimeError as error:
+        raise ArtifactError(f"{path} is not a readable faiss index ({error}): build it again") from error
+
+
+def _list_count(n: int) -> int:
+    """Inverted lists for n rows: 2^round(log2(4 sqrt n)), as autofaiss, with 39 rows a list for k-means to train on."""
+    return max(1, min(2 ** round(np.log2(4 * np.sqrt(n))), n // 39))
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise ResourceError("faiss is not installed: pip install 'madaudit[cpu]'") from error
+    return faiss
+
+
+def save_index(folder: Path, index: NearestIndex, *, encoder: str) -> None:
+    """Write an index over vectors of the encoder with this fingerprint, and its manifest."""
+    folder = emptied(folder)
+    with replacing(folder / "knn.index") as path:
+        index.write(path)
+    fields = {"encoder": encoder, "shape": [index.size, index.dimension], "dtype": "float32"}
+    write_manifest(folder, {"schema": _INDEX, **fields, "bytes": sizes(folder, "knn.index")})
+
+
+def load_index(folder: Path, *, encoder: str | None = None) -> NearestIndex:
+    """The index saved in a folder, memory-mapped where its kind allows; raises as `load_embeddings`."""
+    folder = Path(folder)
+    manifest = checked_manifest(folder, _INDEX, encoder)
+    index = read_index(folder / "knn.index")
+    if [index.size, index.dimension] != manifest["shape"]:
+        found = f"an index of shape {[index.size, index.dimension]}"
+        raise ArtifactError(f"{folder} holds {found}, its manifest says {manifest['shape']}: save it again")
+    return index
