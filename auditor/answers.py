@@ -54,7 +54,7 @@ ForecastStatus = Literal["determined", "extrapolated", "undetermined"]
 FractionStatus = Literal["determined", "bounds", "undetermined"]
 Tier = Literal["audit", "model-samples", "pilot"]
 
-CONDITIONS = {  # under which `SyntheticFraction` holds further answers, by the name of the field
+CONDITIONS = {  # field of `SyntheticFraction` → the condition under which its answer holds
     "if_reference_matches": "all real items come from the reference's sources",
     "if_generators_known": "the reference knows every generator",
     "if_both": "both hold",
@@ -68,8 +68,8 @@ class Unread:
     share: Measure  # of the items offered
     items: int  # known to be missing
     files: int  # files, or parts of files, that hold an unknown number of items
-    bytes: int  # as far as they are known
-    items_estimated: float | None = None  # in those files; None where there are none, or nothing tells
+    bytes: int  # size of the unread items and files, as far as it is known
+    items_estimated: float | None = None  # items in `files`; None if there are no such files or nothing to estimate from
     ignored: int = 0  # entries that hold no item, such as the files of an operating system
     counted: int  # items offered, without the estimated ones
 
@@ -86,9 +86,9 @@ class Unread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """What this reference and this many items could have noticed of a generator that the reference lacks."""
+    """How well this reference and this many items could have noticed a generator that the reference lacks."""
 
-    smallest_noticed: float  # share of the set that is noticed with probability .8; 1 where none is
+    smallest_noticed: float  # smallest share of the set that is noticed with probability .8; 1 if no share is
     may_hide: float  # share of such a generator's items that may look real, at the threshold that notices most
 
 
@@ -98,7 +98,7 @@ class Histogram:
 
     edges: tuple[float, ...]
     incoming: tuple[int, ...]
-    reference: Mapping[str, tuple[float, ...]]  # scores of several folds share a count
+    reference: Mapping[str, tuple[float, ...]]  # fractional: items count once with their copies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,28 +116,28 @@ class FractionBeforeReview(Measure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticFraction(Measure):
-    """The share of synthetic items in the set, with what it assumes and what would follow under conditions.
+    """The share of synthetic items in the set, what this answer assumes, and further answers under stated conditions.
 
-    `determined`: an estimate and a narrow interval. `bounds`: no estimate, the interval is what can be said.
-    `undetermined`: nothing can be said, for the reason given. The interval at the top holds whatever the generators
-    and real sources are, unless `assumes` names a declaration.
+    `determined`: an estimate and a narrow interval. `bounds`: an interval without an estimate. `undetermined`: nothing
+    can be said, for the reason given. The interval from `low` to `high` holds for any generators and real sources,
+    unless `assumes` names a declaration.
     """
 
-    level: float  # of all its intervals
+    level: float  # confidence level of all its intervals
     status: FractionStatus
     method: str
-    assumes: tuple[str, ...]  # what the interval takes for granted
+    assumes: tuple[str, ...]  # assumptions behind the interval
     by_generator: Mapping[str, Measure]  # shares of the set
     by_source: Mapping[str, Measure]  # shares of the real part, if all of it comes from the reference's sources
-    unexplained: Measure  # share that lies outside the reference, beyond what its own items do
+    unexplained: Measure  # share outside the reference, beyond the 5 % of the reference's own items that lie outside
     if_reference_matches: Measure
     if_generators_known: Measure
     if_both: Measure
     power: Power
-    of_the_whole_set: Measure  # of everything offered, where unread items may be anything
-    estimators: Mapping[str, Number]  # point estimates of each method
-    fit_p_value: Number  # of the test that the scores are a mixture of the reference's components
-    departure: Number  # of the set's own classifier test, in standard errors
+    of_the_whole_set: Measure  # the share of everything offered; unread items may be real or synthetic
+    estimators: Mapping[str, Number]  # method → point estimate
+    fit_p_value: Number  # p-value of the hypothesis that the scores are a mixture of the reference's components
+    departure: Number  # result of the set's own classifier test, in standard errors
     separation: float  # total variation between real and synthetic scores of the reference
     histogram: Histogram
     before_review: FractionBeforeReview | None = None
@@ -150,7 +150,7 @@ class SyntheticFraction(Measure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diversity:
-    """How varied the set is beside the reference's real part."""
+    """How varied the set is compared with the reference's real part."""
 
     loss: Measure
     measures: Mapping[str, Measure]
@@ -161,7 +161,7 @@ class Scale:
     """The unit in which a forecast states distances."""
 
     n: int  # items of the real sample
-    frechet: float  # F between such a sample and the distribution itself
+    frechet: float  # F between a real sample of n items and the distribution itself
     total_variance: float  # of the real part
     width: int  # columns of the space
 
@@ -184,30 +184,30 @@ class SampleStatistics:
     recall: Number
     density: Number
     coverage: Number
-    vendi: Number  # over that of the real items
-    effective_rank: Number  # over that of the real items
-    variance: Number  # total, over that of the real items
-    log_det: Number  # mean log variance over the real directions, less that of the real items
-    spacing: Number  # median distance to the nearest other item, over that of the real items
-    to_training: Number  # median distance to the nearest training item, over that of the real items
+    vendi: Number  # ratio to the real items' score
+    effective_rank: Number  # ratio to the real items' rank
+    variance: Number  # total variance, ratio to the real items' variance
+    log_det: Number  # mean log variance over the real directions, minus the real items' value
+    spacing: Number  # median distance to the nearest other item, ratio to the real items' distance
+    to_training: Number  # median distance to the nearest training item, ratio to the real items' distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSamples:
-    """What samples of the team's own models measure; None where none were given."""
+    """Statistics of samples from the team's own models; None if no samples were given."""
 
-    model_samples: SampleStatistics | None = None  # of its first model
-    pilot: SampleStatistics | None = None  # of a second generation
+    model_samples: SampleStatistics | None = None  # samples of the first model
+    pilot: SampleStatistics | None = None  # samples of a second generation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationForecast:
-    """What is expected of one generation."""
+    """The forecast for one generation."""
 
     generation: int  # from 1
-    frechet_level: Measure  # F over that of a real sample of the same size
-    frechet_ratio: Measure  # F over that of generation 1
-    diversity_ratio: Measure  # recall over that of generation 1
+    frechet_level: Measure  # F divided by the F of a real sample of the same size
+    frechet_ratio: Measure  # F divided by the F of generation 1
+    diversity_ratio: Measure  # recall divided by the recall of generation 1
     precision: Measure
 
 
@@ -224,7 +224,7 @@ class PlanForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeavesTolerance:
-    """The first generation that is expected beyond a limit of the event; None where none is."""
+    """The first generation that is expected to be beyond each limit of the event; None if no generation is."""
 
     frechet_ratio: int | None
     diversity_ratio: int | None
@@ -251,7 +251,7 @@ class LargestSyntheticShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """What follows for a plan if the high end of the probability is to stay within a limit."""
+    """Advice for a plan, so that the high end of the probability's interval stays within a limit."""
 
     limit: float
     leaves_tolerance: LeavesTolerance
@@ -262,7 +262,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextTier:
-    """What a forecast would be worth if more were measured."""
+    """How reliable a forecast would be if the samples of the next tier were measured."""
 
     tier: Tier
     skill: Mapping[str, Number]
@@ -270,10 +270,10 @@ class NextTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """Loops of a family simulated on the set's own vectors; intervals span the least and the most of them."""
+    """Loops of a family simulated on the set's own vectors; an interval spans the lowest and highest value of a loop."""
 
     family: str
-    chains: int  # loops
+    chains: int  # simulated loops
     n_initial: int
     n_real: int
     n_synthetic: int
@@ -283,17 +283,17 @@ class Simulation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadRisk:
-    """The probability that training on the data leads to model autophagy, and the course that is expected."""
+    """The probability that training on the data leads to model autophagy, and the expected course of the loop."""
 
     probability: Measure
     status: ForecastStatus
     reason: str | None
     event: Event
     plan: Plan | None  # None: no workflow was named
-    tier: Tier  # what was known
+    tier: Tier  # how much was known for the forecast
     space: str | None  # fingerprint of the encoder whose vectors are measured; None: figures were given
-    level: float | None = None  # of the bands of the trajectory
-    skill: Mapping[str, Number] | None = None  # on loops of the same kind that the calibration had not seen
+    level: float | None = None  # confidence level of the trajectory's bands
+    skill: Mapping[str, Number] | None = None  # measured on loops of the same kind that the calibration had not seen
     trajectory: tuple[GenerationForecast, ...] = ()
     known: KnownSamples = KnownSamples()
     next_tier: NextTier | None = None
@@ -333,24 +333,24 @@ class IndexUse:
     """How neighbours were searched."""
 
     kind: Literal["exact"]
-    recall: float  # of the true nearest neighbours
+    recall: float  # share of the true nearest neighbours that are found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseForSize:
-    """What a reference can show of a set of one size."""
+    """What a reference can show about a set of one size."""
 
     smallest_noticed: float  # share of an unseen generator that is noticed with probability .8
     may_hide: float  # share of its items that may look real
     clean_high: float  # four in five sets without synthetic items get a lower high end
-    clean_verdict: str  # that follows from it by the default policy
+    clean_verdict: str  # verdict of the default policy on `clean_high`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """What a reference can promise before any audit."""
 
-    separation: Mapping[str, Measure]  # of each generator from the real source that it resembles most
+    separation: Mapping[str, Measure]  # generator → total variation from the real source that it resembles most
     left_out: Mapping[str, Mapping[str, float]]  # generator → threshold → share that hides when it is left out
     may_hide: Mapping[str, float]  # threshold → share of an unseen generator that may look real
     at: Mapping[str, PromiseForSize]  # items of a set → what can be shown
@@ -359,17 +359,17 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceSummary:
-    """What lists and results say of a reference."""
+    """The description of a reference in lists and results."""
 
     name: str
     identity: str  # digest of the content
-    items: Mapping[str, int]  # used, of each component
-    effective_items: Mapping[str, int]  # the same where copies and near copies count once
+    items: Mapping[str, int]  # component → items used
+    effective_items: Mapping[str, int]  # component → items used, copies and near copies counted once
     real_sources: tuple[str, ...]
     simulated: tuple[str, ...]  # generators that are stand-ins
     separation: float
     promise: Promise
-    leak: str | None  # what of the items' storage alone tells the real and the synthetic part apart
+    leak: str | None  # storage traits that alone tell the real part from the synthetic part, in words
     skipped: Mapping[str, Mapping[str, int]]  # component → reason → count
     unread: Mapping[str, Unread]  # by component
     seed: int
@@ -377,7 +377,7 @@ class ReferenceSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelCount:
-    """Items of known origin that were labelled, and how many of them wrongly."""
+    """How many items of known origin were labelled, and how many of these labels were wrong."""
 
     labelled: int
     wrong: int
@@ -385,7 +385,7 @@ class LabelCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownAnswers:
-    """How the labeller did on items of known origin."""
+    """The labeller's answers on items of known origin."""
 
     real: LabelCount
     synthetic: LabelCount
@@ -395,7 +395,7 @@ class KnownAnswers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
-    """One stratum of a review: its items in the set, those labelled, and those labelled synthetic."""
+    """One stratum of a review: items in the set, items labelled, and items labelled synthetic."""
 
     items: int
     labelled: int
@@ -424,15 +424,15 @@ class Run:
     started: datetime
     out: str  # the audit's folder
     shards: int
-    reused_shards: int  # that an earlier run had finished
+    reused_shards: int  # shards that an earlier run had finished
     seed: int
     level: float
-    limit: int | None  # items used at most
-    sampled_from: int | None  # items of the set where only a random sample of them was used
+    limit: int | None  # largest number of items to use
+    sampled_from: int | None  # items in the whole set, if only a random sample of them was used
     column: str | None
     batch_size: int
     declared: tuple[str, ...]
-    command: tuple[str, ...] | None  # None: it was called from Python or by the service
+    command: tuple[str, ...] | None  # None: the audit was called from Python or by the service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ _MOST_NAME = 255  # bytes of a file's name
 
 @dataclass(frozen=True, slots=True)
 class AuditFolder:
-    """Where the parts of an audit lie. The folder itself need not exist."""
+    """The paths of the parts of an audit. The folder itself need not exist."""
 
     path: Path
 
@@ -32,7 +32,7 @@ class AuditFolder:
 
     @property
     def report(self) -> Path:
-        """The report as a page."""
+        """The report as an HTML page."""
         return self.path / "report.html"
 
     @property
@@ -47,7 +47,7 @@ class AuditFolder:
 
     @property
     def state(self) -> Path:
-        """The folder of the finished shards, one folder each, and of what belongs to no shard."""
+        """The folder that holds one folder for each finished shard, and the files that belong to no shard."""
         return self.path / "state"
 
     @property
@@ -77,7 +77,7 @@ class AuditFolder:
 
     @property
     def review_key(self) -> Path:
-        """Where the items of a review come from; it is not in the folder that goes to a labeller."""
+        """The origins of the items of a review; this file is not in the folder that goes to a labeller."""
         return self.state / "review.json"
 
     @property
@@ -113,18 +113,18 @@ class AuditFolder:
         write_atomic(self._shards, json.dumps([[name, folder.name] for name, folder in shards]).encode())
 
     def check(self) -> None:
-        """Raise InputError where there can be no such folder: on or below a file, or under an impossible name."""
+        """Raise InputError if the folder cannot exist: a file lies in its path, or its name is invalid."""
         out = self.path
         standing = next((path for path in (out, *out.parents) if os.path.lexists(path)), None)
         if standing is not None and not standing.is_dir():
-            found = "a link that leads to no folder" if standing.is_symlink() else "a file"
+            found = "a link that does not lead to a folder" if standing.is_symlink() else "a file"
             raise InputError(f"{standing} is {found}, expected a folder for the audit: choose another --out")
         if "\0" in str(out) or any(len(os.fsencode(part)) > _MOST_NAME for part in out.parts):
             raise InputError(f"no folder can have the name {out}: choose another --out")
 
     @contextmanager
     def only_writer(self) -> Iterator[None]:
-        """Hold the folder; raises ResourceError while another process does. The lock ends with its process."""
+        """Lock the folder; raises ResourceError while another process has locked it. The lock ends with its process."""
         self.check()
         self.path.mkdir(parents=True, exist_ok=True)
         folder = os.open(self.path, os.O_RDONLY)
@@ -135,13 +135,13 @@ class AuditFolder:
             os.close(folder)
 
     def claim(self, source: str, configuration: Mapping[str, Any], *, overwrite: bool, resume: bool = True) -> None:
-        """Make the folder this audit's own, without an earlier result; without `resume` also without its shards.
+        """Mark the folder as this audit's and delete an earlier result; without `resume`, delete its shards too.
 
-        Raises InputError when it holds another audit, or files of the names an audit writes.
+        Raises InputError if the folder holds another audit, or files with names that an audit writes.
         """
         wanted = {"source": _place(source), **configuration}
         if printable(str(self.path)) != str(self.path):
-            raise InputError(f"{printable(str(self.path))} is no valid Unicode: use another --out")
+            raise InputError(f"{printable(str(self.path))} is not valid Unicode: use another --out")
         if not overwrite:
             self._check_own(wanted)
         elif self._claim.is_file() and self._claim.read_bytes() != _claim_text(wanted):
@@ -165,11 +165,11 @@ class AuditFolder:
         strangers = [path for path in (self.items, self.skipped, self.result, self.report) if path.exists()]
         if strangers:
             raise InputError(
-                f"{self.path} holds {strangers[0].name} of no audit in progress: use --overwrite or another --out"
+                f"{self.path} holds {strangers[0].name}, but no audit in progress: use --overwrite or another --out"
             )
 
     def read_claim(self) -> dict[str, Any]:
-        """What the folder is for: source, reference, encoders; raises ArtifactError when it is no audit's folder."""
+        """The source, reference and encoders of the folder's audit; raises ArtifactError if it is no audit's folder."""
         try:
             claimed: dict[str, Any] = json.loads(self._claim.read_bytes())
         except (OSError, ValueError) as error:
@@ -187,7 +187,7 @@ def _lock(folder: int, out: Path) -> None:
 
 
 def _place(spec: str) -> str:
-    """Where a local source lies, however it was written: links resolved. Other sources keep their names."""
+    """The absolute path of a local source, with links resolved; other sources keep their names."""
     return os.path.realpath(spec) if os.path.isabs(spec) or os.path.exists(spec) else spec
 
 

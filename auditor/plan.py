@@ -13,16 +13,16 @@ GENERATIONS = 8  # by default
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An intended self-consuming training. A size of None is that of the audited set, once the set is known.
+    """An intended self-consuming training. A size of None stands for the size of the audited set.
 
-    Raises InputError for what no loop can be.
+    Raises InputError for values that no loop can have.
     """
 
     workflow: str  # a name in WORKFLOWS
     _: KW_ONLY
     generations: int = GENERATIONS  # T
     n_initial: int | None = None  # items that generation 1 is trained on
-    n_real: int | None = None  # real items of each later generation, where the workflow has others than the initial
+    n_real: int | None = None  # real items of each later generation, if the workflow uses any but the initial ones
     n_synthetic: int | None = None  # synthetic items that each generation adds
     bias: float = 1.0  # sampling bias λ: 1 for none, towards 0 for samples of high quality and low diversity
 
@@ -34,13 +34,14 @@ class Plan:
             wrong.append(f"generations {self.generations}")
         if wrong:
             raise InputError(
-                f"a plan has {', '.join(wrong)}, expected 2 generations or more, an initial item and no negative count"
+                f"a plan has {', '.join(wrong)}, expected at least 2 generations, at least 1 initial item and no "
+                "negative count"
             )
         if not 0 < self.bias <= 1:
-            raise InputError(f"the sampling bias is {self.bias}, expected one above 0 and at most 1")
+            raise InputError(f"the sampling bias is {self.bias}, expected a number above 0 and at most 1")
 
     def for_set(self, n: int) -> "Plan":
-        """The plan with its open sizes set to the n items of a data set; no real items where the workflow has none."""
+        """The plan with sizes of None set to n, and no real items if the workflow uses none beside the initial ones."""
         return replace(
             self,
             n_initial=n if self.n_initial is None else self.n_initial,
@@ -50,14 +51,14 @@ class Plan:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Initial, real and synthetic items; raises InputError where one is open."""
+        """Number of initial, real and synthetic items; raises InputError if one is None."""
         if self.n_initial is None or self._n_real is None or self.n_synthetic is None:
-            raise InputError("the plan leaves sizes open, which only an audited set fills in: use plan.for_set(n)")
+            raise InputError("the plan has sizes of None, which need the size of an audited set: use plan.for_set(n)")
         return self.n_initial, self._n_real, self.n_synthetic
 
     @property
     def _n_real(self) -> int | None:
-        """Real items beside the initial ones: none under some workflows, whatever was given."""
+        """Real items beside the initial ones; 0 for workflows that use none, whatever was given."""
         return 0 if workflow_named(self.workflow).real in ("none", "initial") else self.n_real
 
 
@@ -65,9 +66,9 @@ PLAN_FIELDS = tuple(field.name for field in fields(Plan))
 
 
 def plan_named(workflow: str | None, **given: Any) -> Plan | None:
-    """The plan under a workflow; None without one. Raises InputError for sizes that no workflow would use."""
+    """The plan for a workflow; None without a workflow. Raises InputError for sizes without a workflow."""
     if workflow is not None:
         return Plan(workflow, **given)
     if unused := [name for name in ("n_initial", "n_real", "n_synthetic") if given.get(name) is not None]:
-        raise InputError(f"{', '.join(unused)} was given and no workflow, which says what it means: name the workflow")
+        raise InputError(f"{', '.join(unused)} was given and no workflow: name the workflow that uses it")
     return None

@@ -1,4 +1,4 @@
-"""Thresholds, the checks they make, and the verdict."""
+"""Thresholds of a policy, the checks of answers against them, and the verdict."""
 
 import math
 import reprlib
@@ -36,7 +36,7 @@ QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk", "unread")
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Where a quantity begins to warn and to fail, and what is compared: the whole interval, or one number of it."""
+    """The values from which a quantity warns and fails, and what is compared: the whole interval, or one number of it."""
 
     warn: Limit
     fail: Limit
@@ -53,17 +53,21 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a dataset must satisfy; the defaults warn of 5 % synthetic items and of 1 % unread, fail at 20 and 10 %."""
+    """What a dataset must satisfy; by default 5 % synthetic or 1 % unread items warn, and 20 % or 10 % fail."""
 
     synthetic_fraction: Threshold = Threshold(0.05, 0.20, "interval")
     diversity_loss: Threshold = Threshold(0.10, 0.25, "interval")
     mad_risk: Threshold = Threshold(0.20, 0.50, "estimate")
     unread: Threshold = Threshold(0.01, 0.10, "estimate")  # share of what was offered that could not be read
-    required: tuple[str, ...] | None = None  # by default all that the encoder and the request can answer
+    required: tuple[str, ...] | None = None  # deciding checks; None: all that the encoder and the request can answer
     mad_event: Event = field(default_factory=Event)
 
     def requires(self, *, workflow: bool, content: bool) -> tuple[str, ...]:
-        """The checks that decide: whether a workflow was named, and whether an encoder sees content, adds some."""
+        """The checks that decide the verdict.
+
+        By default `mad_risk` is one of them only if a workflow was named, `diversity_loss` only if an encoder sees
+        content.
+        """
         if self.required is not None:
             return self.required
         asked = {"diversity_loss": content, "mad_risk": workflow}
@@ -80,7 +84,7 @@ class Check:
 
     name: str
     status: Status
-    value: float | None  # that was compared
+    value: float | None  # the number that was compared
     threshold: Threshold
     reason: str
 
@@ -91,7 +95,7 @@ def load_policy(path: str | Path | None) -> Policy:
         return Policy()
     try:
         content = yaml.safe_load(Path(path).read_text())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a day that does not exist
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: an impossible date
         raise InputError(f"cannot read the policy {path}: {error}") from None
     return policy_of(content, where=str(path))
 
@@ -116,7 +120,7 @@ def policy_of(content: Any, *, where: str = "policy") -> Policy:
 
 
 def _shown(value: Any) -> str:
-    """A value in a few words: YAML can name a small list so often that it would take gigabytes to write."""
+    """A shortened text of a value: YAML can repeat a small list so often that the full text would take gigabytes."""
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxother = 2, 60, 60
     return short.repr(value)
@@ -148,17 +152,18 @@ def _event(given: Any) -> Event:
 def check(
     name: str, threshold: Threshold, answer: Measure, *, reason: str | None = None, otherwise: Measure | None = None
 ) -> Check:
-    """One check; an answer without the number that is compared, or with a `reason` not to use it, is undetermined.
+    """One check; it is undetermined if the number to compare is missing, or if there is a `reason` not to use it.
 
-    An interval fails if its estimate or its low end reaches `fail`, is undetermined if only its high end does, and
-    warns if that reaches `warn`. `otherwise` is the answer whose estimate counts where this one states none, if its own
-    low end reaches `warn`: an estimate from a handful of items, whose interval begins at 0, fails nothing.
+    An interval fails if its estimate or its low end reaches `fail`, is undetermined if only its high end reaches
+    `fail`, and warns if its high end reaches `warn`. If `answer` has no estimate, the estimate of `otherwise` counts,
+    provided that the low end of `otherwise` reaches `warn`: an estimate from a handful of items, whose interval begins
+    at 0, fails nothing.
     """
     if threshold.compare == "interval" and math.isfinite(answer.high):
         return _check_interval(name, threshold, answer, otherwise)
     value = math.nan if reason is not None else float(getattr(answer, threshold.compare, math.nan))
     if not math.isfinite(value):
-        why = reason or answer.reason or "the number could not be had"
+        why = reason or answer.reason or "the number is not available"
         return Check(name=name, status="undetermined", value=None, threshold=threshold, reason=why)
     status = status_of(threshold, value)
     why = f"{threshold.compare} {value:.4g} is {_where(threshold, status)}"
@@ -192,7 +197,7 @@ def status_of(threshold: Threshold, value: float) -> Status:
 
 
 def worse(first: Status, second: Status) -> bool:
-    """Whether the first status stands behind the second in the order pass, warn, undetermined, fail."""
+    """Whether the first status is worse than the second in the order pass, warn, undetermined, fail."""
     return _ORDER.index(first) > _ORDER.index(second)
 
 

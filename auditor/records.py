@@ -1,4 +1,4 @@
-"""Records as JSON and back: frozen dataclasses are written, read and described by their types."""
+"""Frozen dataclasses as JSON documents and back, with JSON Schemas made from their types."""
 
 import math
 from collections.abc import Callable
@@ -41,11 +41,11 @@ def read_record(kind: type[_Record], document: Any, *, where: str) -> _Record:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "it"
-        raise ArtifactError(f"{where} is not as this version writes it ({place}: {first['msg']})") from None
+        raise ArtifactError(f"{where} does not have the format of this version ({place}: {first['msg']})") from None
 
 
 def record_schema(kind: type[Any], *, name: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a record's documents: all fields are written, and no others."""
+    """The JSON Schema (draft 2020-12) of a record's documents: all fields are required, and no others are allowed."""
     schema = TypeAdapter(kind).json_schema(mode="serialization")
     for described in (schema, *schema.get("$defs", {}).values()):
         if "properties" in described:

@@ -1,4 +1,4 @@
-"""The result of an audit: what `audit` returns, result.json holds and every reader of either uses."""
+"""The result of an audit: what `audit` returns, and how result.json is written and read."""
 
 import html
 import json
@@ -60,7 +60,7 @@ class AuditResult:
     created: datetime
     verdict: Status
     source: str  # absolute
-    n_items: int  # used
+    n_items: int  # items used
     skipped: Mapping[str, int]  # reason → entries
     unread: Unread
     synthetic_fraction: SyntheticFraction
@@ -77,10 +77,10 @@ class AuditResult:
     policy: Policy  # in force: `required` is filled in
     run: Run
     timing: Timing
-    review: Review | None = None  # by a person's labels
+    review: Review | None = None  # None: no person has labelled items
 
     def to_dict(self) -> dict[str, Any]:
-        """The document of result.json: JSON types alone, null for a number that is missing."""
+        """The document of result.json: only JSON types, null for a missing number."""
         return record_document(self)
 
     @staticmethod
@@ -99,13 +99,13 @@ class AuditResult:
     def items(self) -> pa.Table:
         """One row for every used item: id, score, nearest generator, duplicates, and whether to keep it.
 
-        Raises ArtifactError where the audit's folder is gone.
+        Raises ArtifactError if the audit's folder no longer exists.
         """
         kept: pa.Table | None = self.__dict__.get("_table")
         return read_items(AuditFolder(Path(self.run.out))) if kept is None else kept
 
     def keep_items(self) -> "AuditResult":
-        """Read the items into memory, so that they outlast the audit's folder; returns the result itself."""
+        """Read the items into memory, so that the audit's folder may be deleted; returns the result itself."""
         self.__dict__["_table"] = self.items()
         return self
 
@@ -162,7 +162,7 @@ class AuditResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastResult(MadRisk):
-    """A forecast as it is printed and answered: the same fields as `mad_risk` in the result of an audit."""
+    """The document of a forecast: the same fields as `mad_risk` in the result of an audit."""
 
     schema: Literal["madaudit/forecast/2"] = FORECAST_SCHEMA
 
@@ -197,14 +197,14 @@ def read_items(folder: AuditFolder) -> pa.Table:
 
 
 def read_result(folder: AuditFolder) -> AuditResult:
-    """The result of a finished audit; raises ArtifactError where there is none, or one of another version."""
+    """The result of a finished audit; raises ArtifactError if it is missing, damaged or of another version."""
     path = folder.result
     try:
         document = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         if not folder.state.is_dir():
             raise ArtifactError(
-                f"{path} is missing: {folder.path} is no folder that madaudit audit --out wrote"
+                f"{path} is missing: {folder.path} is not a folder written by madaudit audit --out"
             ) from None
         raise ArtifactError(f"{path} is missing: the audit is not finished, run it again") from None
     except ValueError as error:
@@ -213,7 +213,7 @@ def read_result(folder: AuditFolder) -> AuditResult:
 
 
 def write_result(folder: AuditFolder, result: AuditResult) -> None:
-    """Write result.json, last of all: it vouches for the rest."""
+    """Write result.json; call this last, since the file means that all other files are complete."""
     text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(folder.result, text.encode())
 

@@ -37,15 +37,15 @@ class AuditOptions:
     """How the evidence is gathered."""
 
     batch_size: int = 256
-    threads: int = 2  # that decode, beside the one that computes
-    column: str | None = None  # of a table
-    limit: int | None = None  # items used at most: a simple random sample of all
-    overwrite: bool = False  # an audit of something else in the same folder
+    threads: int = 2  # decoding threads, beside the one thread that computes
+    column: str | None = None  # column to read of a table
+    limit: int | None = None  # largest number of items to use: a simple random sample of all
+    overwrite: bool = False  # replace an audit of something else in the same folder
     resume: bool = True  # reuse the shards that an earlier run into the same folder finished
 
 
 def _unseen(done: int, total: int, items: int) -> None:
-    """Progress that nobody asked for."""
+    """Ignore progress."""
 
 
 def audit(
@@ -65,11 +65,11 @@ def audit(
 ) -> AuditResult:
     """Audit a source, or vectors (n, d) from the reference's encoder, against a reference and return the result.
 
-    `plan` is the training that is intended; without one nothing is said of the risk. `declare` holds what is known of
-    the reference: `reference-complete` (all real items come from its sources), `generators-complete` (there is no
+    `plan` is the intended training; without a plan the risk is not determined. `declare` holds what is known about the
+    reference: `reference-complete` (all real items come from its sources), `generators-complete` (there is no
     other generator). `model_samples` and `pilot` are samples (n, d) of the team's first model and of a second
     generation, in the space of the reference's semantic encoder. Shards that an earlier run into `out` finished are
-    not read again; without `out` nothing is left on disk. Raises InputError for data of which nothing can be used.
+    not read again; without `out` nothing is left on disk. Raises InputError if no item of the data can be used.
     """
     if unknown := set(declare) - set(DECLARATIONS):
         raise InputError(f"declared {', '.join(sorted(unknown))}, expected some of {', '.join(DECLARATIONS)}")
@@ -96,7 +96,7 @@ def audit_into(
     run: Runner | None = None,
     on_progress: OnProgress = _unseen,
 ) -> FinishedAudit:
-    """Audit into a folder that is kept; the shards may be worked on elsewhere, by `run`.
+    """Audit into a folder that is kept; `run` may process the shards elsewhere, by default in this process.
 
     The first pass writes the evidence of each shard. The second pass computes what needs the whole set.
     """
@@ -125,7 +125,7 @@ def audit_into(
 
 
 def prepare(folder: AuditFolder, source: Source, reference: Reference, options: AuditOptions) -> list[ShardTask]:
-    """The tasks of an audit, once the folder is known to be its own; raises InputError when it is another's."""
+    """Mark the folder as this audit's and return the tasks; raises InputError if the folder is another audit's."""
     configuration = {
         "reference": reference.identity,
         "evidence": reference.evidence.fingerprint,
@@ -148,7 +148,7 @@ def prepare(folder: AuditFolder, source: Source, reference: Reference, options: 
 def _check_apart(out: Path, spec: str) -> None:
     source = Path(spec).expanduser()
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{out} lies inside the source {spec}, which would then hold its own audit: use another --out")
+        raise InputError(f"{out} lies inside the source {spec}: use another --out, so that no audit becomes its data")
 
 
 def _source(data: Data, reference: Reference, options: AuditOptions) -> Source:
@@ -161,7 +161,7 @@ def _source(data: Data, reference: Reference, options: AuditOptions) -> Source:
 
 
 def run_here(tasks: Sequence[ShardTask], reference: Reference) -> Iterator[int]:
-    """Every shard in this process, on one computing thread: the bytes are those of any number of workers."""
+    """Audit every shard in this process on one computing thread; any number of workers writes the same bytes."""
     if tasks:
         encoders = reference.encoders(device=reference.detector.device)
     for task in tasks:

@@ -20,30 +20,30 @@ __all__ = [
     "unread_share",
 ]
 
-_PLAIN, _PACKED = 10.0, 1000.0  # factors by which items estimated from plain and from compressed bytes may be more
+_PLAIN, _PACKED = 10.0, 1000.0  # most items over the estimate: from plain bytes, from compressed bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ReadCounts:
-    """What the readers of a set met. Sums over shards."""
+    """Counts of what the readers of a set found. Add the counts of shards for those of the set."""
 
     read: int = 0  # items whose bytes were read
-    read_bytes: int = 0  # of those
-    unusable: int = 0  # of the items read and tried, those that could not be used
-    unusable_bytes: int = 0  # of those
+    read_bytes: int = 0  # bytes of `read`
+    unusable: int = 0  # items that were read and tried but could not be used
+    unusable_bytes: int = 0  # bytes of `unusable`
     unread: int = 0  # items that could not be read
-    unread_bytes: int = 0  # of those, as far as they are known
+    unread_bytes: int = 0  # bytes of `unread`, as far as they are known
     unknown: int = 0  # files, or stretches of files, with an unknown number of items
-    unknown_bytes: int = 0  # of those
-    packed_bytes: int = 0  # of those, what is or may be compressed
-    unmeasured: int = 0  # of those, how many have an unknown size too
+    unknown_bytes: int = 0  # bytes of `unknown`
+    packed_bytes: int = 0  # part of `unknown_bytes` that is or may be compressed
+    unmeasured: int = 0  # how many of `unknown` have an unknown size too
     ignored: int = 0  # entries that hold no item, such as the files of an operating system
 
     def __add__(self, other: "ReadCounts") -> "ReadCounts":
         return ReadCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def with_skip(self, skip: Skip) -> "ReadCounts":
-        """The counts with one more skip of a reader."""
+        """The counts after one more skip by a reader."""
         size = skip.bytes or 0
         if skip.items is None:
             unmeasured = self.unmeasured + (skip.bytes is None)
@@ -65,19 +65,19 @@ class Metered:
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
         self.counts = ReadCounts()
-        self.skips = 0  # that the reader gave
-        self.skipped_bytes = 0  # that these state
+        self.skips = 0  # skips that the reader gave
+        self.skipped_bytes = 0  # bytes that these skips state
 
     @property
     def name(self) -> str:
         return self._shard.name
 
     def identity(self) -> str:
-        """That of the shard."""
+        """The shard's identity."""
         return self._shard.identity()
 
     def read(self) -> Iterator[Item | Skip]:
-        """The shard's records, each counted as it is handed on."""
+        """Yield the shard's records and count each of them."""
         items = size = 0
         counts = ReadCounts()
         for found in self._shard.read():
@@ -92,19 +92,20 @@ class Metered:
             yield found
 
     def finished(self, skips: Sequence[Skip]) -> ReadCounts:
-        """The counts when all is encoded, with these skips in all: those not of the reader are of unusable items."""
+        """The counts after encoding; every one of `skips` that is not the reader's is an item that could not be used."""
         size = sum(skip.bytes or 0 for skip in skips) - self.skipped_bytes
         return replace(self.counts, unusable=len(skips) - self.skips, unusable_bytes=size)
 
 
 def unread_share(counts: ReadCounts, used: int, *, level: float = 0.95) -> Measure:
-    """The share of the items offered that could not be read or used, of which `used` were audited.
+    """The share of the offered items that could not be read or used; `used` is the number of items audited.
 
-    Exact where every file tells its items. Items in other files are estimated from their bytes, at the mean size of
-    the items read and at least one a file; the interval reaches from one item a file to ten times as many from plain
-    bytes, and from bytes that may be compressed to a thousand times as many (Deflate packs at most 1032 to one), or
-    one a byte. Where only a sample of the items was tried, the unusable ones among the rest are estimated from it
-    (Wilson). The value is nan, and the high end 1, where even the bytes are unknown.
+    The share is exact if every file states its number of items. The items in other files are estimated from their
+    bytes at the mean size of the items read, at least one item per file. The interval begins at one item per file. It
+    ends at ten times the estimate for plain bytes; for bytes that may be compressed, at a thousand times the estimate
+    (Deflate packs at most 1032 to one) or one item per byte, whichever is more. If only a sample of the items was
+    tried, the unusable items among the rest are estimated from the sample (Wilson). If even the bytes are unknown, or
+    no item was read to compare with, the value is nan and the high end 1.
     """
     tried = used + counts.unusable
     read = max(counts.read, tried)
@@ -125,14 +126,14 @@ def unread_share(counts: ReadCounts, used: int, *, level: float = 0.95) -> Measu
 
 
 def _guess(counts: ReadCounts) -> float:
-    """Items in the files of unknown number, from their bytes."""
+    """Items in the files with an unknown number of items, estimated from the bytes."""
     if not counts.read_bytes:
         return float(counts.unknown)
     return max(float(counts.unknown), counts.unknown_bytes * counts.read / counts.read_bytes)
 
 
 def _most(counts: ReadCounts) -> float:
-    """The most items that those files may hold."""
+    """The most items that the files with an unknown number of items may hold."""
     if not counts.unknown:
         return 0.0
     per_byte = counts.read / counts.read_bytes
@@ -155,13 +156,13 @@ def _places(count: int) -> str:
 
 def _unmeasured(counts: ReadCounts) -> str:
     return (
-        f"{counts.unmeasured or counts.unknown} files or folders could not be looked into, so that nobody knows how "
-        "many items they hold: mend or remove what skipped.parquet lists"
+        f"{counts.unmeasured or counts.unknown} files or folders could not be read, so the number of items in them is "
+        "unknown: repair or remove what skipped.parquet lists"
     )
 
 
 def unread_of(counts: ReadCounts, share: Measure) -> Unread:
-    """What a result says of unread items, from their counts and their share."""
+    """The record of unread items in a result, from the counts and the unread share."""
     return Unread(
         share=share,
         items=counts.unread + counts.unusable,
@@ -174,9 +175,9 @@ def unread_of(counts: ReadCounts, share: Measure) -> Unread:
 
 
 def of_the_whole_set(answer: Measure, share: Measure) -> Measure:
-    """The interval of the synthetic fraction for everything offered: what was not read may be anything.
+    """The interval of the synthetic fraction for everything offered; unread items may be real or synthetic.
 
-    [low (1 − u), high (1 − u) + u] at the high end of the unread share u; the estimate stays where nothing is unread.
+    [low (1 − u), high (1 − u) + u], where u is the high end of the unread share. There is an estimate only if u is 0.
     """
     unread = share.high
     low, high = answer.low * (1 - unread), answer.high * (1 - unread) + unread
@@ -187,7 +188,7 @@ def of_the_whole_set(answer: Measure, share: Measure) -> Measure:
 
 
 def check_unread(threshold: Threshold, share: Measure) -> Check:
-    """The check of the unread share; one that is unknown fails where even its low end does."""
+    """The check of the unread share; an unknown share fails if its low end reaches `fail`."""
     judged = check("unread", threshold, share, reason=None if share.is_known else share.reason)
     if not share.is_known and share.low >= threshold.fail:
         return replace(judged, status="fail", value=share.low, reason=f"at least {share.low:.4g} was not read")
@@ -195,10 +196,11 @@ def check_unread(threshold: Threshold, share: Measure) -> Check:
 
 
 def heed_unread(judged: Check, threshold: Threshold, share: Measure) -> Check:
-    """A check of the synthetic fraction that what was not read could change: it never passes.
+    """The check of the synthetic fraction, made stricter if unread items could change its status.
 
-    If every unread item were synthetic, the number compared would be v (1 − u) + u. Where that crosses a threshold
-    that v does not, the answer is `warn`, or `undetermined` if the set would fail.
+    If every unread item were synthetic, the compared number v would be v (1 − u) + u, where u is the high end of the
+    unread share. If this number crosses a threshold that v does not, the status is `warn`, or `undetermined` if the set
+    would fail.
     """
     unread = share.high
     if judged.value is None or unread == 0:
@@ -208,16 +210,17 @@ def heed_unread(judged: Check, threshold: Threshold, share: Measure) -> Check:
     if not worse(status, judged.status):
         return judged
     reason = (
-        f"{threshold.compare} {judged.value:.4g} would be {worst:.4g} if all that was not read were synthetic: repair "
-        "what skipped.parquet lists"
+        f"{threshold.compare} {judged.value:.4g} would be {worst:.4g} if all unread items were synthetic: repair what "
+        "skipped.parquet lists"
     )
     return replace(judged, status="undetermined" if status == "fail" else status, reason=reason)
 
 
 def heed_unread_roughly(judged: Check, limits: Threshold, share: Measure) -> Check:
-    """A check of a quantity that unread items could change by an unknown amount: it passes no set that lacks much.
+    """The check of a quantity that unread items could change by an unknown amount: no pass if much is unread.
 
-    It is `warn` or `undetermined` where the unread share reaches the policy's limits, whether or not that is required.
+    It is `warn` or `undetermined` if the high end of the unread share reaches the policy's `limits` for unread items,
+    whether or not the check of unread items is required.
     """
     status = status_of(limits, share.high)
     if judged.value is None or not worse(status, judged.status):

@@ -1,4 +1,4 @@
-"""Workflows: of what each generation's training set is made."""
+"""Workflows: what each generation's training set consists of."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,14 +10,14 @@ __all__ = ["WORKFLOWS", "Workflow", "workflow_named"]
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """What stands beside the synthetic items from generation 2 on, and which synthetic items stand there."""
+    """Which real and which synthetic items a training set contains from generation 2 on."""
 
     summary: str
     real: Literal["none", "initial", "fixed", "fresh"]
-    synthetic: Literal["last", "pool"] = "last"  # of the last K generations, or everything ever sampled
-    subsampled: bool = False  # to a fixed budget, without replacement
+    synthetic: Literal["last", "pool"] = "last"  # samples of the last K generations, or of all generations
+    subsampled: bool = False  # the training set is sampled down to a fixed budget, without replacement
     weighted: bool = False  # the real part has a given share in the loss
-    selection: Literal["none", "best", "verified"] = "none"  # of what the models sample
+    selection: Literal["none", "best", "verified"] = "none"  # which of the models' samples are kept
 
 
 WORKFLOWS = {

@@ -14,7 +14,7 @@ from indexes.sources import open_source
 from indexes.sources.folder import LooseShard
 from indexes.sources.listing import absolute_spec, list_entries
 from service.engines import worker_count
-from service.references.build import find_reference
+from service.references.shelf import find_reference
 from service.settings import Settings
 
 __all__ = ["audit_plan"]

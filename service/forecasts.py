@@ -28,7 +28,7 @@ from indexes.errors import InputError
 from indexes.records import Skip
 from indexes.sources import open_source
 from loops.models import make_family
-from service.references.build import find_reference
+from service.references.shelf import find_reference
 from service.settings import Settings
 
 __all__ = [

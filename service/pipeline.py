@@ -17,7 +17,7 @@ from indexes.records import Source
 from indexes.sources import open_source
 from service.engines import local_runner
 from service.forecasts import RiskSources, with_simulation
-from service.references.build import find_reference
+from service.references.shelf import find_reference
 from service.reports.report import write_report
 from service.settings import Settings
 from service.storage.ledger import Ledger, check_free

@@ -69,6 +69,11 @@ def names(module: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def attributes(module: Path) -> Iterator[str]:
+    """The names of all attributes used: `execute` in `connection.execute(…)`."""
+    yield from (node.attr for node in ast.walk(tree(module)) if isinstance(node, ast.Attribute))
+
+
 def test_there_are_modules_of_every_package_to_look_at() -> None:
     assert {module.parts[0] for module in MODULES} == set(PACKAGES)
     assert len(MODULES) > 50
@@ -146,3 +151,9 @@ def test_what_needs_no_torch_does_not_load_it() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_sql_stands_in_the_storage_room_alone() -> None:
+    found = [module.as_posix() for module in MODULES if {"execute", "executemany"} & set(attributes(module))]
+    assert [module for module in found if not module.startswith("service/storage/")] == []
+    assert found

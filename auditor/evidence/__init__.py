@@ -1,1 +1,1 @@
-"""What each item says of its origin: probes, neighbours, near duplicates, calibrated scores."""
+"""Evidence of each item's origin: probes, neighbours, near duplicates, calibrated scores."""

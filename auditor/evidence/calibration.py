@@ -19,7 +19,7 @@ _LEVELS = (0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class ScoreCounts:
-    """One set's scores: a histogram over fixed edges and the moments of the posterior vectors. Adds over shards."""
+    """One set's scores: a histogram over fixed edges and the moments of the posterior vectors; counts of shards add up."""
 
     histogram: np.ndarray  # (bins,) int64
     posteriors: Moments  # of (n, m + K) posterior vectors
@@ -79,9 +79,9 @@ class Calibration:
 
     @cached_property
     def separation(self) -> float:
-        """Smallest total variation between the histograms of a real source and of a generator; 0 without any.
+        """Smallest total variation between the histograms of a real source and of a generator; 0 without generators.
 
-        A set may hold any of the sources, and one that looks as a generator does cannot be called absent.
+        The smallest pair counts because a set may hold any of the sources, even the one most like a generator.
         """
         if self.n_generators == 0:
             return 0.0
@@ -100,7 +100,7 @@ class Calibration:
     def separation_low(self, *, level: float) -> float:
         """Lower confidence limit of `separation`: the smallest of the pairs' one-sided limits; 0 without generators.
 
-        A reference that passes a threshold by luck alone does not pass it by this.
+        A reference whose `separation` passes a threshold only by luck does not pass it with this limit.
         """
         if self.n_generators == 0:
             return 0.0
@@ -115,10 +115,11 @@ class Calibration:
 
 
 def _variation(first: np.ndarray, second: np.ndarray) -> float:
-    """Total variation between the laws behind two histograms, without what two samples of one law would show.
+    """Total variation between the distributions behind two histograms, corrected for sampling noise.
 
-    The expectation c of that, ½ Σ √(2/π · p(1 − p)(1/n + 1/m)), is taken off in squares, √((v² − c²)/(1 − c²)): it
-    matters for near laws only, and laws that do not overlap stay at 1.
+    Two samples of one distribution have an expected total variation of c = ½ Σ √(2/π · p(1 − p)(1/n + 1/m)). It is
+    subtracted from the observed v in squares, √((v² − c²)/(1 − c²)). The correction matters only for similar
+    distributions; distributions that do not overlap stay at 1.
     """
     n, m = first.sum(), second.sum()
     pooled = (first + second) / (n + m)
@@ -128,7 +129,7 @@ def _variation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _variation_error(first: np.ndarray, second: np.ndarray) -> float:
-    """Standard error of the total variation ½ Σ sᵢ(pᵢ − qᵢ), the signs held (delta method); at least one item's."""
+    """Standard error of the total variation ½ Σ sᵢ(pᵢ − qᵢ), signs held fixed (delta method); at least one item's."""
     p, q = (counts / counts.sum() for counts in (first, second))
     signs = np.sign(p - q)
     variances = [max(1 - float(signs @ law) ** 2, 1 / counts.sum()) for law, counts in ((p, first), (q, second))]
@@ -165,11 +166,11 @@ def calibration_of(
 
 
 def _edges(scores: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
-    """Inner edges of the bins: an even grid of log odds where they are in doubt, and quantiles of either side.
+    """Inner edges of the bins: an even grid over the log odds that leave the origin in doubt, and quantiles of each side.
 
-    The quantiles resolve the bulk of each side. Alone they would put an edge between the last real and the first
-    synthetic item of a well separated reference, and every less extreme new item on its wrong side (with 300 + 300
-    essays the 95 % interval then held the truth in 88 % of audits).
+    The quantiles resolve the bulk of each side. Without the grid, a well separated reference would have an edge
+    between its last real and its first synthetic item, and every less extreme new item would lie on the wrong side of
+    this edge (with 300 + 300 essays the 95 % interval then held the truth in 88 % of audits).
     """
     grid = np.arange(-_DOUBT, _DOUBT + _STEP / 2, _STEP)
     sides = [side for side in (scores[~is_synthetic], scores[is_synthetic]) if len(side)]

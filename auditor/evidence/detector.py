@@ -18,8 +18,8 @@ __all__ = ["FEWEST", "FOLDS", "Detector", "Evidence", "fit_detector", "log_odds"
 
 FOLDS = 5
 FEWEST = 10 * FOLDS  # items of a component
-_FEWEST_DISTINCT = 10  # of them, copies and near copies counted once
-_COPIES = 4  # neighbours of an item that may be its near copies; a mode of the data is no narrower, one hopes
+_FEWEST_DISTINCT = 10  # items of a component, copies and near copies counted once
+_COPIES = 4  # neighbours of an item that may be its near copies; assumes that modes of the data hold more items
 _NEIGHBOURS = 3  # nearest exemplars per component whose mean distance is evidence
 
 
@@ -33,9 +33,9 @@ class Evidence:
 
     @property
     def scores(self) -> np.ndarray:
-        """Log odds of synthetic against real, (n,): both sides weigh the same, and so do the components of each.
+        """Log odds of synthetic against real, (n,), with equal weights for the sides and for the components of a side.
 
-        Zero throughout for a reference without generators.
+        All are zero for a reference without generators.
         """
         return log_odds(self.posteriors, self.n_real)
 
@@ -52,7 +52,7 @@ class Detector:
     folds: np.ndarray  # (n,) int64
     digests: np.ndarray  # (n, 16) uint8
     effects: np.ndarray  # (m + K,) design effects of copies and near copies within each component
-    probes: tuple[Probe, ...]  # one a fold
+    probes: tuple[Probe, ...]  # one for each fold
     inverse_temperature: float
     bias: np.ndarray  # (m + K,)
     seed: int
@@ -75,14 +75,14 @@ class Detector:
         return self._judge(logits, parts, rows.shape[1])
 
     def _folds_of(self, digests: np.ndarray) -> np.ndarray:
-        """The folds (n,) of contents: their exemplar's, or by chance."""
+        """The folds (n,) of contents: the fold of an exemplar with the same content, else one by a hash."""
         folds = fold_of(digests, seed=self.seed, folds=FOLDS)
         known = (self._known_folds.get(row.tobytes(), fold) for row, fold in zip(digests, folds.tolist(), strict=True))
         return np.fromiter(known, dtype=np.int64, count=len(folds))
 
     @cached_property
     def _known_folds(self) -> dict[bytes, int]:
-        """The fold of each exemplar's content; made once, for it is asked at every batch."""
+        """The fold of each exemplar's content; cached, because every batch needs it."""
         return {row.tobytes(): fold for row, fold in zip(self.digests, self.folds.tolist(), strict=True)}
 
     def _judge(self, logits: np.ndarray, parts: np.ndarray, width: int) -> Evidence:
@@ -102,7 +102,7 @@ def fit_detector(
     n_real: int = 1,
     device: str = "cpu",
 ) -> tuple[Detector, Evidence]:
-    """A detector and the out-of-fold evidence of the reference's own items, which has the law of unseen items.
+    """A detector, and the out-of-fold evidence of the reference's own items, which is distributed as for unseen items.
 
     vectors (n, d), component (n,) numbers the `n_real` real sources first, then the generators. Raises InputError when
     a component has too few items for every fold's training part.
@@ -137,7 +137,7 @@ def _copies_within(vectors: np.ndarray, component: np.ndarray) -> tuple[np.ndarr
         if len(members) < FEWEST:
             raise InputError(
                 f"a part of the reference has {len(members)} usable items, expected at least {FEWEST}: add items to it "
-                "or leave it out"
+                "or remove it"
             )
         found = copy_groups(vectors[members], most=_COPIES)
         if found.max() + 1 < _FEWEST_DISTINCT:
@@ -153,7 +153,7 @@ def _copies_within(vectors: np.ndarray, component: np.ndarray) -> tuple[np.ndarr
 def _folds_of_kin(
     rows: np.ndarray, component: np.ndarray, digests: np.ndarray, copies: np.ndarray, n_real: int, seed: int
 ) -> np.ndarray:
-    """Folds (n,) that keep copies and what is made from one another together: that of their least content."""
+    """Folds (n,) that keep copies, and items made from one another, together: the fold of the group's least digest."""
     contents, content = np.unique(digests, axis=0, return_inverse=True)
     content = content.reshape(-1)
     group = kin_groups(rows, component, copies, n_real)
@@ -161,14 +161,14 @@ def _folds_of_kin(
     np.minimum.at(least, group, content)
     folds = fold_of(contents[least], seed=seed, folds=FOLDS)[group]
     first = np.unique(content, return_index=True)[1]
-    return folds[first][content]  # equal contents that no group joins, of different components
+    return folds[first][content]  # also joins equal contents in different components
 
 
 def log_odds(posteriors: np.ndarray, n_real: int, weights: np.ndarray | None = None) -> np.ndarray:
-    """Log odds (n,) of synthetic against real from posteriors (n, m + K), both sides weighing the same.
+    """Log odds (n,) of synthetic against real from posteriors (n, m + K), with equal weights for both sides.
 
-    `weights` (m + K,) are those of the components within their side, even where None is given. Without generators
-    there is nothing to weigh: zero throughout.
+    `weights` (m + K,) are the weights of the components within their side, by default equal. Without generators all
+    log odds are zero.
     """
     if posteriors.shape[1] == n_real:
         return np.zeros(len(posteriors))
@@ -190,8 +190,8 @@ def part_distances(
 ) -> np.ndarray:
     """Squared distances (n, m + K, folds, 3) to the nearest exemplars of each component in each fold.
 
-    Kept apart by fold so that one search serves every fold model. With `own`, the exemplar number of each row, a row
-    is not its own neighbour. Where a part has fewer exemplars, infinity fills up.
+    Distances are kept apart by fold, so that one search serves every fold model. `own` is the exemplar number of each
+    row; with it, a row is not its own neighbour. Missing neighbours have an infinite distance.
     """
     n_components = int(component.max()) + 1
     result = np.full((len(rows), n_components, FOLDS, _NEIGHBOURS), np.inf, dtype=np.float32)

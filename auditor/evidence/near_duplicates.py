@@ -11,23 +11,23 @@ from indexes.search import knn
 
 __all__ = ["copy_groups", "design_effect", "groups_within", "joined", "kin_groups"]
 
-_MOST = 64  # near copies of one item that are looked for
+_MOST = 64  # most near copies of one item that are searched for
 _CHANCE = 0.01  # share of independent items that may pass for near copies
 _NEARER = 0.5  # near copies are nearer to each other than to anything else by this factor at least
-_KIN = 0.9  # the same of an item and what was made from it
-_SHARES = (0.1, 0.2)  # of the items within the radii that give the dimension
+_KIN = 0.9  # the same factor for an item and the items made from it
+_SHARES = (0.1, 0.2)  # shares of the items within the two radii that give the dimension
 _JUDGES = 300  # items from which these radii are measured
 
 
 def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: int = _MOST) -> np.ndarray:
     """Group number (n,) of each vector (n, d): copies and near copies, such as frames or re-encodings, share one.
 
-    Near copies are nearer to each other than to any other, and than most items are to a tenth of all, by a factor r. In
-    D dimensions the distances to the c-th and the next neighbour of independent items have a ratio under r with
-    probability r^(cD) (Facco et al. 2017): r is ½ or what keeps that under one in a hundred, D being measured at a
-    scale that copies do not reach. What looks like copies may be a narrow mode: items among which independent ones,
-    `beside` (m, d), lie as near are no copies, and without these no more than `most` are looked for. Copies that drift,
-    each a little from the last, are not found.
+    Near copies are nearer to each other by a factor r than to any other item, and than the median radius around an item
+    that holds a tenth of all items. For independent items in D dimensions, the distances to the c-th and the next
+    neighbour have a ratio under r with probability r^(cD) (Facco et al. 2017). r is ½, or smaller if needed to keep
+    this probability under one in a hundred; D is measured at a scale that copies do not reach. A narrow mode of the
+    data can look like copies. So items are no copies if independent items, `beside` (m, d), lie as near, and no more
+    than `most` copies of an item are searched for. Copies that drift, each a little from the last, are not found.
     """
     n, most = len(vectors), min(most, len(vectors) // 2)
     if most < 2:
@@ -41,7 +41,7 @@ def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: 
     ratio = min(_NEARER, _CHANCE ** (1 / dimension))
     squared, indices = knn(rows, rows, most + 1)
     others = indices != np.arange(n)[:, None]
-    others[others.all(1), -1] = False  # so many exact copies that a row did not find itself
+    others[others.all(1), -1] = False  # a row with too many exact copies may not find itself
     distances, indices = np.sqrt(squared[others]).reshape(n, most), indices[others].reshape(n, most)
     parted = distances[:, :-1] < ratio * np.minimum(distances[:, 1:], reach[:, None])
     copies = most - 1 - np.argmax(parted[:, ::-1], axis=1)
@@ -51,7 +51,7 @@ def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: 
 
 
 def groups_within(rows: np.ndarray, radius: float, *, most: int = _MOST) -> np.ndarray:
-    """Group number (n,) of each row (n, d): rows within a radius of each other share one, by their `most` nearest."""
+    """Group number (n,) of each row (n, d): rows within a radius share one; only the `most` nearest are compared."""
     n = len(rows)
     if n < 2:
         return np.arange(n)
@@ -61,14 +61,14 @@ def groups_within(rows: np.ndarray, radius: float, *, most: int = _MOST) -> np.n
 
 
 def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Group number (n,) of each row where those that share a group in either partition share one."""
+    """Group number (n,) of each row in the union of two partitions: rows that share a group in either one share one."""
     n = len(first)
     starts = [np.unique(groups, return_index=True)[1][groups] for groups in (first, second)]
     return _components(np.concatenate(starts), np.concatenate([np.arange(n)] * 2), n)
 
 
 def _scale(rows: np.ndarray) -> tuple[float, float]:
-    """The dimension at the scale of a tenth of the items, and the median radius around a row that holds so many."""
+    """The dimension at the scale of a tenth of the items, and the median radius around a row that holds a tenth."""
     judges = rows[np.linspace(0, len(rows) - 1, min(len(rows), _JUDGES)).astype(int)]
     counts = [max(1, round(share * len(judges))) for share in _SHARES]
     squared = knn(judges, judges, min(len(judges), counts[1] + 1))[0]
@@ -78,11 +78,11 @@ def _scale(rows: np.ndarray) -> tuple[float, float]:
 
 
 def kin_groups(rows: np.ndarray, component: np.ndarray, groups: np.ndarray, n_real: int) -> np.ndarray:
-    """Group number (n,) of each row: those of a group, and a real item and the synthetic ones made from it, share one.
+    """Group number (n,) of each row: rows of one of `groups` share one, as do a real item and items made from it.
 
-    Made from it (paraphrases, reconstructions, variations) are those of a generator that are nearest to it among their
-    kind, as it is to them among the real ones, if either's second nearest is further than by chance; parted over folds
-    they would make a probe learn each item's opposite.
+    A generator's item counts as made from a real item (a paraphrase, reconstruction or variation) if it is the nearest
+    item of its generator to the real item, the real item is its nearest real item, and the second nearest of both is
+    further away than by chance. If such items were in different folds, a probe would learn the opposite of each origin.
     """
     real = np.flatnonzero(component < n_real)
     ratio = min(_KIN, _CHANCE ** (1 / _scale(rows[real])[0]))
@@ -98,13 +98,13 @@ def kin_groups(rows: np.ndarray, component: np.ndarray, groups: np.ndarray, n_re
 
 
 def _nearest_by_far(rows: np.ndarray, others: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest of the others to each row, and whether it is nearer than that ratio of the second one's distance."""
+    """The nearest of `others` to each row, and whether it is nearer than `ratio` times the second nearest's distance."""
     squared, indices = knn(rows, others, min(2, len(others)))
     return indices[:, 0], squared[:, 0] < ratio**2 * squared[:, -1]
 
 
 def design_effect(counts: np.ndarray) -> float:
-    """By how much copies raise the variance of a mean: Σm²/Σm of the numbers m of copies of each distinct item."""
+    """The factor by which copies raise the variance of a mean: Σm²/Σm over the number m of copies of each item."""
     return float((counts.astype(np.float64) ** 2).sum() / counts.sum())
 
 

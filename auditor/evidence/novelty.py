@@ -12,19 +12,19 @@ NOVEL = 0.95  # novelty above which an item counts as lying outside
 
 
 def novelty(nearest: np.ndarray, reference_nearest: np.ndarray) -> np.ndarray:
-    """Share of the reference's items that lie nearer to another exemplar than each item does, (n,) in [0, 1].
+    """For each item, the share of the reference's items that lie nearer to an exemplar than it does, (n,) in [0, 1].
 
-    nearest (n,) is the distance to the nearest exemplar of any component, reference_nearest (m,) the same, sorted,
-    for the reference's items with themselves left out.
+    nearest (n,) is the distance of each item to the nearest exemplar of any component. reference_nearest (m,) is the
+    distance of each reference item to its nearest other exemplar, sorted.
     """
     return np.searchsorted(reference_nearest, nearest, side="left") / len(reference_nearest)
 
 
 def unexplained(novel: int, n: int, n_reference: int, *, level: float = 0.95) -> Measure:
-    """Share of a set that lies outside the reference, beyond the 5 % of its own items that do so by definition.
+    """Share of a set that lies outside the reference, beyond the 5 % of reference items that do so by definition.
 
-    (F − 0.05) / 0.95 with the error of F and of the reference's own quantile. It is a share of unlike items, whether
-    synthetic or of another real source.
+    (F − 0.05) / 0.95, where F is the share of novel items; the interval includes the error of F and of the reference's
+    own quantile. Items outside the reference may be synthetic or come from another real source.
     """
     inside = NOVEL
     observed = novel / n

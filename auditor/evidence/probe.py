@@ -61,10 +61,10 @@ def fit_probe(rows: np.ndarray, neighbour_features: np.ndarray, labels: np.ndarr
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-    """Bias-corrected temperature scaling (Alexandari et al. 2020) on held-out logits, every class weighing the same.
+    """Bias-corrected temperature scaling (Alexandari et al. 2020) on held-out logits, with equal class weights.
 
     Returns the inverse temperature and a bias per class (first zero) that minimise the balanced log loss against
-    Platt's targets: one item a class is taken to be mislabelled, so that separable scores do not become certain.
+    Platt's targets: one item per class is assumed to be mislabelled, so that separable scores do not become certain.
     """
     classes = logits.shape[1]
     counts = np.bincount(labels, minlength=classes)

@@ -40,7 +40,7 @@ def histogram_mixture(calibration: Calibration, observed: ScoreCounts, compositi
 
 
 def smoothed(calibration: Calibration, composition: Composition) -> tuple[np.ndarray, np.ndarray]:
-    """Densities of both sides with half an item a component spread over the bins: no likelihood ratio is infinite."""
+    """Densities of both sides, half an item per component spread over the bins so that no likelihood ratio is infinite."""
     counts = np.stack([c.histogram for c in calibration.components]) + 0.5 / len(calibration.densities[0])
     densities = counts / counts.sum(1, keepdims=True)
     m = calibration.n_real
@@ -59,11 +59,11 @@ def mixture_fractions(counts: np.ndarray, real: np.ndarray, synthetic: np.ndarra
 
 
 def score_weights(centres: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    """The posterior g (r, bins) of log odds (bins,) at each π (r,), the efficient score of a mixture near it.
+    """The posterior g (r, bins) at log odds (bins,) for each π (r,): the efficient score of a mixture near π.
 
-    From the calibrated log odds at the bins' centres and not from the ratio of the histograms: a ratio fitted to the
-    very counts that correct it would see them further apart than they are (coverage .83 instead of .95 with 300
-    reference items). A badly calibrated g costs width, not truth.
+    g is computed from the calibrated log odds at the bins' centres and not from the ratio of the histograms. The same
+    histograms correct g later, and a ratio fitted to them would overstate how far apart the two sides are (coverage .83
+    instead of .95 with 300 reference items). A badly calibrated g makes the interval wider but not wrong.
     """
     priors = special.logit(np.clip(fractions, 0.02, 0.98))
     return np.asarray(special.expit(centres + priors[:, None]))
@@ -98,10 +98,10 @@ def known_fit(
 def _side(
     calibration: Calibration, g: np.ndarray, rows: slice, shares: np.ndarray, *, is_sample: bool
 ) -> tuple[float, float]:
-    """Variance of g over one side's items, and the error variance of its mean over the reference's.
+    """Variance of g over one side's items, and the error variance of the mean of g over the reference's items.
 
-    Which item comes from which component is fixed in a set, so its variance is that within components; a sample of a
-    larger set adds the variance between them.
+    In a set it is fixed which item comes from which component, so only the variance within components counts; for a
+    sample of a larger set the variance between components is added.
     """
     means = calibration.densities[rows] @ g
     variances = np.array([_spread(c.histogram, g) for c in calibration.components[rows]])
@@ -114,7 +114,7 @@ def _side(
 def _spread(histogram: np.ndarray, g: np.ndarray) -> float:
     """Variance of g over a histogram with half an item added at either extreme of g.
 
-    Where every reference item falls on its own side the plain variance is zero, which n items cannot prove.
+    If every reference item falls on its own side, the plain variance is zero, but n items cannot prove a zero variance.
     """
     counts = histogram.astype(np.float64)
     counts[[g.argmin(), g.argmax()]] += 0.5

@@ -19,12 +19,12 @@ class Composition:
 
     real: np.ndarray  # (m,)
     synthetic: np.ndarray  # (K,)
-    real_draws: np.ndarray  # (draws, m), of their sampling error
+    real_draws: np.ndarray  # (draws, m), shares drawn with their sampling error
     synthetic_draws: np.ndarray  # (draws, K)
     fraction_draws: np.ndarray  # (draws,) synthetic fraction of the set in each
 
     def errors(self, means: np.ndarray) -> tuple[float, float]:
-        """Variance of the set's mean score from the unknown shares, of the real and of the synthetic part.
+        """Variance of the set's mean score due to the unknown shares of the real and of the synthetic part.
 
         means (m + K,) are the components' mean scores. Each part is weighted by its share of the set, so that unknown
         shares within a small part add little.
@@ -67,7 +67,7 @@ def composition_of(calibration: Calibration, observed: ScoreCounts, *, rng: np.r
 def _padded_covariance(posteriors: Moments) -> np.ndarray:
     """Covariance with half an item added at every corner of the simplex.
 
-    Where every item falls on its own side the plain covariance is zero, which n items cannot prove.
+    If every item falls on its own side, the plain covariance is zero, but n items cannot prove a zero covariance.
     """
     corners = len(posteriors.total)
     n = posteriors.n + corners / 2
@@ -82,7 +82,7 @@ def _solve_shares(means: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def _within(shares: np.ndarray) -> np.ndarray:
-    """Rows scaled to sum to one; even where there is nothing: any weights then give the same fraction."""
+    """Rows scaled to sum to one; a row of zeros becomes equal shares, since any shares then give the same fraction."""
     total = shares.sum(1, keepdims=True)
     even = np.full_like(shares, 1 / max(1, shares.shape[1]))
     return np.where(total > 1e-9, shares / np.maximum(total, 1e-9), even)

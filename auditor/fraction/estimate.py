@@ -43,21 +43,23 @@ REAL_SIDE = "real-side"  # the method of answers that rest on the real side alon
 _Contraster = Callable[[np.ndarray], Contrast | None]
 
 _MINIMUM_SEPARATION = 0.25  # total variation below which scores cannot tell real from synthetic
-_GATE_LEVEL = 0.975  # of the lower limit of the separation that must reach it
+_GATE_LEVEL = 0.975  # level of the separation's lower limit, which must reach the minimum
 NARROW = 0.2  # width of an interval up to which an estimate is stated
 _FIT_LEVEL = 0.005  # p-value under which the incoming scores are no mixture of the reference's components
-_DEPARTURE = 2.8  # of the classifier test, above which something else is there; by chance its deviation is about 1.3
-MILD_LEVEL, MILD_DEPARTURE = 0.05, 2.0  # both of which together say the same
+_DEPARTURE = 2.8  # classifier test above which something else is there; its standard deviation by chance is about 1.3
+MILD_LEVEL, MILD_DEPARTURE = 0.05, 2.0  # something else is there too if both tests cross these limits
 _PLAIN_DEPARTURE = 5.0
-_RESEMBLANCE = 0.02  # share that looks like stand-ins for generators from which something else is there
+_RESEMBLANCE = 0.02  # share of the set that looks like stand-ins, above which something else is there
 _PROVING = (0.85, 0.95)  # shares of the real items at whose thresholds the real side bounds the low end
 _ONLY_SIMULATED = (
-    "the reference's generators are all simulated from its real part: they show what resembles them and bound nothing "
-    "else; rebuild it with --synthetic LABEL=SRC"
+    "the reference's generators are all simulated from its real part: they reveal items that resemble them and bound "
+    "nothing else; rebuild it with --synthetic LABEL=SRC"
 )
 _NO_GENERATORS = "the reference holds no synthetic examples: rebuild it with --synthetic LABEL=SRC"
-_CONTRADICTED = "part of the set is like none of the reference's components, so both conditions cannot hold"
-_OTHER_SOURCE = "part of the set is like none of the reference's components: under this condition, another real source"
+_CONTRADICTED = "part of the set is like none of the reference's components, so the two conditions cannot both hold"
+_OTHER_SOURCE = (
+    "part of the set is like none of the reference's components: under this condition it is from another real source"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +78,20 @@ class FractionEstimate:
     method: str
     reason: str | None
     by_generator: dict[str, Measure]
-    by_source: dict[str, Measure]  # of several real sources: shares within the real part, if all of it is theirs
+    by_source: dict[str, Measure]  # if there are several real sources: shares of the real part, if all of it is theirs
     if_reference_matches: Measure  # every real item comes from the reference's sources
     if_generators_known: Measure  # there is no generator but the known ones
     if_both: Measure
     power: Power
     estimators: dict[str, float]  # point estimates of each method
     fit_p_value: float
-    departure: float  # of this set's classifier test, in standard errors; nan where none could be trained
+    departure: float  # result of this set's classifier test, in standard errors; nan if no classifier could be trained
     separation: float
     n: int
 
     @property
     def likely(self) -> float:
-        """The estimate that is stated, or else the one under both conditions; nan where neither can be had."""
+        """The stated estimate, or else the estimate under both conditions; nan if there is neither."""
         return self.estimate if math.isfinite(self.estimate) else self.if_both.estimate
 
 
@@ -110,14 +112,15 @@ def estimate_fraction(
 ) -> FractionEstimate:
     """The fraction of synthetic items among the items counted in `observed`.
 
-    First the known generators are fitted. `contrast` trains a classifier for this very set, given the fitted mixture's
-    shares (m + K,); it and a test of the scores say whether anything else is there. The stated interval reaches from
-    what the real side proves to what the share that looks synthetic may stand for, if an unseen generator hides as much
-    as `left_out` foretells. Where something else is there the low end is 0, for it may be another real source.
-    Intervals account for the incoming scores and the reference's own; they concern this set and no larger one unless
-    `is_sample`. Copies of an item tell no more than one: `copies` is their design effect, `distinct` how many items
-    there are without them, at most as many as were looked at. `distrust` is a reason why the reference's scores are not
-    to be believed. What is declared moves the answer under that condition to the top.
+    First the known generators are fitted. `contrast` trains a classifier for this set, given the fitted mixture's
+    shares (m + K,); the classifier and a test of the scores show whether anything else is in the set. The low end of
+    the stated interval is the share that the real side proves. Its high end is the share that can explain the items
+    that look synthetic, if an unseen generator hides as much as `left_out` predicts. If something else is in the set,
+    the low end is 0, since the rest may be another real source. Intervals include the sampling errors of the incoming
+    scores and of the reference's scores; they concern this set and no larger one unless `is_sample`. Copies of an item
+    count as one item: `copies` is their design effect, `distinct` the number of items without copies, at most the
+    number looked at. `distrust` is a reason why the reference's scores are not reliable. If a condition is declared,
+    the answer under this condition becomes the stated one.
     """
     n, observed = observed.n, observed.thinned(copies)
     doubts = _doubts(calibration, observed, contrast, left_out, rng=rng, level=level, is_sample=is_sample)
@@ -125,7 +128,7 @@ def estimate_fraction(
         answers = replace(_nothing(distrust, n), is_told=False)
     elif doubts.is_untested:
         found = f"{n} items" if distinct in (None, n) else f"{distinct} distinct items (of {n})"
-        reason = f"{found}: too few to tell whether the set is like the reference at all; audit more together"
+        reason = f"{found}: too few to tell whether the set is like the reference; audit more items together"
         answers = replace(_nothing(reason, n), known=doubts.known, both=doubts.known)
     elif doubts.outside:
         answers = _outside(doubts, level)
@@ -150,7 +153,7 @@ class _Answers:
     known: Measure  # if there is no generator but the known ones
     both: Measure
     is_bounds: bool = False  # whether something lies outside of what trusted generators and real items explain
-    is_told: bool = True  # whether the scores are believed
+    is_told: bool = True  # whether the scores are trusted
 
     def given(self, matches: bool, known: bool) -> Measure:
         """The answer under the declared conditions."""
@@ -166,24 +169,24 @@ def _nothing(reason: str, n: int) -> _Answers:
 
 @dataclass(frozen=True, slots=True)
 class _Doubts:
-    """The fit of the known generators, and all that speaks against it."""
+    """The fit of the known generators, and the evidence against this fit."""
 
     known: Measure
-    method: str  # of its estimate
+    method: str  # method of the estimate in `known`
     estimators: dict[str, float]  # point estimates of each method
     composition: Composition
     fit_p_value: float
     departure: float  # nan where no classifier could be trained
-    by_score: Mapping[float, Anchor]  # of the reference's own detector
-    anchors: Mapping[float, Anchor]  # of this set's classifier; else the same
-    problem: str | None  # why the known fit tells nothing
-    is_untested: bool  # whether a classifier was wanted and there were too few items for it
+    by_score: Mapping[float, Anchor]  # anchors of the reference's own detector
+    anchors: Mapping[float, Anchor]  # anchors of this set's classifier; without a classifier, `by_score`
+    problem: str | None  # why the known fit tells nothing; None if it does
+    is_untested: bool  # whether a classifier was requested but there were too few items to train it
     has_trusted: bool  # whether the reference knows a generator that is no stand-in
-    resembles: float  # share of the set that stand-ins explain at least
+    resembles: float  # smallest share of the set that stand-ins explain
 
     @property
     def has_known(self) -> bool:
-        """Whether the reference holds any generator, be it a stand-in."""
+        """Whether the reference holds any generator, including stand-ins."""
         return len(self.composition.synthetic) > 0
 
     @property
@@ -195,7 +198,7 @@ class _Doubts:
 
     @property
     def plainly(self) -> bool:
-        """Whether that is beyond the doubt in which the known fit deserves a hearing."""
+        """Whether the evidence against the known fit is so strong that the known fit is ignored."""
         return self.problem is not None or self.fit_p_value < _FIT_LEVEL or self.departure > _PLAIN_DEPARTURE
 
 
@@ -261,7 +264,7 @@ def _estimators(
 
 
 def _with_value(measure: Measure, value: float) -> Measure:
-    """Another point estimate under the same interval, which grows to hold it."""
+    """The measure with another point estimate; its interval is widened to include the estimate."""
     return replace(measure, estimate=value, low=min(measure.low, value), high=max(measure.high, value))
 
 
@@ -287,9 +290,9 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
     """The known fit, its interval widened for generators that the reference lacks.
 
     The upper end is at least the mean of two guards, one from the reference's detector and one from this set's
-    classifier: the mean of two upper limits of normal estimates is one at their level, however the estimates depend on
-    each other. The lower end is at most what the real side proves: an unseen generator that scores as more synthetic
-    than the known ones would otherwise raise it too far.
+    classifier. The mean of two upper limits of normal estimates is itself an upper limit at their level, however the
+    estimates depend on each other. The lower end is at most what the real side proves. Otherwise an unseen generator
+    that scores as more synthetic than the known ones would raise the lower end too far.
     """
     known = doubts.known
     if not doubts.by_score or math.isnan(known.estimate):
@@ -301,10 +304,10 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
 
 
 def _outside(doubts: _Doubts, level: float) -> _Answers:
-    """Bounds by the real side; while the evidence against the known fit is mild, its interval stays inside them.
+    """Bounds from the real side; if the evidence against the known fit is mild, they include the known fit's interval.
 
-    Unless all real items come from the reference's sources, another source may look more real than they do. Then the
-    upper end is that of `any_source_limit`.
+    If real items may come from other sources than the reference's, these items may look more real than the reference's
+    own. Then the upper end is that of `any_source_limit`.
     """
     n, reason = doubts.known.n, _what_is_outside(doubts)
     value, low = real_side_estimate(doubts.anchors), real_side_bound(doubts.anchors, level=level)
@@ -375,7 +378,7 @@ def _why_wide(doubts: _Doubts, stated: Measure, level: float) -> str:
     """The reason for a wide interval when no test found anything unknown in the set."""
     _, hidden = smallest_noticed(doubts.by_score, level=level)
     if stated.high * (1 - hidden) - stated.low > NARROW or stated.high <= doubts.known.high:
-        return f"{stated.n} items leave the interval wide: audit more together"
+        return f"{stated.n} items leave the interval wide: audit more items together"
     return (
         f"a generator that the reference lacks may hide up to {100 * hidden:.0f} % of its items among the real ones; "
         f"without such a generator, the estimate is {doubts.known.estimate:.2g}"
@@ -399,7 +402,7 @@ def _what_is_outside(doubts: _Doubts) -> str:
 def _shares_of(
     labels: tuple[str, ...], side: Measure, weights: np.ndarray, draws: np.ndarray, level: float
 ) -> dict[str, Measure]:
-    """Each component's share of the set: its weight times its side's, both ends moved against it."""
+    """Each component's share of the set: its weight times its side's share; low and high ends are multiplied too."""
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     return {

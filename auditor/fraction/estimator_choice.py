@@ -11,13 +11,13 @@ __all__ = ["COUNT", "MIXTURE", "choose_estimator"]
 COUNT, MIXTURE = "score-weighted-count", "histogram-mixture"
 _PREVALENCES = np.array([0.0, 0.05, 0.25, 0.5, 0.75, 1.0])
 _SPLITS = 50
-_BEYOND_DOUBT = 2.0  # standard errors by which the mixture's error must be the smaller
+_BEYOND_DOUBT = 2.0  # standard errors by which the mixture's error must be smaller
 
 
 def choose_estimator(calibration: Calibration, composition: Composition, n: int, *, rng: np.random.Generator) -> str:
-    """COUNT, unless MIXTURE errs less for sets of n items of this composition.
+    """COUNT, unless the error of MIXTURE is clearly smaller for sets of n items of this composition.
 
-    Each of 50 splits halves every component: one half calibrates, sets of known fractions are drawn from the other.
+    Each of 50 splits halves every component: one half calibrates, and sets of known fractions are drawn from the other.
     """
     m = calibration.n_real
     halves = [
@@ -41,8 +41,8 @@ def choose_estimator(calibration: Calibration, composition: Composition, n: int,
 
 
 def _halved(histogram: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Densities (splits, 2, bins) of random halves, half an item spread over the bins of each."""
-    histogram = np.rint(histogram).astype(np.int64)  # copies that count once leave fractions of items
+    """Densities (splits, 2, bins) of random halves, with half an item spread over the bins of each half."""
+    histogram = np.rint(histogram).astype(np.int64)  # counts are fractional where copies count once
     first = rng.multivariate_hypergeometric(histogram, int(histogram.sum()) // 2, size=_SPLITS)
     halves = np.stack([first, histogram - first], axis=1) + 0.5 / len(histogram)
     return halves / halves.sum(2, keepdims=True)

@@ -16,7 +16,7 @@ def fit_p_value(
 ) -> float:
     """P-value of the hypothesis that the incoming histogram is a mixture of the reference's.
 
-    Pearson's statistic at the fitted π, its law from parametric draws of both sides (999 draws, refitted).
+    Pearson's statistic at the fitted π; its distribution comes from 999 parametric draws of both sides, each refitted.
     """
     m, sizes = calibration.n_real, calibration.sizes
     real, synthetic = smoothed(calibration, composition)
@@ -30,7 +30,7 @@ def fit_p_value(
 
 
 def _effective(weights: np.ndarray, sizes: np.ndarray) -> int:
-    """Items behind a weighted histogram."""
+    """Effective number of items behind a weighted histogram."""
     return round(1 / float(weights**2 @ (1 / sizes)))
 
 

@@ -15,10 +15,10 @@ from auditor.statistics.intervals import Measure
 
 __all__ = ["SIZES", "promise_of"]
 
-SIZES = (200, 1000, 10_000)  # of sets for which it is stated
+SIZES = (200, 1000, 10_000)  # sizes of sets for which the promise is stated
 _ENOUGH_GENERATORS = 3
-_WORST = 0.5  # share hidden above which a left-out generator asks for others of its kind
-_WORTHWHILE = 0.02  # by which more real items must lower the high end of a clean set to be advised
+_WORST = 0.5  # share that a left-out generator hides, above which others of its kind are advised
+_WORTHWHILE = 0.02  # more real items are advised only if they lower the high end of a clean set by this much
 _LUCK = 0.5  # standard errors: the tightest of three bounds exceeds its expectation by that many in one set of five
 _NOTHING = PromiseForSize(smallest_noticed=1.0, may_hide=1.0, clean_high=1.0, clean_verdict="undetermined")
 _TYPICAL = 1000  # items of the set by which additions are judged
@@ -27,11 +27,11 @@ _TYPICAL = 1000  # items of the set by which additions are judged
 def promise_of(
     calibration: Calibration, left_out: LeftOut, *, level: float = 0.95, distrust: str | None = None
 ) -> Promise:
-    """Separation by generator, what each would have hidden when left out, and what sets of 200, 1,000, 10,000 can show.
+    """Each generator's separation, the share it hides when left out, and what sets of 200, 1,000 and 10,000 items show.
 
     `smallest_noticed`: the share of an unseen generator that is noticed with probability .8, if the share `may_hide` of
     its items looks real. `clean_high`: four in five sets without synthetic items get a lower high end. `clean_verdict`:
-    what follows from it by the default policy. All three numbers are 1 where nothing can be said.
+    the verdict of the default policy on `clean_high`. All three numbers are 1 if nothing can be said.
     """
     hidden, tells = may_hide(left_out), distrust is None and problem_of(calibration) is None
     at = {str(n): _at(calibration, hidden, n, level) if tells else _NOTHING for n in SIZES}
@@ -48,7 +48,7 @@ def promise_of(
 
 
 def _separation(calibration: Calibration, level: float) -> dict[str, Measure]:
-    """Of each generator, from the real source that it resembles most: total variation with its interval."""
+    """Generator → total variation, with its interval, from the real source that the generator resembles most."""
     z = float(stats.norm.ppf((1 + level) / 2))
     found = {}
     for k, label in enumerate(calibration.labels[calibration.n_real :]):
@@ -109,7 +109,7 @@ def _additions(calibration: Calibration, left_out: LeftOut, level: float) -> lis
             "than the known ones when left out (if they hide more, intervals become wider, and rightly so)"
         )
     added += [
-        f"other generators of the kind of {label}: left out, it hid {100 * hidden[0]:.0f} % of its items"
+        f"other generators of the kind of {label}: when left out, it hid {100 * hidden[0]:.0f} % of its items"
         for label, hidden in zip(left_out.labels, left_out.hidden, strict=True)
         if hidden[0] > _WORST
     ]

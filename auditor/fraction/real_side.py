@@ -25,19 +25,19 @@ __all__ = [
     "unseen_guard",
 ]
 
-_DENSE = (0.5, 0.7, 0.85)  # those at which synthetic items that look real are still told from them
-_BOUNDS = 4  # of which the best is taken
-_HALVINGS = 40  # of the bracket of a limit
-_POWER = 0.8  # probability with which the smallest share that is noticed is noticed
+_DENSE = (0.5, 0.7, 0.85)  # shares q at which synthetic items that look real are still told from real items
+_BOUNDS = 4  # number of bounds, of which the best is used
+_HALVINGS = 40  # bisection steps to find a limit
+_POWER = 0.8  # probability of noticing the smallest share that counts as noticed
 _HIDDEN = 0.01  # share of an unseen generator's items that may look confidently real at any threshold
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """At a threshold under which the share q of the real items lies: v = 1 − F_U/q.
+    """The shortfall v = 1 − F_U/q of incoming items under a threshold under which the share q of the real items lies.
 
-    F_U is the share of the incoming items under it. If all real items come from the reference's sources the expectation
-    of v is π(1 − ρ), where ρ q is the share of the synthetic items that hides there: never more than π.
+    F_U is the share of the incoming items under the threshold. If all real items come from the reference's sources, the
+    expectation of v is π(1 − ρ), where ρ q is the share of the synthetic items under the threshold: never more than π.
     """
 
     share: float  # q
@@ -47,7 +47,7 @@ class Anchor:
     mean_hidden: float  # mean ρ
     n: float  # incoming items, copies counted as one
     n_real: float  # effective number of real items in the reference
-    sampling: float  # weight of the sampling of real and synthetic items
+    sampling: float  # weight of the sampling of real and synthetic items in the variance
     shift: float = 0.0  # relative variance of q from not knowing the shares of several real sources
 
     @property
@@ -57,12 +57,12 @@ class Anchor:
 
     @property
     def error(self) -> float:
-        """Standard error of v, at least one item's worth; where no item is left, one has still been possible."""
+        """Standard error of v, at least that of one item; if no item is under the threshold, one is assumed."""
         step = 1 / (self.n * self.share)
         return max(step, math.sqrt(self._variance(max(self.left, step))))
 
     def _variance(self, left: float) -> float:
-        """Binomial errors of both sides' counts, the threshold being the real side's quantile."""
+        """Variance of v from the binomial errors of both counts; the threshold is a quantile of the real side."""
         odds = (1 - self.share) / self.share
         sampled = self.sampling * left * max(0.0, 1 - left) / self.n
         return odds * (left / self.n + left**2 / self.n_real) + left**2 * self.shift + sampled
@@ -90,7 +90,7 @@ class Anchor:
         return (left - self.left) ** 2 > z**2 * (real + left**2 * self.shift + sampled)
 
     def upper(self, z: float) -> float:
-        """Upper bound of π if no generator hides better than the known ones and `unseen`; 1 where all is hidden."""
+        """Upper bound of π if no generator hides better than the known ones and `unseen`; 1 if everything may hide."""
         most = max(self.unseen, *self.hidden, 0.0)
         return min(1.0, (1 - self._least_left(min(self.left, 1.0), z)) / (1 - most)) if most < 1 else 1.0
 
@@ -105,13 +105,13 @@ class Anchor:
         return min(1.0, (1 - left) / (1 - most)) if most < 1 else 1.0
 
     def noticed(self, z: float) -> float:
-        """Share of an unseen generator at which v lies z standard errors above that of a set without one, at most 1."""
+        """Share of an unseen generator at which v lies z standard errors above the v of a set without it, at most 1."""
         odds = (1 - self.share) / self.share
         error = math.sqrt(odds * (1 / self.n + 1 / self.n_real) + self.shift)
         return min(1.0, z * error / (1 - self.unseen)) if self.unseen < 1 else 1.0
 
     def _least_left(self, left: float, z: float) -> float:
-        """Lower root of (x − left)² = z² variance(x), an interval by inversion as Wilson's."""
+        """Lower root of (x − left)² = z² variance(x): the lower end of an interval by inversion, like Wilson's."""
         odds = (1 - self.share) / self.share
         linear = z**2 * (odds + self.sampling) / self.n
         square = z**2 * (odds / self.n_real + self.shift - self.sampling / self.n)
@@ -124,8 +124,8 @@ def anchors_of_contrast(
 ) -> dict[float, Anchor]:
     """Anchors by share of the real items, from a classifier trained for this set.
 
-    `unseen` (4,) is the share of an unseen generator's items that may hide at each of them. `sampling` is the weight of
-    the sampling of real and synthetic items in the variance: 0 where the incoming items are the whole set, 1 where they
+    `unseen` (4,) is the share of an unseen generator's items that may hide at each threshold. `sampling` is the weight
+    of the sampling of real and synthetic items in the variance: 0 if the incoming items are the whole set, 1 if they
     are a small sample of what the answer is about.
     """
     thresholds = _quantiles(contrast.real, composition.real, SHARES)
@@ -140,7 +140,7 @@ def anchors_of_contrast(
 
 
 def _quantiles(parts: Sequence[np.ndarray], shares: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Quantiles of parts mixed in these shares; of one part, those that NumPy interpolates linearly."""
+    """Quantiles of parts mixed in these shares; for one part, they equal NumPy's quantiles (linear interpolation)."""
     values = np.concatenate([part for part, share in zip(parts, shares, strict=True) if share > 0])
     weights = np.concatenate([np.full(len(p), s / len(p)) for p, s in zip(parts, shares, strict=True) if s > 0])
     order = np.argsort(values, kind="stable")
@@ -152,7 +152,7 @@ def _quantiles(parts: Sequence[np.ndarray], shares: np.ndarray, levels: Sequence
 def anchors_of_counts(
     calibration: Calibration, observed: ScoreCounts, composition: Composition, unseen: np.ndarray, *, sampling: float
 ) -> dict[float, Anchor]:
-    """The same from the histograms of the reference's own detector, at the nearest edges of their bins."""
+    """Anchors by share of the real items, from the histograms of the reference's own detector, at the nearest edges."""
     below, incoming = np.cumsum(calibration.densities, axis=1), np.cumsum(observed.histogram) / observed.n
     real = composition.real @ below[: calibration.n_real]
     filled = np.flatnonzero(real > 0)
@@ -195,8 +195,8 @@ def _anchor(
 def smallest_noticed(anchors: Mapping[float, Anchor], *, level: float) -> tuple[float, float]:
     """The smallest share of an unseen generator that raises the real side's low end above 0 in four sets of five.
 
-    Also how much of that generator may look real, at the threshold that notices the smallest share. The first is 1 if
-    no share is noticed.
+    The second number is how much of that generator may look real, at the threshold that notices the smallest share. The
+    first number is 1 if no share is noticed.
     """
     z = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(_POWER))
     return min(((anchor.noticed(z), anchor.unseen) for anchor in anchors.values()), default=(1.0, 1.0))
@@ -230,12 +230,12 @@ def real_side_bound(anchors: Mapping[float, Anchor], *, level: float) -> float:
 
 
 def real_side_estimate(anchors: Mapping[float, Anchor]) -> float:
-    """π with what hides: the mean of two corrections, by the known generators and by the trend over thresholds."""
+    """π, corrected for items that hide: the mean of two corrections, by the known generators and by the trend of v."""
     return (_as_known(anchors) + _by_trend(anchors)) / 2 if anchors[0.5].hidden else _by_trend(anchors)
 
 
 def real_side_limit(anchors: Mapping[float, Anchor], *, level: float) -> float:
-    """Upper bound of π, the larger of one that takes unseen generators to hide as the known, and one by the trend."""
+    """Upper bound of π: the larger of one that assumes unseen generators hide like the known, and one by the trend."""
     z = float(stats.norm.ppf((1 + level) / 2))
     by_trend = _by_trend(anchors) + z * anchors[0.5].error + _HIDDEN
     as_known = (anchors[0.5].upper(z) + anchors[0.7].upper(z)) / 2
@@ -251,7 +251,7 @@ def _as_known(anchors: Mapping[float, Anchor]) -> float:
 
 
 def _by_trend(anchors: Mapping[float, Anchor]) -> float:
-    """v extrapolated to where nothing hides: it rises towards lower thresholds by as much as hides between them."""
+    """v extrapolated to where nothing hides: between two thresholds, v rises by what hides between these thresholds."""
     at_half, at_most, top = (anchors[q].missing for q in (0.5, 0.7, 0.85))
     estimates = [at_half + max(0.0, at_half - top) / 2, at_most + max(0.0, at_most - top)]
     return float(np.clip(np.mean(estimates), 0, 1))

@@ -15,22 +15,23 @@ from indexes.hashing import content_keys, fold_of
 __all__ = ["Contrast", "contrast_with", "rows_of_components"]
 
 _MOST = 4096  # items of the real part, of all generators together, and of the incoming set
-_STRENGTH = 4.0  # ridge penalty over the mean squared length of the centred rows
+_STRENGTH = 4.0  # ridge penalty divided by the mean squared length of the centred rows
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Out-of-fold scores: the higher, the less an item is like the reference's real ones.
+    """Out-of-fold scores; the higher the score, the less an item is like the reference's real items.
 
-    The classifier knows the incoming items of the other folds as a class of their own. So it also separates from the
-    real part what no known generator resembles; and an incoming real item has the law of the reference's.
+    In training, the incoming items of the other folds are a class of their own. So the classifier also separates items
+    that no known generator resembles from the real part, and scores of incoming real items are distributed like those
+    of the reference's real items.
     """
 
     real: tuple[np.ndarray, ...]  # of each real source
     known: tuple[np.ndarray, ...]  # of each generator
     incoming: np.ndarray  # (n,) ascending
-    sizes: np.ndarray  # (m + K,) items of each component that tell as much, copies counted once
-    departure: float  # by how many standard errors the incoming items leave the fitted mixture
+    sizes: np.ndarray  # (m + K,) effective number of items of each component, copies counted once
+    departure: float  # how many standard errors the incoming items are away from the fitted mixture
     copies: float = 1.0  # design effect of copies among the incoming items
 
     @property
@@ -40,7 +41,7 @@ class Contrast:
 
     @property
     def effective_n(self) -> float:
-        """Distinct items that tell as much."""
+        """Effective number of incoming items, copies counted once."""
         return self.n / self.copies
 
 
@@ -68,11 +69,12 @@ def contrast_with(
 ) -> Contrast:
     """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real ones first.
 
-    `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. `folds` (n_k,) of the
-    components' items keep together what is made from one another; else, and for incoming items, it is a hash of the
-    vector, of near copies that of the first; `effects` (m + K,) are the design effects of copies within each component,
-    `groups` (n,) those of near copies among the incoming items, which are sought if they are not given.
-    The time grows with the items given; of the incoming 4,096 count.
+    `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. `folds` (n_k,) are folds of
+    the components' items that keep items made from one another together; by default the fold is a hash of the vector.
+    So it is for an incoming item that equals none of the components'; near copies get the fold of their first item.
+    `effects` (m + K,) are the design effects of copies within each component. `groups` (n,) are the groups of near
+    copies among the incoming items; by default they are searched for. The time grows with the items given; only the
+    first 4,096 incoming items are used.
     """
     order = np.argsort(content_keys(incoming[:_MOST], seed=seed), kind="stable")
     parts = [*components, incoming[order]]
@@ -103,7 +105,7 @@ def contrast_with(
 def _folds_beside(
     vectors: np.ndarray, folds: np.ndarray, incoming: np.ndarray, groups: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """Folds of the incoming items, by the first of each group: that of an equal item of the components, or a hash."""
+    """Folds of the incoming items; a group has its first item's: an equal component item's fold, or else a hash."""
     first = incoming[np.unique(groups, return_index=True)[1]]
     known = {row.tobytes(): fold for row, fold in zip(vectors, folds.tolist(), strict=True)}
     hashed = fold_of(first, seed=seed, folds=FOLDS).tolist()
@@ -111,9 +113,9 @@ def _folds_beside(
 
 
 def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """The real part, all generators together, and the incoming set weigh the same, whatever their sizes and number.
+    """Item weights that sum to the same for the real part, for all generators together, and for the incoming set.
 
-    Within the real part the sources weigh as their shares (m,) of the incoming set, evenly where it holds none.
+    Within the real part the sources are weighted by their shares (m,) of the incoming set, equally if it holds none.
     """
     counts, m = np.bincount(component), len(real)
     share = np.ones(len(counts))
@@ -128,8 +130,8 @@ def _departure(
 ) -> float:
     """A classifier two-sample test (Lopez-Paz & Oquab 2017) of the incoming items against the fitted mixture.
 
-    Mean score of the incoming items less that of the mixture, over its standard error. The folds depend on each other,
-    so the standard deviation under the hypothesis is about 1.3 and not 1.
+    The mean score of the incoming items minus the mean score of the mixture, over the standard error of the difference.
+    The folds depend on each other, so the standard deviation under the hypothesis is about 1.3 and not 1.
     """
     last = len(shares)
     weights = np.append(shares, 1.0)[component] / np.bincount(component)[component]
@@ -145,12 +147,12 @@ def _departure(
 def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Ridge regression on the target (Fisher's discriminant, regularised), each fold scored by a fit to the others.
 
-    The sums of each fold are made once; what trains a fold's model is the sum of all less its own.
+    The sums of each fold are computed once; a fold's model is fitted to the sums of all folds minus its own.
     """
     members = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     parts = [_sums(rows[inside], target[inside], weights[inside]) for inside in members]
     total = sum(parts[1:], start=parts[0])
-    scores = np.zeros(len(rows))  # copies of one item are all in one fold: there is nothing to learn from
+    scores = np.zeros(len(rows))  # they stay 0 if all items are copies in one fold: there is nothing to learn from
     for inside, part in zip(members, parts, strict=True):
         train = total - part
         if train.n:
@@ -160,7 +162,7 @@ def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weight
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Weighted sums over rows and targets, from which a ridge regression follows. They add and subtract."""
+    """Weighted sums over rows and targets, from which a ridge regression follows; sums can be added and subtracted."""
 
     n: int  # rows of positive weight
     weight: float
@@ -176,7 +178,7 @@ class _Sums:
         return _Sums(*(getattr(self, field) - getattr(other, field) for field in self.__slots__))
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """What the ridge regression, its constant free, predicts for some rows."""
+        """Predictions of the ridge regression for some rows; its constant is not penalised."""
         centre, level = self.rows / self.weight, self.targets / self.weight
         products = self.products - self.weight * np.outer(centre, centre)
         length = float(np.trace(products)) / self.weight

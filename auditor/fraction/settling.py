@@ -11,8 +11,8 @@ from auditor.statistics.intervals import wilson_interval
 
 __all__ = ["check_fraction", "labels_to_settle", "what_settles"]
 
-_FEWEST_LABELS, _MOST_LABELS = 50, 2000  # fewer may mislead where the likely fraction does; more are no advice
-_POWER_QUANTILE = 0.8416  # of the normal distribution, at four in five
+_FEWEST_LABELS, _MOST_LABELS = 50, 2000  # fewer may mislead if the likely fraction is wrong; more are not advised
+_POWER_QUANTILE = 0.8416  # the 0.8 quantile of the normal distribution
 _ADD = (
     "build the reference with the generators and the other real sources that the set may hold (--synthetic LABEL=SRC, "
     "--real LABEL=SRC), which may narrow the interval"
@@ -70,9 +70,10 @@ def _speaks_against_known_generators(answer: SyntheticFraction) -> bool:
 def labels_to_settle(threshold: Threshold, answer: SyntheticFraction, *, labelled: int = 0) -> int | None:
     """How many labels of random items would decide on which side of `fail` the fraction lies, if it is the likely one.
 
-    The likely fraction is the first estimate there is, stated or under a condition, else the middle of the interval.
-    The number is the smallest from 50 and from twice the `labelled` ones with which Wilson's interval, as of a sample
-    without replacement from the set's n items, lies on one side in four reviews of five; at most n. None above 2,000.
+    The likely fraction is the first known estimate, stated or under a condition, else the middle of the interval. The
+    result is the smallest number of labels with which Wilson's interval lies on one side in four reviews of five, for
+    a sample without replacement from the set's n items. It is at least 50, at least twice `labelled` and at most n;
+    None above 2,000.
     """
     conditions = (answer, answer.if_both, answer.if_generators_known, answer.if_reference_matches)
     likely = next((each.estimate for each in conditions if each.is_known), (answer.low + answer.high) / 2)
@@ -80,7 +81,7 @@ def labels_to_settle(threshold: Threshold, answer: SyntheticFraction, *, labelle
     for labels in range(max(_FEWEST_LABELS, 2 * labelled), _MOST_LABELS + 1, 10):
         if labels >= n:
             return int(n)
-        as_much = labels / (1 - labels / n)  # what an unlimited sample needs to tell as much
+        as_much = labels / (1 - labels / n)  # sample size with the same precision if the set were unlimited
         luck = _POWER_QUANTILE * math.sqrt(likely * (1 - likely) / as_much)
         low, _ = wilson_interval(max(0.0, likely - luck) * as_much, as_much, level=answer.level)
         _, high = wilson_interval(min(1.0, likely + luck) * as_much, as_much, level=answer.level)

@@ -13,10 +13,10 @@ from indexes.hashing import sample_keys
 __all__ = ["NOTHING_LEFT_OUT", "SHARES", "LeftOut", "leave_one_out", "may_hide"]
 
 SHARES = (0.5, 0.7, 0.85, 0.95)  # of the real items that lie below the thresholds
-_MOST = 2000  # items of a component that the fits without a generator use
-_CONFIDENCE = 0.95  # that the next generator hides no more
-_IMAGINED = 0.85  # share shown by an imagined generator that counts with the known ones, each of which may show more
-_SHOWN_ALONE = 0.1  # share that an unseen generator shows at least beside a single known one
+_MOST = 2000  # most items of a component in the fits that leave out a generator
+_CONFIDENCE = 0.95  # confidence that the next generator hides no more than estimated
+_IMAGINED = 0.85  # share shown by an imagined generator, which counts in addition to the known ones
+_SHOWN_ALONE = 0.1  # least share that an unseen generator is assumed to show if only one generator is known
 _LEAST_SHOWN = 0.02
 
 
@@ -54,8 +54,8 @@ def leave_one_out(
     """Train the detector once without each generator, and count how many of that generator's items then look real.
 
     vectors (n, d), component (n,) numbers the `n_real` real sources first, then the generators, as `labels` (m + K,)
-    names them. `generators` are those to leave out in turn; stand-ins, which are none of them, teach no detector here.
-    A random sample of at most 2,000 items a component is used.
+    names them. `generators` are left out in turn; stand-ins are not among them, and no detector is trained on stand-ins
+    here. A random sample of at most 2,000 items per component is used.
     """
     if len(generators) < 2:
         return NOTHING_LEFT_OUT
@@ -75,7 +75,7 @@ def leave_one_out(
 
 
 def _hidden_below(real: Sequence[np.ndarray], scores: np.ndarray) -> list[float]:
-    """Share of the scores below each of the real items' quantiles, over the share of these; the worst real source."""
+    """Share of scores below each quantile of the real items, over the quantile's share; the worst real source counts."""
     found = []
     for share in SHARES:
         thresholds = [np.quantile(of_source, share) for of_source in real]
@@ -86,13 +86,13 @@ def _hidden_below(real: Sequence[np.ndarray], scores: np.ndarray) -> list[float]
 def may_hide(left_out: LeftOut, *, count: int | None = None) -> np.ndarray:
     """How much of an unseen generator may look real: its share below each threshold over the real items' share, (4,).
 
-    Let s be the share of a generator that shows and E = −log s. The generators, known and unseen, are exchangeable and
-    E exponential with an unknown mean. Then the next E is above a times the largest of K with probability
-    E[exp(−a·max)] = K! Γ(1 + a) / Γ(K + 1 + a), the Laplace transform of the maximum of K exponentials; a is where that
-    is one in twenty. An imagined generator that shows .85 counts beside the known ones: K siblings that all show
-    everything do not prove that a stranger will. With one generator nothing can be left out: a stranger is taken to
-    show a tenth at q = .85, as all of 8 pairs of language models and 22 of 25 pairs of image generators did. `count` is
-    K, those left out unless given.
+    Let s be the share of a generator's items that shows, and E = −log s. Assume that the generators, known and unseen,
+    are exchangeable and that E is exponential with an unknown mean. Then the next E exceeds a times the largest of K
+    with probability E[exp(−a·max)] = K! Γ(1 + a) / Γ(K + 1 + a), the Laplace transform of the maximum of K
+    exponentials; a is chosen so that this probability is one in twenty. An imagined generator that shows .85 is added
+    to the known ones, because K similar generators that show everything do not prove that an unknown one will. With one
+    generator nothing can be left out; an unknown one is then assumed to show a tenth at q = .85, as all of 8 pairs of
+    language models and 22 of 25 pairs of image generators did. `count` is K, by default the number left out.
     """
     known = max(1, len(left_out.labels)) if count is None else count
     if known == 1:
@@ -104,7 +104,7 @@ def may_hide(left_out: LeftOut, *, count: int | None = None) -> np.ndarray:
 
 
 def _beyond(count: int) -> float:
-    """a, by how many times the next may exceed the largest of `count`."""
+    """The factor a of `may_hide`: how many times the largest of `count` values of E the next E may be."""
 
     def surplus(a: float) -> float:
         logs = special.gammaln(count + 1) + special.gammaln(1 + a) - special.gammaln(count + 1 + a)

@@ -23,9 +23,9 @@ def vendi(vectors: np.ndarray, *, order: float = 1.0, level: float | None = None
     """Vendi score of the rows of (n, d): exp of the Rényi entropy of the cosine kernel's eigenvalues.
 
     Friedman & Dieng (2023), order q from Pasarkar & Dieng (2024). The non-zero eigenvalues of the kernel are those
-    of the d × d second-moment matrix, which is used when d < n. Between 1 (n copies) and min(n, d). With a `level` the
-    interval is that of the score's expectation at this n, by its influence function. Raises InputError for arrays of
-    another shape, and for orders that are not positive.
+    of the d × d second-moment matrix, which is used when d < n. The score lies between 1 (n copies) and min(n, d). With
+    a `level` the interval is that of the score's expectation at this n, by its influence function. Raises InputError
+    for arrays of another shape, and for orders that are not positive.
     """
     rows = unit_rows(vectors)
     if len(rows) == 0 or rows.ndim != 2:
@@ -47,7 +47,7 @@ def vendi_of(unit: Moments, *, order: float = 1.0) -> float:
 def effective_rank(raw: Moments) -> float:
     """Exponential of the entropy of the covariance's normalised eigenvalues (Roy & Vetterli 2007)."""
     values = linalg.eigvalsh(raw.covariance)
-    rounding = 1e-13 * float(np.trace(raw.second))  # what the subtraction of the mean leaves of a set of copies
+    rounding = 1e-13 * float(np.trace(raw.second))  # what is left of copies when the mean is subtracted
     return _renyi_number(np.where(values > rounding, values, 0.0), 1.0)
 
 
@@ -99,10 +99,11 @@ def _number_interval(rows: np.ndarray, level: float, order: float = 1.0) -> Meas
 def _log_number(rows: np.ndarray, order: float = 1.0) -> tuple[float, float]:
     """Rényi entropy of order q of the eigenvalues of Σ = rowsᵀ·rows divided by its trace, and its variance.
 
-    The variance is that of the influence function. With Σ of trace one it is q/(1 − q)·(xᵀ Σ^(q−1) x / tr Σ^q − |x|²)
-    at a row x, whose limits are −xᵀ log Σ x − H·|x|² at q = 1 and |x|² − (x·v)² / λ at q = ∞, v the first eigenvector
-    and λ its value. It falls short where n is not large against the score V: by a third of the standard error at n = V.
-    The factor 1 + V/n makes up for it (simulated for 16 to 512 dimensions and n from V upwards).
+    The variance is that of the influence function. For Σ of trace one, the influence function at a row x is
+    q/(1 − q)·(xᵀ Σ^(q−1) x / tr Σ^q − |x|²). Its limits are −xᵀ log Σ x − H·|x|² at q = 1, and |x|² − (x·v)² / λ at
+    q = ∞, where v is the first eigenvector and λ its value. If n is not large compared with the score V, this variance
+    is too small: by a third of the standard error at n = V. The factor 1 + V/n corrects it (simulated for 16 to 512
+    dimensions and n from V upwards).
     """
     size = (rows**2).sum(1)  # what a row adds to the trace: 1 if it has length one, 0 if it is a zero row
     if not size.any():

@@ -73,9 +73,10 @@ def prdc(
 ) -> dict[str, Measure]:
     """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) of (n, d) arrays.
 
-    With a `level` each has the interval of its expectation at these sizes, from both sides' errors: those of the items
-    that are counted, and those of the items whose balls count them. The second is by Efron and Stein (1981): the sum
-    over balls of the square of what would change without the ball. Raises InputError for k rows or fewer on a side.
+    With a `level` each measure has the interval of its expectation at these sizes. The interval includes two errors:
+    that of the counted items, and that of the items whose balls count them. The second error is by Efron and Stein
+    (1981): the sum over balls of the squared change of the measure without the ball. Raises InputError for k rows or
+    fewer on a side.
     """
     held = membership(candidate, real, neighbour_radii(real, k, device=device), device=device)
     if level is None:
@@ -94,9 +95,9 @@ def prdc(
 
 
 def _share(hits: np.ndarray, alone: np.ndarray | None, n: int, level: float | None) -> Measure:
-    """The share of `hits` (m,) bool; `alone` are how many hits each item of the other side makes alone.
+    """The share of `hits` (m,) bool; `alone` is the number of hits that each item of the other side makes alone.
 
-    Wilson's interval, at the number of items that would have as large an error as both sides have together.
+    The interval is Wilson's, for the number of items whose error is as large as that of both sides together.
     """
     value, m = float(hits.mean()), len(hits)
     if level is None or alone is None:

@@ -56,7 +56,7 @@ class SemanticSums:
 
 @dataclass(frozen=True)
 class SemanticReference:
-    """Real vectors in random order; the first of them anchor the balls and are the real sample compared with."""
+    """Real vectors in random order; the first ones are the centres of the balls and the real sample for comparison."""
 
     vectors: np.ndarray  # (n, d) float32, ordered by sample key
     device: str = "cpu"
@@ -87,8 +87,9 @@ class SemanticReference:
     def frechet_baseline(self, n: int) -> float:
         """Expected distance between this real part and another real sample of n ≥ 2 items.
 
-        Measured between n of its items, or half of them, and the rest, then scaled to the sizes asked for. Simulated
-        for 32 to 512 dimensions: within 10 % up to half the real part, within 20 % beyond.
+        The distance is measured between n of the real part's items, or half of them, and the rest, and then scaled to
+        the requested sizes. In simulations with 32 to 512 dimensions it is within 10 % up to half the real part, and
+        within 20 % beyond.
         """
         size, everything = min(n, len(self.vectors) // 2), len(self.vectors)
         if size not in self._measured:
@@ -99,14 +100,14 @@ class SemanticReference:
 
     @cached_property
     def _measured(self) -> dict[int, float]:
-        """Distances between so many items and the rest, as far as they were asked for."""
+        """Number of items → distance between this many items and the rest; filled on request."""
         return {}
 
     @cached_property
     def _frechet_rate(self) -> float:
         """p in E[F] ∝ (1/n₁ + 1/n₂)^p beyond the sizes that can be measured: 1 where n ≫ d, less below.
 
-        Halfway between the rate seen from quarters to halves of the real part and its limit.
+        Halfway between the rate that is measured from quarters to halves of the real part, and the limit 1.
         """
         half = len(self.vectors) // 2
         quarter = half // 2
@@ -122,8 +123,8 @@ class SemanticReference:
     def scale(self) -> Scale:
         """The unit of a risk forecast's distances, and the real total variance.
 
-        The unit is F between a real sample of `n` items and the distribution itself: of the expected distance to this
-        real part, which is a sample too, the share that the n items' own error has in it.
+        The unit is F between a real sample of `n` items and the distribution itself. The real part is a sample too, so
+        the unit is only that share of the expected distance to the real part which is due to the n items' own error.
         """
         own, theirs = 1 / LEVEL_SIZE, 1 / len(self.vectors)
         unit = self.frechet_baseline(LEVEL_SIZE) * (own / (own + theirs)) ** self._frechet_rate
@@ -131,7 +132,7 @@ class SemanticReference:
         return Scale(n=LEVEL_SIZE, frechet=unit, total_variance=variance, width=self.vectors.shape[1])
 
     def sums(self, vectors: np.ndarray) -> SemanticSums:
-        """What an audit keeps of some items (n, d)."""
+        """The sums that an audit keeps for some items (n, d)."""
         counts, covered = ball_counts(vectors, self.anchors, self.radii, device=self.device)
         return SemanticSums(
             moments_of(vectors),
@@ -146,7 +147,7 @@ class SemanticReference:
 def fidelity_measures(
     sums: SemanticSums, sample: np.ndarray, reference: SemanticReference, *, level: float
 ) -> dict[str, Measure]:
-    """Fréchet distance, precision and density; `reference` is what a real sample of the same size would give."""
+    """Fréchet distance, precision and density, each with the value that a real sample of the same size would have."""
     n = sums.raw.n
     measures = {"frechet": Measure(float("nan"), n=n, reason="a covariance needs at least 2 items, got 1")}
     if n >= 2:
@@ -156,11 +157,11 @@ def fidelity_measures(
     low, high = wilson_interval(sums.precise, n, level=level)
     measures["precision"] = Measure(sums.precise / n, low=low, high=high, n=n, reference=reference.precision_baseline)
     density = sums.ball_total / n / NEIGHBOURS
-    low, high = float("nan"), float("nan")  # one item tells nothing of its error
+    low, high = float("nan"), float("nan")  # one item does not show the error
     if n >= 2:
         variance = (sums.ball_squares / NEIGHBOURS**2 - n * density**2) / (n - 1)
         low, high = normal_interval(density, (max(variance, 0.0) / n) ** 0.5, level=level)
-    # a real point lies in as many balls as it is among the k nearest of: k on average, so its density is exactly 1
+    # a real point is among the k nearest of k other points on average, so it lies in k balls: its density is exactly 1
     measures["density"] = Measure(density, low=low if low > 0 or n < 2 else 0.0, high=high, n=n, reference=1.0)
     return measures
 
@@ -168,7 +169,7 @@ def fidelity_measures(
 def diversity_measures(
     sums: SemanticSums, sample: np.ndarray, reference: SemanticReference, *, level: float
 ) -> dict[str, Measure]:
-    """Vendi score, effective rank, coverage and recall, each beside that of a real sample of the same size."""
+    """Vendi score, effective rank, coverage and recall, each with the value of a real sample of the same size."""
     n, m = sums.raw.n, matched_size(sample, reference)
     ours, real = sample[:m], reference.vectors[:m]
     measures = {
@@ -183,7 +184,7 @@ def diversity_measures(
 
 
 def _vendi_of_all(sums: SemanticSums, of_sample: Measure) -> Measure:
-    """Vendi score of all items, the sample's relative error scaled to their number; no real sample is as large."""
+    """Vendi score of all items, with the sample's relative error scaled to their number; no real sample is as large."""
     value, scale = vendi_of(sums.unit), ((of_sample.n or 0) / sums.unit.n) ** 0.5
     low, high = (value * (end / of_sample.estimate) ** scale for end in (of_sample.low, of_sample.high))
     return Measure(value, low=low, high=high, n=sums.unit.n)
@@ -199,8 +200,8 @@ def _beside(measure: Callable[..., Measure], ours: np.ndarray, real: np.ndarray,
 def _coverage(sums: SemanticSums, level: float) -> Measure:
     """Share of real balls that hold an incoming item.
 
-    The error has the balls' part and the items' part, Σ (balls that item i alone covers)² / balls² (Efron & Stein
-    1981), where an item alone covers about 1 − coverage of the balls it lies in.
+    The error has two parts: that of the balls, and that of the items, Σ (balls that item i alone covers)² / balls²
+    (Efron & Stein 1981). An item alone covers about the share 1 − coverage of the balls it lies in.
     """
     n, balls, value = sums.raw.n, len(sums.covered), float(sums.covered.mean())
     effective = balls / (1 + sums.ball_squares * (1 - value) / value / balls) if value > 0 else balls
@@ -209,9 +210,10 @@ def _coverage(sums: SemanticSums, level: float) -> Measure:
 
 
 def _recall(sample: np.ndarray, reference: SemanticReference, level: float) -> Measure:
-    """Share of held-out real points inside balls of m incoming items, beside the same with balls of m real points.
+    """Share of held-out real points inside balls of m incoming items; `reference` uses balls of m real points instead.
 
-    Points and balls are both drawn: the interval counts each as a trial (cautious by about two fifths in simulation).
+    Points and balls are both random, so the interval counts each as a trial (cautious by about two fifths in
+    simulation).
     """
     m = min(len(sample), len(reference.anchors) // 2)
     if m <= NEIGHBOURS:

@@ -184,7 +184,7 @@ def audit(
     from service.cli.progress import ShardProgress
     from service.forecasts import RiskSources
     from service.pipeline import run_audit
-    from service.references.build import find_reference
+    from service.references.shelf import find_reference
 
     if source is not None and not source.strip():
         raise InputError("the source is an empty name: give a path, pattern or URL")

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from indexes.errors import InputError, without_controls
+from indexes.errors import without_controls
 from service.cli.options import BatchSize, Column, Device, Home, Json, Quiet, examples, print_json, say
 from service.presence import refuse_while_served
-from service.references.shelf import list_references, reference_names
+from service.references.shelf import find_reference, list_references
 from service.settings import read_settings
 
 __all__ = ["reference_app"]
@@ -101,12 +101,10 @@ def reference_list(home: Home = None, as_json: Json = False) -> None:
 def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
     """Show one reference."""
     settings = read_settings(home)
-    if name not in (known := reference_names(settings)):
-        raise InputError(f"no reference is called {name!r}: there are {', '.join(known) or 'none yet'}")
+    folder = find_reference(name, settings)
     from auditor.reference.reference import load_reference
     from service.references.build import describe
 
-    folder = settings.references / name
     description = {**describe(load_reference(folder)), "folder": str(folder)}
     if as_json:
         print_json(description)

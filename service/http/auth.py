@@ -12,8 +12,8 @@ from fastapi.security import HTTPBearer
 from service.http.context import context_of
 from service.http.parameters import check_query
 from service.http.problems import ProblemError
-from service.jobs.queue import Job
 from service.storage.api_keys import ApiKey
+from service.storage.job_queue import Job
 
 __all__ = ["COOKIE", "Admin", "Reader", "Sessions", "Writer", "caller", "seen"]
 

@@ -6,11 +6,11 @@ from fastapi import Request
 
 from service.allowed_roots import AllowedRoots
 from service.http.metrics import Metrics
-from service.jobs.queue import JobQueue
 from service.jobs.supervisor import Supervisor
 from service.settings import ServiceSettings, Settings
 from service.storage.api_keys import Keys
 from service.storage.database import Database
+from service.storage.job_queue import JobQueue
 from service.storage.ledger import Ledger
 
 __all__ = ["Context", "context_of", "make_context"]

@@ -20,8 +20,8 @@ from service.http.responses import job_view
 from service.http.routes.jobs import JobId, Service, ended
 from service.http.schemas import AuditRequest
 from service.http.submissions import submit_audit
-from service.jobs.queue import Job
 from service.storage.api_keys import ApiKey
+from service.storage.job_queue import Job
 
 __all__ = ["LoginNeeded", "lead_to_login", "router"]
 

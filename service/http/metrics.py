@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from service.jobs.queue import JobQueue, State
+from service.storage.job_queue import JobQueue, State
 
 __all__ = ["Metrics"]
 

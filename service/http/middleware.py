@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.http.context import Context
 from service.http.problems import MEDIA, TOO_LARGE, problem
 from service.storage.database import now
+from service.storage.request_log import enter_request
 
 __all__ = ["RequestMiddleware"]
 
@@ -96,10 +97,5 @@ async def _written_down(context: Context, scope: Scope, status: int, seconds: fl
     _log.info("answered", extra=fields)
     if scope["method"] not in _READS and key is not None:
         fields["path"] = fields["path"][:500]
-        row = [came, *(fields[name] for name in ("key", "method", "path", "status", "remote"))]
-        await run_in_threadpool(_enter, context, row)
-
-
-def _enter(context: Context, row: list[Any]) -> None:
-    with context.database.transaction() as connection:
-        connection.execute("INSERT INTO audit_log VALUES (?, ?, ?, ?, ?, ?)", row)
+        row = [fields[name] for name in ("key", "method", "path", "status", "remote")]
+        await run_in_threadpool(enter_request, context.database, came, row)

@@ -15,8 +15,9 @@ from starlette.requests import ClientDisconnect
 from indexes.errors import AuditError, InputError
 from service.allowed_roots import Forbidden
 from service.http.schemas import Problem
-from service.jobs.queue import KeyReused, QueueFull
 from service.jobs.supervisor import Busy, Refusal
+from service.references.shelf import UnknownReferenceError
+from service.storage.job_queue import KeyReused, QueueFull
 
 __all__ = ["MEDIA", "TOO_LARGE", "ProblemError", "install", "problem", "responses"]
 
@@ -100,6 +101,8 @@ async def _of_audit_error(request: Request, error: AuditError) -> Response:
         return problem(503, detail, {"Retry-After": "5"})
     if isinstance(error, Forbidden):
         return problem(403, detail)
+    if isinstance(error, UnknownReferenceError):
+        return problem(404, detail)
     if isinstance(error, KeyReused | InputError | Refusal):
         return problem(422, detail)
     _log.error("a request met a problem of this machine: %s", detail)

@@ -10,7 +10,7 @@ from indexes.errors import ArtifactError
 from service.http.context import Context
 from service.http.paging import write_cursor
 from service.http.problems import ProblemError
-from service.jobs.queue import Job, Page
+from service.storage.job_queue import Job, Page
 
 __all__ = ["job_page", "job_view", "place_of", "result_of"]
 

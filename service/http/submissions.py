@@ -16,10 +16,10 @@ from service.http.schemas import (
     ReferenceRequest,
     SweepRequest,
 )
-from service.jobs.queue import Job, Kind
-from service.references.build import reference_folder
+from service.references.shelf import find_reference, reference_folder
 from service.storage.api_keys import ApiKey
 from service.storage.database import Connection
+from service.storage.job_queue import Job, Kind, reference_is_pending
 from service.untrusted import check_encoder, check_family, check_loop, check_sweep
 
 __all__ = [
@@ -56,7 +56,7 @@ def submit_audit(context: Context, key: ApiKey, asked: AuditRequest, *, idempote
 
 def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
     """What the worker is told of an audit; whoever names the source has checked it."""
-    _check_reference(context, asked.reference)
+    find_reference(asked.reference, context.home)
     policy_of(asked.policy)
     plan_named(**{name: getattr(asked, name) for name in PLAN_FIELDS})
     _check_samples(context, asked)
@@ -88,10 +88,7 @@ def submit_reference(context: Context, key: ApiKey, asked: ReferenceRequest, *, 
     folder = reference_folder(asked.name, context.home)
 
     def check(connection: Connection) -> None:
-        pending = (
-            "SELECT 1 FROM jobs WHERE kind = 'reference' AND state IN ('queued', 'running') AND request->>'name' = ?"
-        )
-        if folder.exists() or connection.execute(pending, [asked.name]).fetchone():
+        if folder.exists() or reference_is_pending(connection, asked.name):
             raise ProblemError(409, f"a reference called {asked.name!r} exists: delete it or choose another name")
 
     return submit(context, key, "reference", request, idempotency=idempotency, check=check)
@@ -122,11 +119,6 @@ def _check_finished(context: Context, key: ApiKey, kind: str, id: str) -> None:
         raise ProblemError(404, f"no {kind} has the id {id}: see those in the list")
     if job.state != "succeeded":
         raise ProblemError(409, f"the {kind} {id} is {job.state}, expected succeeded: wait for it, or run another")
-
-
-def _check_reference(context: Context, name: str) -> None:
-    if not reference_folder(name, context.home).is_dir():
-        raise ProblemError(404, f"no reference is called {name!r}: build it first")
 
 
 def _check_samples(context: Context, asked: AuditRequest | ForecastQuestion) -> None:

@@ -12,10 +12,10 @@ from auditor.folder import AuditFolder
 from auditor.results import read_result
 from indexes.errors import AuditError
 from service.allowed_roots import AllowedRoots
-from service.jobs.queue import Job, JobQueue
 from service.jobs.worker_handle import WorkerProcess
 from service.settings import ServiceSettings, Settings
 from service.storage.database import Connection
+from service.storage.job_queue import Job, JobQueue
 from service.storage.ledger import enter_audit, enter_reference, leave_audit
 
 __all__ = ["Busy", "Refusal", "Supervisor"]

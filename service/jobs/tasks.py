@@ -31,12 +31,9 @@ class Place:
 
     def reference(self, name: str) -> Path:
         """The folder of a reference that is built; raises InputError if it is not."""
-        from service.references.build import reference_folder
+        from service.references.shelf import find_reference
 
-        folder = reference_folder(name, self.settings)
-        if not folder.is_dir():
-            raise InputError(f"no reference is called {name!r}: build it first")
-        return folder
+        return find_reference(name, self.settings)
 
 
 def perform(kind: str, job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from indexes.errors import InputError
 from indexes.records import Source
 from indexes.sources.match_storage import storages_of, stored_alike
 from loops.data.stand_ins import exemplar_label, simulate_exemplars
-from service.references.shelf import reference_names, write_summary
+from service.references.shelf import find_reference, reference_folder, write_summary
 from service.settings import Settings
 from service.storage.ledger import Ledger, check_free
 
@@ -27,17 +27,14 @@ __all__ = [
     "LabelledSource",
     "delete_reference",
     "describe",
-    "find_reference",
     "make_reference",
     "parse_labelled",
-    "reference_folder",
     "reference_from",
     "store_reference",
 ]
 
 _UNREAD = Policy().unread
 _SHARED = "stands in another part of the reference too"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,24 +210,6 @@ def _unread_warnings(reference: Reference) -> list[str]:
         if not unread.share.estimate < _UNREAD.warn:  # nan included
             found.append(f"{label}: {unread}")
     return found
-
-
-def reference_folder(name: str, settings: Settings) -> Path:
-    """Where a reference of that name lies, or would; raises InputError for what is no name."""
-    if not _NAME.fullmatch(name):
-        raise InputError(f"{name!r} is no name for a reference: use letters, digits, '.', '_' and '-'")
-    return settings.references / name
-
-
-def find_reference(name: str, settings: Settings) -> Path:
-    """The folder of a reference; raises InputError naming those that exist."""
-    folder = reference_folder(name, settings)
-    if not folder.is_dir():
-        known = ", ".join(reference_names(settings)) or "none yet"
-        raise InputError(
-            f"no reference is called {name!r} (there are: {known}): build it with madaudit reference build"
-        )
-    return folder
 
 
 def delete_reference(name: str, settings: Settings) -> None:

@@ -1,18 +1,52 @@
 """The references that lie in a home folder, listed from their own folders: beside a running service too."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from indexes.errors import ArtifactError
+from indexes.errors import ArtifactError, InputError
 from service.settings import Settings
 
-__all__ = ["list_references", "reference_names", "write_summary"]
+__all__ = [
+    "UnknownReferenceError",
+    "find_reference",
+    "list_references",
+    "reference_folder",
+    "reference_names",
+    "write_summary",
+]
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SUMMARY = "summary.json"
 _MANIFEST = "manifest.json"  # written last: a folder without one is no reference
+
+
+class UnknownReferenceError(InputError):
+    """There is no reference of the name that was given; the message lists those that exist."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        known = ", ".join(reference_names(settings)) or "none yet"
+        super().__init__(
+            f"no reference is called {name!r} (there are: {known}): build it with madaudit reference build"
+        )
+
+
+def reference_folder(name: str, settings: Settings) -> Path:
+    """The place of a reference of that name, whether or not it exists; raises InputError for an impossible name."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} is no name for a reference: use letters, digits, '.', '_' and '-'")
+    return settings.references / name
+
+
+def find_reference(name: str, settings: Settings) -> Path:
+    """The folder of a reference; raises UnknownReferenceError, with the names that exist, where there is none."""
+    folder = reference_folder(name, settings)
+    if not folder.is_dir():
+        raise UnknownReferenceError(name, settings)
+    return folder
 
 
 def reference_names(settings: Settings) -> list[str]:

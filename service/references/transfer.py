@@ -13,10 +13,10 @@ from auditor.reference.relocation import AS_STORED, Weights, relocated, shortest
 from indexes.encoders.weights import split_spec
 from indexes.errors import ArtifactError, InputError, ResourceError
 from indexes.store import write_manifest
-from service.references.build import describe, reference_folder
+from service.references.build import describe
 from service.references.checks import check_stored, check_usable
 from service.references.file import pack, unpack
-from service.references.shelf import reference_names, write_summary
+from service.references.shelf import find_reference, reference_folder, write_summary
 from service.settings import Settings, read_weights
 from service.storage.ledger import Ledger, check_free
 
@@ -28,9 +28,7 @@ def export_reference(name: str, path: Path, *, settings: Settings, overwrite: bo
 
     Raises InputError where the reference does not exist or the file does, and ArtifactError for a damaged reference.
     """
-    if name not in (known := reference_names(settings)):
-        raise InputError(f"no reference is called {name!r}: there are {', '.join(known) or 'none yet'}")
-    folder = settings.references / name
+    folder = find_reference(name, settings)
     if path.is_dir():
         raise InputError(f"{path} is a folder, expected a file to write: name one in it")
     if os.path.lexists(path) and not overwrite:

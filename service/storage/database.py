@@ -129,7 +129,11 @@ def migrate(connection: Connection) -> int:
 def _scripts() -> list[str]:
     """The migrations in order: `0001_….sql` and so on, without a gap."""
     named = sorted(
-        (f for f in files("service").joinpath("migrations").iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", f.name)),
+        (
+            f
+            for f in files("service.storage").joinpath("migrations").iterdir()
+            if re.fullmatch(r"\d{4}_\w+\.sql", f.name)
+        ),
         key=lambda file: file.name,
     )
     return [file.read_text() for file in named]

@@ -11,7 +11,8 @@ from indexes.errors import InputError
 from indexes.images import decode
 from indexes.sources import open_source
 from loops.data.stand_ins import exemplar_label, simulate_exemplars
-from service.references.build import find_reference, make_reference, parse_labelled
+from service.references.build import make_reference, parse_labelled
+from service.references.shelf import find_reference
 from service.settings import Settings
 
 

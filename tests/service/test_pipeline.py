@@ -18,7 +18,8 @@ from auditor.passes.request import AuditRequest
 from auditor.run import AuditOptions
 from indexes.errors import InputError
 from service.pipeline import run_audit
-from service.references.build import find_reference, make_reference, parse_labelled
+from service.references.build import make_reference, parse_labelled
+from service.references.shelf import find_reference
 from service.settings import Settings
 from service.storage.ledger import Ledger
 

@@ -137,7 +137,7 @@ def test_commands_beside_a_service_name_it_or_do_without_the_database(
         shown = make.run("reference", "show", "vectors", "--json", "--home", home)
         assert set(shown.json["items"]) == {"real", "fake"}
         missing = make.run("reference", "show", "none", "--home", home)
-        assert (missing.code, "there are vectors" in missing.err) == (2, True)
+        assert (missing.code, "there are: vectors" in missing.err) == (2, True)
         asked = {"source": f"{built_home[1]}/incoming.npy", "reference": "vectors"}
         id = client.post("/v1/audits", json=asked).json()["id"]
         assert finished(client, id)["state"] == "succeeded"

@@ -22,8 +22,8 @@ from service.http.routes.jobs import IdempotencyKey, JobId, Service, accepted, d
 from service.http.schemas import AuditPage, AuditRequest, AuditView, ItemPage
 from service.http.submissions import checked_audit, submit, submit_audit
 from service.http.uploads import check_upload, named_by_format, receive
-from service.jobs.queue import Job, new_id
 from service.reports.report import render
+from service.storage.job_queue import Job, new_id
 
 __all__ = ["router", "upload_router"]
 

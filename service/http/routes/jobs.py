@@ -15,7 +15,7 @@ from service.http.problems import ProblemError, responses
 from service.http.responses import job_page, job_view, place_of
 from service.http.schemas import CalibrationRequest, JobPage, JobView, LoopRequest, SweepRequest
 from service.http.submissions import submit_calibration, submit_loop
-from service.jobs.queue import Job
+from service.storage.job_queue import Job
 
 __all__ = ["IdempotencyKey", "JobId", "Service", "accepted", "ended", "events_of", "router"]
 

@@ -4,11 +4,11 @@ from fastapi import APIRouter
 
 from auditor.results import ForecastResult
 from service.http.auth import Reader
-from service.http.problems import ProblemError, responses
+from service.http.problems import responses
 from service.http.routes.jobs import Service
 from service.http.schemas import ForecastQuestion, SearchQuestion, SearchView
 from service.http.submissions import checked_forecast
-from service.references.build import reference_folder
+from service.references.shelf import find_reference
 
 __all__ = ["router"]
 
@@ -25,6 +25,5 @@ def forecast(asked: ForecastQuestion, context: Service, key: Reader) -> Forecast
 @router.post("/search", responses=_ASKED)
 def search(asked: SearchQuestion, context: Service, key: Reader) -> SearchView:
     """The items of a reference nearest to vectors of its encoder, to an image, or to a text."""
-    if not reference_folder(asked.reference, context.home).is_dir():
-        raise ProblemError(404, f"no reference is called {asked.reference!r}: build it first")
+    find_reference(asked.reference, context.home)
     return SearchView.model_validate(context.supervisor.ask("search", asked.model_dump(mode="json")))

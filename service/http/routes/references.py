@@ -11,7 +11,7 @@ from service.http.problems import ProblemError, responses
 from service.http.routes.jobs import IdempotencyKey, Service, accepted
 from service.http.schemas import JobView, ReferencePage, ReferenceRequest, ReferenceView
 from service.http.submissions import submit_reference
-from service.references.build import reference_folder
+from service.references.shelf import UnknownReferenceError, find_reference
 
 __all__ = ["router"]
 
@@ -43,22 +43,16 @@ def get_reference(name: _Name, context: Service, key: Reader) -> ReferenceView:
     for found in context.ledger.references():
         if found["name"] == name:
             return ReferenceView.model_validate(found)
-    raise _missing(name)
+    raise UnknownReferenceError(name, context.home)
 
 
 @router.delete("/{name}", status_code=204, responses=responses(401, 403, 404, 409, 422))
 def delete_reference(name: _Name, context: Service, key: Writer) -> None:
     """Delete a reference; only an admin key, or the one that had it built, may."""
-    folder = reference_folder(name, context.home)
-    if not folder.is_dir():
-        raise _missing(name)
+    folder = find_reference(name, context.home)
     if not key.may("admin") and key.id != context.ledger.owner_of(name):
         raise ProblemError(403, f"the reference {name!r} was not built by this key: ask an admin")
     if any(job.request["reference"] == name for job in context.queue.pending("audit")):
         raise ProblemError(409, f"an audit against {name!r} waits or runs: cancel it first")
     context.ledger.forget_reference(name)
     shutil.rmtree(folder)
-
-
-def _missing(name: str) -> ProblemError:
-    return ProblemError(404, f"no reference is called {name!r}: see those in the list")

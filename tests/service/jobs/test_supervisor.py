@@ -10,7 +10,7 @@ import pytest
 
 import service.jobs.supervisor
 from service.http.context import Context
-from service.jobs.queue import Job
+from service.storage.job_queue import Job
 from service.jobs.supervisor import Busy, Refusal
 from service.storage.database import now
 

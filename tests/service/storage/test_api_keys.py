@@ -92,7 +92,7 @@ def test_a_view_is_for_keys_that_only_read(keys: Keys, scopes: list[str]) -> Non
 
 
 def test_keys_of_an_earlier_release_see_what_they_saw(tmp_path: Path) -> None:
-    shipped = files("service").joinpath("migrations").iterdir()
+    shipped = files("service.storage").joinpath("migrations").iterdir()
     scripts = sorted((file for file in shipped if file.name < "0003"), key=lambda file: file.name)
     with duckdb.connect(str(tmp_path / "db")) as connection:
         connection.execute("CREATE TABLE schema_version (version INTEGER NOT NULL)")

@@ -10,7 +10,7 @@ from indexes.errors import ArtifactError, ResourceError
 from service.storage.database import Database, migrate
 from service.storage.ledger import Ledger
 
-FIRST = files("service").joinpath("migrations/0001_ledger.sql").read_text()
+FIRST = files("service.storage").joinpath("migrations/0001_ledger.sql").read_text()
 
 
 def tables(connection: duckdb.DuckDBPyConnection) -> set[str]:

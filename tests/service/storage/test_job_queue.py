@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from service.jobs.queue import Job, JobQueue, KeyReused, QueueFull
 from service.storage.database import Database
+from service.storage.job_queue import Job, JobQueue, KeyReused, QueueFull
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from indexes.errors import AuditError, InputError
 from service.storage.database import Connection, Transactions, now
+from service.storage.request_log import forget_requests
 
-__all__ = ["Job", "JobQueue", "KeyReused", "Kind", "Page", "QueueFull", "State", "new_id"]
+__all__ = ["Job", "JobQueue", "KeyReused", "Kind", "Page", "QueueFull", "State", "new_id", "reference_is_pending"]
 
 Kind = Literal["audit", "reference", "loop", "sweep", "calibration"]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -268,9 +269,14 @@ class JobQueue:
         return [_read(row) for row in rows]
 
     def forget_log(self, days: int) -> None:
-        """Delete what is older in the audit log."""
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM audit_log WHERE moment < ?", [now() - timedelta(days=days)])
+        """Delete the entries of the audit log that are older than so many days."""
+        forget_requests(self._database, days)
+
+
+def reference_is_pending(connection: Connection, name: str) -> bool:
+    """Whether a job to build a reference of this name waits or runs."""
+    asked = "SELECT 1 FROM jobs WHERE kind = 'reference' AND state IN ('queued', 'running') AND request->>'name' = ?"
+    return connection.execute(asked, [name]).fetchone() is not None
 
 
 def new_id() -> str:
