@@ -1,4 +1,4 @@
-"""Which sources may be named over HTTP: what lies under the allowed folders and URL prefixes, and nothing else."""
+"""The sources that HTTP requests may name: those under the allowed folders and URL prefixes."""
 
 import ipaddress
 import os
@@ -96,7 +96,7 @@ def check_public(host: str) -> None:
 
 
 def confine(roots: AllowedRoots) -> None:
-    """From now on, this process opens sources under the roots alone, whatever links, redirects and names lead to."""
+    """From now on, this process opens only sources under the roots, also when links or redirects lead elsewhere."""
     guard_opening(roots.permits)
     for scheme in _WEB:
         fsspec.config.conf[scheme] = {"get_client": _guarded_client(roots), "skip_instance_cache": True}
@@ -138,7 +138,7 @@ def _lies_under(path: str, root: str) -> bool:
 
 
 def _under_url(url: str, root: str) -> bool:
-    """By scheme, host with port, and whole parts of the path."""
+    """Compares scheme, host with port, and whole parts of the path."""
     one, other = urlsplit(url), urlsplit(root)
     same = (one.scheme.lower(), one.netloc.lower()) == (other.scheme.lower(), other.netloc.lower())
     return same and (one.path == other.path or one.path.startswith(other.path.rstrip("/") + "/"))

@@ -1,4 +1,4 @@
-"""What an audit would do, without doing it: its plan and the policy in force."""
+"""A dry run of an audit: its plan and the policy in force."""
 
 from collections import Counter
 from pathlib import Path
@@ -59,7 +59,7 @@ def audit_plan(
 
 
 def _of_shards(source: Source, workers: int | None) -> dict[str, Any]:
-    """How many shards there are, who would work on them, and what is left out before anything is read."""
+    """The number of shards and of workers, and the files that are skipped before anything is read."""
     loose = [shard for shard in source.shards if isinstance(shard, LooseShard)]
     left_out = Counter(entry.reason for shard in loose for entry in shard.entries if isinstance(entry, Skip))
     files = sum(not isinstance(entry, Skip) for shard in loose for entry in shard.entries)

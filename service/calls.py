@@ -1,4 +1,4 @@
-"""What both clients of the service send and receive: calls, jobs, and when to ask again."""
+"""The requests and answers of both clients, and when to retry."""
 
 import asyncio
 import secrets
@@ -47,7 +47,7 @@ class ClientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A job as the service last told of it."""
+    """A job, as the service last described it."""
 
     id: str
     kind: str
@@ -92,7 +92,7 @@ class Call:
 
 
 def is_hopeless(call: Call, error: httpx.TransportError) -> bool:
-    """Whether a call that failed may not be sent again: it cannot succeed, or it may already have made something."""
+    """Whether a failed call must not be retried: it cannot succeed, or it may have created something already."""
     return isinstance(error, _HOPELESS) or (call.is_sent_once and not isinstance(error, httpx.ConnectError))
 
 
@@ -103,7 +103,7 @@ def creation(path: str, body: Mapping[str, Any]) -> Call:
 
 
 def upload(file: Path, reference: str, options: Mapping[str, Any]) -> Call:
-    """An upload, whose options stand in the query."""
+    """An upload; its options are query parameters."""
     params = {"reference": reference, "name": file.stem, **options}
     return Call(
         "POST", "/v1/audits/upload", params=params, file=file, headers={"Idempotency-Key": secrets.token_hex(16)}
@@ -111,7 +111,7 @@ def upload(file: Path, reference: str, options: Mapping[str, Any]) -> Call:
 
 
 def question(workflow: str, asked: Mapping[str, Any]) -> Call:
-    """A forecast; a job stands for its id."""
+    """A forecast; a job may be given in place of its id."""
     given = {name: value.id if isinstance(value, JobStatus) else value for name, value in asked.items()}
     return Call("POST", "/v1/forecasts", json={"workflow": workflow, **given})
 

@@ -1,4 +1,4 @@
-"""A client of the service, sync and async: it waits where it is told to, and asks again where that is safe."""
+"""A client of the service, sync and async: it waits as the service asks, and retries where that is safe."""
 
 import asyncio
 import time
@@ -202,7 +202,7 @@ class Client:
 
 
 class AsyncClient:
-    """The same for asyncio: the methods of `Client`, awaited, or iterated with `async for`."""
+    """The client for asyncio: the methods of `Client`, to be awaited or iterated with `async for`."""
 
     def __init__(
         self,

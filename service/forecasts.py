@@ -1,4 +1,4 @@
-"""Forecasts of MAD risk: from a finished audit or from figures, with what samples of the team's own models tell."""
+"""Forecasts of MAD risk from a finished audit or from figures, with samples of the team's own models."""
 
 import math
 from dataclasses import dataclass, replace
@@ -67,7 +67,7 @@ def known_from_audit(
     pilot: str | None = None,
     weights: Weights = AS_STORED,
 ) -> ForecastInputs:
-    """What a finished audit tells, and what samples of the team's own model and pilot add to it.
+    """The inputs of a forecast from a finished audit and from samples of the team's own model and pilot.
 
     Samples are measured in the space of the reference's semantic encoder, beside its real items and the audited ones,
     on which the model was trained; those that the audit itself was given need not be given again.
@@ -100,7 +100,10 @@ def _figures(result: AuditResult) -> AuditFigures:
 
 
 def _known_to(result: AuditResult, plan: Plan) -> ForecastInputs:
-    """What a result holds; its pilot tells only of the plan that it was run for, whatever its horizon."""
+    """The inputs that a result holds.
+
+    Its pilot counts only for the plan that it was run for, with any number of generations.
+    """
     known, told = result.mad_risk.known, result.mad_risk.plan
     is_same = told is not None and replace(told, generations=plan.generations) == plan
     return ForecastInputs(
@@ -110,7 +113,7 @@ def _known_to(result: AuditResult, plan: Plan) -> ForecastInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastRequest:
-    """What a person asks of a forecast: from a finished audit, or from figures."""
+    """A request for a forecast, from a finished audit or from figures."""
 
     plan: Plan  # its open sizes are those of the audit, or the audited set's
     audit: Path | None = None  # folder of a finished audit
@@ -161,7 +164,7 @@ def _known_from_figures(asked: ForecastRequest, weights: Weights) -> ForecastInp
 
 
 def _completed(plan: Plan, result: AuditResult) -> Plan:
-    """The plan with its open sizes: those that the audit was told of the same workflow, else the set's."""
+    """The plan with its open sizes filled in from the audit's plan, if that has the same workflow, else from the set."""
     told = result.mad_risk.plan
     if told is not None and told.workflow == plan.workflow:
         plan = replace(
@@ -174,7 +177,7 @@ def _completed(plan: Plan, result: AuditResult) -> Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskSources:
-    """What a person gives for the risk of an audited set beside the plan."""
+    """What the risk of an audited set may be told beside the plan: samples, a risk model, a simulation."""
 
     model_samples: str | None = None  # SRC
     pilot: str | None = None  # SRC
@@ -203,7 +206,7 @@ class RiskSources:
 
 
 def renewed(result: AuditResult) -> AuditResult:
-    """The result with its risk answered again, from its fraction as it now stands."""
+    """The result with its risk forecast again from its present fraction."""
     found, policy = result.mad_risk, result.policy
     if found.model is None or found.plan is None:
         return result
@@ -220,7 +223,7 @@ def renewed(result: AuditResult) -> AuditResult:
 def with_simulation(
     result: AuditResult, folder: AuditFolder, reference: Reference, family: str, *, seed: int
 ) -> AuditResult:
-    """The result with loops of a family simulated on its set's own vectors; the same where no risk could be told."""
+    """The result with loops of a family simulated on the set's own vectors; unchanged if there is no forecast."""
     risk = result.mad_risk
     if risk.plan is None or not risk.trajectory:
         return result

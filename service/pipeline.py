@@ -1,4 +1,4 @@
-"""What an audit does around the auditor's own work: reference and risk in, report and ledger out."""
+"""An audit as a command or a job runs it: load the reference, audit, write the report, record the result."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -69,8 +69,8 @@ def audit_source(
 ) -> AuditResult:
     """Audit a source into a folder and write its report; the ledger is not touched.
 
-    `name` is what the result calls the source, if not by where it lies; `weights` say where those of the reference's
-    encoders lie, if not where they were.
+    `name` replaces the source's place in the result; `weights` are the places of the encoders' weights on this
+    machine, where they have moved.
     """
     device, risk, folder = resolve_device(device), risk or RiskSources(), AuditFolder(out)
     reference = load_reference(reference_folder, device=device, weights=weights)

@@ -1,4 +1,4 @@
-"""Whether a service holds a home folder: its address and process, in a file that is locked while it runs."""
+"""Whether a service uses a home folder: a file holds its address and process, and is locked while it runs."""
 
 import fcntl
 import json
@@ -27,7 +27,7 @@ class RunningService:
 
 
 def running_service(home: Path) -> RunningService | None:
-    """The service that holds a home folder, None if there is none: a dead process holds no lock."""
+    """The service that uses a home folder, or None; a dead process holds no lock."""
     deadline = time.monotonic() + _WRITTEN_S
     while True:
         try:

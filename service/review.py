@@ -57,7 +57,7 @@ class DrawnReview:
     labels_kept: int  # labels of an earlier review that stand in the table already
 
     def as_json(self) -> dict[str, Any]:
-        """What a program needs to have it labelled; it does not tell which items are known answers."""
+        """The document for a program that has the items labelled; it does not reveal which have a known origin."""
         files = {"page": self.folder.label_page, "table": self.folder.label_table}
         return {
             "schema": _SCHEMA,
@@ -98,7 +98,7 @@ class _KeyItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Key:
-    """What the labeller must not see: where each item comes from."""
+    """The origin of each item, which the labeller must not see."""
 
     review: str  # a digest of all the rest
     schema: str = _SCHEMA
@@ -164,7 +164,7 @@ def _shown(entries: Sequence[_Entry], kind: Kind) -> tuple[Shown, ...]:
 
 
 def _is_there(folder: AuditFolder, name: str, *, overwrite: bool) -> bool:
-    """Whether this very review lies there already; another one is removed or refused."""
+    """Whether the folder holds this review already. Another review is removed (with `overwrite`) or refused."""
     if not folder.review_key.is_file():
         return False
     if overwrite:
@@ -207,7 +207,7 @@ def _items(folder: AuditFolder) -> dict[str, Any]:
 
 
 def _contents(claim: Mapping[str, Any], kind: Kind, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Any]:
-    """What the audit's source holds under these shards and ids; raises InputError when something is gone."""
+    """The content of these items, by shard and id; raises InputError if the source no longer holds one of them."""
     found: dict[tuple[str, str], Any] = {}
     shards = {shard for shard, _ in wanted}
     for source in _sources(str(claim["source"]), kind, claim.get("column")):
@@ -225,7 +225,7 @@ def _contents(claim: Mapping[str, Any], kind: Kind, wanted: set[tuple[str, str]]
 
 
 def _sources(spec: str, kind: Kind, column: str | None) -> list[Source]:
-    """The source of an audit, or those of a merged one."""
+    """The source of an audit, or the sources of a merged audit."""
     try:
         return [open_source(spec, kind=kind, column=column)]
     except InputError:
@@ -320,7 +320,7 @@ def finish_review(folder: AuditFolder, labels: Path, *, settings: Settings) -> A
 
 
 def renew_review(folder: AuditFolder, *, settings: Settings) -> AuditResult | None:
-    """The result of an audit that was run again, answered by the labels it was given before; None if there are none.
+    """The result of a repeated audit, answered by the labels of its earlier review; None without labels.
 
     Raises InputError if it now holds other items than those that were labelled.
     """
@@ -403,7 +403,7 @@ def _before_review(answer: SyntheticFraction) -> FractionBeforeReview:
 
 
 def _caveat(found: LabelledFraction) -> str | None:
-    """What the interval takes for granted because no item of an origin was known to the review."""
+    """What the interval assumes if the review had no items of known origin."""
     if not (missing := _unmeasured(found)):
         return None
     return (

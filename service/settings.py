@@ -46,7 +46,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """What the service is told; each field is read from MADAUDIT_ and its name in capitals."""
+    """The settings of the service; each field is read from MADAUDIT_ and its name in capitals."""
 
     auth: bool = True  # `off` only where the service listens on a loopback address
     secure_cookies: bool = False  # of the dashboard's sessions; `on` where a proxy serves it by TLS

@@ -18,13 +18,13 @@ _WITHOUT_FILES = ("forensic", "lexical", "pixels", "embeddings")  # encoders tha
 
 
 def check_family(name: Any) -> None:
-    """Raises InputError for a family that does not ship: one in a file would run whatever its writer likes."""
+    """Raises InputError for a family that does not ship: a family in a file is code of its author."""
     if not isinstance(name, str) or plain_name(name) not in FAMILIES:
         raise InputError(f"no family is called {name!r}, expected one of {', '.join(FAMILIES)}")
 
 
 def check_encoder(roots: AllowedRoots, spec: str) -> None:
-    """Raises InputError for an encoder with weights that lie under no allowed root: nothing is fetched by name."""
+    """Raises InputError for an encoder whose weights lie outside the allowed roots; no weights are downloaded."""
     for part in split_spec(spec):
         if part.name not in ENCODERS:
             known = ", ".join(ENCODERS)
@@ -59,7 +59,7 @@ def _needs_no_file(data: str, field: str) -> bool:
 
 
 def check_sweep(roots: AllowedRoots, sweep: Mapping[str, Any]) -> None:
-    """The same for every field of a sweep's base, grid and runs."""
+    """Checks every loop of a sweep: its base, grid and runs."""
     base, grid, runs = (sweep.get(name) for name in ("base", "grid", "runs"))
     for fields in [base, *(runs if isinstance(runs, list) else [])]:
         check_loop(roots, fields)

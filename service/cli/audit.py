@@ -41,25 +41,25 @@ __all__ = ["audit", "merge"]
 
 
 class Engine(StrEnum):
-    """Where the work is done."""
+    """The engine that works on the shards."""
 
     local = "local"
 
 
 class Declaration(StrEnum):
-    """What the team asserts of its reference."""
+    """What the team knows of its reference and declares."""
 
     reference_complete = "reference-complete"
     generators_complete = "generators-complete"
 
 
 def default_folder(source: str) -> Path:
-    """Where an audit of a source goes without --out."""
+    """The default folder of an audit of this source."""
     return Path(f"madaudit-{Path(source.rstrip('/')).name.split('.')[0] or 'audit'}")
 
 
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
-    """Take the options in a YAML file as defaults: what stands on the command line wins."""
+    """Read options from a YAML file as defaults; the command line wins."""
     if path is None:
         return None
     try:

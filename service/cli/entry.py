@@ -94,7 +94,7 @@ def demo(
 
 
 def main() -> NoReturn:
-    """Run the command line; errors become one line and an exit code, those nobody foresaw a traceback before it."""
+    """Run the command line. An error becomes one line and an exit code; an unexpected error also prints a traceback."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a dash is no reason to fail
@@ -108,7 +108,9 @@ def main() -> NoReturn:
         status = _fail(2, error.format_message().strip() or "expected a command, see --help")
     except (BrokenProcessPool, MemoryError, OSError) as error:
         found = str(error).strip() or type(error).__name__
-        status = _fail(3, f"the run broke ({found}): mend path, memory or disk, then run the same command to continue")
+        status = _fail(
+            3, f"the run broke ({found}): repair the path, memory or disk, then run the same command to continue"
+        )
     except SystemExit:  # with 1, from typer, when whoever reads standard output is gone
         status = _fail(3, "standard output was closed before all was written: run the same command again")
     except (KeyboardInterrupt, typer.Abort):

@@ -80,7 +80,7 @@ def calibrate(
     from loops.calibration.rows import read_rows
 
     rows = read_rows(folders)
-    model = fit(rows, report=lambda line: None if quiet else say(line))
+    model = fit(rows, on_progress=lambda line: None if quiet else say(line))
     model.save(out)
     skill: dict[str, Any] = {
         tier: {kind: dict(s) for kind, s in found.skill.items()} for tier, found in model.tiers.items()

@@ -1,4 +1,4 @@
-"""How a command that ends with a verdict prints it, and its exit code."""
+"""How a verdict is printed, and the exit code that follows from it."""
 
 from enum import StrEnum
 from pathlib import Path

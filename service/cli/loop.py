@@ -55,7 +55,10 @@ def run(
     seed: Annotated[int | None, typer.Option("--seed")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="The same number, the same figures; 1 by default.")
+        int | None,
+        typer.Option(
+            "--threads", help="Number of computing threads; the same number gives the same figures. (default: 1)"
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder that keeps finished generations.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another loop in --out.")] = False,
@@ -77,9 +80,14 @@ def run(
     chosen = config_from(asked)
     show = _Lines(quiet=quiet, table=not as_json)
     loop, generations_run = run_and_keep(
-        chosen, out=out, overwrite=overwrite, report=show.progress, each=show.generation, say=show.say
+        chosen,
+        out=out,
+        overwrite=overwrite,
+        on_progress=show.progress,
+        on_generation=show.generation,
+        on_message=show.say,
     )
-    document = finish_run(loop, generations_run, out=out, effective_size=effective_size, say=show.say)
+    document = finish_run(loop, generations_run, out=out, effective_size=effective_size, on_message=show.say)
     if as_json:
         print_json(document)
         return
@@ -102,7 +110,7 @@ def sweep(
     from loops.sweep import plan_sweep, run_sweep
 
     planned = plan_sweep(_document(config))
-    failed = run_sweep(planned, out, workers=workers, report=lambda line: None if quiet else say(f"sweep: {line}"))
+    failed = run_sweep(planned, out, workers=workers, on_progress=lambda line: None if quiet else say(f"sweep: {line}"))
     table = out / "sweep.parquet"
     if as_json:
         print_json({"loops": len(planned), "failed": failed, "table": str(table)})

@@ -1,4 +1,4 @@
-"""What the commands share: their common options, and how they print."""
+"""The options that several commands share, and how commands print."""
 
 import json
 import sys

@@ -199,7 +199,7 @@ def _print_reference(description: dict[str, Any]) -> None:
 
 
 def _print_promise(promise: dict[str, Any]) -> None:
-    """What the reference can tell of a set, and what would make it tell more."""
+    """What audits against the reference can decide, and what to add to decide more."""
     for label, found in promise["separation"].items():
         typer.echo(
             f"  separation of {label} from the real items: {found['estimate']:.2f} ({found['low']:.2f} – "

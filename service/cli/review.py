@@ -103,7 +103,10 @@ def _print_next(drawn: dict[str, Any], folder: Path) -> None:
 
 
 def _ask(drawn: "DrawnReview") -> Path:
-    """The file of labels given on the terminal, text by text: it has each at once, and those of an earlier time."""
+    """Ask for labels on the terminal, text by text, and return their file.
+
+    Each label is saved at once; earlier ones stay.
+    """
     from service.reports.review_sheet import read_labels, write_labels
 
     words = {"r": "real", "s": "synthetic", "u": "unsure"}

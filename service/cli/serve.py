@@ -112,7 +112,7 @@ def keys_create(
 
 
 def _view(sees: Sequence[str]) -> str:
-    """What a line about a key says of the jobs that it sees."""
+    """The jobs that a key sees, in words."""
     if not sees:
         return ""
     return ", sees all jobs" if sees == "all" else f", sees the jobs of {', '.join(sees)}"

@@ -44,7 +44,7 @@ class Sessions:
         return name
 
     def token(self, name: str) -> str:
-        """The key's token of a session, empty if there is none."""
+        """The key's token in a session, or an empty text."""
         session = self._found.get(name, _Session())
         return session.token if session.until > time.monotonic() else ""
 
@@ -54,7 +54,7 @@ class Sessions:
 
 
 def caller(request: Request) -> ApiKey | None:
-    """The key that a request shows, None where it shows none that is good."""
+    """The valid key of a request, or None."""
     context = context_of(request)
     if not context.settings.auth:
         found: ApiKey | None = _LOCAL
@@ -65,7 +65,7 @@ def caller(request: Request) -> ApiKey | None:
 
 
 def _shown(request: Request) -> str:
-    """The token in the one Authorization header, else in the browser's session; two headers are none."""
+    """The token in the Authorization header, else in the browser's session; None if there are two headers."""
     headers = request.headers.getlist("authorization")
     if headers:
         scheme, _, token = headers[0].partition(" ")
@@ -94,7 +94,7 @@ Admin = Annotated[ApiKey, Depends(_scoped("admin"))]
 
 
 def seen(job: Job | None, key: ApiKey, kinds: tuple[str, ...]) -> Job:
-    """The job if it is of these kinds and the key sees it; else 404, which does not tell whether it exists."""
+    """The job if it has one of these kinds and the key may see it; else 404, whether or not the job exists."""
     if job is None or job.kind not in kinds or not key.sees_jobs_of(job.owner):
         raise ProblemError(404, f"no such {kinds[0] if len(kinds) == 1 else 'job'}: see those in the list")
     return job

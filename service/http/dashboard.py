@@ -142,7 +142,7 @@ def show_references(context: Service, key: _Viewer) -> HTMLResponse:
 
 @router.get("/trends")
 def show_trends(context: Service, key: _Viewer, source: str | None = None) -> HTMLResponse:
-    """How a source's audits came out over time."""
+    """The answers of a source's audits over time."""
     from service.reports.figures import trend_figure
 
     jobs = context.home.jobs

@@ -43,7 +43,7 @@ class Metrics:
 
 
 class _Jobs(Collector):
-    """Counts the jobs when it is asked: a restart loses nothing."""
+    """Counts the jobs in the database at each request, so that a restart loses nothing."""
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue

@@ -74,7 +74,7 @@ class RequestMiddleware:
 
 
 def _refused(scope: Scope, context: Context) -> str | None:
-    """Why a browser that was led here by another site is not answered."""
+    """Why a request that another site made the browser send is refused; None if there is no reason."""
     headers = Headers(scope=scope)
     host, origin = headers.get("host", ""), headers.get("origin")
     if not context.settings.auth and host.rpartition(":")[0].strip("[]") not in _LOOPBACK and host not in _LOOPBACK:

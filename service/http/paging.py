@@ -1,4 +1,4 @@
-"""Pages: a cursor says where the next one begins; it is opaque to callers and worth nothing to strangers."""
+"""Pages of lists: an opaque cursor says where the next page begins, and reveals nothing."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ def write_cursor(*parts: Any) -> str:
 
 
 def read_cursor(cursor: str, kinds: tuple[type, ...]) -> list[Any]:
-    """What a cursor holds; raises ProblemError 422 for one that `write_cursor` has not made."""
+    """The values in a cursor; raises ProblemError 422 if `write_cursor` did not make the cursor."""
     try:
         parts = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii"))
     except (binascii.Error, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457): whatever goes wrong is told in one shape."""
+"""Errors as problem+json (RFC 9457): every error has the same shape."""
 
 import http
 import json
@@ -43,7 +43,7 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What the OpenAPI document says of these statuses."""
+    """The entries of these statuses in the OpenAPI document."""
     content = {MEDIA: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
     return {status: {"description": http.HTTPStatus(status).phrase, "content": content} for status in statuses}
 
@@ -63,7 +63,7 @@ async def _of_problem(request: Request, error: ProblemError) -> Response:
 
 
 async def _of_departure(request: Request, error: ClientDisconnect) -> Response:
-    """For the log and the figures alone: nobody is there to read it."""
+    """A response for the log and the metrics; the client is gone."""
     return Response(status_code=_LEFT)
 
 

@@ -48,7 +48,7 @@ def job_page(page: Page, context: Context) -> dict[str, Any]:
 
 
 def result_of(job: Job, context: Context) -> dict[str, Any] | None:
-    """What a job that succeeded has found: for an audit its result.json."""
+    """The result of a job that succeeded; of an audit, its result.json."""
     folder = context.home.jobs / job.id
     if job.kind == "audit":
         try:

@@ -1,4 +1,4 @@
-"""What is asked and answered over HTTP: requests that refuse what they do not know, and replies."""
+"""The types of requests and replies over HTTP; requests refuse unknown fields."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -47,7 +47,7 @@ _Workflow = Annotated[str, Field(json_schema_extra={"enum": list(WORKFLOWS)}, ma
 
 
 def _checked(value: dict[str, Any]) -> dict[str, Any]:
-    """A document that can be stored and sent on: no deep nesting, no number that is none, no half characters."""
+    """The document, checked: no deep nesting, no nan or infinity, no lone surrogates."""
     left: list[tuple[Any, int]] = [(value, 0)]
     while left:
         found, depth = left.pop()
@@ -196,7 +196,7 @@ class ForecastQuestion(_PlanRequest):
 
 
 class SearchQuestion(_Request):
-    """What to find the nearest items of a reference to: vectors, one image, or one text."""
+    """A search for the items of a reference that are nearest to vectors, to an image, or to a text."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reference": "clip", "vectors": [[0.1, 0.2]], "k": 3}]})
     reference: _Name
@@ -267,14 +267,14 @@ class _Job(BaseModel):
     started: AwareDatetime | None
     finished: AwareDatetime | None
     progress: _Progress
-    request: dict[str, Any] = Field(description="As it was sent; in lists and events without its nested parts.")
-    verdict: Status | None = Field(description="Of an audit that succeeded.")
+    request: dict[str, Any] = Field(description="The request as it was sent; lists and events leave out nested parts.")
+    verdict: Status | None = Field(description="The verdict of an audit that succeeded.")
     error: str | None
     links: dict[str, str]
 
 
 class JobView(_Job):
-    """A job. Its `result` stands in the answer to a question for that one job, once it has succeeded."""
+    """A job. `result` is filled only when this one job is requested and has succeeded."""
 
     result: dict[str, Any] | None = Field(description="Null in lists and events: ask for the one job.")
 

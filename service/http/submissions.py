@@ -44,7 +44,10 @@ def submit(
     same: Mapping[str, Any] | None = None,
     check: Callable[[Connection], None] = lambda connection: None,
 ) -> Job:
-    """The job of a request, a new one or that of its idempotency key; `check` may refuse a new one."""
+    """The job of a request: a new one, or the one that its idempotency key made before.
+
+    `check` may refuse a new one.
+    """
     return context.queue.submit(kind, request, owner=key.id, id=id, key=idempotency, same=same, check=check)[0]
 
 
@@ -55,7 +58,7 @@ def submit_audit(context: Context, key: ApiKey, asked: AuditRequest, *, idempote
 
 
 def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
-    """What the worker is told of an audit; whoever names the source has checked it."""
+    """The audit as the worker needs it. The caller must have checked the source."""
     find_reference(asked.reference, context.home)
     policy_of(asked.policy)
     plan_named(**{name: getattr(asked, name) for name in PLAN_FIELDS})
@@ -64,7 +67,7 @@ def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
 
 
 def checked_forecast(context: Context, key: ApiKey, asked: ForecastQuestion) -> dict[str, Any]:
-    """What the worker is told of a forecast; the caller must see the audit and the calibration it names."""
+    """The forecast as the worker needs it. The key must see the audit and the calibration that it names."""
     for kind, id in (("audit", asked.audit), ("calibration", asked.risk_model)):
         if id is not None:
             _check_finished(context, key, kind, id)

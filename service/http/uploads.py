@@ -1,4 +1,4 @@
-"""Uploads: a body streamed to disk, told by its first bytes, and looked through before anything opens it."""
+"""Uploads: the body is streamed to disk, its format is read from its first bytes, and it is checked before use."""
 
 import stat
 import struct
@@ -48,7 +48,7 @@ async def receive(body: AsyncIterator[bytes], folder: Path, *, limit: int) -> tu
 
 
 def named_by_format(path: Path) -> Path:
-    """The file under a name that tells its format; raises ProblemError 415 for what is none of the formats."""
+    """The file, renamed by its format; raises ProblemError 415 for an unknown format."""
     named = path.with_name(f"upload{_suffix(path)}")
     path.rename(named)
     return named
@@ -118,7 +118,7 @@ def _check_zip(path: Path, limit: int) -> None:
 
 
 def _directory_entries(path: Path) -> int:
-    """How many directory entries there may be in all archives of a file, counted before any is kept."""
+    """The limit on directory entries in all archives of a file, counted before any entry is kept."""
     count, tail = 0, b""
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
@@ -152,7 +152,7 @@ def _directory_size(path: Path) -> int:
 
 
 def _check_packed(path: Path, limit: int) -> None:
-    """Unpack once, keeping nothing, up to the limit; then look at the members of a tar."""
+    """Unpack once up to the limit without keeping anything; then check the members of a tar."""
     size = 0
     with unpacked(File(path.name, str(path))) as (stream, packed):
         while piece := stream.read(_PIECE):

@@ -28,11 +28,11 @@ _log = logging.getLogger(__name__)
 
 
 class Refusal(AuditError):
-    """What a worker answered at once instead of a result: its caller can mend it."""
+    """A worker refused a question; the caller can correct it."""
 
 
 class Busy(AuditError):
-    """Too many ask at once: the same question may be answered later."""
+    """Too many questions at once; the same question can be repeated later."""
 
 
 class Supervisor:
@@ -85,7 +85,7 @@ class Supervisor:
 
     @property
     def is_alive(self) -> bool:
-        """Whether every thread that takes jobs is there."""
+        """Whether every thread that takes jobs is alive."""
         return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
 
     def kill(self, job: str) -> None:
@@ -159,7 +159,7 @@ class Supervisor:
         return WorkerProcess(self._greeting)
 
     def _look_after(self, job: Job, worker: WorkerProcess) -> None:
-        """Have a job done; whatever goes wrong here, it ends or waits again."""
+        """Have a job done. If anything fails here, the job ends or returns to the queue."""
         try:
             self._have_done(job, worker)
         except Exception:  # a full disk, say

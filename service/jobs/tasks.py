@@ -1,4 +1,4 @@
-"""What a worker does for each kind of job, and for what is answered at once; the database is not touched."""
+"""What a worker does for each kind of job and of question; it never opens the database."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ Request = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker finds and leaves things."""
+    """The folders and roots that a worker uses."""
 
     settings: Settings
     roots: AllowedRoots  # of sources
     device: str = "cpu"
 
     def folder(self, job: str) -> Path:
-        """Of a job's results; made by whoever writes into it."""
+        """The folder of a job's results; it need not exist yet."""
         return self.settings.jobs / job
 
     def reference(self, name: str) -> Path:
@@ -106,7 +106,9 @@ def _loop(job: str, request: Request, place: Place, on_progress: OnProgress) -> 
     check_loop(place.roots, request["config"])
     config = dataclasses.replace(config_from(request["config"]), device=place.device)
     out = place.folder(job)
-    loop, generations = run_and_keep(config, out=out, each=lambda record, last: on_progress(record.generation, last))
+    loop, generations = run_and_keep(
+        config, out=out, on_generation=lambda record, last: on_progress(record.generation, last)
+    )
     finish_run(loop, generations, out=out)
     return {}
 
@@ -121,7 +123,7 @@ def _sweep(job: str, request: Request, place: Place, on_progress: OnProgress) ->
     def told(line: str) -> None:
         on_progress(int(line.partition("/")[0]), len(planned))
 
-    failed = run_sweep(planned, out, workers=1, report=told)
+    failed = run_sweep(planned, out, workers=1, on_progress=told)
     if len(failed) == len(planned):
         raise InputError(f"no loop of {len(planned)} could be run: {next(iter(failed.values()))}")
     return {"failed": failed}

@@ -1,4 +1,4 @@
-"""A worker: a process that does one job after another as the service tells it, and ends when the service does."""
+"""A worker: a process that does the service's jobs one after another, and ends with the service."""
 
 import contextlib
 import fcntl
@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 def main() -> None:
     """Read a greeting and then jobs from standard input, a JSON document a line; write what becomes of them.
 
-    The end of standard input ends the process at once, also in the midst of a job: it means that the service is gone,
-    be it by kill -9, and that another may soon do the same job.
+    The end of standard input ends the process at once, also during a job: the service is gone (perhaps by kill -9),
+    and another service may soon do the same job.
     """
     answers = _private_output()
     told = _lines_until_the_end()

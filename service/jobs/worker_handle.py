@@ -1,4 +1,4 @@
-"""A worker as the service sees it: a process that is told a job, says how it goes, and can be killed."""
+"""A worker as the service sees it: a process that takes a job, reports its progress, and can be killed."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def work(self, id: str, kind: str, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[Any]:
-        """What the worker says of the job, until it is done or the process is gone.
+        """The worker's messages about the job, until the job is done or the process is gone.
 
         The last word holds `found` or `problem`; without one of them the process died. Raises TimeoutError when it is
         not done within its caller's patience, in seconds.
@@ -74,8 +74,8 @@ class WorkerProcess:
             self._process.stdin.close()
 
     def end(self) -> str:
-        """How it ended, in words; it is killed if it has not."""
-        self.kill("it was told to end")
+        """How the process ended, in words; a process that still runs is killed."""
+        self.kill("the service ended it")
         code = self._process.returncode
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 

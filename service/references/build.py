@@ -72,7 +72,7 @@ def make_reference(
     unread: Threshold = _UNREAD,
     on_progress: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
-    """Build, store and record a reference; nothing is left of one that fails."""
+    """Build, store and record a reference; a failed build leaves nothing behind."""
     folder = reference_folder(name, settings)
     check_free(settings.database)
     if folder.exists() and not overwrite:
@@ -193,7 +193,7 @@ def describe(reference: Reference) -> dict[str, Any]:
 
 
 def _warnings(reference: Reference) -> list[str]:
-    """Why audits against this reference will be undetermined, known before the first."""
+    """Reasons, known before any audit, why audits against this reference will be undetermined."""
     calibration = reference.calibration
     found = [reference.distrust] if reference.distrust else []
     found += [problem] if (problem := problem_of(calibration)) else []
@@ -206,7 +206,9 @@ def _unread_warnings(reference: Reference) -> list[str]:
     for label, unread in reference.unread.items():
         shared = reference.skipped.get(label, {}).get(_SHARED, 0)
         if shared >= _UNREAD.fail * max(unread.counted, 1):
-            found.append(f"{label}: {shared} of {unread.counted} items stand in another part too and are in neither")
+            found.append(
+                f"{label}: {shared} of {unread.counted} items are also in another part and were removed from both"
+            )
         if not unread.share.estimate < _UNREAD.warn:  # nan included
             found.append(f"{label}: {unread}")
     return found

@@ -72,7 +72,7 @@ def _check_fields(found: Any, folder: Path) -> None:
 
 
 def _fits(value: Any, shape: Any) -> bool:
-    """Whether a JSON value has a shape: a type, one of a tuple, a list of one, a mapping of each or of all."""
+    """Whether a JSON value has a shape: a type, an alternative in a tuple, a list of one shape, or a mapping."""
     match shape:
         case tuple():
             return any(_fits(value, one) for one in shape)
@@ -123,7 +123,7 @@ def _check_array(file: Any, size: int, name: str) -> None:
 
 
 def check_usable(reference: Reference) -> None:
-    """Try a loaded reference on a few of its own items; raises whatever arrays of mismatched shapes make of it."""
+    """Try a loaded reference on a few of its own items; arrays of mismatched shapes raise their own errors."""
     vectors, detector = reference.embeddings.vectors, reference.detector
     n, parts = len(vectors), len(reference.labels)
     if vectors.ndim != 2 or not all(np.isfinite(rows).all() for rows in _spaces(reference)):

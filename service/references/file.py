@@ -113,7 +113,7 @@ def _read_manifest(file: BinaryIO, path: Path) -> dict[str, Any]:
 
 
 def _is_manifest(found: Any) -> bool:
-    """Whether it names exactly the files of a reference, each with a size and a digest, and the reference."""
+    """Whether the manifest names the reference and exactly its files, each with a size and a digest."""
     if not isinstance(found, dict) or found.get("schema") != _SCHEMA or not isinstance(found.get("files"), dict):
         return False
     texts = all(isinstance(found.get(field), str) for field in ("name", "identity"))
@@ -162,7 +162,7 @@ def _measured(path: Path) -> dict[str, Any]:
 
 
 def _sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields with a digest over all others, which tells a damaged manifest."""
+    """The fields and a digest over them, which reveals a damaged manifest."""
     others = {name: value for name, value in fields.items() if name != "sha256"}
     return {**others, "sha256": hashlib.sha256(_written(others)).hexdigest()}
 

@@ -69,7 +69,7 @@ def list_references(settings: Settings, *, warn: Callable[[str], None]) -> list[
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
-    """Leave what `list` says of a reference in its folder, so that nothing else need be read for it."""
+    """Store a reference's summary in its folder, so that `list` reads nothing else."""
     (folder / _SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
 
 
@@ -80,7 +80,7 @@ def _folders(settings: Settings) -> list[Path]:
 
 
 def _stored(folder: Path) -> dict[str, Any] | None:
-    """The summary in the folder, None where there is none of the reference that lies there now."""
+    """The summary in the folder; None if it is missing or belongs to an earlier reference."""
     try:
         summary = json.loads((folder / _SUMMARY).read_bytes())
         manifest = json.loads((folder / _MANIFEST).read_bytes())

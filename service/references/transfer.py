@@ -48,8 +48,9 @@ def export_reference(name: str, path: Path, *, settings: Settings, overwrite: bo
 def import_reference(path: Path, name: str | None, *, settings: Settings, overwrite: bool = False) -> dict[str, Any]:
     """Put an exported reference into its place, under another name if one is given; returns what it is.
 
-    The file is not trusted: the reference is checked, loaded and tried before it is put in place, and nothing is left
-    of one that fails. Raises InputError for a taken name and for another kind of file, ArtifactError for a damaged one.
+    The file is not trusted: the reference is checked, loaded and tried before it is put in place. A failed import
+    leaves nothing behind. Raises InputError for a taken name and for another kind of file, ArtifactError for a
+    damaged one.
     """
     check_free(settings.database)
     arriving = settings.references / f".import.{uuid4().hex}"

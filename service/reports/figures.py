@@ -76,7 +76,7 @@ def trend_figure(audits: Sequence[Mapping[str, Any]]) -> str:
 
 
 def score_figure(result: AuditResult) -> str | None:
-    """Scores of the incoming set between those of the reference's components; None without generators."""
+    """A histogram of the set's scores over those of the reference's components; None without generators."""
     histogram = result.synthetic_fraction.histogram
     if len(histogram.reference) < 2:
         return None
@@ -94,7 +94,7 @@ def score_figure(result: AuditResult) -> str | None:
 
 
 def diversity_figure(result: AuditResult) -> str | None:
-    """Each measure relative to a real sample of the same size; None where none could be had."""
+    """Each measure relative to a real sample of the same size; None if no measure is known."""
     measures = {**result.diversity.measures, **result.fidelity.measures}
     rows = [
         (name, m.estimate / m.reference)

@@ -1,4 +1,4 @@
-"""What a labeller sees and hands back: content files, a table, a page, and the labels read from a table."""
+"""The labeller's files: the items, a table and a page; and the labels read back from a table."""
 
 import base64
 import csv
@@ -59,7 +59,7 @@ def _jpeg(data: bytes) -> bytes:
 def write_sheet(folder: AuditFolder, review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> None:
     """Write the content files, items.csv and index.html, the `labels` there are filled in.
 
-    Nothing in them tells which items are known answers.
+    The files do not reveal which items have a known origin.
     """
     folder.review.mkdir(parents=True, exist_ok=True)
     for item in items:

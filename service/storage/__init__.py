@@ -1,1 +1,1 @@
-"""What is kept in the database: references, audits, jobs, keys."""
+"""The database: references, audits, jobs, keys."""

@@ -22,7 +22,7 @@ _RETRY_S = (1, 60)  # what a full queue tells its callers to wait, least and mos
 
 
 class QueueFull(AuditError):
-    """As many jobs wait as may; `retry_after` is in seconds."""
+    """The queue is full; `retry_after` is in seconds."""
 
     def __init__(self, waiting: int, retry_after: int) -> None:
         super().__init__(f"The queue is full ({waiting} jobs waiting): retry in {retry_after} s")
@@ -116,7 +116,7 @@ class JobQueue:
         return job
 
     def get(self, id: str) -> Job | None:
-        """A job, None if there is no such."""
+        """The job with this id, or None."""
         with self._database.transaction() as connection:
             return _job(connection, id)
 
@@ -146,7 +146,7 @@ class JobQueue:
         return Page(jobs, (jobs[-1].created, jobs[-1].id) if len(rows) > limit else None)
 
     def counts(self) -> dict[State, int]:
-        """How many jobs are in each state."""
+        """The number of jobs in each state."""
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
         return dict(rows)
@@ -160,7 +160,7 @@ class JobQueue:
         return [_read(row) for row in rows]
 
     def claim(self) -> Job | None:
-        """The job that has waited longest, now running; None when none waits."""
+        """Start the job that has waited longest, and return it; None if no job waits."""
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT id FROM jobs WHERE state = 'queued' ORDER BY created, id LIMIT 1"
@@ -174,7 +174,10 @@ class JobQueue:
             return _job(connection, row[0])
 
     def progress(self, id: str, done: int, total: int) -> None:
-        """What a running job has done; more than ever before forgives its workers' earlier deaths."""
+        """Record the progress of a running job.
+
+        Progress beyond any earlier one resets the count of its workers' deaths.
+        """
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET deaths = CASE WHEN ? > done THEN 0 ELSE deaths END, done = greatest(done, ?), "
@@ -188,7 +191,7 @@ class JobQueue:
         outcome: Mapping[str, Any],
         record: Callable[[Connection], None] = lambda connection: None,
     ) -> bool:
-        """End a running job, together with what `record` writes; False, and nothing written, if it runs no more."""
+        """End a running job, in one transaction with what `record` writes; False and no change if it no longer runs."""
         return self._end(id, "succeeded", None, record, json.dumps(outcome))
 
     def fail(self, id: str, error: str) -> bool:
@@ -241,7 +244,7 @@ class JobQueue:
             return _job(connection, id)
 
     def delete(self, id: str, record: Callable[[Connection], None] = lambda connection: None) -> bool:
-        """Forget a finished job and the idempotency keys that lead to it; False, and nothing done, for any other."""
+        """Delete a finished job and its idempotency keys; False, without a change, for any other job."""
         with self._database.transaction() as connection:
             job = _job(connection, id)
             if job is None or not job.is_finished:
@@ -280,7 +283,7 @@ def reference_is_pending(connection: Connection, name: str) -> bool:
 
 
 def new_id() -> str:
-    """A job's id, which nobody can guess."""
+    """A new, unguessable job id."""
     return secrets.token_hex(16)
 
 

@@ -55,7 +55,7 @@ class Ledger:
         ]
 
     def owner_of(self, name: str) -> str | None:
-        """The id of the API key that had a reference built; None where a command built it, or nobody."""
+        """The id of the API key that built a reference; None if a command built it, or if it does not exist."""
         with self._database.transaction() as connection:
             row = connection.execute("SELECT owner FROM reference_sets WHERE name = ?", [name]).fetchone()
         return None if row is None else row[0]
@@ -91,7 +91,7 @@ class Ledger:
     ) -> list[dict[str, Any]]:
         """Recorded audits, oldest first, with the id of their job if they have one.
 
-        Of some owners or of all, of one source or of all, of some jobs or of all. `jobs` is the folder in which jobs
+        The filters are owners, a source and job ids; None means all. `jobs` is the folder in which jobs
         leave their results, a folder each.
         """
         asked = f"SELECT a.*, j.id AS job {_OWNED}"

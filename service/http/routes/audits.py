@@ -84,7 +84,7 @@ async def upload_audit(
     n_synthetic: Annotated[int | None, Query(ge=0, le=10**9)] = None,
     bias: Annotated[float, Query(gt=0, le=1)] = 1.0,
     column: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
-    name: Annotated[str, Query(pattern=r"^[\w .-]{1,100}$", description="What trends know its source by.")] = "upload",
+    name: Annotated[str, Query(pattern=r"^[\w .-]{1,100}$", description="Name of the source in trends.")] = "upload",
     idempotency: IdempotencyKey = None,
 ) -> AuditView:
     """Audit the body: a zip or tar of images or texts, a parquet, npy or jsonl file, told by its first bytes."""
@@ -112,7 +112,7 @@ async def upload_audit(
 
 
 def submit_upload(context: Any, key: Any, told: dict[str, Any], idempotency: str | None, id: str) -> Job:
-    """The job of an upload; an idempotency key stands for its content, wherever that was put."""
+    """The job of an upload; an idempotency key identifies the content, not the place where it was stored."""
     same = {**told, "source": None}
     return submit(context, key, "audit", told, idempotency=idempotency, id=id, same=same)
 
@@ -149,7 +149,7 @@ def list_items(job: _Finished, context: Service, limit: _ItemLimit = 100, cursor
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON has: no number for one that is none."""
+    """The value as JSON can hold it: None in place of nan and infinity."""
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 
@@ -161,7 +161,7 @@ def _plain(value: Any) -> Any:
 def get_report(
     job: _Finished, context: Service, format: Annotated[str, Query(pattern="^(html|md)$")] = "html"
 ) -> Response:
-    """The report of a finished audit, as one page that needs nothing else, or as Markdown."""
+    """The report of a finished audit, as one self-contained page or as Markdown."""
     folder = AuditFolder(context.home.jobs / job.id)
     if format == "md":
         return PlainTextResponse(render(folder, read_result(folder), "md"), media_type="text/markdown")

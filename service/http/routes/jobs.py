@@ -27,7 +27,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         max_length=200,
         pattern=r"^[\x21-\x7e]+$",
-        description="The same key with the same request makes one job, however often it is sent.",
+        description="Repeating the same request with the same key creates one job.",
     ),
 ]
 _KINDS = ("audit", "reference", "loop", "sweep", "calibration")

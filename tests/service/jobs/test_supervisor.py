@@ -10,9 +10,9 @@ import pytest
 
 import service.jobs.supervisor
 from service.http.context import Context
-from service.storage.job_queue import Job
 from service.jobs.supervisor import Busy, Refusal
 from service.storage.database import now
+from service.storage.job_queue import Job
 
 QUICK = {"family": "gaussian", "workflow": "replace", "generations": 2, "n_initial": 50, "chains": 2}
 SLOW = {**QUICK, "generations": 100_000}
