@@ -164,7 +164,7 @@ def _known_from_figures(asked: ForecastRequest, weights: Weights) -> ForecastInp
 
 
 def _completed(plan: Plan, result: AuditResult) -> Plan:
-    """The plan with its open sizes filled in from the audit's plan, if that has the same workflow, else from the set."""
+    """The plan with open sizes from the audit's plan, if that has the same workflow, else from the set."""
     told = result.mad_risk.plan
     if told is not None and told.workflow == plan.workflow:
         plan = replace(

@@ -41,10 +41,10 @@ def check_loop(roots: AllowedRoots, fields: Any) -> None:
     """Raises InputError if a loop's fields name a family, data or an encoder that may not be used."""
     if not isinstance(fields, Mapping):
         return
-    if "family" in fields:
+    if fields.get("family") is not None:
         check_family(fields["family"])
-    if fields.get("encoder") is not None:
-        check_encoder(roots, str(fields["encoder"]))
+    if isinstance(fields.get("encoder"), str):  # `config_from` refuses what is no text
+        check_encoder(roots, fields["encoder"])
     for name in ("data", "contaminant"):
         value = fields.get(name)
         if isinstance(value, str) and not _needs_no_file(value, name):

@@ -1,6 +1,7 @@
 """Around every request: its figures, its line in the log, its entry in the audit log, and the security headers."""
 
 import logging
+import re
 import time
 from datetime import datetime
 from typing import Any
@@ -77,11 +78,17 @@ def _refused(scope: Scope, context: Context) -> str | None:
     """Why a request that another site made the browser send is refused; None if there is no reason."""
     headers = Headers(scope=scope)
     host, origin = headers.get("host", ""), headers.get("origin")
-    if not context.settings.auth and host.rpartition(":")[0].strip("[]") not in _LOOPBACK and host not in _LOOPBACK:
+    if not context.settings.auth and not _is_loopback(host):
         return "without authentication only a loopback address is answered: set MADAUDIT_AUTH=on"
     if scope["method"] not in _READS and origin is not None and origin.partition("://")[2] != host:
         return "this request comes from another site"
     return None
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a Host header, with or without a port, names a loopback address of this machine."""
+    found = re.fullmatch(r"(\[[^]]*\]|[^:]*)(?::\d*)?", host.lower())
+    return found is not None and found[1].strip("[]") in _LOOPBACK
 
 
 async def _written_down(context: Context, scope: Scope, status: int, seconds: float, came: datetime) -> None:

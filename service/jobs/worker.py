@@ -71,6 +71,7 @@ def _do(asked: dict[str, Any], place: Place, answers: TextIO) -> None:
     try:
         with _alone(asked["id"], place.settings):
             found = perform(asked["kind"], asked["id"], asked["request"], place, _Sparing(say))
+        say(found=found)
     except AuditError as error:
         said = " ".join(str(error).split()).replace(str(place.settings.home), "HOME")  # nobody's business where it is
         say(problem=said, kind=type(error).__name__)
@@ -79,12 +80,10 @@ def _do(asked: dict[str, Any], place: Place, answers: TextIO) -> None:
     except Exception as error:  # any other fault ends this job alone; the log has its traceback
         _log.exception("a job broke")
         say(problem=f"the run broke ({type(error).__name__}): this is a fault of madaudit, please report it", kind="")
-    else:
-        say(found=found)
 
 
 class _Sparing:
-    """Passes on progress, though not more often than anyone could read it; the last word always."""
+    """Passes on progress, at most several times a second, and always the last one."""
 
     def __init__(self, say: Any) -> None:
         self._say, self._last = say, 0.0

@@ -227,5 +227,5 @@ def test_a_sweep_does_not_touch_a_folder_of_other_files(loop: Callable[..., Any]
     config.write_text("base: {generations: 1, chains: 3, n_initial: 20, n_measure: 20}\n")
     found = loop("sweep", config, "--out", tmp_path)
     assert found.code == 2
-    assert "holds sweep.yaml, which is no sweep's: choose another --out" in found.err
+    assert "holds sweep.yaml, which is not part of a sweep: choose another --out" in found.err
     assert [file.name for file in tmp_path.iterdir() if file.name != "home"] == ["sweep.yaml"]
