@@ -73,7 +73,9 @@ def unseen_loops(folder: Path, count: int) -> list[Planned]:
 def rows_of(folder: Path, count: int, workers: int) -> list[tuple[LoopConfig, CalibrationRow]]:
     """The loops, run where they are not yet."""
     planned = unseen_loops(folder, count)
-    if failed := run_sweep(planned, folder / "loops", workers=workers, report=lambda line: print(line, flush=True)):
+    if failed := run_sweep(
+        planned, folder / "loops", workers=workers, on_progress=lambda line: print(line, flush=True)
+    ):
         raise SystemExit(f"{len(failed)} loops failed: {failed}")
     found = [(entry.config, read_row(folder / "loops" / "runs" / entry.key)) for entry in planned]
     return [(config, row) for config, row in found if row is not None]
@@ -164,7 +166,9 @@ def follow_advice(rows: Sequence[tuple[LoopConfig, CalibrationRow]], folder: Pat
             }  # fmt: skip
             planned.append((row.known.plan, config_from({k: v for k, v in fields.items() if k != "budget"})))
     entries = [Planned(f"{number:04d}", config, is_observed=True) for number, (_, config) in enumerate(planned)]
-    if failed := run_sweep(entries, folder / "advised", workers=workers, report=lambda line: print(line, flush=True)):
+    if failed := run_sweep(
+        entries, folder / "advised", workers=workers, on_progress=lambda line: print(line, flush=True)
+    ):
         raise SystemExit(f"{len(failed)} loops failed: {failed}")
     kept = []
     print(

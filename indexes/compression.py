@@ -1,4 +1,4 @@
-"""How an image was stored and resized: what its bytes and pixels tell of its way, whatever it shows."""
+"""How an image was stored and resized, read from its bytes and pixels and not from what it shows."""
 
 import io
 from contextlib import suppress
@@ -21,21 +21,21 @@ _LUMINANCE = np.array([
     49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
 ])  # fmt: skip
 _SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
-_STEP = 10  # of JPEG qualities that count as one level
-_LOOKED_AT = 512  # pixels of the centre's sides: enough for a mean, and cheap in the largest image
+_STEP = 10  # width of one class of JPEG quality
+_LOOKED_AT = 512  # pixels; side of the central crop that is measured: enough for a mean, cheap for any image
 _FLAT = 1e-3  # mean squared difference, in grey levels, under which an image has no detail
 
 
 @dataclass(frozen=True, slots=True)
 class JpegStorage:
-    """How a JPEG was written: what makes another image indistinguishable by its compression."""
+    """The compression settings of a JPEG; two images with the same settings cannot be told apart by compression."""
 
     tables: tuple[tuple[int, ...], ...]  # quantisation, 64 steps each
-    sampling: int  # of the chroma, as Pillow counts; -1 for one channel
+    sampling: int  # chroma subsampling as Pillow numbers it; -1 for an image with one channel
 
 
 def jpeg_storage(data: bytes) -> JpegStorage | None:
-    """How a JPEG was written; None for any other bytes."""
+    """The compression settings of a JPEG; None for bytes that are no readable JPEG."""
     if not data.startswith(b"\xff\xd8"):
         return None
     with quiet(), suppress(Unusable):
@@ -51,12 +51,12 @@ def _storage(data: bytes) -> JpegStorage | None:
         found = tuple(tuple(tables[key]) for key in sorted(tables))
         storage = JpegStorage(found, JpegImagePlugin.get_sampling(image)) if found else None
         image.draft(None, (1, 1))
-        image.load()  # an eighth of the size: whether these are the tables of pixels at all
+        image.load()  # decodes at an eighth of the size: raises if the tables do not belong to decodable pixels
         return storage
 
 
 def stored_as(pixels: np.ndarray, storage: JpegStorage) -> bytes:
-    """(h, w, 3) uint8 as a JPEG written that way."""
+    """(h, w, 3) uint8 pixels as a JPEG with these compression settings."""
     image, buffer = Image.fromarray(pixels), io.BytesIO()
     if storage.sampling < 0 and len(storage.tables) == 1:
         image = image.convert("L")
@@ -85,10 +85,10 @@ def _quality_class(table: list[int]) -> str:
 
 
 def detail_of(pixels: np.ndarray) -> str:
-    """Class of the finest detail of (h, w, 3) uint8, in doublings: what upscaling and blur take away.
+    """Class of the finest detail of (h, w, 3) uint8 pixels, in powers of two; upscaling and blur lower it.
 
-    The mean squared second difference over that at twice the step: about 1 for white noise, 2⁻⁴ where an image was
-    doubled by interpolation and nothing was added.
+    The value is the mean squared second difference at step 1 divided by the same mean at step 2: about 1 for white
+    noise, 2⁻⁴ for an image doubled in size by interpolation without added detail.
     """
     top, left = (max(0, side - _LOOKED_AT) // 2 for side in pixels.shape[:2])
     grey = pixels[top : top + _LOOKED_AT, left : left + _LOOKED_AT, 1].astype(np.int16)

@@ -13,9 +13,9 @@ __all__ = ["compute_threads", "resolve_device"]
 
 
 def resolve_device(name: str | None) -> str:
-    """The torch device meant by `auto` (or None), `cpu`, `cuda` or `cuda:N`; `auto` takes the GPU where there is one.
+    """The torch device meant by `auto` (or None), `cpu`, `cuda` or `cuda:N`; `auto` is the GPU if there is one.
 
-    Raises InputError for any other name and ResourceError where the named GPU is not there.
+    Raises InputError for any other name and ResourceError if the named GPU does not exist.
     """
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name is None or name == "auto":
@@ -32,9 +32,9 @@ def resolve_device(name: str | None) -> str:
 
 @contextmanager
 def compute_threads(n: int) -> Iterator[None]:
-    """Run the body with torch, BLAS and OpenMP on `n` threads each, and restore what was set before.
+    """Run the body with torch, BLAS and OpenMP on `n` threads each, then restore the earlier settings.
 
-    The order of floating-point sums follows the number of threads: pin it where bytes must not depend on the machine.
+    The number of threads sets the order of floating-point sums: pin it where results must not depend on the machine.
     The setting belongs to the process, so pin it around the whole of a computation, never from concurrent threads.
     Raises InputError for n < 1.
     """

@@ -21,24 +21,24 @@ from indexes.records import Item, Kind, Shard, Skip, Unusable
 
 __all__ = ["Batch", "encode_shard"]
 
-_CHUNK = 16  # items a future: few enough to share work evenly, enough to make a future's cost vanish
-_CHUNK_BYTES = 32 * 2**20  # a chunk ends early when its items take as much
-_CHUNKS_READ = 2  # chunks of that size that may lie read and not yet decoded, besides one for each decoder
+_CHUNK = 16  # items per future: few enough to share work evenly, enough to make a future's cost negligible
+_CHUNK_BYTES = 32 * 2**20  # a chunk ends early when its items reach this size
+_CHUNKS_READ = 2  # chunks of that size that may wait in memory for decoding, besides one for each decoder
 _SHOWN = 4096  # characters of a text that a batch keeps
 _PIECE = 2**16  # characters of a text that are hashed at once
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some items of a shard, in order, with what every encoder makes of them."""
+    """Some items of a shard, in order, with the vectors of every encoder."""
 
     ids: tuple[str, ...]
     digests: np.ndarray  # (n, 16) uint8, blake2b of the decoded content: equal content, equal digest
     formats: tuple[str, ...]  # "jpeg", "png", …; "text"; "vector"
-    compressions: tuple[str, ...]  # of images, and the class of their finest detail; else empty
+    compressions: tuple[str, ...]  # `compression_of` and `detail_of` each image; empty strings for other kinds
     details: tuple[str, ...]
     shapes: np.ndarray  # (n, 2) int32: width, height of images; characters, 0 of texts; d, 0 of vectors
-    data: tuple[Any, ...]  # to look at: pixels (h, w, 3) at most 512 a side, a text's first 4,096 characters, or vector
+    data: tuple[Any, ...]  # for display: pixels (h, w, 3) up to 512 a side, a text's first 4,096 characters, or vector
     vectors: tuple[np.ndarray, ...]  # for each encoder (n, dim) float32
 
 
@@ -66,7 +66,8 @@ def encode_shard(
 
     Each encoder is called on exactly `batch_size` items, the last time on the rest; an item for which one gives a
     non-finite value is then skipped and leaves its batch shorter. Memory is bounded in bytes too: a batch keeps the
-    first 4,096 characters of a text, and items read but not decoded take about 32 MiB a thread, or what one item takes.
+    first 4,096 characters of a text, and items that are read but not decoded take about 32 MiB a thread, or more if a
+    single item is larger.
     Raises InputError if the encoders read different kinds or the shard holds another kind. Closing the generator early
     ends its threads.
     """
@@ -90,11 +91,11 @@ def encode_shard(
 def _decode_ahead(
     shard: Shard, kind: Kind, encoders: Sequence[Encoder], *, ahead: int, threads: int
 ) -> Generator[_Ready | Skip]:
-    """Entries in the shard's order, about `ahead` of them ready or in work before they are asked for.
+    """Entries in the shard's order; about `ahead` entries are prepared before the caller asks for them.
 
     One thread reads, `threads` decode. Each chunk is decoded by a task that waits for its own read: reads happen in
-    the order they were submitted, so order needs no bookkeeping. A read may wait until earlier chunks are decoded.
-    Their tasks are first in the queue and have all that they need, so that nothing waits forever.
+    the order they were submitted, so order needs no bookkeeping. A read may wait until earlier chunks are decoded. The
+    tasks of earlier chunks are first in the queue and already have their input, so no task waits forever.
     """
     entries = shard.read()
     allowance = _Allowance(_CHUNK_BYTES * (threads + _CHUNKS_READ))
@@ -105,7 +106,7 @@ def _decode_ahead(
         return chunk
 
     def decode_chunk(read: Future[list[Item | Skip]]) -> list[_Ready | Skip]:
-        chunk = read.result()  # emptied below: the future would hold its items until the last is decoded
+        chunk = read.result()  # emptied below; otherwise the future holds all items until the last one is decoded
         size = sum(map(_bytes_of, chunk))
         chunk.reverse()
         decoded = []
@@ -117,7 +118,7 @@ def _decode_ahead(
     def submit() -> Future[list[_Ready | Skip]]:
         return decoders.submit(decode_chunk, reader.submit(read_chunk))
 
-    with ExitStack() as stack:  # leaves by cancelling what has not begun and waiting for what has
+    with ExitStack() as stack:  # on exit: cancel tasks that have not begun, wait for those that have
         reader = ThreadPoolExecutor(1, "read")
         stack.callback(reader.shutdown, cancel_futures=True)
         decoders = ThreadPoolExecutor(threads, "decode")
@@ -130,7 +131,7 @@ def _decode_ahead(
 
 
 class _Allowance:
-    """How many bytes may be held at once: takers go on while less is held, so that one taker can exceed it."""
+    """A limit on bytes held at once; a thread may start while less is held, so a single read can exceed the limit."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -138,19 +139,19 @@ class _Allowance:
         self._changed = threading.Condition()
 
     def wait(self) -> bool:
-        """Wait until something is left; False if it was closed."""
+        """Wait until the bytes held are under the limit; False if the allowance was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._left > 0 or self._is_closed)
             return not self._is_closed
 
     def take(self, size: int) -> None:
-        """Hold this many bytes more; less if negative."""
+        """Add this many bytes to those held; a negative size gives bytes back."""
         with self._changed:
             self._left -= size
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let every waiting thread go on: nobody will give anything back."""
+        """Release every waiting thread, because no bytes will be given back any more."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -216,7 +217,7 @@ def _decode_vector(item: Item) -> tuple[_Decoded, np.ndarray]:
     vector = _expect(item, np.ndarray)
     if vector.dtype.kind not in "fiu":
         raise Unusable("not a vector of numbers")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is skipped as such
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, and the item is then skipped
         vector = np.ascontiguousarray(vector, dtype=np.float32)
     return _Decoded(hashlib.blake2b(vector, digest_size=16).digest(), "vector", (vector.size, 0), vector), vector
 

@@ -9,9 +9,9 @@ _DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u206
 
 
 class AuditError(Exception):
-    """Base of every error that is meant to be read: what was found, what was expected, what to do.
+    """Base of every error for users; its text says what was found, what was expected and what to do.
 
-    Its text is one line that is safe to show, whatever names and contents it quotes.
+    The text is one line and safe to show, whatever names and contents it quotes.
     """
 
     def __str__(self) -> str:
@@ -19,13 +19,13 @@ class AuditError(Exception):
 
 
 def one_line(text: str) -> str:
-    """The text in one line that a terminal shows as it is, without the middle of what is very long."""
+    """The text as one line that is safe in a terminal; the middle of a very long line is left out."""
     line = without_controls(" ".join(text.split()))
     return line if len(line) <= _MOST else f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
 
 
 def without_controls(text: str) -> str:
-    """The text with escapes for characters that would steer a terminal or hide text; line ends and tabs stay."""
+    """The text with characters escaped that control a terminal or hide text; line ends and tabs stay."""
     if text.isprintable():
         return text
     return "".join(_escaped(c) if _steers(c) else c for c in text)
@@ -46,8 +46,8 @@ class InputError(AuditError, ValueError):
 
 
 class ArtifactError(AuditError):
-    """A stored reference, index or state is missing, damaged, or made by something else."""
+    """A stored reference, index or state is missing, damaged, or was made by another encoder or version."""
 
 
 class ResourceError(AuditError):
-    """This machine cannot: a missing device, library, weights file or lock."""
+    """This machine lacks something that is needed: a device, library, weights file or lock."""

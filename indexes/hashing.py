@@ -1,4 +1,4 @@
-"""Random choices per item as hashes, so that they depend on the item and the seed and on nothing else."""
+"""Random choices for each item, made by hashing, so that they depend only on the item and the seed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ def _hash64(data: bytes, seed: int, purpose: bytes) -> int:
 def fold_of(digests: np.ndarray, *, seed: int, folds: int) -> np.ndarray:
     """Cross-fitting fold of each item, (n,) int64, from its content digest (n, 16) uint8.
 
-    From the content and not the id: exact copies then share a fold wherever they lie, so that no item, not even
-    one that also stands in the reference under another name, is ever scored by a model that was trained on it.
+    The fold depends on the content and not on the id, so exact copies share a fold. No item is therefore scored by a
+    model that was trained on it, even if the reference holds the item under another name.
     """
     return np.array([_hash64(row.tobytes(), seed, b"fold") % folds for row in digests], dtype=np.int64)
 
@@ -28,5 +28,5 @@ def sample_keys(ids: Sequence[str], *, seed: int) -> np.ndarray:
 
 
 def content_keys(rows: np.ndarray, *, seed: int) -> np.ndarray:
-    """Uniform keys (n,) uint64 from what the rows hold: an order that no file's or item's name changes."""
+    """Uniform keys (n,) uint64 from the values of each row: sorting by them gives an order independent of names."""
     return np.array([_hash64(row.tobytes(), seed, b"content") for row in rows], dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""Canonical decode and resize of images: the one path from bytes to pixels, versioned as `CANONICAL`."""
+"""Canonical decoding and resizing of images: the only path from bytes to pixels, with version `CANONICAL`."""
 
 import io
 from dataclasses import dataclass
@@ -23,40 +23,41 @@ CANONICAL = "canonical/1"
 _MEGAPIXELS = 89  # just under Pillow's own limit for a decompression bomb
 _TOO_LARGE = f"image too large (over {_MEGAPIXELS} megapixels)"
 _DAMAGED = "truncated or damaged image"
-# Named, so that the answer does not depend on installed plugins and no scraped file reaches one that runs programs.
+# A fixed list: the result must not depend on installed plugins, and no file may reach a plugin that runs programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
-_SURE = frozenset({"avif", "gif", "jpeg", "jpeg2000", "png", "tiff", "webp"})  # by so many bytes that it is one
-_FULL_SCALES = {"I": (65535.0,), "F": (1.0, 255.0, 65535.0)}  # of the modes that do not state their own
+# Signatures long enough that a file with one of them is an image, so a file that fails to decode is damaged.
+_SURE = frozenset({"avif", "gif", "jpeg", "jpeg2000", "png", "tiff", "webp"})
+_FULL_SCALES = {"I": (65535.0,), "F": (1.0, 255.0, 65535.0)}  # for modes that do not state their full scale
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A decoded image, the format it was stored in, and how."""
+    """A decoded image, its stored format and its compression."""
 
     pixels: np.ndarray  # (h, w, 3) uint8, read-only
     format: str  # lower-case: "jpeg", "png"
-    compression: str = ""  # as `compression_of` says
+    compression: str = ""  # the text that `compression_of` returns
 
 
 def decode(data: bytes) -> Picture:
     """The first frame, upright by its EXIF or XMP orientation, as 8-bit RGB on white; safe in threads.
 
-    Only pixels decide: a picture is read whatever its texts, profiles and EXIF tags hold, damaged or not. 16-bit and
-    float greys are scaled to 8 bits by the full scale of their mode. Raises Unusable for what is empty, no image, of
-    a format that cannot be decoded, damaged, of unknown scale, or too large, the last from the header alone; and for
-    compressed metadata that had to be searched for the orientation and are over a limit.
+    Damaged texts, profiles and EXIF tags never make a picture unusable. 16-bit and float grey values are scaled to 8
+    bits by the full scale of their mode. Raises Unusable if the bytes are empty, not an image, of a format that cannot
+    be decoded, damaged, of unknown scale, or too large (decided from the header alone), and if compressed metadata that
+    must be searched for the orientation exceed a limit.
     """
     if not data:
         raise Unusable("empty file")
     content = content_of(data[:HEAD_BYTES])
     if content == "tiff" and is_camera_raw(data):
-        raise Unusable("image format not supported (camera raw)")  # a decoder would hand out its preview
+        raise Unusable("image format not supported (camera raw)")  # a decoder would return its preview
     reason = _DAMAGED if content in _SURE else "not an image"
     with quiet():
         for bare in readings(data):
             try:
                 return _decoded(bare)
-            except (Unusable, MemoryError):  # out of memory says something about this machine, not about the image
+            except (Unusable, MemoryError):  # running out of memory is a fault of this machine, not of the image
                 raise
             except Image.DecompressionBombError:
                 raise Unusable(_TOO_LARGE) from None
@@ -80,7 +81,7 @@ def _decoded(bare: Bare) -> Picture:
 
 
 def _stated_by(image: Image.Image) -> int:
-    """The orientation in what the decoder hands on, for files whose metadata were not read before."""
+    """The orientation in the metadata that the decoder returns, for files whose metadata were not read before."""
     block, profile = image.info.get("exif"), image.info.get("Raw profile type exif")
     found = of_exif(block) if isinstance(block, bytes) else None
     if block is None and isinstance(profile, str):
@@ -120,7 +121,7 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def shrink(pixels: np.ndarray, side: int = 512) -> np.ndarray:
-    """The whole image with neither side over `side`: small enough to keep many, for looking at, not measuring."""
+    """The whole image with no side longer than `side`: a small copy for display, not for measurement."""
     if max(pixels.shape[:2]) <= side:
         return pixels
     image = Image.fromarray(pixels)

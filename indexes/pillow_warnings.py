@@ -1,4 +1,4 @@
-"""Pillow's warnings about a picture: kept away from standard error and the answer, on the decoding thread alone."""
+"""Silence Pillow's warnings about a picture, on the decoding thread only."""
 
 import ctypes
 import functools
@@ -27,7 +27,7 @@ from PIL import _imaging as core
 
 __all__ = ["quiet"]
 
-# Imported here, so that no reader of a picture is loaded after the warnings of its module were taken over.
+# Imported here because `_take_over` replaces `warnings` only in modules that are already loaded.
 _READERS = (
     AvifImagePlugin, BmpImagePlugin, GifImagePlugin, IcoImagePlugin, Jpeg2KImagePlugin, JpegImagePlugin,
     MpoImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin, WebPImagePlugin,
@@ -36,9 +36,9 @@ _thread = threading.local()
 
 
 class _Warnings:
-    """Stands where Pillow's modules look for `warnings`; hands on what comes from a thread that is not quiet.
+    """Replaces the `warnings` module inside Pillow; passes a warning on only if its thread is not quiet.
 
-    `warnings.catch_warnings` would change the filters of every thread, and pictures are decoded in several.
+    `warnings.catch_warnings` would change the filters of all threads, and pictures are decoded in several threads.
     """
 
     def __getattr__(self, name: str) -> object:
@@ -50,12 +50,12 @@ class _Warnings:
         if not _is_quiet():
             warnings.warn(message, category, stacklevel + 1, **options)  # type: ignore[call-overload]  # passed on
         elif category is not None and issubclass(category, Image.DecompressionBombWarning):
-            raise Image.DecompressionBombError(str(message))  # whatever the filter: a limit holds or it does not
+            raise Image.DecompressionBombError(str(message))  # the limit must not depend on a warning filter
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """While it lasts, Pillow neither warns nor logs on this thread; too many pixels are always an error."""
+    """In the body, Pillow neither warns nor logs on this thread; an image with too many pixels is always an error."""
     _take_over()
     before, _thread.is_quiet = _is_quiet(), True
     try:
@@ -77,5 +77,5 @@ def _take_over() -> None:
     for module in _READERS:
         logging.getLogger(module.__name__).addFilter(lambda _: not _is_quiet())
     for name in ("TIFFSetErrorHandler", "TIFFSetErrorHandlerExt"):  # libtiff itself writes to standard error
-        with suppress(AttributeError, OSError):  # built into Pillow without its names: it cannot be told
+        with suppress(AttributeError, OSError):  # libtiff is linked without public names: its messages stay
             getattr(ctypes.CDLL(core.__file__), name)(None)

@@ -20,7 +20,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to audit, as it lies in its source."""
+    """One item to audit, as stored in its source."""
 
     id: str  # stable, relative to the source: "cats/a.jpg", "00003.tar/000030001.jpg", "part.parquet#17"
     data: bytes | str | np.ndarray  # an encoded image, a text, or a vector (d,)
@@ -28,19 +28,19 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Something in a source that was not used, the reason it is counted under, and how much it stands for."""
+    """Something in a source that was not used, the reason to count it under, and how many items it represents."""
 
     path: str
     reason: str
     items: int | None = field(default=1, compare=False)  # 0: holds no items; None: unknown, estimated from `bytes`
-    bytes: int | None = field(default=0, compare=False)  # stored bytes that nobody looked at; None: unknown
-    is_plain: bool = field(default=False, compare=False)  # `bytes` are stored as they are; else they may be compressed
-    was_read: bool = field(default=False, compare=False)  # one item, whose bytes were read and cannot be used
-    entries: int = field(default=1, compare=False)  # of a long run that says the same, as many as it stands for
+    bytes: int | None = field(default=0, compare=False)  # stored bytes that were not examined; None: unknown
+    is_plain: bool = field(default=False, compare=False)  # `bytes` are stored uncompressed; else they may be compressed
+    was_read: bool = field(default=False, compare=False)  # one item, which was read and cannot be used
+    entries: int = field(default=1, compare=False)  # number of equal skips in a run that this one represents
 
 
 def count_reasons(skips: Iterable[Skip]) -> dict[str, int]:
-    """How many entries were skipped for each reason, by its name."""
+    """The number of skipped entries for each reason, sorted by reason."""
     counts: Counter[str] = Counter()
     for skip in skips:
         counts[skip.reason] += skip.entries
@@ -58,12 +58,12 @@ class Shard(Protocol):
         """Hex digest of the content: equal for equal content, whatever the path or time stamps."""
 
     def read(self) -> Iterator[Item | Skip]:
-        """Every item or skip in a fixed order; never raises for damaged content."""
+        """Yield every item or skip in a fixed order; never raises for damaged content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where items come from: its shards in canonical order."""
+    """A data set to read: its shards in canonical order."""
 
     spec: str
     kind: Kind
@@ -81,7 +81,7 @@ class Embeddings:
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or len(self.ids) != len(self.vectors):
             raise InputError(
-                f"got {len(self.ids)} ids for vectors of shape {self.vectors.shape}, expected one id a row"
+                f"got {len(self.ids)} ids for vectors of shape {self.vectors.shape}, expected one id per row"
             )
         if self.vectors.dtype != np.float32:
             raise InputError(f"got {self.vectors.dtype} vectors, expected float32: convert them first")

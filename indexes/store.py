@@ -1,4 +1,4 @@
-"""Embeddings on disk: a folder of files and a manifest, written last, that vouches for them."""
+"""Embeddings on disk: a folder of files and a manifest, which is written last and makes the files valid."""
 
 import json
 import os
@@ -59,20 +59,20 @@ def load_embeddings(folder: Path, *, encoder: str | None = None) -> Embeddings:
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
-    """Vouch for the folder's files: call it last, with at least a `schema`."""
+    """Write the manifest that makes the folder's files valid; call it last, with at least a `schema`."""
     write_atomic(Path(folder) / _MANIFEST, json.dumps(dict(fields), indent=1, sort_keys=True).encode())
 
 
 def read_manifest(folder: Path, schema: str) -> dict[str, Any]:
     """The fields of the folder's manifest.
 
-    Raises ArtifactError where there is none, where it cannot be read, or where its schema is another.
+    Raises ArtifactError if the manifest is missing, cannot be read, or has another schema.
     """
     path = Path(folder) / _MANIFEST
     try:
         fields = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing: the save was interrupted or this is another folder") from None
+        raise ArtifactError(f"{path} is missing: the save was interrupted or this is the wrong folder") from None
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}): save the folder again") from error
     found = fields.get("schema") if isinstance(fields, dict) else None
@@ -82,14 +82,14 @@ def read_manifest(folder: Path, schema: str) -> dict[str, Any]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file that readers see whole or not at all, even if the machine stops."""
+    """Write a file so that readers see all of it or nothing, even if the machine stops."""
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place at the end."""
+    """A temporary path in the same folder to write to; it replaces `path` at the end."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         yield temporary
@@ -101,7 +101,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def emptied(folder: Path) -> Path:
-    """The folder, made if need be, without the manifest that vouched for what is about to be replaced."""
+    """The folder, created if missing, without its manifest, because the files it describes will be replaced."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MANIFEST).unlink(missing_ok=True)
@@ -109,12 +109,12 @@ def emptied(folder: Path) -> Path:
 
 
 def sizes(folder: Path, *names: str) -> dict[str, int]:
-    """Bytes of each of these files of a folder."""
+    """Size in bytes of each named file in a folder."""
     return {name: (folder / name).stat().st_size for name in names}
 
 
 def checked_manifest(folder: Path, schema: str, encoder: str | None) -> dict[str, Any]:
-    """The manifest, after comparing the encoder and the size of every file with it."""
+    """The manifest, after checking that the encoder and the size of every file match it."""
     manifest = read_manifest(folder, schema)
     missing = {"bytes", "dtype", "encoder", "shape"} - manifest.keys()
     if missing:

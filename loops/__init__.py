@@ -1,4 +1,4 @@
-"""What happens when a model eats its own output: the autophagy-loop simulator."""
+"""The autophagy-loop simulator: generations of models trained on the output of earlier generations."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What a loop is told: family, workflow, data, sizes, sampling bias, seed."""
+"""The configuration of a loop: family, workflow, data, sizes, sampling bias, seed."""
 
 import dataclasses
 import json
@@ -23,30 +23,30 @@ class LoopConfig:
 
     family: str = "gaussian"
     workflow: str = "replace"
-    data: str | None = None  # a formula such as normal:2, digits, or a source; by default what suits the family
+    data: str | None = None  # a formula such as normal:2, digits, or a source; None: the family's default
     generations: int = 10
-    n_real: int | None = None  # real items of generations 2 and later, where the workflow has any
+    n_real: int | None = None  # real items of generations 2 and later, if the workflow uses real items
     n_synthetic: int | None = None  # synthetic items that a generation adds
     n_initial: int | None = None  # real items of generation 1
     bias: float = 1.0  # sampling bias λ
     memory: int = 1  # K: the synthetic items come in equal parts from the last K generations (fresh, replace, augment)
     chains: int | None = None  # independent repetitions
     contamination: float = 0.0  # share of contaminants in every draw called real
-    contaminant: str | None = None  # a source, a formula or a family, which is then fitted to clean data
+    contaminant: str | None = None  # a source, a formula, or a family that is fitted to clean data
     seed: int = 0
     device: str = "cpu"
-    threads: int = 1  # sums depend on their number: the same number, the same figures
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of the family
-    mixing: str = "fixed"  # or "binomial": every item of generation 2 on is synthetic with the chance n_s/(n_r + n_s)
+    threads: int = 1  # results depend on this number, because it sets the order of sums
+    settings: Mapping[str, Any] = field(default_factory=dict)  # settings of the family
+    mixing: str = "fixed"  # or "binomial": from generation 2 on, each item is synthetic with chance n_s/(n_r + n_s)
     real_weight: float = 0.5  # weighted: the share of the real part in the loss
-    candidates: int = 4  # curated: K, of which the best is kept
-    verifier_error: float = 0.1  # verified: the chance that the verifier takes good for bad, or bad for good
+    candidates: int = 4  # curated: K, the number of candidates of which the best is kept
+    verifier_error: float = 0.1  # verified: probability that the verifier judges a sample wrongly
     budget: int | None = None  # accumulate-subsample: items of a training set
-    n_measure: int | None = None  # samples a chain is measured on
-    measured_chains: int = 8  # chains on which precision, recall and the like are measured; exact ones are on all
-    encoder: str | None = None  # vectors in which data from a source live; by default pixels, text as it is
-    column: str | None = None  # of a table
-    limit: int | None = None  # use only so many items of a source, drawn at random
+    n_measure: int | None = None  # samples per chain for the measures
+    measured_chains: int = 8  # chains for sampled measures (precision, recall, …); exact measures use all chains
+    encoder: str | None = None  # encoder for items of a source; None: pixels for images, plain text for texts
+    column: str | None = None  # column of a table to read
+    limit: int | None = None  # number of items of a source to use, drawn at random
 
     def __post_init__(self) -> None:
         """Raises InputError for values that no loop can have."""
@@ -66,19 +66,19 @@ class LoopConfig:
         if self.mixing not in ("fixed", "binomial"):
             raise InputError(f"mixing is {self.mixing!r}, expected fixed or binomial")
         if self.mixing == "binomial" and self.workflow != "fresh":
-            raise InputError(f"binomial mixing was asked of the workflow {self.workflow}, only fresh has it")
+            raise InputError(f"binomial mixing needs the workflow fresh, got {self.workflow}: change one of them")
         if self.memory > 1 and workflow_named(self.workflow).synthetic == "pool":
             raise InputError(
-                f"a memory of {self.memory} was asked of the workflow {self.workflow}, which forgets nothing"
+                f"memory is {self.memory}, expected 1 for the workflow {self.workflow}, which keeps all generations"
             )
         if self.contamination > 0 and self.contaminant is None:
-            raise InputError("a contamination was given and nothing to contaminate with: name a --contaminant")
+            raise InputError("contamination is set without a contaminant: give --contaminant")
         _check_settings(self.settings)
 
     def resolved(self, *, size: int | None, width: int, vectorised: bool) -> "LoopConfig":
-        """The same with all counts filled in, for data of `size` items (None: a formula) and such a family.
+        """The configuration with all counts filled in, for data of `size` items (None: a formula).
 
-        A vectorised family runs 100 chains, fewer beyond 64 columns; any other one.
+        The default number of chains is 100 for a vectorised family, fewer beyond 64 columns, and 1 for any other.
         """
         plain = self.n_initial or self.n_real or self.n_synthetic or _least(size, _DEFAULT_ITEMS)
         real = workflow_named(self.workflow).real
@@ -86,11 +86,11 @@ class LoopConfig:
         n_real = 0 if real == "none" or (selects and self.n_real is None) else self.n_real
         for n in (plain, n_real) if self.contamination else ():
             if n and n * self.contamination < 0.5:
-                raise InputError(f"a contamination of {self.contamination} puts no item into {n}: give more items")
+                raise InputError(f"a contamination of {self.contamination} of {n} items rounds to 0: give more items")
         if self.workflow == "weighted" and (n_real == 0 or self.n_synthetic == 0):
             raise InputError("a weighted loss needs real and synthetic items: give n_real and n_synthetic")
         if self.generations > 1 and n_real == 0 and self.n_synthetic == 0:
-            raise InputError(f"{self.workflow} without any items has nothing to train on: give n_real or n_synthetic")
+            raise InputError(f"{self.workflow} has no items to train on: give n_real or n_synthetic")
         return dataclasses.replace(
             self,
             n_initial=plain,
@@ -107,7 +107,7 @@ class LoopConfig:
 
 
 def config_from(fields: Mapping[str, Any]) -> LoopConfig:
-    """A configuration from the fields of a file or command line, `n-real` as good as `n_real`; None is not given."""
+    """A configuration from the fields of a file or command line; `n-real` means `n_real`, None means not given."""
     named = {str(key).replace("-", "_"): value for key, value in fields.items() if value is not None}
     known = {f.name for f in dataclasses.fields(LoopConfig)}
     if unknown := sorted(set(named) - known):

@@ -9,7 +9,7 @@ __all__ = ["Purpose", "Streams"]
 
 
 class Purpose(IntEnum):
-    """What random numbers are for; two purposes never share a stream."""
+    """The purpose of random numbers; two purposes never share a stream."""
 
     real = 0
     synthetic = 1
@@ -25,14 +25,14 @@ class Purpose(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """A stream for each purpose, generation and chain, which depends on these and the seed alone.
+    """A stream for each purpose, generation and chain, which depends only on these and the seed.
 
-    So a loop can go on from any generation, and two loops with the same seed see the same real data.
+    A loop can therefore continue from any generation, and two loops with the same seed see the same real data.
     """
 
     seed: int
 
     def rng(self, purpose: Purpose, generation: int, chain: int | None = None) -> np.random.Generator:
-        """The stream at its beginning; `chain` None serves all chains at once."""
+        """A new generator at the start of the stream; `chain` None means one stream for all chains."""
         key = (int(purpose), generation, 0 if chain is None else chain + 1)
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))

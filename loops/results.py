@@ -1,4 +1,4 @@
-"""What `loop run` does: run a loop, keep it, and put its results into one document."""
+"""Run a loop for `loop run`, store it, and write its results as one document."""
 
 import dataclasses
 import json
@@ -26,17 +26,22 @@ def run_and_keep(
     *,
     out: Path | None,
     overwrite: bool = False,
-    report: Callable[[int, int, int], None] = lambda generation, chains, total: None,
-    each: Callable[[Generation, int], None] = lambda record, last: None,
-    say: Callable[[str], None] = lambda line: None,
+    on_progress: Callable[[int, int, int], None] = lambda generation, chains, total: None,
+    on_generation: Callable[[Generation, int], None] = lambda record, last: None,
+    on_message: Callable[[str], None] = lambda line: None,
 ) -> tuple[Loop, list[Generation]]:
-    """The loop and its generations, each shown to `each` as it is done and then kept without its training data."""
+    """The loop and its generations, without their training data; `on_generation` receives each complete generation."""
     loop = prepare_loop(dataclasses.replace(config, device=resolve_device(config.device)))
     if skipped := loop.world.clean.skipped:
-        say(f"skipped of {loop.config.data}: {', '.join(f'{count} × {reason}' for reason, count in skipped.items())}")
+        on_message(
+            f"skipped of {loop.config.data}: {', '.join(f'{count} × {reason}' for reason, count in skipped.items())}"
+        )
     total, found = loop.config.chains or 1, []
-    for record in run_loop(loop, folder=out, overwrite=overwrite, report=lambda t, chains: report(t, chains, total)):
-        each(record, loop.config.generations)
+    generations = run_loop(
+        loop, folder=out, overwrite=overwrite, on_progress=lambda t, chains: on_progress(t, chains, total)
+    )
+    for record in generations:
+        on_generation(record, loop.config.generations)
         found.append(dataclasses.replace(record, training=None, models=None))
     return loop, found
 
@@ -47,12 +52,12 @@ def finish_run(
     *,
     out: Path | None,
     effective_size: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    on_message: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """The document of a finished loop; with a folder, `result.json`, `generations.parquet` and `chains.parquet` too."""
     document = {**loop.identity}
     if effective_size:
-        say("training models on real items alone, for the effective sample size")
+        on_message("training models on real items only, for the effective sample size")
         curve = real_only_curve(loop.config, folder=None if out is None else out / "real-only")
         n_real = loop.config.n_real or loop.config.n_initial or 1
         document["real_only"] = {"sizes": curve.sizes.tolist(), "frechet": curve.distances.tolist()}
@@ -73,7 +78,7 @@ def finish_run(
 
 
 def _by_chain(generations: list[Generation]) -> dict[str, np.ndarray]:
-    """Columns of one row a generation and chain."""
+    """Columns of a table with one row per generation and chain."""
     sizes = [len(next(iter(record.chains.values()))) for record in generations]
     names = list(dict.fromkeys(name for record in generations for name in record.chains))
     missing = [np.full(size, np.nan) for size in sizes]

@@ -1,4 +1,4 @@
-"""A loop, generation by generation: read this first."""
+"""Run a loop, generation by generation: read this module first."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -29,16 +29,16 @@ from loops.samples import Samples
 __all__ = ["Loop", "prepare_loop", "run_loop"]
 
 _TYPICAL = 0.1  # a sample is good if it is at least as typical as all but this share of the real items
-_SHEET = 64  # samples kept of every generation to look at
+_SHEET = 64  # samples of every generation that are stored for display
 
 
 class Loop:
-    """All that stays the same from generation to generation."""
+    """The parts of a loop that stay the same from generation to generation."""
 
     def __init__(self, config: LoopConfig, family: Family, world: LoopData, *, like: "Loop | None" = None) -> None:
-        """`config` may still have defaults to fill in; the filled-in one is `self.config`.
+        """`config` may leave defaults open; `self.config` has them filled in.
 
-        `like` is another loop in the same world, whose real items are used and measured against.
+        `like` is another loop in the same world; this loop then uses its real items and its evaluator.
         """
         clean = world.clean
         named = dataclasses.replace(config, data=clean.name)
@@ -48,19 +48,19 @@ class Loop:
         assert n_measure is not None
         self.fixed: Samples
         self.gauge: Evaluator
-        self.readings: dict[str, Measure]  # of real samples of the size that is measured
+        self.readings: dict[str, Measure]  # measures of real samples of the same size
         if like is not None:
             self.fixed, self.gauge, self.readings = like.fixed, like.gauge, like.readings
         else:
             self.fixed = real_set(world.drawn, self.config, self.streams)
             rng = self.streams.rng(Purpose.measuring, 0)
             self.gauge, self.readings = gauge_for(world.clean, n=n_measure, rng=rng)
-        # what real samples measure where models are sampled too
+        # measures of real samples, only those that models are sampled for too
         self.real = {name: reading for name, reading in self.readings.items() if name not in self._exact_names()}
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must agree for generations on disk to be this loop's."""
+        """The fields that generations on disk must match to belong to this loop."""
         real = {name: record_document(measure) for name, measure in self.real.items()}
         clean, space = self.world.clean, self.world.clean.space
         return {
@@ -79,14 +79,14 @@ class Loop:
         }
 
     def training_set(self, generation: int, batches: list[Batch]) -> TrainingSet:
-        """What generation `generation` is trained on, given all that earlier ones sampled for it."""
+        """The training set of a generation, given the batches that earlier generations sampled."""
         if generation == 1:
             return initial_set(self.fixed, self.config)
         return later_set(
             generation, self.fixed, batches, supply=self.world.drawn, config=self.config, streams=self.streams
         )
 
-    def fit(self, training: TrainingSet, generation: int, report: Callable[[int], None]) -> Chains:
+    def fit(self, training: TrainingSet, generation: int, on_progress: Callable[[int], None]) -> Chains:
         """Models of every chain, trained from scratch."""
         return fit_chains(
             self.family,
@@ -94,11 +94,11 @@ class Loop:
             space=self.world.drawn.space,
             weights=training.weights,
             rngs=self._rngs(Purpose.training, generation),
-            report=report,
+            on_progress=on_progress,
         )
 
     def sample(self, models: Chains, generation: int) -> list[Batch]:
-        """What the models of a generation sample for later ones, each batch for itself."""
+        """The batches that the models of a generation sample for later generations."""
         sizes = batch_sizes(generation, self.config)
         if not sum(sizes.values()):
             return []
@@ -122,7 +122,7 @@ class Loop:
         count = min(self.config.measured_chains, models.count)
         measured = self.draw_measured(models.first(count), generation)
         if not np.isfinite(measured.values).all():
-            raise InputError(f"what the models of generation {generation} sample is not finite: they have diverged")
+            raise InputError(f"samples of generation {generation} are not finite: its models have diverged")
         readings = [self.gauge.measure(values) for values in measured.values]
         chains = {name: _padded([r[name] for r in readings], models.count) for name in readings[0]}
         chains |= models.exact(self.world.clean.truth)
@@ -147,7 +147,7 @@ class Loop:
         )
 
     def draw_measured(self, models: Chains, generation: int) -> Samples:
-        """The samples on which models of a generation are measured."""
+        """The samples for the measures of a generation's models."""
         n = self.config.n_measure
         assert n is not None
         rngs = self._rngs(Purpose.measuring, generation)
@@ -155,11 +155,11 @@ class Loop:
 
     @cached_property
     def _floor(self) -> float:
-        """The typicality at and above which a verifier should let a sample pass."""
+        """The least typicality of a good sample, which a verifier should accept."""
         return self.world.clean.typical_floor(_TYPICAL, rng=self.streams.rng(Purpose.verifying, 0))
 
     def _exact_names(self) -> set[str]:
-        """Measures that need no samples: nothing that is read of real samples compares with them."""
+        """Names of the exact measures, which need no samples and so cannot be compared with real samples."""
         if not self.family.vectorised:
             return set()
         first = Samples(self.fixed.values[:1, : self.config.n_initial])
@@ -184,13 +184,14 @@ def run_loop(
     *,
     folder: Path | None = None,
     overwrite: bool = False,
-    report: Callable[[int, int], None] = lambda generation, chains: None,
+    on_progress: Callable[[int, int], None] = lambda generation, chains: None,
 ) -> Iterator[Generation]:
     """The generations of a loop, one after the other.
 
-    With a folder, finished generations are kept there, and a loop that was killed goes on after the last of them, with
-    the same numbers as one that was not; those read back have no `training` and no `models`. `report` is told the
-    generation in work and how many of its chains are trained. Raises InputError for a folder of another loop.
+    With a folder, finished generations are stored there. A killed loop continues after the last finished generation and
+    gives the same numbers as an uninterrupted one; generations read back have no `training` and no `models`.
+    `on_progress` receives the current generation and its number of trained chains. Raises InputError for a folder of
+    another loop.
     """
     loop = config if isinstance(config, Loop) else prepare_loop(config)
     store = None if folder is None else LoopFolder(folder)
@@ -207,22 +208,22 @@ def run_loop(
     for generation in range(len(done) + 1, loop.config.generations + 1):
         with compute_threads(loop.config.threads):
             training = loop.training_set(generation, batches)
-            models = loop.fit(training, generation, partial(report, generation))
+            models = loop.fit(training, generation, partial(on_progress, generation))
             record = loop.measure(models, training, generation)
             new = loop.sample(models, generation)
         if keeps_real and generation > 1:
             kept_digest = kept_digest or training.real_digest
             if training.real_digest != kept_digest:
-                raise ArtifactError(f"the real items of generation {generation} are not those of the one before")
+                raise ArtifactError(f"the real items of generation {generation} differ from those of the earlier ones")
         batches = [batch for batch in batches if batch.use is None or batch.use > generation] + new
         if store is not None:
             store.save(record, new)
         yield record
-        del training, models, record  # before the next training set is made
+        del training, models, record  # free memory before the next training set is made
 
 
 def _complete(batches: list[Batch], done: int, config: LoopConfig, store: LoopFolder) -> list[Batch]:
-    """The batches, if they are all that the generations after `done` need of earlier ones."""
+    """The batches; raises ArtifactError if one that a generation after `done` needs is missing."""
     expected = {
         (origin, use)
         for origin in range(1, done + 1)
@@ -231,7 +232,7 @@ def _complete(batches: list[Batch], done: int, config: LoopConfig, store: LoopFo
     }
     if missing := sorted(origin for origin, _ in expected - {(batch.origin, batch.use) for batch in batches}):
         raise ArtifactError(
-            f"{store.path} has lost what generation {missing[0]} sampled for later ones: delete it, then run again"
+            f"{store.path} lacks the samples of generation {missing[0]} for later ones: delete it, then run again"
         )
     return batches
 

@@ -1,4 +1,4 @@
-"""The records that cross the loop's borders: what an item is, and items with the labels they were made with."""
+"""Records that the modules of a loop exchange: the space of the items, the real distribution, and samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ __all__ = ["Samples", "Space", "Truth", "concatenate"]
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What the items are: rows of `width` numbers, of which an image gives the layout, or of `width` tokens."""
+    """The form of the items: rows of `width` numbers, which `image` may arrange as an image, or of `width` tokens."""
 
     width: int
     image: tuple[int, int, int] | None = None  # channels, height, width of an image; their product is `width`
-    bounds: tuple[float, float] | None = None  # between which an image's values lie
+    bounds: tuple[float, float] | None = None  # least and largest possible value of an image
     vocabulary: int = 0  # number of distinct tokens; 0: the items are real-valued
     classes: int = 0  # number of distinct labels; 0: the items have none
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is known of the real distribution: exact for a formula, that of the whole set for data."""
+    """Known properties of the real distribution: exact for a formula, of the whole set for data."""
 
-    mean: np.ndarray  # (d,) of the vectors in which distances are measured
+    mean: np.ndarray  # (d,) mean of the embedded vectors
     covariance: np.ndarray  # (d, d), of d real columns; unbiased for data
-    probabilities: np.ndarray | None = None  # (vocabulary,) of a single token
-    coefficients: np.ndarray | None = None  # (width − 1,) of a linear regression whose response is the last column
+    probabilities: np.ndarray | None = None  # (vocabulary,) probability of each token
+    coefficients: np.ndarray | None = None  # (width − 1,) of a linear regression; the last column is the response
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Samples:
     """Items of one chain, values (n, width), or of many chains side by side, values (chains, n, width).
 
     Values are float32 or float64, or int64 if the items are tokens. Labels, int64 and without the last axis, are None
-    where the items have none.
+    if the items have no labels.
     """
 
     values: np.ndarray
@@ -50,7 +50,7 @@ class Samples:
 
     @property
     def n(self) -> int:
-        """Items of a chain."""
+        """Number of items per chain."""
         return self.values.shape[-2]
 
     def take(self, rows: np.ndarray | slice) -> "Samples":
@@ -58,7 +58,7 @@ class Samples:
         return Samples(self.values[..., rows, :], None if self.labels is None else self.labels[..., rows])
 
     def pick(self, rows: np.ndarray) -> "Samples":
-        """Other items for every chain, at rows (chains, m)."""
+        """The items at `rows` (chains, m), which may differ between chains."""
         labels = None if self.labels is None else np.take_along_axis(self.labels, rows, axis=1)
         return Samples(np.take_along_axis(self.values, rows[:, :, None], axis=1), labels)
 
@@ -68,7 +68,7 @@ class Samples:
 
 
 def concatenate(parts: Sequence[Samples], *, axis: int = -2) -> Samples:
-    """Parts one after the other, or as chains with `axis` 0; labels survive only if every part has them."""
+    """Parts one after the other, or as chains with `axis` 0; the result has labels only if every part has labels."""
     values = np.concatenate([part.values for part in parts], axis=axis)
     labels = [part.labels for part in parts if part.labels is not None]
     if len(labels) < len(parts):

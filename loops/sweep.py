@@ -1,4 +1,4 @@
-"""A grid of loops, each in a folder of its own named by its configuration, and one table of all their generations."""
+"""Run a grid of loops, each in its own folder named by a digest, and write one table of all generations."""
 
 import dataclasses
 import hashlib
@@ -31,22 +31,22 @@ _KEYS = ("base", "grid", "runs", "observe")
 class Planned:
     """One loop of a sweep."""
 
-    key: str  # the digest of its configuration, and its folder's name
+    key: str  # digest of the configuration; also the name of the loop's folder
     config: LoopConfig
-    is_observed: bool = False  # whether what a team could have known beforehand is kept beside the loop
+    is_observed: bool = False  # whether to store what a team could know beforehand (`observe`)
 
 
 def plan_sweep(document: Any) -> list[Planned]:
-    """The loops that a YAML document asks for, in order and each once.
+    """The loops that a YAML document describes, in order, without repetition.
 
-    `base` holds fields of a loop, `grid` lists of values of which every combination is run, the last field changing
-    fastest, and `runs` a list of further changes, each of which is run with the whole grid. A field `settings.NAME` is
-    a setting of the family; with `observe: true` each loop gets what `loops.observe` finds. Raises InputError for
-    anything that no loop can be, before anything is run.
+    `base` holds the fields common to all loops. `grid` maps fields to lists of values; every combination is run, and
+    the last field changes fastest. `runs` is a list of further changes; each one is run with the whole grid. A field
+    `settings.NAME` is a setting of the family. With `observe: true`, `loops.calibration.observe` runs for each loop.
+    Raises InputError for an invalid loop, before any loop is run.
     """
     if not isinstance(document, Mapping) or set(document) - set(_KEYS):
         found = sorted(map(str, document)) if isinstance(document, Mapping) else type(document).__name__
-        raise InputError(f"a sweep holds {found}, expected the keys {', '.join(_KEYS)}")
+        raise InputError(f"the sweep has {found}, expected a mapping with keys among {', '.join(_KEYS)}")
     is_observed = document.get("observe") is True
     base, grid, runs = document.get("base") or {}, document.get("grid") or {}, document.get("runs") or [{}]
     if not isinstance(base, Mapping) or not isinstance(runs, list) or not all(isinstance(r, Mapping) for r in runs):
@@ -63,7 +63,7 @@ def plan_sweep(document: Any) -> list[Planned]:
                 data=config.data or default_data(config.family),
                 device=resolve_device(config.device),
             )
-            make_family(config.family, config.settings)  # an unknown setting is an error before anything is run
+            make_family(config.family, config.settings)  # an unknown setting must fail before any loop is run
             key = hashlib.blake2b(json.dumps(config.as_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
             planned.setdefault(key, Planned(key, config, is_observed))
     return list(planned.values())
@@ -74,12 +74,12 @@ def run_sweep(
     out: Path,
     *,
     workers: int = 1,
-    report: Callable[[str], None] = lambda line: None,
+    on_progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, str]:
-    """Run what is not finished, write `sweep.parquet`, and return what went wrong by key: nothing, if all went well.
+    """Run the unfinished loops, write `sweep.parquet`, and return the error messages of failed loops by key.
 
-    The table has one row a generation, loops in the order of the plan, and is the same however often the sweep was
-    killed and whatever the number of workers. A loop that fails does not stop the others, and has no rows.
+    The table has one row per generation, with loops in the order of the plan. It does not depend on the number of
+    workers or on interruptions. A loop that fails does not stop the other loops, and has no rows.
     """
     _claim(out)
     listing = [{"key": p.key, **p.config.as_json()} for p in planned]
@@ -88,7 +88,7 @@ def run_sweep(
     for done, (key, problem) in enumerate(_outcomes(planned, out, workers), start=1):
         if problem:
             failed[key] = problem
-        report(f"{done}/{len(planned)} loops, {key}{': ' + problem if problem else ''}")
+        on_progress(f"{done}/{len(planned)} loops, {key}{': ' + problem if problem else ''}")
     rows = []
     for entry in planned:
         folder = out / "runs" / entry.key
@@ -102,12 +102,12 @@ def run_sweep(
 
 
 def _claim(out: Path) -> None:
-    """Make the folder; raises InputError if it holds anything that no sweep wrote."""
+    """Create the folder; raises InputError if it holds files that a sweep does not write."""
     make_folder(out)
     own = {"runs", "sweep.json", "sweep.parquet", "plots"}
     strangers = [file.name for file in sorted(out.iterdir()) if file.name not in own and not file.name.startswith(".")]
     if strangers and not (out / "sweep.json").exists():
-        raise InputError(f"{out} holds {strangers[0]}, which is no sweep's: choose another --out")
+        raise InputError(f"{out} holds {strangers[0]}, which is not part of a sweep: choose another --out")
 
 
 def _outcomes(planned: list[Planned], out: Path, workers: int) -> Any:
@@ -126,7 +126,7 @@ def _outcomes(planned: list[Planned], out: Path, workers: int) -> Any:
 
 
 def _run_one(entry: Planned, out: Path) -> tuple[str, str]:
-    """The key and the error, if any: only an error of the input or of stored files, a bug is not caught."""
+    """The key and the error message, which is empty on success; catches only AuditError, so that bugs show."""
     try:
         loop = prepare_loop(entry.config)
         for _ in run_loop(loop, folder=out / "runs" / entry.key):

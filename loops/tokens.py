@@ -1,4 +1,4 @@
-"""Turning texts, vectors and images into rows of tokens, and back."""
+"""Convert texts, vectors and images to rows of tokens, and back."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from loops.samples import Space
 
 __all__ = ["GridCodec", "TextCodec", "token_rows"]
 
-_UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # what any character outside the vocabulary is read back as
+_UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # decoded form of any character outside the vocabulary
 
 
 def token_rows(values: np.ndarray, space: Space) -> np.ndarray:
-    """The items as they are, (n, width) int64; InputError unless there are some, and all tokens of the space."""
+    """The items unchanged, (n, width) int64; InputError if there are none or if one is not a token of the space."""
     if space.vocabulary < 1 or not np.issubdtype(values.dtype, np.integer):
         raise InputError(f"got {values.dtype} items and a vocabulary of {space.vocabulary}: this family reads tokens")
     if values.ndim != 2 or len(values) == 0 or values.shape[1] != space.width or space.width == 0:
@@ -29,17 +29,17 @@ def token_rows(values: np.ndarray, space: Space) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class TextCodec:
-    """Characters as tokens 0, 1, … in the order of `characters`, then one for any other and one after the end.
+    """Characters as tokens 0, 1, … in the order of `characters`, then a token for unknown ones and one for the end.
 
-    Texts of at most `length` known characters come back unchanged; longer ones are cut.
+    Texts of at most `length` known characters decode to themselves; longer texts are cut.
     """
 
     characters: str
-    length: int  # tokens an item
+    length: int  # tokens per item
 
     @classmethod
     def of(cls, texts: Sequence[str], *, vocabulary: int = 96, length: int = 64) -> "TextCodec":
-        """With the most frequent characters of the texts' first `length`; at most `vocabulary` tokens in all."""
+        """A codec of the most frequent characters in the first `length` of each text; at most `vocabulary` tokens."""
         if vocabulary < 3 or length < 1:
             raise InputError(f"got a vocabulary of {vocabulary} and a length of {length}, expected at least 3 and 1")
         counts = Counter(chain.from_iterable(text[:length] for text in texts))
@@ -54,7 +54,7 @@ class TextCodec:
         return len(self.characters) + 2
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Tokens (n, length), int64: texts cut at `length`, and shorter ones filled up with the token of the end."""
+        """Tokens (n, length), int64: texts are cut at `length`, and shorter texts are padded with the end token."""
         cut = [text[: self.length] for text in texts]
         points = _points("".join(text.ljust(self.length, "\0") for text in cut)).reshape(len(cut), self.length)
         known = _points(self.characters)
@@ -74,12 +74,12 @@ class TextCodec:
 
 @dataclass(frozen=True, slots=True)
 class GridCodec:
-    """Numbers as the bin of their column they fall into, and back as that bin's value.
+    """Encodes a number as its bin in the column, and decodes a bin to the bin's value.
 
-    With evenly spaced bins a number within the range comes back changed by at most half a step, (high − low) /
-    (levels − 1) / 2, and not at all if it is a bin's value; one outside comes back as the end of the range. With bins
-    of equal probability the change is at most the bin's width, without bound in the two outer ones, and zero on average
-    over the items the codec was fitted to.
+    With evenly spaced bins, a number within the range changes by at most half a step, (high − low) / (levels − 1) / 2,
+    and a bin's value does not change; a number outside the range becomes the end of the range. With bins of equal
+    probability, the change is at most the bin's width, unbounded in the two outer bins, and zero on average over the
+    items that the codec was fitted to.
     """
 
     edges: np.ndarray  # (width, levels − 1), increasing: bin j holds edge j−1 < x ≤ edge j
@@ -94,15 +94,15 @@ class GridCodec:
         bounds: tuple[float, float] | None = None,
         spacing: Literal["even", "quantile"] = "even",
     ) -> "GridCodec":
-        """`levels` values a column, evenly spaced from end to end of the range, or bins of equal probability.
+        """A codec with `levels` values per column: evenly spaced over the range, or bins of equal probability.
 
-        The range is the bounds if given, else each column's 1st to 99th percentile. The value of a bin of equal
-        probability, which needs no bounds, is the mean of the items in it, or its edge if ties leave it empty.
+        The range is the bounds if given, else each column's 1st to 99th percentile. Bins of equal probability ignore
+        the bounds; their value is the mean of the items in the bin, or its edge if ties leave it empty.
         """
         if levels < 2 or spacing not in ("even", "quantile"):
             raise InputError(f"got {levels} levels, {spacing} spacing: expected at least 2, and 'even' or 'quantile'")
         if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
-            raise InputError(f"got values of shape {values.shape}, expected finite ones (n, width) with n > 0")
+            raise InputError(f"got values of shape {values.shape}, expected finite values (n, width) with n > 0")
         rows = values.astype(np.float64)
         if spacing == "quantile":
             edges = np.quantile(rows, np.arange(1, levels) / levels, axis=0).T
@@ -119,7 +119,7 @@ class GridCodec:
     def encode(self, values: np.ndarray) -> np.ndarray:
         """Tokens (n, width), int64, of numbers (n, width); InputError if one is not finite."""
         if values.ndim != 2 or values.shape[1] != len(self.edges) or not np.isfinite(values).all():
-            raise InputError(f"got values of shape {values.shape}, expected finite ones (n, {len(self.edges)})")
+            raise InputError(f"got values of shape {values.shape}, expected finite values (n, {len(self.edges)})")
         columns = [np.searchsorted(edges, column) for edges, column in zip(self.edges, values.T, strict=True)]
         return np.stack(columns, axis=1).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Encoders by name: what a user writes after `--encoder`, and nothing heavy until one is loaded."""
+"""Encoders by the name that a user writes after `--encoder`; heavy libraries are imported only when one is loaded."""
 
 from importlib import import_module
 from typing import Protocol
@@ -12,13 +12,13 @@ __all__ = ["ENCODERS", "Encoder", "Loader", "load_encoder"]
 
 
 class Loader(Protocol):
-    """Makes one kind of encoder from what stands after `NAME:` in its spec, empty if nothing does."""
+    """Makes one kind of encoder from the text after `NAME:` in its spec, which may be empty."""
 
     def __call__(self, args: str, *, device: str) -> Encoder: ...
 
 
 def _lazily(name: str) -> Loader:
-    """`load_NAME` of `indexes.encoders.NAME`, imported at the first call: torch alone takes seconds."""
+    """`load_NAME` of `indexes.encoders.NAME`, imported at the first call because importing torch takes seconds."""
 
     def load(args: str, *, device: str) -> Encoder:
         loader: Loader = getattr(import_module(f"indexes.encoders.{name}"), f"load_{name}")
@@ -33,7 +33,7 @@ ENCODERS: dict[str, Loader] = {name: _lazily(name) for name in NAMES}
 def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
     """The encoder of `NAME[:ARGS]`, or the concatenation of `A+B`; InputError lists the names if one is unknown.
 
-    A `+` joins encoders only where a known name follows it and no existing path goes on there: `split_spec`.
+    A `+` joins encoders only if a known name follows it and the `+` is not part of an existing path (`split_spec`).
     """
     encoders = tuple(_load_one(part, device) for part in split_spec(spec))
     return encoders[0] if len(encoders) == 1 else Concat(encoders)

@@ -1,4 +1,4 @@
-"""The beginning of a text that holds all the tokens a model reads, found without tokenizing the rest."""
+"""Cut a text to a beginning that holds all tokens a model reads, without tokenizing the rest."""
 
 import copy
 import threading
@@ -9,8 +9,8 @@ from indexes.records import Unusable
 
 __all__ = ["Beginning"]
 
-_SPARE = 32  # tokens beyond those that the model reads: a cut inside a word changes the tokens near it
-_USUAL = 8  # characters of a piece for each token the model reads
+_SPARE = 32  # tokens kept beyond those that the model reads, because a cut inside a word changes the tokens near it
+_USUAL = 8  # characters in a piece per token that the model reads
 _SHORTEST_PIECE = 1024  # characters; longer than any word that a tokenizer looks up
 _LONGEST_INPUT = 2**20  # tokens; libraries state larger numbers for "no limit"
 _LONGEST_WHOLE = 2**22  # characters of a text that a model without a longest input may read
@@ -18,9 +18,9 @@ _LONGEST_WHOLE = 2**22  # characters of a text that a model without a longest in
 
 @final
 class Beginning:
-    """Cuts texts for one tokenizer and a model that reads `most` tokens, None where the model states no limit.
+    """Cuts texts for one tokenizer and a model that reads `most` tokens; `most` is None if the model states no limit.
 
-    Safe to use in several threads beside the tokenizer itself, of which it keeps a copy.
+    Works on a copy of the tokenizer, so it is safe in several threads while the tokenizer itself is in use.
     """
 
     def __init__(self, tokenizer: Any, most: float | None) -> None:
@@ -31,7 +31,7 @@ class Beginning:
         self._lock = threading.Lock()  # a tokenizer's own settings are changed by each call
 
     def of(self, text: str) -> str:
-        """A text with the same tokens as far as the model reads them, a few pieces long; a short text as it is.
+        """A short beginning of the text with the same tokens that the model reads; a short text is returned unchanged.
 
         Raises Unusable for a text of more than 4 million characters that the model would read as a whole.
         """
@@ -44,10 +44,11 @@ class Beginning:
         return "".join(self._kept(text, self._most + _SPARE))
 
     def _kept(self, text: str, wanted: int) -> Iterator[str]:
-        """Pieces up to the wanted number of tokens, without those that add none to the piece kept before.
+        """Pieces up to the wanted number of tokens, without pieces that add no token to the last piece kept.
 
-        Such pieces are white space, characters that the tokenizer removes, and the rest of a word that is too long for
-        it: any amount of them may lie before what the model reads next. One white space of theirs still ends a word.
+        The pieces left out are white space, characters that the tokenizer removes, and the rest of a word that is too
+        long for the tokenizer: any number of them may come before the next token. One white space character of the
+        pieces left out is kept, because it ends a word.
         """
         before, known, found, dropped, space = "", self._tokens(""), 0, "", ""
         for piece in _pieces(text, self._piece):
@@ -83,5 +84,5 @@ def _pieces(text: str, size: int) -> Iterator[str]:
 
 
 def _last_space(window: str) -> int:
-    """Where its last white space stands; 0 if it has none after its first character."""
+    """Position of the last white space in the window; 0 if there is none after the first character."""
     return next((at for at in range(len(window) - 1, 0, -1) if window[at].isspace()), 0)

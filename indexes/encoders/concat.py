@@ -14,13 +14,13 @@ __all__ = ["Concat"]
 
 @final
 class Concat:
-    """Reads what all its parts read and sees content only if they all do; raises InputError on mixed kinds."""
+    """Joins encoders; sees content only if every part does. Raises InputError if they read different kinds."""
 
     def __init__(self, encoders: Sequence[Encoder]) -> None:
         kinds = {encoder.kind for encoder in encoders}
         self.spec = "+".join(encoder.spec for encoder in encoders)
         if len(kinds) != 1:
-            raise InputError(f"cannot join {self.spec}: they read {', '.join(sorted(kinds))}, expected one kind")
+            raise InputError(f"cannot join {self.spec}: the parts read {', '.join(sorted(kinds))}, expected one kind")
         self.kind: Kind = encoders[0].kind
         self.sees: Sees = "content" if all(encoder.sees == "content" for encoder in encoders) else "traces"
         self.dim = sum(encoder.dim for encoder in encoders)

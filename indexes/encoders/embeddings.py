@@ -1,4 +1,4 @@
-"""`embeddings[:DIM]`: vectors that someone else has already made, passed through."""
+"""`embeddings[:DIM]`: precomputed vectors, passed through unchanged."""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -16,7 +16,7 @@ _LARGEST = 1e15  # the squares of longer vectors overflow the float32 products o
 
 @final
 class ReadyMade:
-    """Vectors as they are, of width `dim`, or of any one width if `dim` is 0."""
+    """Passes vectors of width `dim` through; if `dim` is 0, any width that is the same for all vectors."""
 
     kind: Kind = "vector"
     sees: Sees = "content"
@@ -45,7 +45,7 @@ class ReadyMade:
 
 
 def load_embeddings(args: str, *, device: str) -> ReadyMade:
-    """Ready-made vectors, of width DIM if given; InputError if DIM is no positive integer."""
+    """An encoder for precomputed vectors, of width DIM if given; InputError if DIM is not a positive integer."""
     if args and (not args.isdecimal() or int(args) == 0):
         raise InputError(f"got embeddings:{args}, expected a positive integer such as embeddings:512")
     return ReadyMade(int(args or 0))

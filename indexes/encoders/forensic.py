@@ -13,7 +13,7 @@ from indexes.records import Kind
 
 __all__ = ["ForensicEncoder", "load_forensic"]
 
-_SIDES = (256, 128, 64, 32)  # the largest that fits is cropped at native resolution: resizing would erase the traces
+_SIDES = (256, 128, 64, 32)  # pixels; the largest crop that fits is taken, not resized: resizing erases the traces
 _LEVELS = 2  # residuals are quantised to −2 … 2 before co-occurrences are counted
 _RINGS, _SECTORS, _ORIENTATIONS = 20, 8, 12
 _VERSION = 1
@@ -34,7 +34,7 @@ class ForensicEncoder:
     fingerprint: str = f"forensic:{_VERSION}:{CANONICAL}"
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """A square crop from the middle, on the 8-pixel grid of JPEG blocks."""
+        """A square crop from the middle, aligned to the 8-pixel grid of JPEG blocks."""
         height, width = pixels.shape[:2]
         fitting = [side for side in _SIDES if side <= min(height, width)]
         if not fitting:
@@ -112,10 +112,10 @@ def _residual_moments(residuals: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _co_occurrences(residuals: dict[str, np.ndarray]) -> np.ndarray:
-    """Root frequencies of neighbouring quantised residuals: all five of the luma, the two simplest of the chroma."""
+    """Root frequencies of pairs of neighbouring quantised residuals: all five luma residuals, two chroma residuals."""
     parts = []
     for name, residual in residuals.items():
-        step = 6 if name == "laplace" else 4  # grey levels a quantisation step
+        step = 6 if name == "laplace" else 4  # grey levels per quantisation step
         quantised = (np.clip(np.rint(residual / step), -_LEVELS, _LEVELS) + _LEVELS).astype(np.int32)
         for channel in range(3 if name in ("right", "down") else 1):
             plane = quantised[:, channel]

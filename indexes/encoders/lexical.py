@@ -15,22 +15,23 @@ from indexes.records import Kind, Unusable
 
 __all__ = ["LexicalEncoder", "load_lexical"]
 
-_WIDTH = 512  # buckets for words, and as many for characters
+_WIDTH = 512  # hash buckets for words, and the same number for characters
 _VERSION = 1
-_PIECE = 2**15  # characters of a text that are worked on at once
+_PIECE = 2**15  # characters of a text that are processed at once
 _HASHES = 2**18  # hashes of features that are added up at once
-_WORD = re.compile(r"\w+|[^\w\s]")  # a word, or a mark
+_WORD = re.compile(r"\w+|[^\w\s]")  # a word, or one punctuation mark or symbol
 _IN_WORD = re.compile(r"\w")
 _SPACES = re.compile(r"\s\s+")
-_Word = str | bytes  # bytes: a word longer than a piece, as UTF-8
+_Word = str | bytes  # a word longer than a piece is kept as UTF-8 bytes
 
 
 @dataclass(frozen=True, slots=True)
 class LexicalEncoder:
     """Signed feature hashing (Weinberger et al. 2009), which keeps inner products in expectation.
 
-    Words and marks alone and in pairs, and runs of 2–4 characters; log counts, each half scaled to length one. The
-    counts are those of scikit-learn's HashingVectorizer, taken in pieces: memory does not grow with a text's n-grams.
+    Features are words and punctuation marks, alone and in pairs, and runs of 2–4 characters; counts are log-scaled and
+    each half is scaled to length one. The counts equal those of scikit-learn's HashingVectorizer, but the text is read
+    in pieces, so memory does not grow with the number of n-grams.
     """
 
     spec: str = "lexical"
@@ -40,7 +41,7 @@ class LexicalEncoder:
     fingerprint: str = f"lexical:{_VERSION}"
 
     def prepare(self, text: str) -> str | np.ndarray:
-        """The text if it is short, else its counts, which are smaller; one without a visible character is unusable."""
+        """A short text unchanged, or the counts of a long one to save memory; Unusable without a visible character."""
         if not text or text.isspace():
             raise Unusable("empty text")
         return text if len(text) <= _PIECE else _counts([text])[0]
@@ -81,7 +82,7 @@ def _counts(texts: Sequence[str]) -> np.ndarray:
 
 
 def _hashed(texts: Sequence[str]) -> Iterator[tuple[int, list[int]]]:
-    """Hashes of features, and the half they belong to, counted over all texts."""
+    """Hashes of features, each list with the number of its half: 2 × text + 0 for words, + 1 for characters."""
     for row, text in enumerate(texts):
         for words, runs in zip_longest(_word_features(text), _run_features(text), fillvalue=()):
             yield 2 * row, list(map(murmurhash3_32, words))
@@ -96,7 +97,7 @@ def _added_up(hashed: Sequence[tuple[int, list[int]]], size: int) -> np.ndarray:
 
 
 def _word_features(text: str) -> Iterator[Iterable[_Word]]:
-    """For each piece of the text the words that end in it, and their pairs with the word before."""
+    """For each piece of the text: the words that end in the piece, and each word paired with the word before it."""
     last: list[_Word] = []
     for words in _words(_lowered(text, end=" ")):
         yield chain(words, map(_pair, pairwise([*last, *words])))
@@ -104,8 +105,8 @@ def _word_features(text: str) -> Iterator[Iterable[_Word]]:
 
 
 def _words(pieces: Iterator[str]) -> Iterator[list[_Word]]:
-    """For each piece the words that end in it; a word across a border is whole. The last piece ends in a space."""
-    begun: list[str] = []  # parts of a word that goes on
+    """For each piece: the words that end in it, joined across pieces. The last piece must end in a space."""
+    begun: list[str] = []  # parts of a word that may continue in the next piece
     for piece in pieces:
         found: list[_Word] = _WORD.findall(piece)
         ends_in_word = bool(_IN_WORD.match(piece[-1:]))
@@ -120,7 +121,7 @@ def _words(pieces: Iterator[str]) -> Iterator[list[_Word]]:
 
 
 def _joined(parts: Sequence[str]) -> _Word:
-    """As UTF-8 if long: one rare character makes each of a string's characters take four bytes."""
+    """The joined word, as UTF-8 bytes if long: in a str, one rare character makes every character take four bytes."""
     if sum(map(len, parts)) <= _PIECE:
         return "".join(parts)
     return b"".join(part.encode() for part in parts)
@@ -134,8 +135,8 @@ def _pair(words: tuple[_Word, _Word]) -> _Word:
 
 
 def _run_features(text: str) -> Iterator[Iterable[str]]:
-    """For each piece of the text the runs of 2–4 characters that end in it."""
-    before = ""  # at most 3 characters, with which a run may begin
+    """For each piece of the text: the runs of 2–4 characters that end in the piece."""
+    before = ""  # at most 3 characters of the text so far, in which a run may begin
     for piece in _with_single_spaces(_lowered(text)):
         window = before + piece
         yield _runs(window, len(before))
@@ -151,8 +152,8 @@ def _runs(window: str, known: int) -> Iterable[str]:
 
 
 def _with_single_spaces(pieces: Iterator[str]) -> Iterator[str]:
-    """Pieces with one space for two or more characters of white space, also across a border."""
-    held = ""  # white space at the end, which may go on: two characters stand for any more
+    """Pieces with each run of two or more white space characters replaced by one space, also across pieces."""
+    held = ""  # white space at the end of a piece, which may continue; two characters represent any longer run
     for piece in pieces:
         window = held + piece
         kept = window.rstrip()
@@ -163,7 +164,7 @@ def _with_single_spaces(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def _lowered(text: str, *, end: str = "") -> Iterator[str]:
-    """Pieces of `text.lower()`, whose temporary copy would take 16 bytes a character, then `end`."""
+    """Pieces of `text.lower()`, then `end`; lowering the whole text at once would take 16 bytes a character."""
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]
         lowered = _lowered_in_place(text, start, piece) if "Σ" in piece else piece.lower()
@@ -171,7 +172,7 @@ def _lowered(text: str, *, end: str = "") -> Iterator[str]:
 
 
 def _lowered_in_place(text: str, start: int, piece: str) -> str:
-    """A piece that holds Σ, which is ς at the end of a word: the only letter whose lower case its neighbours decide."""
+    """A lowered piece with Σ: the only letter whose lower case depends on its neighbours (ς at the end of a word)."""
     before = next((text[i] for i in range(start - 1, -1, -1) if not _is_passed_over(text[i])), "")
     after = next((text[i] for i in range(start + len(piece), len(text)) if not _is_passed_over(text[i])), "")
     lowered = (before + piece + after).lower()
@@ -179,5 +180,5 @@ def _lowered_in_place(text: str, start: int, piece: str) -> str:
 
 
 def _is_passed_over(character: str) -> bool:
-    """Whether the rule for Σ looks at the next character instead (Unicode's Case_Ignorable): accents, dots, …"""
+    """Whether the rule for Σ ignores this character (Unicode's Case_Ignorable): accents, dots and similar."""
     return f"a{character}Σ".lower().endswith("ς") and not f"{character}Σ".lower().endswith("ς")

@@ -4,9 +4,9 @@ Values are (x - 127.5) / 127.5 of RGB in 0…255 unless a file PATH.json says ot
 
     {"mean": [123.7, 116.3, 103.5], "scale": [58.4, 57.1, 57.4], "size": 224, "output": "embedding"}
 
-All keys are optional. The value is (x - mean) / scale, a number or one for each channel; `size` is needed where the
-model leaves its input size open; `output` names the output to use, else it is the first (n, dim) one that does not
-look like class scores.
+All keys are optional. The input value is (x - mean) / scale; `mean` and `scale` are one number or one per channel.
+`size` is required if the model does not fix its input size. `output` names the output to use; the default is the
+first (n, dim) output whose name does not look like class scores.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from indexes.records import Kind
 __all__ = ["Onnx", "load_onnx"]
 
 _SCORES = re.compile(r"prob|logit|softmax|score|class|pred", re.IGNORECASE)
-_STEP = 32  # images a run: activations stay in memory bounds, and the same images always run together
+_STEP = 32  # images per run: bounds the memory for activations, and always runs the same images together
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Preprocessing:
 
 @final
 class Onnx:
-    """Embeddings of one ONNX network, one thread to a process so that sums keep their order."""
+    """Embeddings of one ONNX network, computed on one thread per process so that the order of sums is fixed."""
 
     kind: Kind = "image"
     sees: Sees = "content"
@@ -94,19 +94,19 @@ def load_onnx(args: str, *, device: str) -> Onnx:
 
 
 def _session(data: bytes, device: str) -> Any:
-    """A session on exactly these bytes: weights in a second file, outside the fingerprint, would be refused."""
+    """A session on exactly these bytes; a model with weights in a second file, outside the fingerprint, is refused."""
     try:
         import onnxruntime
     except ImportError:
         raise ResourceError("onnxruntime is not installed: pip install 'madaudit[onnx]'") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors alone
+    options.log_severity_level = 3  # errors only
     name, _, index = device.partition(":")
     if name != "cuda":
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        raise ResourceError(f"device {device!r} is not there for onnxruntime: install onnxruntime-gpu or use cpu")
+        raise ResourceError(f"onnxruntime has no device {device!r}: install onnxruntime-gpu or use cpu")
     provider = ("CUDAExecutionProvider", {"device_id": index or "0"})
     return onnxruntime.InferenceSession(data, options, providers=[provider, "CPUExecutionProvider"])
 
@@ -121,7 +121,7 @@ def _preprocessing(session: Any, path: Path) -> _Preprocessing:
     sizes = {side for side in (height, width, sidecar.get("size")) if isinstance(side, int)}
     if len(sizes) != 1:
         found = " and ".join(map(str, sorted(sizes))) or "none"
-        raise InputError(f'{path} needs one square input size, found {found}: say {{"size": …}} in {path}.json')
+        raise InputError(f'{path} needs one square input size, found {found}: set {{"size": …}} in {path}.json')
     return _Preprocessing(
         size=sizes.pop(),
         channels_first=channels_first,

@@ -24,7 +24,7 @@ from indexes.records import Kind
 __all__ = ["OpenClip", "import_open_clip", "load_open_clip"]
 
 _LOG = logging.getLogger(__name__)
-_HUB_TIMEOUT = 5.0  # seconds for the one request that asks whether the hub can be reached at all
+_HUB_TIMEOUT = 5.0  # seconds for the one request that checks whether the hub can be reached
 _MISSING_OPERATOR = re.compile(r"operator torchvision::(\w+) does not exist")
 _DETECTION_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"  # of nms and qnms
 _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
@@ -61,13 +61,13 @@ class OpenClip:
 def load_open_clip(args: str, *, device: str) -> OpenClip:
     """The model of `ARCH:TAG` or `ARCH:PATH`.
 
-    Raises InputError if ARCH, TAG or PATH is unknown, and ResourceError if the weights of TAG are neither in the
-    cache nor to be had, or the device is missing.
+    Raises InputError if ARCH, TAG or PATH is unknown, and ResourceError if the weights of TAG are not in the cache and
+    cannot be downloaded, or if the device is missing.
     """
     architecture, _, pretrained = args.partition(":")
     where = torch.device(device)
     if where.type == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"device {device!r} is not there: torch {torch.__version__} sees no GPU, use --device cpu")
+        raise ResourceError(f"no device {device!r} found: torch {torch.__version__} sees no GPU, use --device cpu")
     open_clip = import_open_clip()
     _check_names(open_clip, architecture, pretrained)
     settings = _settings(open_clip, architecture, pretrained)
@@ -75,7 +75,7 @@ def load_open_clip(args: str, *, device: str) -> OpenClip:
     path = _weights_of_tag(open_clip, architecture, pretrained) if is_tag else os.path.expanduser(pretrained)
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=path, **settings)
-    except Exception as error:  # whatever unpickling and a mismatched architecture may raise
+    except Exception as error:  # unpickling and a mismatched architecture raise many types
         raise InputError(f"cannot load {path} as {architecture}: {_one_line(error)}") from error
     return OpenClip(
         model,
@@ -88,9 +88,9 @@ def load_open_clip(args: str, *, device: str) -> OpenClip:
 
 @cache
 def import_open_clip() -> ModuleType:
-    """open_clip, once torchvision can be imported: built for another torch, it misses operators it wants to describe.
+    """The open_clip module, also if torchvision was built for another torch and fails to import for missing operators.
 
-    They belong to detection models and are never called here, so their names are enough.
+    The missing operators belong to detection models and are never called here, so declaring their names is enough.
     """
     while True:
         try:
@@ -99,7 +99,7 @@ def import_open_clip() -> ModuleType:
             missing = _MISSING_OPERATOR.search(str(error))
             if missing is None:
                 raise
-            _LOG.info("torchvision does not match torch: declaring its operator %s, unused here", missing[1])
+            _LOG.info("torchvision does not match torch: declaring its operator %s, which is unused here", missing[1])
             library = torch.library.Library("torchvision", "FRAGMENT")
             library.define(missing[1] + _DETECTION_SCHEMA)
             _declared.append(library)
@@ -127,7 +127,7 @@ def _check_names(open_clip: ModuleType, architecture: str, pretrained: str) -> N
 
 
 def _settings(open_clip: ModuleType, architecture: str, pretrained: str) -> dict[str, Any]:
-    """What rides with the weights and no checkpoint says: the preprocessing and the activation.
+    """The preprocessing and the activation, which belong to the weights but are not stored in a checkpoint.
 
     A path gets the preprocessing of its architecture's published weights if they agree on one, else open_clip's
     default. Some published weights need QuickGELU under an architecture that does not say so.
@@ -149,9 +149,10 @@ def _settings(open_clip: ModuleType, architecture: str, pretrained: str) -> dict
 
 
 def _weights_of_tag(open_clip: ModuleType, architecture: str, tag: str) -> str:
-    """Path of the tag's weights: from the cache, or downloaded if the hub answers at all.
+    """Path of the tag's weights: from the cache, or downloaded if the hub can be reached.
 
-    Asked first, because the hub's client takes most of a minute of retries to find out that it is offline.
+    One short request checks the hub first, because its client retries for most of a minute before it reports that the
+    machine is offline.
     """
     import huggingface_hub
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
@@ -169,14 +170,14 @@ def _weights_of_tag(open_clip: ModuleType, architecture: str, tag: str) -> str:
         return path
     except Exception as error:  # the hub's client raises several libraries' errors
         raise ResourceError(
-            f"the weights {tag!r} of {architecture} cannot be had ({_one_line(error)}): give a local checkpoint as "
+            f"the weights {tag!r} of {architecture} are unavailable ({_one_line(error)}): give a local checkpoint as "
             f"open_clip:{architecture}:/path/to.pt, or fetch {repository} into the Hugging Face cache "
             f"from a machine with a network; for a stored reference, --weights open_clip:{architecture}=/path/to.pt"
         ) from error
 
 
 def _digest(state: dict[str, torch.Tensor], settings: dict[str, Any]) -> str:
-    """16 hex digits over the tensors' bytes in key order and the settings: either changes every vector."""
+    """16 hex digits over the tensors' bytes in key order and the settings; a change to either changes every vector."""
     digest = hashlib.sha256()
     for key in sorted(state):
         digest.update(state[key].cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

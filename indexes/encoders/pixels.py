@@ -34,7 +34,7 @@ class Pixels:
 
 
 def load_pixels(args: str, *, device: str) -> Pixels:
-    """Pixels at SIZE, 32 if not given; InputError if SIZE is no positive integer. Runs on the CPU on any device."""
+    """Pixels at SIZE, 32 if not given; InputError if SIZE is not a positive integer. Always runs on the CPU."""
     if args and (not args.isdecimal() or int(args) == 0):
         raise InputError(f"got pixels:{args}, expected a positive integer such as pixels:32")
     return Pixels(int(args or 32))

@@ -1,4 +1,4 @@
-"""What an encoder is: the only thing the rest of madaudit may rely on."""
+"""The interface of an encoder, which is all that the rest of madaudit may rely on."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -19,13 +19,13 @@ class Encoder(Protocol):
     """
 
     spec: str  # what a user writes to get this encoder again, in any working directory
-    kind: Kind  # what it reads
-    sees: Sees  # processing traces, or what the item is about
+    kind: Kind  # the kind of item it reads
+    sees: Sees  # whether the vectors describe processing traces or the content of the item
     dim: int
-    fingerprint: str  # name, weights digest, preprocessing version: vectors of different fingerprints never meet
+    fingerprint: str  # name, weights digest, preprocessing version; vectors with different fingerprints are never mixed
 
     def prepare(self, data: Any) -> Any:
-        """One decoded image (h, w, 3) uint8, text, or vector made ready; raises Unusable with a countable reason."""
+        """Prepare one decoded image (h, w, 3) uint8, text or vector; raises Unusable with a short reason to count."""
 
     def __call__(self, batch: Sequence[Any]) -> np.ndarray:
         """Prepared items → (n, dim) float32."""

@@ -18,7 +18,7 @@ from indexes.records import Kind, Unusable
 
 __all__ = ["Sentence", "load_sentence"]
 
-_HUB_TIMEOUT = 5.0  # seconds for the one request that asks whether the hub can be reached at all
+_HUB_TIMEOUT = 5.0  # seconds for the one request that checks whether the hub can be reached
 
 
 @final
@@ -36,7 +36,7 @@ class Sentence:
         self.dim = self(["a"]).shape[1]
 
     def prepare(self, text: str) -> str:
-        """What the model reads of a text; a text without any visible character is unusable."""
+        """The beginning of the text that the model reads; raises Unusable for a text without a visible character."""
         if not text or text.isspace():
             raise Unusable("empty text")
         return self._beginning.of(text)
@@ -52,14 +52,14 @@ class Sentence:
 def load_sentence(args: str, *, device: str) -> Sentence:
     """The model in the folder PATH, or the published NAME from the Hugging Face cache or hub.
 
-    Raises InputError for a folder that holds none and without a name, and ResourceError if the library, the device or
-    the weights of NAME are not to be had.
+    Raises InputError for a folder without a model and for empty arguments, and ResourceError if the library, the device
+    or the weights of NAME are unavailable.
     """
     if not args:
         raise InputError("sentence needs a model: write sentence:/path/to/folder or sentence:NAME of a published one")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ResourceError(f"device {device!r} is not there: torch {torch.__version__} sees no GPU, use --device cpu")
-    import_open_clip()  # mends a torchvision built for another torch, which the next line imports
+        raise ResourceError(f"no device {device!r} found: torch {torch.__version__} sees no GPU, use --device cpu")
+    import_open_clip()  # makes a torchvision built for another torch importable; the next line imports it
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
@@ -77,31 +77,31 @@ def _from_folder(kind: Any, folder: Path, device: str) -> Any:
         raise InputError(f"{folder} holds no sentence-transformers model: expected modules.json or config.json in it")
     try:
         return kind(str(folder), device=device, local_files_only=True)
-    except Exception as error:  # whatever damaged weights and configurations may raise
+    except Exception as error:  # damaged weights and configurations raise many types
         raise InputError(f"cannot load {folder} as a sentence-transformers model: {_one_line(error)}") from error
 
 
 def _published(kind: Any, name: str, device: str) -> Any:
-    """From the cache, or downloaded if the hub answers at all: its client takes a minute of retries to find out."""
+    """The model from the cache, or downloaded if a short request reaches the hub: its client retries for a minute."""
     import huggingface_hub
 
     try:
         return kind(name, device=device, local_files_only=True)
-    except Exception:  # not in the cache: several libraries' errors say so
+    except Exception:  # not in the cache: several libraries raise different errors for it
         pass
     try:
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_HUB_TIMEOUT)
         return kind(name, device=device)
     except Exception as error:
         raise ResourceError(
-            f"the model {name!r} cannot be had ({_one_line(error)}): give a local folder as sentence:/path/to/folder, "
+            f"the model {name!r} is unavailable ({_one_line(error)}): give a local folder as sentence:/path/to/folder, "
             "or fetch it into the Hugging Face cache from a machine with a network; for a stored reference, "
             "--weights sentence=/path/to/folder"
         ) from error
 
 
 def _digest(model: Any) -> str:
-    """16 hex digits over the weights in key order, the modules and the longest input: any changes every vector."""
+    """16 hex digits over weights in key order, modules and longest input: a change to any changes every vector."""
     digest = hashlib.sha256()
     state = model.state_dict()
     for key in sorted(state):

@@ -1,4 +1,4 @@
-"""Which weights a spec names and where they lie: `A+B` taken apart, and paths that hold in any working directory."""
+"""Parse an encoder spec: split `A+B`, find which weights it names, and make their paths absolute."""
 
 import os
 import re
@@ -15,35 +15,35 @@ _CHECKPOINTS = (".bin", ".onnx", ".pt", ".pth", ".safetensors")
 
 @dataclass(frozen=True, slots=True)
 class EncoderPart:
-    """One encoder of a spec: what stands before its weights, and its weights, which are a path or a published name."""
+    """One encoder of a spec: the text before its weights, and its weights (a path or a published name)."""
 
     head: str  # `onnx`, `open_clip:ARCH`; the whole spec of an encoder without weights
     weights: str | None = None  # None: the encoder has none
 
     @property
     def name(self) -> str:
-        """What comes first: one of NAMES, if such an encoder exists."""
+        """The encoder's name, one of NAMES if the encoder exists."""
         return self.head.partition(":")[0]
 
     @property
     def arguments(self) -> str:
-        """What comes after the name."""
+        """The text after the name and its colon."""
         return self._plain.partition(":")[2]
 
     @property
     def spec(self) -> str:
-        """The part as it stands in a spec."""
+        """The part as written in a spec, with each ambiguous `+` escaped."""
         return re.sub(rf"\+{_NAME_FOLLOWS}", r"\\+", self._plain)
 
     @property
     def is_stored_as_path(self) -> bool:
-        """Whether the weights are surely a file or a folder, and no published name."""
+        """Whether the weights are certainly a file or a folder and not a published name."""
         text = self.weights or ""
         return self.name == "onnx" or text.startswith((os.sep, "~", ".")) or text.endswith(_CHECKPOINTS)
 
     @property
     def is_here(self) -> bool:
-        """Whether a file or a folder lies where the weights are said to be."""
+        """Whether a file or a folder exists at the path of the weights."""
         return bool(self.weights) and os.path.exists(os.path.expanduser(self.weights or ""))
 
     @property
@@ -54,8 +54,8 @@ class EncoderPart:
 def split_spec(spec: str) -> tuple[EncoderPart, ...]:
     """The encoders of `A+B`.
 
-    A `+` joins encoders only where a known name follows it. Within a path it may be followed by one too: it is part of
-    the path if that file or folder exists, or if it is written `\\+`, as stored specs have it.
+    A `+` joins encoders only if the name of an encoder follows it. A `+` inside a path may also be followed by such a
+    name: it belongs to the path if that file or folder exists, or if it is written `\\+`, as in stored specs.
     """
     pieces = [_unescaped(piece) for piece in re.split(rf"(?<!\\)\+{_NAME_FOLLOWS}", spec)]
     parts: list[EncoderPart] = []
@@ -67,7 +67,7 @@ def split_spec(spec: str) -> tuple[EncoderPart, ...]:
 
 
 def _longest(pieces: Sequence[str]) -> tuple[int, EncoderPart]:
-    """How many pieces make the first part, and that part: more than one only where they are an existing path."""
+    """The number of pieces in the first part, and that part; several pieces only if they name an existing path."""
     for taken in range(len(pieces), 1, -1):
         part = _part("+".join(pieces[:taken]))
         if part.is_here:
@@ -90,19 +90,19 @@ def _unescaped(piece: str) -> str:
 
 
 def join_parts(parts: Sequence[EncoderPart]) -> str:
-    """The spec of encoders side by side, which `split_spec` takes apart again."""
+    """The spec of several encoders; the inverse of `split_spec`."""
     return "+".join(part.spec for part in parts)
 
 
 def spec_of_path(head: str, path: str | Path) -> str:
-    """The spec of `head` with the weights at a path, which holds in any working directory."""
+    """The spec of `head` with the absolute path of its weights, valid in any working directory."""
     return EncoderPart(head, absolute_path(path)).spec
 
 
 def absolute_path(path: str | Path) -> str:
-    """The path from the root, without `~`, `..` and links among its folders.
+    """The absolute path, without `~`, `..` and symbolic links among its folders.
 
-    A link in the last place stays: its own name has the suffix that a loader looks at, and the files beside it.
+    A link as the last component is kept: loaders look at the suffix of its name and at the files beside it.
     """
     plain = Path(os.path.expanduser(path))
     last = plain.name if plain.name != ".." else ""

@@ -1,4 +1,4 @@
-"""Image files without whatever carries no pixels, one file per format."""
+"""Strip from image files everything that carries no pixels; one module per format."""
 
 from collections.abc import Callable, Iterator
 
@@ -27,17 +27,17 @@ _SALVAGED: dict[str, Callable[[bytes], Bare | None]] = {
 }
 
 
-_MISLEADING = {"jpeg": jpeg.holds_another, "webp": webp.holds_several}  # a decoder may take another for the picture
+_MISLEADING = {"jpeg": jpeg.holds_another, "webp": webp.holds_several}  # may decode to the wrong picture
 
 
 def readings(data: bytes) -> Iterator[Bare]:
-    """What to decode a picture from, each to be tried only if the one before it fails.
+    """Versions of the file to decode, in order; try each one only if the version before it fails.
 
-    First the picture without its metadata; then, or where the two cannot be told apart, what is left when damaged
-    metadata are passed over; last the file as it is. Raises Unusable for metadata over the limit.
+    First the picture without its metadata, if metadata and pixels can be told apart; then the rest of the file after
+    skipping damaged metadata; last the unchanged file. Raises Unusable for metadata over the limit.
     """
     content = _content(data)
-    if content == "avif":  # its decoder turns the picture by more than metadata say, and seldom fails by them
+    if content == "avif":  # its decoder also rotates by other boxes than metadata, and metadata seldom make it fail
         yield Bare(data)
     stripped = _STRIPPED[content](data) if content in _STRIPPED else None
     if stripped is not None:

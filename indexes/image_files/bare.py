@@ -1,4 +1,4 @@
-"""A picture's bytes without whatever carries no pixels."""
+"""The bytes of a picture without the parts that carry no pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _Part = TypeVar("_Part")
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """Bytes that decode to a picture's pixels, and how those are to be turned."""
+    """Bytes that decode to a picture's pixels, and the orientation of the pixels."""
 
     data: bytes
-    orientation: int | None = None  # as EXIF counts; None: as the decoder says
+    orientation: int | None = None  # EXIF value 1 … 8; None: use the orientation that the decoder reports
 
 
 def bounded(parts: Iterator[_Part]) -> Iterator[_Part]:
-    """The parts of a file; raises Unusable for more than any program writes, which would take memory and time."""
+    """The parts of a file; raises Unusable beyond a limit that no normal file reaches, to bound memory and time."""
     for number, part in enumerate(parts):
         if number == _MOST_PARTS:
             raise Unusable(f"image file of over {_MOST_PARTS} parts")

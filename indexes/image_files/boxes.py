@@ -1,4 +1,4 @@
-"""AVIF and JPEG 2000, which are made of boxes: the same picture without the boxes that carry no pixels."""
+"""AVIF and JPEG 2000 files, which consist of boxes, without the boxes that carry no pixels."""
 
 import struct
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class _Box:
 
 
 def stripped_avif(data: bytes) -> Bare | None:
-    """The picture with its EXIF items renamed to what no reader knows, so that no other box has to move."""
+    """The picture with its EXIF items renamed to an unknown type, so that no box has to move; None if it has none."""
     found = bytearray(data)
     for item in _avif_items(memoryview(data)):
         at = bytes(item.content[:16]).find(b"Exif", 4)  # after the version and the flags
@@ -41,7 +41,7 @@ def _avif_items(view: memoryview) -> Iterator[_Box]:
 
 
 def stripped_jpeg2000(data: bytes) -> Bare | None:
-    """The picture without what carries no pixels; None where the boxes do not follow each other as they should."""
+    """The picture without the parts that carry no pixels; None if the sequence of boxes is damaged."""
     view = memoryview(data)
     if data[:4] == _CODESTREAM:
         return Bare(_codestream(view), UPRIGHT)
@@ -54,7 +54,7 @@ def stripped_jpeg2000(data: bytes) -> Bare | None:
 
 
 def salvaged_jpeg2000(data: bytes) -> Bare | None:
-    """The same of a file in which boxes are damaged: header and pixels are found by their names."""
+    """The picture of a file with damaged boxes, by a search for the names of header and pixels; None if not found."""
     view = memoryview(data)
     header, pixels = data.find(b"jp2h\0\0\0\x16ihdr") - 4, data.find(b"jp2c" + _CODESTREAM)
     box = next(_boxes(view[header:], header), None) if header > 0 and pixels > 0 else None
@@ -92,7 +92,7 @@ def _codestream(view: memoryview) -> bytes:
 
 
 def _boxes(view: memoryview, base: int) -> Iterator[_Box]:
-    """Each box up to the first that is none; `base` is where the view begins in its file."""
+    """Each box up to the first invalid one; `base` is the offset of the view in its file."""
     at = 0
     while at + 8 <= len(view):
         (size,), name, head = struct.unpack_from(">I", view, at), bytes(view[at + 4 : at + 8]), 8

@@ -1,4 +1,4 @@
-"""The first directory of a TIFF file or EXIF block, read entry by entry so that one bad entry spoils no other."""
+"""Read the first directory of a TIFF file or EXIF block entry by entry, so that one bad entry affects no other."""
 
 import struct
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ class Entry:
 
     kind: int  # TIFF's number of the value's type
     value: memoryview
-    stored: bytes  # the entry itself, as it lies in the directory
+    stored: bytes  # the bytes of the entry in the directory
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The usable entries of a directory by tag, and how numbers are written in it."""
+    """The usable entries of a directory by tag, with its byte order and format."""
 
-    order: str  # as `struct` writes it
+    order: str  # byte order in the notation of `struct`
     is_big: bool  # BigTIFF
     entries: dict[int, Entry]
 
     def number(self, tag: int) -> float | None:
-        """The first number under a tag; None where the tag is not there, NaN where it holds no number."""
+        """The first number under a tag; None if the tag is missing, NaN if its value is not a number."""
         entry = self.entries.get(tag)
         if entry is None:
             return None
@@ -44,7 +44,7 @@ class Directory:
 
 
 def read_directory(data: memoryview) -> Directory | None:
-    """The first directory of a TIFF file or EXIF block; None where there is none. The first of equal tags counts."""
+    """The first directory of a TIFF file or EXIF block; None if there is none. The first of equal tags is used."""
     order = _ORDERS.get(bytes(data[:4]))
     if order is None:
         return None

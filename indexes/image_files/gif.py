@@ -12,16 +12,16 @@ __all__ = ["salvaged", "stripped"]
 _HEAD = 13  # bytes of the signature and the screen
 _EXTENSION, _IMAGE, _END = b"!", b",", b";"
 _CONTROL = 0xF9  # the extension that says which colour is transparent
-_MOST_FOLLOWED = 64  # places that look like a frame and are none: each costs a walk through the file
+_MOST_FOLLOWED = 64  # false frames tried before giving up: each try walks through the file
 _CONTROLS = re.compile(rb"!\xf9\x04.{4}\0", re.DOTALL)
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The first frame without what carries no pixels; None where the blocks do not follow each other as they should."""
+    """The first frame without the parts that carry no pixels; None if the sequence of blocks is damaged."""
     at = _table_end(data, 10, _HEAD)
     parts = [data[:at]]
     for start, end in bounded(_extensions(data, at)):
-        if _frame(data, start, end) is not None:  # blocks of a damaged length ran into the pixels
+        if _frame(data, start, end) is not None:  # a block with a damaged length reached into the pixels
             return None
         if _is_control(data, start):
             parts.append(data[start:end])
@@ -30,7 +30,7 @@ def stripped(data: bytes) -> Bare | None:
 
 
 def salvaged(data: bytes) -> Bare | None:
-    """The same of a file in which blocks before the frame are damaged: what cannot be a block is passed over."""
+    """The first frame of a file with damaged blocks before it: bytes that cannot be a block are skipped."""
     if stripped(data) is not None:
         return None  # the first frame was found: if it does not decode, its pixels are damaged
     at = _table_end(data, 10, _HEAD)
@@ -46,7 +46,7 @@ def salvaged(data: bytes) -> Bare | None:
 
 
 def _extensions(data: bytes, at: int) -> Iterator[tuple[int, int]]:
-    """Start and end of each block before the first frame, up to the first that has no end."""
+    """Start and end of each block before the first frame, up to the first block without an end."""
     while data[at : at + 1] == _EXTENSION and (end := _blocks_end(data, at + 2)) is not None:
         yield at, end
         at = end
@@ -71,13 +71,13 @@ def _framed(parts: list[bytes], data: bytes, at: int) -> Bare:
 
 
 def _table_end(data: bytes, flags: int, at: int) -> int:
-    """Where the colour table at a position ends, by the flags that announce it."""
+    """End of the colour table at a position, computed from the flags that announce it."""
     packed = data[flags] if flags < len(data) else 0
     return at + (3 << ((packed & 7) + 1) if packed & 0x80 else 0)
 
 
 def _blocks_end(data: bytes, at: int) -> int | None:
-    """Where the blocks that begin at a position end, with their terminator; None where it is missing."""
+    """End of the blocks that begin at a position, including their terminator; None if the terminator is missing."""
     while at < len(data):
         if data[at] == 0:
             return at + 1
@@ -90,7 +90,7 @@ def _is_control(data: bytes, at: int) -> bool:
 
 
 def _looks_like_a_frame(data: bytes, at: int) -> bool:
-    """Whether what stands at a position is a frame within the screen and the size of its codes."""
+    """Whether the bytes at a position are a frame that fits the screen and has a valid code size."""
     codes = _table_end(data, at + 9, at + 10)
     if codes >= len(data):
         return False

@@ -1,4 +1,4 @@
-"""ICO: the largest icon, without what carries no pixels where it is a PNG file."""
+"""ICO: the largest icon, stripped of the parts that carry no pixels if it is a PNG file."""
 
 import math
 import struct
@@ -14,14 +14,14 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The same file, its largest icon alone and without metadata; None where that icon is no PNG file."""
+    """An ICO file with only the largest icon, without metadata; None if that icon is not a PNG file."""
     count = int.from_bytes(data[4:6], "little")
     entries = range(_HEAD, min(_HEAD + count * _ENTRY, len(data) - _ENTRY + 1), _ENTRY)
     at = min(entries, key=lambda entry: _rank(data, entry), default=None)
     offset = int.from_bytes(data[at + 12 : at + 16], "little") if at is not None else len(data)
     if at is None or not data.startswith(_PNG, offset):
         return None
-    icon = data[offset:]  # it tells its end itself
+    icon = data[offset:]  # a PNG marks its own end
     bare = png.stripped(icon) or png.salvaged(icon)
     if bare is None:
         return None

@@ -1,4 +1,4 @@
-"""JPEG: the segments that carry pixels, and which way up they are by the others."""
+"""JPEG: the segments that carry pixels, and the orientation that the other segments state."""
 
 import re
 import struct
@@ -18,7 +18,7 @@ _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF})
 _NOTES = frozenset({*range(0xE0, 0xF0), _COMMENT})  # application segments and comments
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # the first marker that ends coded pixels
 _CANDIDATE = re.compile(rb"\xff[\xc0-\xc7\xc9-\xcf\xda-\xdf\xe0-\xef\xf7\xfe]")
-_MOST_CANDIDATES = 1 << 16  # markers looked at before the pixels: as many as stand in 100 MB of random bytes
+_MOST_CANDIDATES = 1 << 16  # markers checked before the pixels; about the number in 100 MB of random bytes
 _MOST_TABLES = 64  # in one segment
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
@@ -32,7 +32,7 @@ class _Segment:
 
     @property
     def carries_pixels(self) -> bool:
-        """Whether a decoder needs it: two application segments say how channels become colours."""
+        """Whether a decoder needs the segment; two application segments define how channels become colours."""
         if self.marker == 0xE0:
             return bytes(self.content[:5]) == b"JFIF\0" and len(self.content) >= 14
         if self.marker == 0xEE:
@@ -41,7 +41,7 @@ class _Segment:
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The picture without what carries no pixels; None where the segments do not follow each other as they should."""
+    """The picture without the parts that carry no pixels; None if the sequence of segments is damaged."""
     view = memoryview(data)
     head = list(bounded(_head(view)))
     if not head or head[-1].marker != _SCAN or not any(s.marker in _FRAMES for s in head):
@@ -50,7 +50,7 @@ def stripped(data: bytes) -> Bare | None:
 
 
 def salvaged(data: bytes) -> Bare | None:
-    """The same of a file in which segments before the pixels are damaged: what cannot be a segment is passed over."""
+    """The picture of a file with damaged segments before the pixels: bytes that cannot be a segment are skipped."""
     view = memoryview(data)
     before = [s for s in bounded(_head(view)) if _is_sound(s)]
     has_frame = any(s.marker in _FRAMES for s in before)
@@ -63,12 +63,12 @@ def salvaged(data: bytes) -> Bare | None:
 
 
 def holds_another(data: bytes) -> bool:
-    """Whether a decoder could take a preview or a second picture for the picture, whose frame is not to be seen."""
+    """Whether a decoder could decode a preview or second picture instead, because the main frame is not found."""
     return frame_of(data) is None and data.find(START + b"\xff", len(START)) > 0
 
 
 def frame_of(data: bytes) -> tuple[int, int] | None:
-    """Marker and bits of the frame, which say how the pixels are coded; None where there is none to be seen."""
+    """Marker and bit depth of the frame, which define the coding of the pixels; None if no frame is found."""
     for segment in bounded(_head(memoryview(data))):
         if segment.marker in _FRAMES and len(segment.content):
             return segment.marker, segment.content[0]
@@ -81,7 +81,7 @@ def _assembled(view: memoryview, head: list[_Segment], notes: list[_Segment]) ->
 
 
 def _head(view: memoryview) -> Iterator[_Segment]:
-    """The segments up to the first scan, or to the first place where none begins."""
+    """The segments up to the first scan, or up to the first position where no segment begins."""
     at = len(START)
     while (segment := _segment(view, at)) is not None:
         yield segment
@@ -119,7 +119,7 @@ def _scans(view: memoryview, at: int) -> Iterator[memoryview]:
 
 
 def _is_sound(segment: _Segment) -> bool:
-    """Whether the content of a segment is what its marker says."""
+    """Whether the content of a segment matches its marker."""
     content = segment.content
     if segment.marker == 0xDB:
         return _is_table(content, _steps_length, 1)
@@ -135,7 +135,7 @@ def _is_sound(segment: _Segment) -> bool:
 
 
 def _is_table(content: memoryview, length_of: Callable[[memoryview], int], least: int) -> bool:
-    """Whether the content is tables one after the other, each with a class and number below 32."""
+    """Whether the content is a sequence of complete tables, each with a class of 0 or 1 and a number of 0 to 3."""
     for _ in range(_MOST_TABLES):
         if not len(content):
             return True
@@ -146,7 +146,7 @@ def _is_table(content: memoryview, length_of: Callable[[memoryview], int], least
 
 
 def _last_run(view: memoryview, first: int, has_frame: bool) -> list[_Segment]:
-    """The segments that lead to the scan of the largest frame without a gap; none where no such run is found.
+    """The segments that lead without a gap to the scan of the largest frame; empty if there is no such run.
 
     A run that begins right after a start-of-image marker belongs to another picture in the file: a preview or a
     second picture.
@@ -187,18 +187,18 @@ def _begins_the_picture(view: memoryview, start: int) -> bool:
 
 
 def _has_its_tables(head: list[_Segment]) -> bool:
-    """Whether the tables that the frame and its first scan name are all there."""
+    """Whether all tables that the frame and its first scan refer to are present."""
     frame = next((s for s in head if s.marker in _FRAMES), None)
     if frame is None:
         return False
     steps = {number for s in head if s.marker == 0xDB for number in _numbers(s.content, _steps_length)}
     if not {byte & 15 for byte in frame.content[8::3]} <= {number & 15 for number in steps}:
         return False
-    if frame.marker not in (0xC0, 0xC1, 0xC2):  # others have no such tables
+    if frame.marker not in (0xC0, 0xC1, 0xC2):  # Huffman tables are checked for these frames only
         return True
     codes = {number for s in head if s.marker == 0xC4 for number in _numbers(s.content, _codes_length)}
     named = head[-1].content[2 : 1 + 2 * head[-1].content[0] : 2]
-    if frame.marker == 0xC2:  # its first scan needs half of them
+    if frame.marker == 0xC2:  # the first scan of a progressive frame needs only the DC tables
         return all(byte >> 4 in codes for byte in named)
     return all({byte >> 4, 0x10 | (byte & 15)} <= codes for byte in named)
 
@@ -227,7 +227,7 @@ def _area(run: list[_Segment]) -> int:
 
 
 def _orientation(segments: list[_Segment]) -> int:
-    """As the EXIF block says, else the last XMP text."""
+    """The orientation from the EXIF block, else from the last XMP text, else upright."""
     notes = [s.content for s in segments if s.marker == 0xE1]
     blocks = [note for note in notes if bytes(note[:6]) == _EXIF]
     if blocks:

@@ -1,4 +1,4 @@
-"""Which way up a picture is: read from its metadata as far as they can be read, and never a reason to refuse it."""
+"""The orientation of a picture, from as much of its metadata as can be read; damaged metadata are ignored."""
 
 import re
 import zlib
@@ -11,11 +11,11 @@ from indexes.records import Unusable
 
 __all__ = ["UPRIGHT", "inflated", "of_exif", "of_raw_profile", "of_xmp", "turned"]
 
-UPRIGHT = 1  # as EXIF counts
+UPRIGHT = 1  # EXIF value
 _TAG, _XMP_TAG = 274, 700
 _IN_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
-_XMP_LENGTH = 32  # bytes that no match of the above exceeds
-_MEGABYTES = 16  # of decompressed metadata that are searched
+_XMP_LENGTH = 32  # bytes; no match of _IN_XMP is longer
+_MEGABYTES = 16  # decompressed metadata that are searched at most
 _PIECE = 1 << 16  # bytes
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,7 +29,7 @@ _TURNS = {
 
 
 def of_exif(block: bytes | memoryview) -> int | None:
-    """The orientation in an EXIF block or a TIFF file; None where it holds none."""
+    """The orientation in an EXIF block or a TIFF file; None if it states none."""
     data = memoryview(block)
     while bytes(data[:6]) == b"Exif\0\0":
         data = data[6:]
@@ -41,7 +41,7 @@ def of_exif(block: bytes | memoryview) -> int | None:
 
 
 def of_xmp(pieces: Iterable[bytes | memoryview]) -> int | None:
-    """The orientation that an XMP text states first; the text comes in pieces, of which one at a time is held."""
+    """The first orientation in an XMP text; the text comes in pieces, and only one piece is held in memory."""
     rest = b""
     for piece in pieces:
         found = _IN_XMP.search(rest + bytes(piece[:_XMP_LENGTH])) or _IN_XMP.search(piece)
@@ -61,9 +61,9 @@ def of_raw_profile(text: bytes) -> int | None:
 
 
 def inflated(data: memoryview) -> Iterator[bytes]:
-    """What a zlib stream decompresses to, in pieces, up to the damage if it is damaged.
+    """The decompressed pieces of a zlib stream, up to the first damage.
 
-    Raises Unusable past the limit that protects memory and time: what such a stream says at its end is not known.
+    Raises Unusable past the limit that protects memory and time, because the rest of the stream is then not read.
     """
     unpacking, total = zlib.decompressobj(), 0
     for start in range(0, len(data), _PIECE):

@@ -1,4 +1,4 @@
-"""Names of image formats that are known and cannot be decoded here."""
+"""Names of known image formats that cannot be decoded here."""
 
 import io
 
@@ -31,7 +31,7 @@ _NEEDED = frozenset({256, 257, 258, _COMPRESSION, 262})  # without these a TIFF 
 
 
 def unsupported_format(data: bytes) -> str | None:
-    """The name of the image format of bytes that no decoder here has read; None for what is damaged or no image."""
+    """The image format of bytes that no decoder here could read; None if the bytes are damaged or not an image."""
     head = data[:HEAD_BYTES]
     content = content_of(head)
     if content in OTHER_IMAGES or (content in _CODECS and not features.check(_CODECS[content])):
@@ -71,6 +71,6 @@ def _tiff(data: bytes) -> str | None:
         TiffImagePlugin.TiffImageFile(io.BytesIO(bare.data)).close()
     except SyntaxError as error:
         return "tiff of this pixel layout" if str(error) == "unknown pixel mode" else None
-    except Exception:  # damage, of which there are many kinds
+    except Exception:  # damaged bytes raise many types of error
         return None
     return None

@@ -1,4 +1,4 @@
-"""PNG: the chunks that carry pixels, and which way up they are by the others."""
+"""PNG: the chunks that carry pixels, and the orientation that the other chunks state."""
 
 import re
 import struct
@@ -16,8 +16,8 @@ _NAME = re.compile(rb"[A-Za-z0-9_]{4}")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 _LANDMARKS = re.compile(rb"PLTE|tRNS|IDAT|IEND")
 _SAYS_HOW = re.compile(rb"PLTE|tRNS")
-_CHECKED = (b"IHDR", b"PLTE", b"tRNS")  # say how all pixels are read: with a wrong checksum they are damaged pixels
-_TRANSPARENT = {0: 2, 2: 6, 3: 0}  # least bytes of tRNS by colour type; the other types have no such chunk
+_CHECKED = (b"IHDR", b"PLTE", b"tRNS")  # define how all pixels are read; a wrong checksum counts as damaged pixels
+_TRANSPARENT = {0: 2, 2: 6, 3: 0}  # least bytes of tRNS by colour type; other types have no tRNS
 _PALETTE = 3  # the colour type
 _PIECE = 1 << 16  # bytes
 _MOST_CHECKED = 16  # times the length of the file
@@ -28,18 +28,18 @@ _XMP, _RAW_PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"
 class _Chunk:
     name: bytes
     data: memoryview
-    is_intact: bool  # its checksum is right; that of coded pixels is not looked at
+    is_intact: bool  # the checksum is right; the checksum of IDAT is not checked
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The picture without what carries no pixels; None where the chunks do not follow each other as they should."""
+    """The picture without the parts that carry no pixels; None if the sequence of chunks is damaged."""
     chunks = list(bounded(_chunks(memoryview(data))))
     is_whole = bool(chunks) and chunks[-1].name in (b"IEND", b"IDAT")
     return _assembled(chunks) if is_whole else None
 
 
 def salvaged(data: bytes) -> Bare | None:
-    """The same of a file in which chunks are damaged: what cannot be a chunk is passed over."""
+    """The picture of a file with damaged chunks: bytes that cannot be a chunk are skipped; None if pixels are lost."""
     chunks = list(bounded(_found(memoryview(data))))
     return _assembled(chunks) if _inflates(chunks) else None
 
@@ -61,7 +61,7 @@ def _assembled(chunks: list[_Chunk]) -> Bare | None:
 
 
 def _chunks(data: memoryview) -> Iterator[_Chunk]:
-    """Each chunk up to the end of the picture or the first that is none; pixel data may be cut off."""
+    """Each chunk up to the end of the picture or the first invalid chunk; pixel data may be cut off."""
     at = len(_SIGNATURE)
     while at + 8 <= len(data):
         chunk, end = _chunk(data, at)
@@ -85,7 +85,7 @@ def _chunk(data: memoryview, at: int) -> tuple[_Chunk | None, int]:
 
 
 def _found(data: memoryview) -> Iterator[_Chunk]:
-    """Every chunk that can be told; after a damaged length, from the next one whose checksum is right."""
+    """Every chunk that can be recognised; after a damaged length, continue at the next chunk with a right checksum."""
     at = len(_SIGNATURE)
     while at + 8 <= len(data):
         name = bytes(data[at + 4 : at + 8])
@@ -104,15 +104,15 @@ def _found(data: memoryview) -> Iterator[_Chunk]:
 
 
 def _follows(data: memoryview, at: int, end: int) -> bool:
-    """Whether the chunk from `at` to `end` is one: by its checksum, or by what comes after it."""
+    """Whether the bytes from `at` to `end` are a chunk, by the checksum or by the bytes that follow."""
     if end > len(data):
         return False
     return _is_intact(data[at:end]) or end + 8 > len(data) or _chunk(data, end)[0] is not None
 
 
 def _next_landmark(data: memoryview, at: int) -> int:
-    """Where the next chunk of pixels after `at` begins, told by its name and checksum; else the end of the data."""
-    checked = 0  # bytes; the names may stand in a text any number of times, each with the length of the file
+    """Start of the next chunk of pixels after `at`, found by name and checksum; else the end of the data."""
+    checked = 0  # bytes; a text can contain the names many times, each with a length near the file's
     for match in _LANDMARKS.finditer(data, at + 8):
         start = match.start() - 4
         end = start + 12 + int.from_bytes(data[start : start + 4], "big")
@@ -130,14 +130,14 @@ def _is_intact(chunk: memoryview) -> bool:
 
 
 def _is_damage(chunk: _Chunk) -> bool:
-    """Whether a chunk that says how pixels are read is damaged, its name by one letter at most."""
+    """Whether a chunk that defines how pixels are read is damaged, allowing one wrong letter in its name."""
     if chunk.is_intact:
         return False
     return any(sum(a != b for a, b in zip(chunk.name, name, strict=False)) <= 1 for name in _CHECKED)
 
 
 def _inflates(chunks: list[_Chunk]) -> bool:
-    """Whether the coded pixels decompress to their end with the right checksum, and to no more than the header says."""
+    """Whether the coded pixels decompress fully, with the right checksum and to no more than the header states."""
     if not chunks or len(chunks[0].data) < 8:
         return False
     width, height = struct.unpack_from(">II", chunks[0].data)
@@ -154,7 +154,7 @@ def _inflates(chunks: list[_Chunk]) -> bool:
 
 
 def _orientation(chunks: list[_Chunk]) -> int:
-    """As the last EXIF block says, else the last XMP text."""
+    """The orientation from the last EXIF block, else from the last XMP text, else upright."""
     for block in [c.data for c in chunks if c.name == b"eXIf"][-1:]:
         found = of_exif(block)
         if found is not None:
@@ -171,7 +171,7 @@ def _orientation(chunks: list[_Chunk]) -> int:
 
 
 def _text(chunk: _Chunk) -> tuple[bytes, Iterable[bytes | memoryview]] | None:
-    """Key and text of a text chunk that may say which way up the picture is."""
+    """Key and text of a text chunk that may state the orientation; None for any other chunk."""
     if chunk.name not in (b"tEXt", b"zTXt", b"iTXt"):
         return None
     key, _, _ = bytes(chunk.data[:80]).partition(b"\0")

@@ -1,4 +1,4 @@
-"""WebP: the chunks that carry the first frame, and which way up it is by the others."""
+"""WebP: the chunks that carry the first frame, and the orientation that the other chunks state."""
 
 import re
 import struct
@@ -16,26 +16,26 @@ _FRAME = re.compile(rb"ANMF|ALPH|VP8 |VP8L")
 _HEAD = 12  # bytes of RIFF, its length and WEBP
 _ICC, _EXIF, _XMP, _ANIMATION = 0x20, 0x08, 0x04, 0x02  # flags of VP8X
 _MOST_INNER = 16  # chunks in a frame of an animation
-_KNOWN = (b"VP8X", b"ICCP", b"ANIM", b"EXIF", b"XMP ")  # that come before or after frames
+_KNOWN = (b"VP8X", b"ICCP", b"ANIM", b"EXIF", b"XMP ")  # names of chunks that come before or after frames
 
 
 class _Chunk(NamedTuple):
     name: bytes
     content: memoryview
-    end: int = 0  # where the next one begins
+    end: int = 0  # where the next chunk begins
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The first frame without what carries no pixels; None where the chunks do not follow each other as they should."""
+    """The first frame without the parts that carry no pixels; None if the sequence of chunks is damaged."""
     chunks = list(bounded(_chunks(memoryview(data), _HEAD)))
     names = [chunk.name for chunk in chunks]
     if b"ANMF" in names and any(map(_holds_a_frame, chunks[: names.index(b"ANMF")])):
-        return None  # the first frame has a damaged name: it must not give way to the second
+        return None  # the first frame has a damaged name; the second frame must not replace it
     return _assembled(chunks, chunks) if _ends_well(memoryview(data), chunks) else None
 
 
 def salvaged(data: bytes) -> Bare | None:
-    """The same of a file in which chunks before the pixels are damaged: what cannot be a chunk is passed over."""
+    """The first frame of a file with damaged chunks before it: bytes that cannot be a chunk are skipped."""
     view = memoryview(data)
     before = list(bounded(_chunks(view, _HEAD)))
     if not before or before[0].name != b"VP8X" or len(before[0].content) < 10 or stripped(data) is not None:
@@ -60,7 +60,7 @@ def is_lossless(data: bytes) -> bool:
 
 
 def _chunks(view: memoryview, at: int) -> Iterator[_Chunk]:
-    """Each chunk up to the first that is none, or that is cut off."""
+    """Each chunk up to the first that is invalid or cut off."""
     while at + 8 <= len(view):
         name, (size,) = bytes(view[at : at + 4]), struct.unpack_from("<I", view, at + 4)
         if not _NAME.fullmatch(name) or at + 8 + size > len(view):
@@ -71,7 +71,7 @@ def _chunks(view: memoryview, at: int) -> Iterator[_Chunk]:
 
 
 def _ends_well(view: memoryview, chunks: list[_Chunk]) -> bool:
-    """Whether the first frame has its length: bytes put in or taken out would show in what comes after it."""
+    """Whether the first frame has its stated length, judged by the bytes after it, which damage would shift."""
     end = next((chunk.end for chunk in chunks if chunk.name in (b"ANMF", b"VP8 ", b"VP8L")), 0)
     if end >= len(view) or struct.unpack_from("<I", view, 4)[0] + 8 in (end - 1, end):
         return end > 0
@@ -134,7 +134,7 @@ def _file(chunks: list[_Chunk]) -> bytes:
 
 
 def _orientation(flags: int, chunks: list[_Chunk]) -> int:
-    """As the EXIF block says, else the XMP text; either counts only if the header announces it."""
+    """The orientation from the EXIF block, else from the XMP text; each is used only if the header announces it."""
     for block in [content for name, content, _ in chunks if name == b"EXIF"][:1] if flags & _EXIF else []:
         found = of_exif(block)
         if found is not None:

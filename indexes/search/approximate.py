@@ -1,4 +1,4 @@
-"""Approximate nearest neighbours by faiss, for more rows than exact search can serve, and their files."""
+"""Approximate nearest neighbours by faiss, for more rows than exact search can handle, and index files on disk."""
 
 from pathlib import Path
 from typing import Any, Literal, final
@@ -14,12 +14,12 @@ from indexes.store import checked_manifest, emptied, replacing, sizes, write_man
 __all__ = ["NearestIndex", "build_index", "choose_kind", "load_index", "read_index", "save_index"]
 
 _EXACT_LIMIT = 200_000  # all pairs at d = 512 take under two minutes on two cores, seconds on a GPU
-_HNSW_LIMIT = 1_000_000  # beyond, the graph's memory and single-threaded building cost more than they give
+_HNSW_LIMIT = 1_000_000  # rows; beyond, the graph's memory and single-threaded build cost more than they save
 _INDEX = "madaudit/index/1"
 
 
 def choose_kind(n: int) -> Literal["exact", "hnsw", "ivf"]:
-    """How to search n rows: exactly by `knn` to 200,000, a faiss HNSW graph to a million, inverted lists beyond."""
+    """The search method for n rows: `knn` up to 200,000, a faiss HNSW graph up to a million, inverted lists beyond."""
     return "exact" if n <= _EXACT_LIMIT else "hnsw" if n <= _HNSW_LIMIT else "ivf"
 
 
@@ -36,7 +36,7 @@ class NearestIndex:
         """The k nearest rows faiss finds for each query (n, d), nearest first.
 
         Distances carry faiss' float32 rounding. Raises InputError for unusable queries or k outside 1..size, and
-        ArtifactError where part of the index cannot be reached.
+        ArtifactError if the search cannot reach part of the index.
         """
         queries = matrix(queries, "queries")
         if queries.shape[1] != self.dimension or not 1 <= k <= self.size:
@@ -46,7 +46,7 @@ class NearestIndex:
             )
         distances, indices = self._index.search(queries, k, params=self._effort(2 * k))
         missed = np.flatnonzero((indices < 0).any(axis=1))
-        if len(missed):  # the lists or the part of the graph that were visited hold fewer than k rows
+        if len(missed):  # the visited lists or the visited part of the graph hold fewer than k rows
             effort = self._effort(self.size)
             distances[missed], indices[missed] = self._index.search(queries[missed], k, params=effort)
         if (indices < 0).any():
@@ -111,7 +111,7 @@ def read_index(path: Path) -> NearestIndex:
 
 
 def _list_count(n: int) -> int:
-    """Inverted lists for n rows: 2^round(log2(4 sqrt n)), as autofaiss, with 39 rows a list for k-means to train on."""
+    """Number of inverted lists for n rows: 2^round(log2(4 sqrt n)), as autofaiss, but 39 rows per list for k-means."""
     return max(1, min(2 ** round(np.log2(4 * np.sqrt(n))), n // 39))
 
 
@@ -133,7 +133,7 @@ def save_index(folder: Path, index: NearestIndex, *, encoder: str) -> None:
 
 
 def load_index(folder: Path, *, encoder: str | None = None) -> NearestIndex:
-    """The index saved in a folder, memory-mapped where its kind allows; raises as `load_embeddings`."""
+    """The index saved in a folder, memory-mapped where its kind allows; raises the errors of `load_embeddings`."""
     folder = Path(folder)
     manifest = checked_manifest(folder, _INDEX, encoder)
     index = read_index(folder / "knn.index")

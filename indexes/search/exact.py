@@ -15,13 +15,13 @@ __all__ = ["Membership", "ball_counts", "knn", "matrix", "membership"]
 
 _QUERY_ROWS = {"cpu": 512, "cuda": 8192}
 _TILE_ROWS = {"cpu": 8192, "cuda": 32768}
-_PAIR_VALUES = {"cpu": 2**15, "cuda": 2**25}  # float64 values in one piece of exact work: caches hold 256 KiB
-_GROUPS = 256  # of columns in a tile: the smallest score of each shows where the candidates are
-_SPARE = 18  # groups beyond k with candidates: the next one's score usually proves that nothing nearer was left out
+_PAIR_VALUES = {"cpu": 2**15, "cuda": 2**25}  # float64 values per piece of exact work; 256 KiB fits a CPU cache
+_GROUPS = 256  # groups of columns in a tile; the smallest score of each group shows where the candidates are
+_SPARE = 18  # extra groups of candidates beyond k: the score of the next group then usually proves the result
 _LARGEST_SQUARE = 1e36  # squared norms up to here stay clear of float32's 3.4e38
-_SMALLEST_SQUARE = 2.0**-100  # the error of a shorter vector's products is that of this squared norm: they underflow
-_COARSE = 2.0**-9  # about what rounding to bfloat16 takes from a row's norm; the bound holds for any value
-_INPUT_ROUNDING = {"highest": 0.0, "high": 2.0**-9, "medium": 2.0**-6}  # of a product, by torch's matmul precision
+_SMALLEST_SQUARE = 2.0**-100  # products of shorter vectors underflow; their error bound is that of this squared norm
+_COARSE = 2.0**-9  # typical relative error of rounding a row to bfloat16; the bound is valid for any value here
+_INPUT_ROUNDING = {"highest": 0.0, "high": 2.0**-9, "medium": 2.0**-6}  # relative error, by torch's matmul precision
 
 
 def knn(
@@ -29,12 +29,12 @@ def knn(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Squared Euclidean distances (n, k) float32 and row numbers (n, k) int64 of the k nearest database rows.
 
-    Exact: nearest first by the float64 sum of squared differences of the float32 rows, ties to the lowest row number,
-    the same bits for any device, number of threads or neighbouring queries; equal rows are at distance 0. A query that
-    is itself in the database finds itself. A matrix product proposes candidates with a proven bound on its error and
-    differences rank them. Queries for which the bound proves too little are searched again: after bfloat16, which a
-    CPU with matrix units multiplies several times faster, in float32, and after that ranking all that the bound leaves
-    open. Takes up to one and a half extra copies of the database and blocks of fixed size.
+    Exact: rows are ordered by the float64 sum of squared differences of the float32 rows, and ties go to the lowest row
+    number. The result has the same bits for any device, number of threads or other queries; equal rows are at distance
+    0, so a query that is in the database finds itself. A matrix product proposes candidates, with a proven bound on its
+    error, and differences rank the candidates. On CPUs with matrix units the first product is in bfloat16, which is
+    several times faster. Queries whose result the bound cannot prove are searched again in float32, and then by ranking
+    every row that the bound does not exclude. Memory: up to 1.5 extra copies of the database, and blocks of fixed size.
 
     Raises InputError for arrays that are not two-dimensional, finite and of equal width, and for k outside 1..m.
     """
@@ -63,12 +63,12 @@ def knn(
 def ball_counts(
     queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, *, device: str | None = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each query the number of balls that hold it (n,) int64; for each ball whether it holds a query (m,) bool.
+    """The number of balls that contain each query (n,) int64, and whether each ball contains a query (m,) bool.
 
     Ball j has its centre in row j of `centres` (m, d) and `radii[j]` is its squared radius, as `knn` returns it. The
     boundary belongs to the ball: pairs within rounding of it are decided by the distance that `knn` would return, so
-    a centre's own k-th neighbour is inside. Precision and density are the counts' and coverage the balls' side of
-    Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", ICML 2020.
+    a centre's own k-th neighbour is inside. The counts give precision and density, the balls give coverage, of Naeem et
+    al., "Reliable Fidelity and Diversity Metrics for Generative Models", ICML 2020.
 
     Raises InputError for arrays that are not finite and of equal width, and for radii that are not m values >= 0.
     """
@@ -88,22 +88,22 @@ def ball_counts(
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Which queries lie in which balls, as far as measures and their errors need it."""
+    """Counts of queries in balls, as the measures and their standard errors need them."""
 
-    counts: np.ndarray  # (n,) int64, balls that hold each query
-    totals: np.ndarray  # (m,) int64, queries that each ball holds
-    sole_queries: np.ndarray  # (m,) int64, queries that this ball alone holds
-    sole_balls: np.ndarray  # (n,) int64, balls that hold this query alone
+    counts: np.ndarray  # (n,) int64, number of balls that contain each query
+    totals: np.ndarray  # (m,) int64, number of queries in each ball
+    sole_queries: np.ndarray  # (m,) int64, number of queries that are in this ball and in no other
+    sole_balls: np.ndarray  # (n,) int64, number of balls that contain this query and no other
 
 
 def membership(
     queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, *, device: str | None = "cpu"
 ) -> Membership:
-    """Counts as those of `ball_counts` for both sides, and what rests on one ball or one query alone."""
+    """The counts of `ball_counts` for queries and balls, and how many of them depend on a single ball or query."""
     scorer = _balls(centres, radii, device)
     m, place = len(centres), scorer.rows.device
     totals = torch.zeros(m, dtype=torch.int64, device=place)
-    queries_of = torch.zeros(m, dtype=torch.float64, device=place)  # Σ of the numbers of a ball's queries: exact
+    queries_of = torch.zeros(m, dtype=torch.float64, device=place)  # sum of the numbers of a ball's queries; exact
     counts, sole_queries, start_row = [torch.empty(0, dtype=torch.int64)], torch.zeros(m, dtype=torch.int64), 0
     with torch.inference_mode():
         for block in scorer.blocks(matrix(queries, "queries")):
@@ -134,7 +134,7 @@ def matrix(array: np.ndarray, name: str) -> np.ndarray:
         matrix = np.ascontiguousarray(array, dtype=np.float32)
     if np.ndim(array) != 2 or matrix.shape[1] == 0:
         raise InputError(f"got {name} of shape {np.shape(array)}, expected (n, d) with d >= 1")
-    if not np.isfinite([matrix.min(initial=0), matrix.max(initial=0)]).all():  # makes no copy of that size
+    if not np.isfinite([matrix.min(initial=0), matrix.max(initial=0)]).all():  # without a temporary copy of the matrix
         raise InputError(f"{name} hold nan or values beyond float32: drop or repair those rows first")
     return matrix
 
@@ -149,7 +149,7 @@ class _Block:
 
     rows: Tensor  # (q, d) float32 as given
     factors: Tensor  # (q, f) centred rows, laid out for the product
-    errors: Tensor  # (q,) float64: their share in the error
+    errors: Tensor  # (q,) float64: the queries' part of the error bound
     lifts: Tensor  # (q,) float64: score + lift is a lower bound of squared distance minus squared radius
 
     def limits(self, reach: Tensor | float) -> Tensor:
@@ -158,7 +158,7 @@ class _Block:
         return torch.nextafter(limits, torch.full_like(limits, torch.inf))
 
     def bounds(self, scores: Tensor) -> Tensor:
-        """Lower bounds (q, c) float64 for `scores` (q, c) and whatever rounds to them."""
+        """Lower bounds (q, c) float64 for all values that round to `scores` (q, c)."""
         return _below(scores).double() + self.lifts[:, None]
 
 
@@ -167,21 +167,22 @@ class _Block:
 class _Scorer:
     """A database laid out so that one matrix product gives lower bounds of all distances.
 
-    For a query x and a row y, both less the database's mean (which shrinks cancellation and leaves distances alone),
+    For a query x and a row y, both minus the database's mean (which reduces cancellation and keeps the distances),
     |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, and the float32 error is at most `slack` (|x|^2 + |y|^2): the bound of a dot
     product in Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1, plus the rounding of the inputs.
-    Rounding rows to bfloat16 drops known rests r and s: 2 |x.y - (x - r).(y - s)| <= 2 |r| |y| + 2 |x - r| |s|, where
-    2 |r| |y| <= |r|^2 / c + c |y|^2 for any c. Less both shares in such errors the computed value is a lower bound.
+    Rounding rows to bfloat16 drops known remainders r and s: 2 |x.y - (x - r).(y - s)| <= 2 |r| |y| + 2 |x - r| |s|,
+    where 2 |r| |y| <= |r|^2 / c + c |y|^2 for any c. The computed value minus the error bounds of x and y is therefore
+    a lower bound.
     """
 
     rows: Tensor  # (m, d) float32 as given
     centre: Tensor  # (d,) float32
     factors: Tensor  # (m', f) centred rows laid out for the product, zeros up to a multiple of `groups`
-    bias: Tensor  # (m', 1) float32, infinite for the filling rows
-    errors: Tensor  # (m,) float64: the rows' and the squared radii's share in the error
+    bias: Tensor  # (m', 1) float32, infinite for the padding rows
+    errors: Tensor  # (m,) float64: the part of the error bound from the rows and squared radii
     radii: Tensor  # (m,) float32, squared
     slack: float
-    groups: int  # into which the columns of each tile can be dealt
+    groups: int  # number of groups into which the columns of each tile can be divided
 
     def blocks(self, queries: np.ndarray) -> Iterator[_Block]:
         """The queries in blocks of fixed size."""
@@ -207,7 +208,7 @@ class _Scorer:
         for start in range(0, len(self.factors), step):
             tile, bias = self.factors[start : start + step], self.bias[start : start + step]
             scores = memory[: len(tile)]
-            if tile.dtype == torch.bfloat16:  # the bias is two of its columns: a sum rounded once, and faster
+            if tile.dtype == torch.bfloat16:  # two of its columns hold the bias: rounded once, and faster
                 yield start, torch.mm(tile, block.factors.T, out=scores)
             else:
                 yield start, torch.addmm(bias, tile, block.factors.T, alpha=-2, out=scores)
@@ -242,7 +243,7 @@ def _prepare(
 
 
 def _lay_out(rows: Tensor, centre: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-    """Write rows less the centre into `factors`: their squared norms (n,) and share in the error of its precision."""
+    """Write rows minus the centre into `factors`; return squared norms (n,) and error bounds (n,) of the rounding."""
     centred = rows - centre
     squares = _squared_norms(centred)
     kept = factors[:, : rows.shape[1]].copy_(centred)
@@ -257,17 +258,17 @@ def _below(values: Tensor) -> Tensor:
 
 
 def _precisions(device: str) -> list[torch.dtype]:
-    """Those worth a search: bfloat16 first where a CPU has matrix units for it (AMX) and oneDNN, which rounds once."""
+    """Precisions to search in, in order: bfloat16 first on a CPU with matrix units (AMX) and oneDNN, then float32."""
     supported = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # not in every torch: bool() is False
     coarse = device == "cpu" and torch.backends.mkldnn.is_available() and supported()
     return [torch.bfloat16, torch.float32] if coarse else [torch.float32]
 
 
 def _input_rounding() -> float:
-    """The relative error of a product of two inputs under torch's present matmul precision, at least."""
+    """An upper bound of the relative error of a product of two inputs, under torch's current matmul precision."""
     try:
         return _INPUT_ROUNDING[torch.get_float32_matmul_precision()]
-    except RuntimeError:  # set per backend, which this function of torch cannot express: allow for the coarsest
+    except RuntimeError:  # set per backend, which this torch function cannot express: assume the coarsest
         return _INPUT_ROUNDING["medium"]
 
 
@@ -280,7 +281,7 @@ def _squared_norms(rows: Tensor) -> Tensor:
 
 
 def _nearest(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Exact distances (q, k) float64, row numbers (q, k), and the queries (u,) left unproven: none with float32."""
+    """Exact distances (q, k) float64, row numbers (q, k), and unproven queries (u,), of which float32 leaves none."""
     scores, columns, left_out = _candidates(block, scorer, k)
     bounds = block.bounds(scores)
     exact = torch.full_like(bounds, torch.inf)
@@ -297,9 +298,9 @@ def _nearest(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Te
     exact, columns = exact[:, :k], columns.gather(1, order[:, :k])
     unproven = (exact[:, -1:] >= block.bounds(left_out)).flatten().nonzero().flatten()
     if len(unproven) and scorer.factors.dtype == torch.float32:
-        highest = block.bounds(left_out)[:, 0] + 4 * (block.errors + scorer.errors.max())  # of k rows, at least
+        highest = block.bounds(left_out)[:, 0] + 4 * (block.errors + scorer.errors.max())  # at least k rows are nearer
         reach = torch.minimum(exact[:, -1], highest)[unproven]
-        rows, inverse = block.rows[unproven].unique(dim=0, return_inverse=True)  # many duplicates make few searches
+        rows, inverse = block.rows[unproven].unique(dim=0, return_inverse=True)  # equal queries are searched once
         reach = reach.new_empty(len(rows)).index_copy_(0, inverse, reach)
         again, again_columns = _search_again(scorer.block(rows), scorer, k, reach)
         exact[unproven], columns[unproven], unproven = again[inverse], again_columns[inverse], unproven[:0]
@@ -307,9 +308,10 @@ def _nearest(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Te
 
 
 def _candidates(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores and row numbers (q, c), ascending, of at least every row with a score below the returned one (q, 1).
+    """Scores and ascending row numbers (q, c) of candidates, and a limit (q, 1) below which every score is included.
 
-    That score is the smallest of a group of columns, with k + _SPARE - 1 smaller ones. Filled up with infinite scores.
+    The limit is the (k + _SPARE)-th smallest of the smallest scores of the column groups. Unused places hold infinite
+    scores.
     """
     q, size = len(block.rows), len(scorer.factors)
     best = scorer.factors.new_empty(q, 0)
@@ -327,7 +329,7 @@ def _candidates(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor,
         values.append(scores[columns, at])
     key, order = torch.cat(keys).sort()
     value, at = torch.cat(values)[order], key // size
-    key, value, at = (part[value < limits[at, 0]] for part in (key, value, at))  # the limits fell since
+    key, value, at = (part[value < limits[at, 0]] for part in (key, value, at))  # the limits have fallen since
     counts = at.bincount(minlength=q)
     place = torch.arange(len(at), device=at.device) - (counts.cumsum(0) - counts)[at]
     shape = q, max(k, int(counts.max()))
@@ -336,14 +338,14 @@ def _candidates(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor,
 
 
 def _search_again(block: _Block, scorer: _Scorer, k: int, reach: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_nearest`, ranking exactly every row that may lie within `reach` (q,), at least the k-th distance."""
+    """The k nearest rows, by exact ranking of all rows that may lie within `reach` (q,), at least the k-th distance."""
     best = torch.full((len(block.rows), k), torch.inf, dtype=torch.float64, device=reach.device)
     best_columns = torch.full_like(best, -1, dtype=torch.int64)
     limits = block.limits(reach)
     for start, scores in scorer.tiles(block):
         at, to = (scores <= limits).T.nonzero(as_tuple=True)
         pieces = to.split(at.bincount(minlength=len(best)).tolist())
-        for query, near in enumerate(pieces):  # one by one: a query may share its distance with a whole tile
+        for query, near in enumerate(pieces):  # one query at a time: a whole tile may be at the same distance from it
             near = near + start
             exact = _distances(block.rows, scorer.rows, torch.full_like(near, query), near)
             merged, merged_columns = torch.cat([best[query], exact]), torch.cat([best_columns[query], near])

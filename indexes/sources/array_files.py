@@ -1,4 +1,4 @@
-"""The arrays that follow each other in one stream of `.npy` bytes: their headers, their rows, and what is left over."""
+"""Read the consecutive arrays in one stream of `.npy` bytes: headers, rows and the bytes that remain."""
 
 import math
 import re
@@ -13,14 +13,14 @@ from indexes.sources.files import MAX_ITEM_BYTES, Refused
 
 __all__ = ["Block", "Header", "blocks", "pickled", "read_header", "read_rows", "records", "stream_rows", "unfit"]
 
-_ROWS = 8192  # in memory at once, unless they are very long
+_ROWS = 8192  # rows in memory at once; fewer if the rows are very long
 _MAGIC = b"\x93NUMPY"
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object in memory, which differs from run to run
-_MAX_BYTES = 2**63 - 1  # more cannot be meant by any header
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # memory address in an error text, which differs from run to run
+_MAX_BYTES = 2**63 - 1  # a header that states more is damaged
 
 
 class Header(NamedTuple):
-    """What an array states of itself."""
+    """The properties that the header of an array states."""
 
     shape: tuple[int, ...]
     is_by_column: bool  # Fortran order
@@ -48,9 +48,9 @@ class Header(NamedTuple):
         return max(1, min(_ROWS, MAX_ITEM_BYTES // self.row_bytes))
 
     def held(self, size: int) -> int:
-        """How many rows of a matrix are whole in a stream of so many bytes.
+        """The number of complete rows of a matrix in a stream of `size` bytes.
 
-        None of a matrix stored by column unless all are: where its columns begin depends on how many rows are stated.
+        0 for an incomplete matrix stored by column, because the stated number of rows sets where columns begin.
         """
         held = max(0, min(self.bytes, size - self.offset))
         if self.is_by_column:
@@ -62,18 +62,18 @@ class Block(NamedTuple):
     """A matrix of floats in a stream."""
 
     header: Header
-    rows: int  # that are there, perhaps fewer than stated
-    first: int  # how many rows the matrices before it hold
+    rows: int  # rows present, perhaps fewer than the header states
+    first: int  # number of rows in the matrices before this one
 
 
 def read_header(handle: IO[bytes], where: str) -> Header:
-    """The header at the handle, left at its data; raises `Refused` for a pickle and ValueError for no header."""
+    """Read the header and leave the handle at the data; raises `Refused` for a pickle, ValueError for no header."""
     start = handle.tell()
     if handle.read(1) == b"\x80":
         raise pickled(where)
     handle.seek(start)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of Python, on the damaged text of a header
+        with warnings.catch_warnings(action="ignore"):  # Python warns about the damaged text of a header
             version = np.lib.format.read_magic(handle)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, is_by_column, dtype = read(handle)
@@ -86,13 +86,13 @@ def read_header(handle: IO[bytes], where: str) -> Header:
 
 
 def pickled(where: str, items: int | None = None) -> Refused:
-    """The refusal of an array of Python objects."""
+    """The error for an array of Python objects."""
     message = f"{where}: holds pickled objects, refused because they can run code; save a plain float array"
     return Refused(message, "holds pickled objects", items=items)
 
 
 def unfit(header: Header, where: str) -> Refused | None:
-    """Why an array is no matrix of vectors, None if it is one."""
+    """The reason why an array is not a matrix of vectors; None if it is one."""
     if header.dtype.hasobject:
         return pickled(where, header.rows)
     is_matrix = len(header.shape) == 2 and min(header.shape) > 0
@@ -103,9 +103,10 @@ def unfit(header: Header, where: str) -> Refused | None:
 
 
 def blocks(handle: IO[bytes], size: int, name: str) -> Iterator[Block | Skip]:
-    """The matrices of a stream and skips of all else, in order; whoever reads a matrix does so before going on.
+    """The matrices of a stream, and skips for everything else, in order; read each matrix before taking the next.
 
-    Several calls of `numpy.save` on one handle leave several arrays. Raises as `read_header` does for the first.
+    Several calls of `numpy.save` on one handle write several arrays. Raises the errors of `read_header` if the first
+    header cannot be read.
     """
     position = first = 0
     last: Header | None = None  # matrix
@@ -130,7 +131,7 @@ def blocks(handle: IO[bytes], size: int, name: str) -> Iterator[Block | Skip]:
             held = size - header.offset if header.dtype.hasobject else min(header.bytes, size - header.offset)
             yield Skip(name, refusal.reason, items=header.rows, bytes=max(0, held))
         if header.dtype.hasobject:
-            return  # where its data ends cannot be known without loading it
+            return  # the end of pickled data is unknown without loading it
         position = header.offset + header.bytes
 
 
@@ -141,7 +142,7 @@ def _missing(header: Header, rows: int, size: int, name: str) -> Iterator[Skip]:
 
 
 def _rest(handle: IO[bytes], position: int, size: int, name: str, last: Header | None) -> Skip:
-    """The skip of bytes that begin no array."""
+    """The skip for bytes that are not the start of an array."""
     handle.seek(position)
     left = size - position
     if handle.read(len(_MAGIC)) == _MAGIC:
@@ -181,7 +182,7 @@ def _read_exactly(handle: IO[bytes], count: int, dtype: np.dtype) -> np.ndarray:
 
 
 def records(rows: np.ndarray, ids: list[str]) -> Iterator[Item | Skip]:
-    """One record a row; what float32 cannot hold becomes infinite, and is skipped as such."""
+    """One record per row; values beyond float32 become infinite, and their rows are skipped."""
     with np.errstate(over="ignore", invalid="ignore"):
         vectors = np.ascontiguousarray(rows, dtype=np.float32)
     for id, vector in zip(ids, vectors, strict=True):

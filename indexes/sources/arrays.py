@@ -14,7 +14,7 @@ from indexes.sources.zip_members import Member
 
 __all__ = ["NpyShard", "NpzShard", "media_in", "npy_shards", "npz_shards"]
 
-_MAX_WHOLE_BYTES = 2**31  # of a compressed matrix stored by column, which cannot be read in parts
+_MAX_WHOLE_BYTES = 2**31  # largest compressed matrix stored by column, which must be read whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,15 @@ class NpyShard:
     header: Header
     start: int  # rows of the matrix
     stop: int
-    first: int  # rows of the matrices before it
-    left: tuple[Skip, ...]  # of the rows that are not read, with the last shard
+    first: int  # number of rows in the matrices before this one
+    left: tuple[Skip, ...]  # skips for the rest of the file, on the last shard
 
     def identity(self) -> str:
         """Digest of the rows."""
         return digest(["array"], record_parts(self.read(), self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record a row, by its row number, then what was left of the file."""
+        """One record per row, named by its row number, then the skips for the rest of the file."""
         try:
             with self.file.open() as handle:
                 rows = read_rows(handle, self.header, self.start, self.stop)
@@ -54,15 +54,15 @@ class NpzShard:
     name: str
     member: Member
     ids: Member | None
-    rows: int  # as the first header of the member states
-    left: tuple[Skip, ...]  # of what else lies in the file
+    rows: int  # stated by the first header of the member
+    left: tuple[Skip, ...]  # skips for the rest of the file
 
     def identity(self) -> str:
         """Digest of the archive's bytes and the member's name."""
         return digest(["arrays", self.member.name], pieces(self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record a row, by its stored id or else its row number, then what was left of the file."""
+        """One record per row, named by its stored id, else by its row number, then skips for the rest of the file."""
         return merged(self._read())
 
     def _read(self) -> Iterator[Item | Skip]:
@@ -92,7 +92,7 @@ def _records(content: IO[bytes], block: Block, name: str, ids: list[str] | None)
     if block.header.is_by_column and block.header.bytes > _MAX_WHOLE_BYTES:
         yield Skip(name, "too large", items=block.rows, bytes=block.header.bytes)
         return
-    if block.first and ids is not None:  # the ids are those of the first matrix
+    if block.first and ids is not None:  # the ids belong to the first matrix
         yield Skip(name, "rows without ids", items=block.rows, bytes=block.rows * block.header.row_bytes)
         return
     number = block.first
@@ -125,7 +125,7 @@ def npy_shards(file: File, kind: Kind, column: str | None) -> list[NpyShard]:
 
 
 def _no_rows(name: str, header: Header, left: tuple[Skip, ...], *, has_matrix: bool) -> Refused:
-    """The refusal of a file without one row to read, with how many it states."""
+    """The error for a file without a readable row, with the number of rows that the file states."""
     items = None if any(skip.items is None for skip in left) else sum(skip.items or 0 for skip in left)
     if has_matrix:
         message = f"{name}: ends before the {header.rows} rows it states; copy or download it again"
@@ -135,7 +135,7 @@ def _no_rows(name: str, header: Header, left: tuple[Skip, ...], *, has_matrix: b
 
 
 def npz_shards(file: File, kind: Kind, column: str | None) -> list[NpzShard]:
-    """One shard; raises `Refused` as `.npy` does, and `InputError` when several matrices could be meant."""
+    """One shard; raises `Refused` like `npy_shards`, and `InputError` if several matrices fit and none is named."""
     with file.open() as handle:
         arrays, left = survey(file, handle)
         chosen, header = choose(arrays, column, file.name)
@@ -153,9 +153,9 @@ def npz_shards(file: File, kind: Kind, column: str | None) -> list[NpzShard]:
 
 
 def media_in(file: File, *, is_archive: bool) -> int | None:
-    """How many pictures or texts a file of arrays may hold, which no reader reads: rows of three dimensions or strings.
+    """The number of pictures or texts in a file of arrays, which no reader here supports: rows of 3-d or string arrays.
 
-    Vectors and scalars describe items that lie elsewhere and are none. None where the headers cannot be read.
+    Vectors and scalars are not counted, because they describe items elsewhere. None if the headers cannot be read.
     """
     try:
         with file.open() as handle:

@@ -1,4 +1,4 @@
-"""Arrow streams and files, as Hugging Face datasets are saved on disk: every stream of a file, batch by batch."""
+"""Arrow streams and files, such as Hugging Face datasets saved on disk, read batch by batch."""
 
 import io
 import json
@@ -20,7 +20,7 @@ _BROKEN = "broken archive"
 
 
 def arrow_shards(file: File, kind: Kind, column: str | None) -> list[TableShard]:
-    """One shard for one stream; raises `Refused` for caches and files that `state.json` does not list."""
+    """One shard per stream; raises `Refused` for caches and other files that `state.json` does not list."""
     listed = _listed(file)
     if listed is not None and posixpath.basename(file.name) not in listed:
         raise Refused(f"{file.name}: not listed in state.json", "not part of the dataset", items=0)
@@ -47,7 +47,7 @@ def _no_stream(file: File, head: bytes) -> Refused:
 
 
 def _listed(file: File) -> set[str] | None:
-    """The data files that the dataset's record names; None when there is no record that can be read."""
+    """The data files that `state.json` lists; None if it is missing or cannot be read."""
     try:
         state = json.loads(file.beside("state.json").read())
         return {data_file["filename"] for data_file in state["_data_files"]}
@@ -60,7 +60,7 @@ def _parts(file: File, found: Sequence[Stream | Gap], handle: IO[bytes]) -> tupl
     skips: list[Skip] = []
     for each in found:
         if isinstance(each, Gap):
-            is_cut = each.start == each.stop  # the footer is missing, and nobody knows what before it
+            is_cut = each.start == each.stop  # the footer is missing, and unknown data before it
             reason = _BROKEN if is_cut else AFTER if parts else BEFORE
             skips.append(Skip(file.name, reason, items=None, bytes=None if is_cut else each.stop - each.start))
             continue
@@ -85,7 +85,7 @@ def _schema(handle: IO[bytes], message: Message) -> Any:
 
 
 def _batches(file: File, column: str, stream: Stream) -> Iterator[Any]:
-    """The cells of all batches; those that are damaged are lost alone."""
+    """The cells of all batches; a damaged batch does not affect the others."""
     with file.open() as handle:
         index = _schema(handle, stream[0]).get_field_index(column)
         place = 1
@@ -98,7 +98,7 @@ def _batches(file: File, column: str, stream: Stream) -> Iterator[Any]:
 
 
 def _run(handle: IO[bytes], stream: Stream, first: int, index: int) -> Generator[Any, None, int]:
-    """The cells from one message to the next gap or damaged batch, and the message to go on with."""
+    """The cells from one message to the next gap or damaged batch; returns the message to continue at."""
     stop = next((place for place in range(first, len(stream)) if stream[place].kind == "gap"), len(stream))
     batches = [place for place in range(first, stop) if stream[place].kind == "batch"]
     dictionaries = [message for message in stream[:first] if message.kind == "dictionary"]

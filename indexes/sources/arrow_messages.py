@@ -1,4 +1,4 @@
-"""Where the streams and messages of an Arrow file lie, by their headers alone: files may be joined, cut or damaged."""
+"""Locate the streams and messages of an Arrow file from headers only; files may be joined, cut or damaged."""
 
 import re
 import struct
@@ -7,44 +7,44 @@ from typing import IO, Literal, NamedTuple
 
 __all__ = ["MAGIC", "Gap", "Message", "Stream", "find_streams"]
 
-MAGIC = b"ARROW1\0\0"  # begins a file; its stream follows, then a footer, its length and the magic's first six bytes
+MAGIC = b"ARROW1\0\0"  # starts a file; then come the stream, a footer, its length and the first six bytes of the magic
 
 _END_MAGIC = MAGIC[:6]
 _MAX_HEADER_BYTES = 2**24
-_MAX_ROOT = 1024  # bytes before the first table of a header, which writers put at its front
+_MAX_ROOT = 1024  # bytes before the first table of a header; writers put the table near the start
 _PIECE_BYTES = 2**20
-_FOOTER_BYTES = (2**16, 2**26)  # searched for the end of a footer, few at first
+_FOOTER_BYTES = (2**16, 2**26)  # bytes searched for the end of a footer, first the small number
 _ALIGNMENT = 64  # bytes that a writer may align a body to
 _CONTINUES = b"\xff\xff\xff\xff"
-_END = (_CONTINUES + bytes(4), bytes(4))  # of a stream, now and before format 0.15
+_END = (_CONTINUES + bytes(4), bytes(4))  # end marks of a stream, current and before format 0.15
 _LIKE_A_START = re.compile(rb"(?=\xff{4}.{3}\0|ARROW1\0\0)", re.DOTALL)
 # Fields of the tables Message, DictionaryBatch and RecordBatch in Message.fbs.
 _VERSION, _TYPE, _HEADER, _BODY_LENGTH = 0, 1, 2, 3
 _DICTIONARY_DATA = 1
 _LENGTH, _NODES, _BUFFERS = 0, 1, 2
-_PAIR = struct.Struct("<qq")  # of a node: rows and nulls; of a buffer: offset and length
+_PAIR = struct.Struct("<qq")  # a node: rows and nulls; a buffer: offset and length
 
 MessageKind = Literal["schema", "dictionary", "batch", "gap"]
 _KINDS: dict[int, MessageKind] = {1: "schema", 2: "dictionary", 3: "batch"}
 
 
 class Message(NamedTuple):
-    """One message of a stream, or bytes among them that cannot be read as one."""
+    """One message of a stream, or a gap: bytes between messages that cannot be read."""
 
     kind: MessageKind
     start: int  # bytes of the file
     stop: int
-    rows: int | None = 0  # of a batch; None where its header contradicts itself, and for a gap that may hold anything
+    rows: int | None = 0  # rows of a batch; None if its header contradicts itself, and for a gap with unknown content
 
 
 class Gap(NamedTuple):
-    """Bytes outside all streams; of no length where a file has lost its footer."""
+    """Bytes outside all streams; a gap of length 0 marks a missing footer."""
 
     start: int
     stop: int
 
 
-Stream = tuple[Message, ...]  # a schema, and what follows it
+Stream = tuple[Message, ...]  # a schema message and the messages after it
 
 
 class _Header(NamedTuple):
@@ -52,11 +52,11 @@ class _Header(NamedTuple):
     rows: int | None
     start: int  # of the body, as bytes of the file
     stated: int  # bytes of the body
-    described: int  # bytes of the body that its buffers take
+    described: int  # bytes of the body used by its buffers
 
 
 def find_streams(handle: IO[bytes], size: int) -> Iterator[Stream | Gap]:
-    """All that a file of that size holds, in order."""
+    """All streams and gaps of a file of `size` bytes, in order."""
     position, is_file = 0, False
     while position < size:
         if _bytes(handle, position, len(MAGIC)) == MAGIC:
@@ -96,19 +96,19 @@ def _stream(handle: IO[bytes], position: int, size: int, is_file: bool) -> Itera
 
 
 def _is_end(handle: IO[bytes], position: int) -> bool:
-    """Whether a stream ends here, by its mark or by the start of a file."""
+    """Whether a stream ends here: at an end mark or at the start of another file."""
     head = _bytes(handle, position, len(MAGIC))
     return head == MAGIC or head.startswith(_END)
 
 
 def _stop_of(handle: IO[bytes], position: int) -> int:
-    """Where a stream ends whose last message ends here: after the mark, if there is one."""
+    """End of a stream whose last message ends at `position`, including its end mark if present."""
     head = _bytes(handle, position, 8)
     return position + next((len(mark) for mark in _END if head.startswith(mark)), 0)
 
 
 def _footer_stop(handle: IO[bytes], position: int, size: int) -> int:
-    """Where the footer of a file ends that starts here; the same place if there is none."""
+    """End of the file footer that starts at `position`; `position` itself if there is no footer."""
     for length in _FOOTER_BYTES:
         data = _bytes(handle, position, min(length, size - position))
         found = 4
@@ -120,7 +120,7 @@ def _footer_stop(handle: IO[bytes], position: int, size: int) -> int:
 
 
 def _messages(handle: IO[bytes], position: int, size: int) -> list[Message]:
-    """The message that starts here, if there is one; gaps to the next if its body is cut or has not its length."""
+    """The message that starts at `position`, if any; gaps up to the next message if its body is cut or inconsistent."""
     header = _header(handle, position, size)
     if header is None:
         return []
@@ -133,12 +133,12 @@ def _messages(handle: IO[bytes], position: int, size: int) -> list[Message]:
         return [Message(header.kind, position, stop, header.rows if is_batch else 0)]
     stop = _next_start(handle, header.start, size)
     lost = Message("gap", position, stop, header.rows if is_batch else None)
-    is_alone = lost.rows is None or 0 <= stop - end < _ALIGNMENT  # otherwise nobody knows what else lay here
+    is_alone = lost.rows is None or 0 <= stop - end < _ALIGNMENT  # otherwise more may have been lost here
     return [lost] if is_alone else [lost, lost._replace(start=end if end < stop else position, rows=None)]
 
 
 def _next_start(handle: IO[bytes], start: int, stop: int, *, new: bool = False) -> int:
-    """Where the next message or file starts, or if `new` the next schema or file; else `stop`."""
+    """Start of the next message or file (of the next schema or file if `new`); `stop` if there is none."""
     while stop - start >= len(MAGIC):
         piece = _bytes(handle, start, min(_PIECE_BYTES, stop - start))
         for match in _LIKE_A_START.finditer(piece):
@@ -171,7 +171,7 @@ def _bytes(handle: IO[bytes], position: int, length: int) -> bytes:
 
 
 class _Flat:
-    """A FlatBuffer's tables by place and field number; raises `ValueError` or `struct.error` on damaged bytes."""
+    """Reads FlatBuffer tables by position and field number; raises `ValueError` or `struct.error` on damaged bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

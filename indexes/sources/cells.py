@@ -1,4 +1,4 @@
-"""One cell of a table as an item: what columns are called, and what their values are."""
+"""Turn the cells of a table into items: known column names, and how each form of value is read."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -34,14 +34,14 @@ __all__ = [
     "with_form_of_values",
 ]
 
-# struct: {bytes, path}, as Hugging Face stores images; path: a file beside, or base64; base64: never names a file
+# struct: {bytes, path} of Hugging Face; path: name of a file beside the table, or base64; base64: never a file name
 Form = Literal["bytes", "struct", "path", "base64", "text", "vector"]
 
 IMAGE_NAMES = (
     "image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "img_bytes", "image_data", "picture", "photo",
     "base64", "b64", "image_base64", "img_base64", "image_b64", "img_b64", "base64_image", "b64_image",
 )  # fmt: skip
-NAMES: dict[Form, tuple[str, ...]] = {  # what people call the column or key that is meant, in any case
+NAMES: dict[Form, tuple[str, ...]] = {  # usual names of the column or key, case-insensitive
     "bytes": IMAGE_NAMES,
     "struct": IMAGE_NAMES,
     "path": ("path", "image_path", "img_path", "file_path", "filepath", "file_name", "filename", "file", *IMAGE_NAMES),
@@ -52,26 +52,26 @@ NAMES: dict[Form, tuple[str, ...]] = {  # what people call the column or key tha
     ),
     "vector": ("embedding", "embeddings", "emb", "vector", "vectors", "features"),
 }  # fmt: skip
-_MANY = 100  # rows of a batch that are worth one look at all of them
-_MAX_PATH = 1024  # characters; longer texts name no file
+_MANY = 100  # rows from which a batch is first checked as a whole
+_MAX_PATH = 1024  # characters; a longer text is not a file name
 _SAMPLE = 64  # values looked at to tell paths from base64
-_READ = frozenset(  # reasons of items whose bytes were looked at
+_READ = frozenset(  # skip reasons of items that were read
     {"empty text", "not UTF-8 text", "not finite", "not a vector of numbers", "not an image", BROKEN_BASE64}
 )
 
 
 class Column(NamedTuple):
-    """The column that is read and how its cells become items."""
+    """The column to read, and how its cells become items."""
 
     name: str
     form: Form
 
 
 class Lost(NamedTuple):
-    """Rows that cannot be read, in the place of their cells."""
+    """Rows that cannot be read; returned in place of their cells."""
 
     rows: int | None  # None: unknown
-    bytes: int  # that stand for them where their number is unknown
+    bytes: int  # stored bytes of the rows if their number is unknown
     reason: str
 
 
@@ -79,21 +79,21 @@ class Lost(NamedTuple):
 class TableShard:
     """Some row groups of a Parquet table, or an Arrow stream."""
 
-    file: File  # the table's own bytes where the file holds several
+    file: File  # only the bytes of this table if the file holds several
     name: str
     column: Column
     batches: Callable[[File, str, tuple[Any, ...]], Iterator[Any]]  # a module's function, so that it can be pickled
-    groups: tuple[Any, ...]  # what `batches` is to read
-    rows: int | None  # that are stated
+    groups: tuple[Any, ...]  # the parts that `batches` reads
+    rows: int | None  # number of rows that the file states
     first_row: int = 0
-    skips: tuple[Skip, ...] = ()  # other parts of the file, named after the rows
+    skips: tuple[Skip, ...] = ()  # other parts of the file; yielded after the rows
 
     def identity(self) -> str:
-        """Digest of the cells and of the files they name."""
+        """Digest of the cells and of the files that the cells name."""
         return digest(["table", self.column.name, self.column.form], record_parts(self.read(), self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record a row, by its row number in the file, and one skip for rows that are lost together."""
+        """One record per row, named by its row number in the file, and one skip for each run of lost rows."""
         return merged(self._read())
 
     def _read(self) -> Iterator[Item | Skip]:
@@ -117,15 +117,15 @@ class TableShard:
         yield from self.skips
 
     def _rows(self, first: int, count: int | None) -> str:
-        """How a report names rows that are lost together."""
+        """The name in reports for a run of lost rows."""
         last = "-" if count is None else f"-{first + count - 1}" if count > 1 else ""
         return f"{self.file.name}#{first}{last}"
 
 
 def likeliest(names: Iterable[str], form: Form) -> list[str]:
-    """Those names that may well mean the items: one is the answer, several must be chosen from, none is known.
+    """The names that usually hold the items: use a single result; if there are several, the user must choose.
 
-    A text column named "text" in any case comes before captions and other texts.
+    For texts, a column named "text" (case-insensitive) takes precedence over captions and other texts.
     """
     known = [name for name in names if name.lower() in NAMES[form]]
     exact = [name for name in known if name.lower() == "text"]
@@ -133,13 +133,13 @@ def likeliest(names: Iterable[str], form: Form) -> list[str]:
 
 
 def form_of_texts(name: str, values: Iterable[Any]) -> Form:
-    """Whether texts of this column or key, by its name and some of its values, hold images or name their files."""
+    """Whether texts under this name hold base64 images or file paths, judged by the name and some of the values."""
     says_so = "base64" in name.lower() or "b64" in name.lower()
     return "base64" if says_so or any(isinstance(value, str) and holds_image(value) for value in values) else "path"
 
 
 def with_form_of_values(shards: Sequence[TableShard]) -> list[TableShard]:
-    """The shards of one table with a column of texts told apart by its first values."""
+    """The shards of one table; the form of a column of texts (path or base64) is decided by its first values."""
     if not shards or shards[0].column.form != "path":
         return list(shards)
     column = shards[0].column
@@ -152,14 +152,14 @@ def _texts(shard: TableShard) -> Iterator[str]:
         for cells in shard.batches(shard.file, shard.column.name, shard.groups):
             values = () if isinstance(cells, Lost) or _emptiness(cells) else (_value(cell, "path") for cell in cells)
             yield from (value.decode() for value in values if isinstance(value, bytes))
-    except DAMAGE:  # which reading will count
+    except DAMAGE:  # counted later, when the rows are read
         return
 
 
 def sound(cells: Any) -> Any:
-    """An Arrow array with strings as bytes, checked so that hostile offsets cannot lead outside its memory.
+    """An Arrow array with strings as bytes, validated so that hostile offsets cannot lead outside its memory.
 
-    Raises `pa.ArrowException` when the check fails. A string that is not UTF-8 fails alone, later, as its own item.
+    Raises `pa.ArrowException` if validation fails. A string that is not UTF-8 fails later, as a single skipped item.
     """
     cells = _strings_as_bytes(cells)
     cells.validate(full=True)
@@ -177,7 +177,7 @@ def _strings_as_bytes(cells: Any) -> Any:
     if pa.types.is_dictionary(cells.type):
         return pa.DictionaryArray.from_arrays(cells.indices, _strings_as_bytes(cells.dictionary), safe=False)
     if pa.types.is_struct(cells.type):
-        cells.validate()  # the children's lengths, before they are looked at
+        cells.validate()  # checks the lengths of the children before they are used
         kept = [name for name in ("bytes", "path") if cells.type.get_field_index(name) >= 0]
         fields = [_strings_as_bytes(cells.field(name)) for name in kept]
         return pa.StructArray.from_arrays(fields, kept, mask=cells.is_null())
@@ -185,7 +185,7 @@ def _strings_as_bytes(cells: Any) -> Any:
 
 
 def _emptiness(cells: Any) -> str | None:
-    """Why none of many cells holds anything, None if one may: a few bytes can stand for billions of such rows."""
+    """Why a large batch has no content, None if it may have some; a few bytes can encode billions of empty rows."""
     if len(cells) < _MANY:
         return None
     if cells.null_count == len(cells):
@@ -209,7 +209,7 @@ def _value(cell: Any, form: Form) -> Any:
 
 
 def value_record(id: str, value: Any, form: Form, file: File) -> Item | Skip:
-    """A plain Python or numpy value as an item; paths are followed inside the folder of `file` only."""
+    """A plain Python or numpy value as an item; a path is read only if it lies inside the folder of `file`."""
     try:
         return Item(id, _READERS[form](value, file))
     except Unusable as error:
@@ -236,7 +236,7 @@ def _image_or_path(value: Any, file: File) -> bytes:
 
 
 def _path(value: Any, file: File) -> bytes:
-    """The image in the file that a text names, or else in the text itself."""
+    """The image in the file that a text names, else the image that the text encodes."""
     if isinstance(value, dict):
         return _image_or_path(value, file)
     text = _string(value)
@@ -244,7 +244,7 @@ def _path(value: Any, file: File) -> bytes:
         raise Unusable("missing value")
     if is_data_uri(text) or len(text) > _MAX_PATH:
         return _image(decoded_image(text), file)
-    if is_web_address(text) and not holds_image(text):  # "//" begins addresses, and base64 of some bytes
+    if is_web_address(text) and not holds_image(text):  # "//" can start a web address or base64
         raise Unusable(WEB_ADDRESS)
     try:
         return _image(file.beside(text).read(), file)
@@ -255,7 +255,7 @@ def _path(value: Any, file: File) -> bytes:
 
 
 def _base64(value: Any, file: File) -> bytes:
-    """As `_path`, for a column that is known to hold images: what names no file is called by what is wrong with it."""
+    """Like `_path`, for a base64 column: a text that names no file gets the reason of the failed decoding."""
     try:
         return _path(value, file)
     except Unusable as error:
@@ -265,7 +265,7 @@ def _base64(value: Any, file: File) -> bytes:
 
 
 def _string(value: Any) -> str:
-    """The text of a cell; raises `Unusable` where it is none or not UTF-8."""
+    """The text of a cell; raises `Unusable` if the value is not a text or not UTF-8."""
     try:
         text = value.decode() if isinstance(value, bytes) else value
         if not isinstance(text, str):
@@ -292,7 +292,7 @@ def _vector(value: Any, file: File) -> np.ndarray:
     try:
         with np.errstate(
             over="ignore", invalid="ignore"
-        ):  # what float32 cannot hold becomes infinite, and is skipped as such
+        ):  # values beyond float32 become infinite, and the item is then skipped
             vector = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
         raise Unusable("not a vector of numbers") from None

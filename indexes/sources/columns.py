@@ -1,4 +1,4 @@
-"""Which column of a table is meant, by its name and type."""
+"""Choose the column of a table that holds the items, by its name and type."""
 
 from typing import Any, NamedTuple
 
@@ -13,17 +13,17 @@ __all__ = ["choose_column"]
 
 
 class _Fitting(NamedTuple):
-    """A column that can hold the kind."""
+    """A column that can hold items of the wanted kind."""
 
     name: str
     form: Form
-    is_plain: bool  # its type alone says so: bytes for images, lists of floats for vectors
+    is_plain: bool  # the type alone shows it: bytes for images, lists of floats for vectors
 
 
 def choose_column(schema: Any, kind: Kind, asked: str | None, where: str, rows: int | None) -> Column:
-    """The column asked for, or the only one that its name and type suggest.
+    """The column named by the user, or the only one whose name and type fit.
 
-    Raises `Refused`, for that many rows, when no column holds the kind, and `InputError` when several could be meant.
+    Raises `Refused`, with `rows` as its item count, if no column fits, and `InputError` if several do.
     """
     fitting = [column for field in schema if (column := _fitting(field, kind, asked))]
     if asked is None:
@@ -56,9 +56,9 @@ def _suggested(fitting: list[_Fitting], kind: Kind, where: str) -> _Fitting | No
 
 
 def _preferences(fitting: list[_Fitting], kind: Kind) -> list[list[_Fitting]]:
-    """Groups of columns, the likeliest first; more than one in a group cannot be told apart.
+    """Groups of columns, the likeliest first; if a group has several columns, the user must choose.
 
-    Well-known names come first, then for bytes and lists of floats the type alone, then names of files.
+    Well-known names come first, then types alone (bytes, lists of floats), then columns of file names.
     """
     plain = [column for column in fitting if column.is_plain]
     known = [column for column in fitting if column.name in likeliest([column.name], column.form)]
@@ -91,7 +91,7 @@ def _fitting(field: Any, kind: Kind, asked: str | None) -> _Fitting | None:
 
 
 def _vector(name: str, cell: Any) -> _Fitting | None:
-    """A list of floats; integers, such as tokens, are vectors only under a name that says so, or when asked for."""
+    """A list of numbers as a vector column; integers (often tokens) need a well-known name or the user's choice."""
     is_a = pa.types
     is_list = is_a.is_list(cell) or is_a.is_large_list(cell) or is_a.is_fixed_size_list(cell)
     if not (is_list or is_a.is_list_view(cell) or is_a.is_large_list_view(cell)):

@@ -1,4 +1,4 @@
-"""Images that a table or a JSON line holds as text: base64, plain, URL-safe or as a data URI."""
+"""Decode images stored as text in a table or JSON line: base64, URL-safe base64 or a data URI."""
 
 import binascii
 import re
@@ -12,7 +12,7 @@ __all__ = ["BROKEN_BASE64", "WEB_ADDRESS", "decoded_image", "holds_image", "is_d
 WEB_ADDRESS = "web address, not fetched"
 BROKEN_BASE64 = "broken base64"
 
-_HEAD_CHARACTERS = 4 * (HEAD_BYTES // 3 + 8)  # of base64, with room for line breaks
+_HEAD_CHARACTERS = 4 * (HEAD_BYTES // 3 + 8)  # characters of base64, with room for line breaks
 _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+:)?//[^/\s]|\s*www\.\w", re.IGNORECASE)
 _DATA_URI = re.compile(r"\s*data:([^,]{0,256}),", re.IGNORECASE)
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -20,7 +20,7 @@ _ALPHABET = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
 def is_web_address(value: str) -> bool:
-    """Whether a text names something on another machine; nothing is fetched from there."""
+    """Whether a text is a web address; nothing is fetched from it."""
     return bool(_ADDRESS.match(value)) and not value.lstrip().lower().startswith("file:")
 
 
@@ -42,7 +42,7 @@ def holds_image(value: str) -> bool:
 
 
 def decoded_image(value: str) -> bytes:
-    """The bytes that a text holds as base64 or as a data URI; raises `Unusable` where they are no image."""
+    """The bytes that a text holds as base64 or as a data URI; raises `Unusable` if they are not an image."""
     uri = _DATA_URI.match(value)
     if uri is not None and not uri[1].lower().replace(" ", "").endswith(";base64"):
         data = unquote_to_bytes(value[uri.end() :])

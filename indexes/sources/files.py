@@ -1,4 +1,4 @@
-"""One file of a source, local or behind fsspec: open, measure, hash, and follow a path beside it."""
+"""One file of a source, local or behind fsspec: open, measure and hash it, and find files named relative to it."""
 
 import io
 import lzma
@@ -39,7 +39,7 @@ __all__ = [
 
 MAX_ITEM_BYTES = 256 * 2**20  # larger items are skipped unread
 _PIECE_BYTES = 2**20
-_WORDS = 20  # that a message lists
+_WORDS = 20  # words that a message lists at most
 _permits: Callable[[str], bool] | None = None  # see guard_opening
 
 # What the standard library and pyarrow raise on hostile or cut bytes; each is turned into one skip.
@@ -50,7 +50,7 @@ DAMAGE = (
     LookupError,
     ArithmeticError,
     RuntimeError,
-    MemoryError,  # a damaged length asks for any amount
+    MemoryError,  # a damaged length can request any amount
     zlib.error,
     struct.error,
     lzma.LZMAError,
@@ -61,9 +61,9 @@ DAMAGE = (
 
 
 class Refused(InputError):
-    """One file cannot be opened: fatal when it is the source, one skip under `reason` when it lies in a folder.
+    """One file cannot be opened: fatal if it is the source, one skip with `reason` if it lies in a folder.
 
-    `items` is how many items the file holds where its format tells, None where that is unknown.
+    `items` is the number of items in the file if its format states it, else None.
     """
 
     def __init__(self, message: str, reason: str = "unusable file", *, items: int | None = None) -> None:
@@ -74,12 +74,12 @@ class Refused(InputError):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file, by its name inside the source and its place outside."""
+    """A file, with its name inside the source and its path or URL."""
 
     name: str  # relative to the source, "/" between parts
     path: str  # absolute local path, or path on `system`
     system: Any = None  # fsspec file system, None for the local disk
-    start: int = 0  # byte offsets, where only a part of what is stored there is meant
+    start: int = 0  # byte offsets, if this is only a part of the stored file
     stop: int | None = None  # None: to the end
 
     def open(self) -> io.BufferedReader:
@@ -98,7 +98,7 @@ class File:
 
     @property
     def is_permitted(self) -> bool:
-        """Whether this process may open it; see `guard_opening`."""
+        """Whether this process may open the file; see `guard_opening`."""
         return _permits is None or _permits(self.address)
 
     def _check_permitted(self) -> None:
@@ -107,17 +107,17 @@ class File:
 
     @property
     def address(self) -> str:
-        """Its path with links resolved, or its URL."""
+        """The path with links resolved, or the URL."""
         return os.path.realpath(self.path) if self.system is None else str(self.system.unstrip_protocol(self.path))
 
     def size(self) -> int:
-        """Its length in bytes."""
+        """The length in bytes."""
         self._check_permitted()
         stored = os.path.getsize(self.path) if self.system is None else int(self.system.size(self.path) or 0)
         return max(0, (stored if self.stop is None else min(self.stop, stored)) - self.start)
 
     def read(self) -> bytes:
-        """The whole content as one item; raises `Unusable` when it cannot be had."""
+        """The whole content as one item; raises `Unusable` if it is too large or cannot be read."""
         try:
             if self.size() > MAX_ITEM_BYTES:
                 raise Unusable("too large")
@@ -127,7 +127,7 @@ class File:
             raise Unusable("unreadable file") from error
 
     def beside(self, relative: str) -> "File":
-        """The regular file that a path found in this one names; raises `Unusable` if it lies outside the folder."""
+        """The regular file at a path relative to this file's folder; raises `Unusable` if missing or outside it."""
         try:
             found = self._beside_local(relative) if self.system is None else self._beside_remote(relative)
         except (OSError, ValueError) as error:
@@ -154,16 +154,16 @@ class File:
 
 
 def guard_opening(permits: Callable[[str], bool] | None) -> None:
-    """From now on this process opens those files alone whose real path or URL is permitted; None permits all.
+    """Restrict this process to files whose real path or URL is permitted; None permits all files.
 
-    For sources that a stranger named: links, lists of paths and directories of servers may lead anywhere.
+    Needed for sources from untrusted users, whose links, path lists and server directories may lead anywhere.
     """
     global _permits
     _permits = permits
 
 
 class _Window(io.RawIOBase):
-    """Some bytes of an open file as a file of their own; closes the file it looks into."""
+    """A range of bytes of an open file as a file; closing it closes the open file."""
 
     def __init__(self, handle: io.BufferedReader, start: int, stop: int) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class _Window(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: self._start, io.SEEK_CUR: self._handle.tell(), io.SEEK_END: self._stop}[whence]
         if base + offset < self._start:
-            raise OSError(22, f"negative seek position {base + offset - self._start}")  # as of a real file
+            raise OSError(22, f"negative seek position {base + offset - self._start}")  # the same error as a real file
         return self._handle.seek(base + offset) - self._start
 
     def tell(self) -> int:
@@ -196,11 +196,11 @@ class _Window(io.RawIOBase):
         super().close()
 
 
-Entry = File | Skip  # what a listing finds: a file, or something that cannot be one
+Entry = File | Skip  # an entry of a listing: a file, or the skip for an entry that is not a file
 
 
 def cut_meanwhile(file: File, stop: int, *, start: int = 0) -> Iterator[Skip]:
-    """The skip of what a file has lost of the bytes from start to stop, which it had when it was listed."""
+    """A skip for the bytes from start to stop that a file had when it was listed and has lost since."""
     try:
         lost = stop - max(file.size(), start)
     except DAMAGE:
@@ -210,7 +210,7 @@ def cut_meanwhile(file: File, stop: int, *, start: int = 0) -> Iterator[Skip]:
 
 
 def damage_reason(error: BaseException) -> str:
-    """The countable reason for an archive that failed with this error."""
+    """The skip reason for an archive that failed with this error."""
     if isinstance(error, MemoryError):
         return "too large"
     return "unreadable file" if isinstance(error, PermissionError | FileNotFoundError) else "broken archive"
@@ -222,13 +222,13 @@ def printable(name: str) -> str:
 
 
 def some(words: Iterable[str]) -> str:
-    """The first twenty of some words, for a message."""
+    """The first twenty words, joined for a message."""
     first = list(islice(words, _WORDS + 1))
     return ", ".join([*first[:_WORDS], *("…" for _ in first[_WORDS:])])
 
 
 def digest(label: Iterable[str], content: Iterable[bytes | str] = ()) -> str:
-    """Hex digest of a label and a content, each part with its type and length so that their borders count."""
+    """Hex digest of a label and content; each part is hashed with its type and length, so that part borders matter."""
     hasher = blake2b(digest_size=32)
     for part in chain(label, content):
         data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
@@ -238,7 +238,7 @@ def digest(label: Iterable[str], content: Iterable[bytes | str] = ()) -> str:
 
 
 def pieces(file: File, start: int = 0, stop: int | None = None) -> Iterator[bytes | str]:
-    """The bytes from start to stop for `digest`, in equal pieces; a stated word where they cannot be read."""
+    """The bytes from start to stop for `digest`, in equal pieces; the word "unreadable" if reading fails."""
     try:
         with file.open() as handle:
             handle.seek(start)
@@ -251,7 +251,7 @@ def pieces(file: File, start: int = 0, stop: int | None = None) -> Iterator[byte
 
 
 def record_parts(records: Iterable[Item | Skip], file: File) -> Iterator[bytes | str]:
-    """What was read, for `digest`, with names taken relative to the file it came from."""
+    """The records of a file as parts for `digest`, with names relative to the file."""
     for record in records:
         if isinstance(record, Skip):
             yield from (record.path.removeprefix(file.name), record.reason)

@@ -1,4 +1,4 @@
-"""A folder: loose files in chunks, archives and tables as shards of their own, all the rest counted."""
+"""Split a folder into shards: loose files in chunks, each archive or table on its own, all other files counted."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _CHUNK = 1024  # files in a shard
 
 @dataclass(frozen=True, slots=True)
 class LooseShard:
-    """Consecutive loose files of a folder, with the entries among them that cannot be read."""
+    """Consecutive loose files of a folder, including skips for entries that cannot be read."""
 
     name: str
     kind: Kind
@@ -34,7 +34,7 @@ class LooseShard:
         return digest([self.kind], chain.from_iterable(map(_parts, self.entries)))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record an entry, in path order."""
+        """One record per entry, in path order."""
         return (_record(entry, self.kind) for entry in self.entries)
 
 
@@ -56,7 +56,7 @@ def _record(entry: Entry, kind: Kind) -> Item | Skip:
 
 
 def folder_shards(spec: str, entries: Sequence[Entry], kind: Kind, column: str | None) -> tuple[Shard, ...]:
-    """Shards of loose files, then those of each archive or table; raises `InputError` if none can hold the kind."""
+    """Shards of loose files, then of each archive or table; raises `InputError` if nothing can hold the kind."""
     described = sidecars([entry.name for entry in entries if isinstance(entry, File)], kind)
     found = [_sorted_out(entry, kind) for entry in entries if isinstance(entry, Skip) or entry.name not in described]
     has_loose = any(isinstance(entry, File) and not is_many for entry, is_many in found)
@@ -78,7 +78,7 @@ def folder_shards(spec: str, entries: Sequence[Entry], kind: Kind, column: str |
 
 
 def _sorted_out(entry: Entry, kind: Kind) -> tuple[Entry, bool]:
-    """A file to be read, or the skip of one that is not; and whether it may hold many items."""
+    """The file, or a skip if it is not read, and whether the file may hold many items."""
     if isinstance(entry, Skip):
         return entry, False
     if is_junk(entry.name):
@@ -96,7 +96,7 @@ def _sorted_out(entry: Entry, kind: Kind) -> tuple[Entry, bool]:
 
 
 def _size(file: File) -> int | None:
-    """Bytes of a file, None where they cannot be told."""
+    """The size of a file in bytes, None if unknown."""
     try:
         return file.size()
     except DAMAGE:
@@ -105,7 +105,7 @@ def _size(file: File) -> int | None:
 
 def _archive_shards(file: File, kind: Kind, column: str | None, has_loose: bool) -> Sequence[Shard]:
     shards = split(file, kind, column)
-    if has_loose and any(_lists_files(shard) for shard in shards):  # the files lie in this folder: read once
+    if has_loose and any(_lists_files(shard) for shard in shards):  # the listed files are read as loose files
         raise Refused(f"{file.name}: lists files that are read themselves", "list of files beside it", items=0)
     return shards
 
@@ -120,7 +120,7 @@ def _chunks(loose: list[Entry], kind: Kind) -> Iterator[LooseShard]:
 
 
 def _nothing(spec: str, found: list[Entry], kind: Kind, refusals: list[Refused]) -> InputError:
-    """The most telling refusal, or else what could have been there."""
+    """The most informative error, or else one that says what was expected."""
     telling = [refusal for refusal in refusals if refusal.reason != UNSUPPORTED]
     if telling:
         return telling[0]

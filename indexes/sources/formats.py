@@ -1,4 +1,4 @@
-"""The formats that hold many items in one file, by content and else by suffix."""
+"""File formats that hold many items, recognised by content, else by suffix."""
 
 from collections.abc import Callable, Sequence
 from typing import get_args
@@ -49,9 +49,9 @@ def supported(kind: Kind) -> str:
 
 
 def format_of(file: File, head: bytes) -> str | None:
-    """The format of a file that may hold many items, by its first `HEAD_BYTES` and else by its suffix; None for others.
+    """The format of a file that may hold many items, by its first `HEAD_BYTES`, else by its suffix; None for others.
 
-    Content decides where it shows a format: suffixes of scraped files are often wrong.
+    Content takes precedence, because the suffixes of scraped files are often wrong.
     """
     named, content = _named(file.name), content_of(head)
     if content in COMPRESSED:
@@ -64,7 +64,7 @@ def format_of(file: File, head: bytes) -> str | None:
 
 
 def _named(name: str) -> str | None:
-    """The format that a name says, compressed or not."""
+    """The format that a file name suggests, compressed or not."""
     ending = suffix(name)
     if ending in _PACKED:
         inner = _SUFFIXES.get(suffix(name[: -len(ending)]))
@@ -73,7 +73,7 @@ def _named(name: str) -> str | None:
 
 
 def _packed_format(file: File, named: str | None) -> str | None:
-    """What a compressed file holds: a tar or JSON lines; None for anything else."""
+    """The format inside a compressed file, tar or JSON lines; None for anything else."""
     with unpacked(file) as (handle, _):
         head = handle.read(HEAD_BYTES)
     if content_of(head) == "tar" or head.lstrip()[:1] == b"{":

@@ -1,4 +1,4 @@
-"""A handle that is read once from start to end, as tarfile wants it: sizes that headers state never make it wait."""
+"""A forward-only handle for tarfile that stops at the end of the stream, whatever size a header states."""
 
 import io
 
@@ -8,9 +8,9 @@ _PIECE_BYTES = 2**20
 
 
 class Forward:
-    """Reads, and seeks forward, at most to the end of the stream.
+    """Reads and seeks forward, never beyond the end of the stream.
 
-    tarfile's own stream goes through as many pieces as a header states, also behind the end.
+    tarfile's own stream loops over as many pieces as a header states, even after the end of the data.
     """
 
     def __init__(self, handle: io.BufferedReader) -> None:
@@ -22,13 +22,13 @@ class Forward:
         return self._position
 
     def read(self, size: int) -> bytes:
-        """The next bytes, fewer at the end."""
+        """The next `size` bytes, fewer at the end."""
         data = self._handle.read(size)
         self._position += len(data)
         return data
 
     def seek(self, position: int) -> int:
-        """Pass over bytes; raises OSError for a place that lies behind."""
+        """Skip bytes up to a position; raises OSError if the position is behind the current one."""
         if position < self._position:
             raise OSError(22, "a stream cannot go back")
         while self._position < position and self.read(min(_PIECE_BYTES, position - self._position)):
@@ -36,13 +36,13 @@ class Forward:
         return self._position
 
     def pass_zeros(self, block: int) -> int:
-        """Pass over blocks of zeros, most of those that follow; returns their bytes."""
+        """Skip most of the blocks of zeros that follow; returns the number of bytes skipped."""
         start = self._position
         while whole := self._zeros_ahead() // block * block:
             self.read(whole)
         return self._position - start
 
     def _zeros_ahead(self) -> int:
-        """How many of the bytes that are already in memory, counted from here, are zeros."""
+        """The number of leading zero bytes among those already buffered."""
         ahead = self._handle.peek(1)
         return len(ahead) - len(ahead.lstrip(b"\0"))

@@ -1,4 +1,4 @@
-"""JSON lines, plain in blocks of about 8 MiB or compressed as one shard."""
+"""JSON lines: a plain file in blocks of about 8 MiB, a compressed file as one shard."""
 
 import io
 import json
@@ -29,7 +29,7 @@ __all__ = ["JsonLinesShard", "json_lines_shards"]
 
 _BLOCK_BYTES = 8 * 2**20
 _MAX_LINE_BYTES = 64 * 2**20
-_SAMPLE_LINES = 64  # lines that are looked at ahead
+_SAMPLE_LINES = 64  # lines that are examined before reading
 _FORMS: dict[Kind, Form] = {"image": "path", "text": "text", "vector": "vector"}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -42,21 +42,21 @@ class JsonLinesShard:
 
     file: File
     name: str
-    column: Column  # of the first line that has one
-    asked: str | None = None  # the key of every line, else each line has its own
+    column: Column  # key and form found in the first line that has a usable key
+    asked: str | None = None  # the key to read in every line; None: choose a key in each line
     start: int = 0  # byte offsets, both at the start of a line
     stop: int | None = None  # None: to the end
     first_line: int = 1
-    size: int = 0  # bytes that the file had, at least, when it was listed
+    size: int = 0  # least size of the file in bytes when it was listed
 
     def identity(self) -> str:
-        """Digest of the lines, or of the records when lines name files."""
+        """Digest of the lines, or of the records if the lines name files."""
         names_files = self.column.form == "path"
         content = record_parts(self.read(), self.file) if names_files else pieces(self.file, self.start, self.stop)
         return digest(["json lines", self.asked or "", self.column.form, str(self.first_line)], content)
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record a line that is not blank, by its line number counted from 1."""
+        """One record per non-blank line, named by its line number, which starts at 1."""
         return merged(self._read())
 
     def _read(self) -> Iterator[Item | Skip]:
@@ -84,7 +84,7 @@ class JsonLinesShard:
 def json_lines_shards(file: File, kind: Kind, column: str | None) -> list[JsonLinesShard]:
     """Blocks of lines; raises `Refused` when the file is empty or no line has a key that holds the kind.
 
-    Raises `InputError` when the first line with such a key has several that may be meant.
+    Raises `InputError` if the first line with such a key has several.
     """
     if file.size() == 0:
         raise Refused(f"{file.name}: empty, expected JSON lines", "empty file", items=0)
@@ -104,7 +104,7 @@ def json_lines_shards(file: File, kind: Kind, column: str | None) -> list[JsonLi
 
 
 def _lines(handle: io.BufferedIOBase, length: int | None = None) -> Iterator[bytes | int]:
-    """Lines within the next `length` bytes; the size of one that is too long, which is never held in memory."""
+    """Lines within the next `length` bytes; a line that is too long is never held in memory and gives only its size."""
     done = 0
     while (length is None or done < length) and (line := handle.readline(_MAX_LINE_BYTES)):
         size = len(line)
@@ -118,7 +118,7 @@ def _lines(handle: io.BufferedIOBase, length: int | None = None) -> Iterator[byt
 
 
 def _is_torn(line: bytes | int, packed: Unpacked | None) -> bool:
-    """Whether damage ends the stream in this line, which the skip of the damage stands for."""
+    """Whether the compressed stream breaks off in this line; the skip for the damage already counts the line."""
     is_damaged = packed is not None and packed.left is not None and packed.left.reason in (BOMB, BROKEN, CUT)
     return is_damaged and isinstance(line, bytes) and not line.endswith(b"\n")
 
@@ -139,14 +139,14 @@ def _record(id: str, line: bytes, asked: str | None, form: Form, file: File) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One JSON object, and the keys that it states more than once."""
+    """One JSON object, and its repeated keys."""
 
     values: dict[str, Any]
     repeated: frozenset[str] = frozenset()
 
 
 def _parse(line: bytes) -> _Line | Skip:
-    """The object in a line, or why there is none; lists of objects and several objects stand for as many items."""
+    """The object in a line, or a skip; a line with several objects or a list of objects counts as that many items."""
     try:
         found = _DECODER.decode(line.removeprefix(_BYTE_ORDER_MARK).decode())
     except UnicodeDecodeError:
@@ -163,7 +163,7 @@ def _parse(line: bytes) -> _Line | Skip:
 
 
 def _objects(line: bytes) -> int:
-    """How many whole JSON values a line holds one after another."""
+    """The number of complete JSON values in a line."""
     text, position, count = line.decode(errors="replace"), 0, 0
     try:
         while position < len(text):
@@ -187,7 +187,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_line)
 
 
 def _keys_of(line: _Line, asked: str | None, form: Form) -> list[str]:
-    """The keys of a line that may hold its item: that which was asked for, else the well-known ones."""
+    """The keys of a line that may hold its item: the key named by the user, else the well-known keys."""
     if asked is None:
         return likeliest(line.values, form)
     if asked in line.values:
@@ -196,7 +196,7 @@ def _keys_of(line: _Line, asked: str | None, form: Form) -> list[str]:
 
 
 def _chosen(file: File, kind: Kind, asked: str | None) -> Column:
-    """The key of the first line that has one, and how its values become items, by the first of them."""
+    """The key in the first line that has a usable key, and its form, decided by the first values."""
     form, found = _FORMS[kind], _Found()
     try:
         with unpacked(file) as (handle, _):
@@ -204,7 +204,7 @@ def _chosen(file: File, kind: Kind, asked: str | None) -> Column:
                 found.add(line, asked, form)
                 if found.keys and len(found.values) >= _SAMPLE_LINES:
                     break
-    except DAMAGE:  # which reading will count
+    except DAMAGE:  # counted later, when the lines are read
         pass
     if len(found.keys) > 1:
         raise InputError(f"{file.name}: {' and '.join(found.keys)} can all hold {kind}s; choose one with --column")
@@ -212,23 +212,23 @@ def _chosen(file: File, kind: Kind, asked: str | None) -> Column:
         name = found.keys[0]
         return Column(name, form_of_texts(name, found.values) if form == "path" else form)
     names = (asked,) if asked else NAMES[form]
-    if not found.others:  # nothing but damage so far, which reading will count
+    if not found.others:  # only damage so far, which is counted when the lines are read
         return Column(names[0], form)
     message = f"{file.name}: expected a key {' or '.join(names)}, found {some(found.others)}; name one with --column"
     raise Refused(message, f"no {kind} column", items=found.lines)
 
 
 class _Found:
-    """What the lines of a file have shown so far."""
+    """Keys and values found so far in the lines of a file."""
 
     def __init__(self) -> None:
-        self.lines = 0  # that are not blank
-        self.keys: list[str] = []  # that may hold the item, of the first line that has one
-        self.values: list[Any] = []  # some that items are made of
+        self.lines = 0  # non-blank lines
+        self.keys: list[str] = []  # usable keys of the first line that has any
+        self.values: list[Any] = []  # values under usable keys
         self.others: dict[str, None] = {}  # keys of the first lines
 
     def add(self, line: bytes | int, asked: str | None, form: Form) -> None:
-        """Look at one more line."""
+        """Examine one more line."""
         if isinstance(line, bytes) and line.isspace():
             return
         self.lines += 1

@@ -1,4 +1,4 @@
-"""Every file that a path, pattern or URL means, in lexicographic order, symbolic links not followed."""
+"""List the files of a path, pattern or URL in lexicographic order, without following symbolic links."""
 
 import fnmatch
 import glob
@@ -18,7 +18,7 @@ from indexes.sources.files import DAMAGE, Entry, File, printable
 __all__ = ["SYMBOLIC_LINK", "absolute_spec", "expand_braces", "list_entries"]
 
 SYMBOLIC_LINK = "symbolic link"
-_MAX_COUNTED = 100_000  # entries behind linked folders, in one listing
+_MAX_COUNTED = 100_000  # entries in linked folders that one listing counts at most
 _UNREADABLE = "unreadable folder"
 _MAX_EXPANSION = 100_000  # names from one brace pattern
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -26,7 +26,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 def list_entries(spec: str) -> list[Entry]:
-    """The files of a source sorted by their names in it; raises `InputError` when there are none."""
+    """The files of a source, sorted by name; raises `InputError` if there are none."""
     system, path = _locate(spec)
     try:
         paths = _expanded(path, system)
@@ -50,7 +50,7 @@ def _name(entry: Entry) -> str:
 
 
 def expand_braces(pattern: str, *, most: int = _MAX_EXPANSION) -> list[str]:
-    """Every name a brace pattern stands for: `{a,b}` and `{008..011}`, zeros kept; InputError beyond `most` of them."""
+    """All names of a brace pattern such as `{a,b}` or `{008..011}` (zeros kept); InputError for more than `most`."""
     names, is_open = [pattern], True
     while is_open:
         is_open = False
@@ -70,7 +70,7 @@ def expand_braces(pattern: str, *, most: int = _MAX_EXPANSION) -> list[str]:
 
 
 def _expanded(path: str, system: Any) -> list[str]:
-    """The paths that a pattern's braces stand for; what exists as it is written is no pattern."""
+    """The paths of a brace pattern; a path that exists literally is not treated as a pattern."""
     if _exists(path, system):
         return [path]
     folder, rest = _existing_part(path, system)
@@ -78,7 +78,7 @@ def _expanded(path: str, system: Any) -> list[str]:
 
 
 def _existing_part(path: str, system: Any) -> tuple[str, str]:
-    """A path cut behind its longest leading folder that exists, brackets and braces in whose name are letters."""
+    """The longest leading folder that exists and the rest of the path; braces in an existing name are literal."""
     parts = path.split("/")
     known = next((n for n in range(len(parts) - 1, 0, -1) if _is_folder("/".join(parts[:n]) or "/", system)), 0)
     return "/".join(parts[:known]) or ("/" if path.startswith("/") and known else ""), "/".join(parts[known:])
@@ -95,7 +95,7 @@ def _alternatives(inside: str) -> list[str]:
 
 
 def absolute_spec(spec: str) -> str:
-    """A source's name that means the same in any working directory: an absolute path, or the URL as it is."""
+    """A source's name that is valid in any working directory: an absolute path, or the unchanged URL."""
     system, path = _locate(spec)
     return path if system is None else spec
 
@@ -124,14 +124,14 @@ def _is_chain(spec: str) -> bool:
 
 
 def _common_folder(fixed: list[str], system: Any) -> str:
-    """The folder that holds all of some paths, whose parts from the first wildcard on are cut off."""
+    """The common folder of all paths, each cut after its first part with a wildcard."""
     if len(fixed) == 1 and _is_folder(fixed[0], system):
         return fixed[0]
     return posixpath.commonpath([posixpath.dirname(path) for path in fixed])
 
 
 def _fixed(path: str, system: Any) -> str:
-    """The path, up to its first part with a wildcard if it is a pattern."""
+    """The path; a pattern is cut after its first part with a wildcard."""
     if not _is_pattern(path, system):
         return path
     folder, rest = _existing_part(path, system)
@@ -153,7 +153,7 @@ def _is_folder(path: str, system: Any) -> bool:
 
 
 def _entries(path: str, root: str, system: Any, census: "_Census") -> Iterator[tuple[str, Entry]]:
-    """Path and entry of everything that one expanded path means."""
+    """Path and entry of every file that one expanded path matches."""
     if _is_pattern(path, system):
         found = _matching(path, system)
     elif _is_folder(path, system):
@@ -168,7 +168,7 @@ def _entries(path: str, root: str, system: Any, census: "_Census") -> Iterator[t
 
 
 def _no_source(path: str, system: Any) -> InputError:
-    """Why a path names nothing that can be read."""
+    """The error that says why a path cannot be read."""
     if system is not None or not os.path.lexists(path):
         message = f"{path}: no such file or folder; expected a path, pattern or fsspec URL; check its spelling"
     elif not os.path.exists(path):
@@ -179,16 +179,16 @@ def _no_source(path: str, system: Any) -> InputError:
 
 
 def _left_out(name: str, path: str, root: str, reason: str, census: "_Census") -> Skip:
-    """The skip of an entry that is no file, with what it stands for."""
+    """The skip for an entry that is not a file, with the number of items that it may hold."""
     if reason == _UNREADABLE:
         return Skip(name, reason, items=None, bytes=None)
     if reason != SYMBOLIC_LINK:
         return Skip(name, reason)
     target = os.path.realpath(path)
     if not os.path.exists(target):
-        return Skip(name, reason, items=0 if os.path.islink(target) else 1)  # a loop of links never led to an item
+        return Skip(name, reason, items=0 if os.path.islink(target) else 1)  # a loop of links leads to no item
     if target == os.path.realpath(root) or target.startswith(os.path.realpath(root) + os.sep):
-        return Skip(name, reason, items=0)  # what it leads to is read at its own place
+        return Skip(name, reason, items=0)  # the target is read at its own path
     if not os.path.isdir(target):
         return Skip(name, reason)
     if not File(name, target).is_permitted:
@@ -197,13 +197,13 @@ def _left_out(name: str, path: str, root: str, reason: str, census: "_Census") -
 
 
 class _Census:
-    """Counts what lies behind linked folders, up to a limit for all of them together."""
+    """Counts entries in linked folders, up to one limit for all folders together."""
 
     def __init__(self) -> None:
         self._left = _MAX_COUNTED
 
     def files_below(self, folder: str) -> int | None:
-        """The number of entries below a folder that are no folders; None once there are too many to count."""
+        """The number of entries below a folder that are not folders; None once there are too many to count."""
         count = 0
         for _ in _walk(folder):
             count += 1
@@ -226,7 +226,7 @@ def _matching(pattern: str, system: Any) -> Iterable[tuple[str, str]]:
     return ((path, reason) for path, reason in _walk(start, depth) if _fits(path[below:].split("/"), wanted))
 
 
-_Part = Callable[[str], object] | None  # whether a name fits; None for `**`, which stands for any number of folders
+_Part = Callable[[str], object] | None  # whether a name matches; None for `**`, which matches any number of folders
 
 
 def _wanted_parts(pattern: str) -> list[_Part]:
@@ -234,7 +234,7 @@ def _wanted_parts(pattern: str) -> list[_Part]:
 
 
 def _fits(names: Sequence[str], wanted: Sequence[_Part]) -> bool:
-    """Whether the parts of a path fit those of a pattern, in time that grows with their numbers alone."""
+    """Whether the parts of a path match those of a pattern; the time grows only with the numbers of parts."""
     reached = _with_skipped({0}, wanted)
     for name in names:
         steps = {(at, wanted[at]) for at in reached if at < len(wanted)}
@@ -244,7 +244,7 @@ def _fits(names: Sequence[str], wanted: Sequence[_Part]) -> bool:
 
 
 def _with_skipped(places: set[int], wanted: Sequence[_Part]) -> set[int]:
-    """The places in a pattern, and those behind a `**` that stands for no folder."""
+    """The positions in a pattern, plus the positions after each `**` that matches no folder."""
     reached = set()
     for place in places:
         reached.add(place)
@@ -255,8 +255,8 @@ def _with_skipped(places: set[int], wanted: Sequence[_Part]) -> set[int]:
 
 
 def _walk(folder: str, depth: int | None = None) -> Iterator[tuple[str, str]]:
-    """Path and, if it cannot be read, reason of all that lies below a folder, down to `depth` separators."""
-    waiting = [folder]  # not a recursion: folders may be nested by the thousand
+    """Path and reason of every entry below a folder, down to `depth` separators; the reason is empty for a file."""
+    waiting = [folder]  # a loop, not recursion, because folders may be nested thousands deep
     while waiting:
         folder = waiting.pop()
         try:

@@ -13,11 +13,11 @@ from indexes.records import Item, Shard, Skip, Source, Unusable
 
 __all__ = ["StoredAlike", "storages_of", "stored_alike"]
 
-_EXAMPLES = 500  # images whose storage is looked at
+_EXAMPLES = 500  # images whose storage is examined
 
 
 def storages_of(sources: Sequence[Source]) -> tuple[JpegStorage, ...]:
-    """How the first images of some sources are stored, as far as they are JPEGs."""
+    """The JPEG settings of the first 500 images of the sources; images that are not JPEGs are left out."""
     items = (item for source in sources for shard in source.shards for item in shard.read() if isinstance(item, Item))
     found = (jpeg_storage(item.data) for item in islice(items, _EXAMPLES) if isinstance(item.data, bytes))
     return tuple(storage for storage in found if storage is not None)
@@ -25,7 +25,7 @@ def storages_of(sources: Sequence[Source]) -> tuple[JpegStorage, ...]:
 
 @dataclass(frozen=True, slots=True)
 class StoredAlike:
-    """A shard whose lossless images are stored as one of some JPEGs, chosen by a hash of the id."""
+    """A shard with lossless images re-encoded as JPEG, with settings chosen from `storages` by a hash of the id."""
 
     shard: Shard
     storages: tuple[JpegStorage, ...]
@@ -47,7 +47,7 @@ class StoredAlike:
     def _stored(self, item: Item, data: bytes) -> Item:
         try:
             picture = decode(data)
-        except Unusable:  # left to whoever counts the reasons
+        except Unusable:  # the encoding loop counts the reason
             return item
         if "lossless" not in picture.compression:
             return item
@@ -56,7 +56,7 @@ class StoredAlike:
 
 
 def stored_alike(source: Source, storages: tuple[JpegStorage, ...], *, seed: int) -> Source:
-    """The source with its lossless images stored that way; itself where there is no JPEG to follow."""
+    """The source with lossless images re-encoded as JPEG; unchanged without `storages` or for other kinds."""
     if source.kind != "image" or not storages:
         return source
     return replace(source, shards=tuple(StoredAlike(shard, storages, seed) for shard in source.shards))

@@ -1,4 +1,4 @@
-"""One member of a folder or archive: is it wanted, is its name safe, and its bytes as an item."""
+"""Decide for one member of a folder or archive whether it is wanted and safe, and turn its bytes into an item."""
 
 import posixpath
 import re
@@ -77,20 +77,20 @@ def is_unsafe(name: str) -> bool:
 
 
 def clean(name: str) -> str:
-    """The member's name without `./`; an unsafe one stays as it was written."""
+    """The member's name without `./`; an unsafe name is returned unchanged."""
     return name if is_unsafe(name) else posixpath.normpath(name)
 
 
 def junk_record(path: str, size: int) -> Skip:
-    """The skip of a file that `is_junk`: counted by its reason, and no item of the set."""
+    """The skip for a file that `is_junk`: its reason is counted, but it holds no item."""
     return Skip(path, JUNK, items=0, bytes=size)
 
 
 def unwanted_record(path: str, head: bytes, size: int, kind: Kind) -> Skip | None:
-    """The skip of a file without a wanted suffix, by its first `HEAD_BYTES`; None where it is an item of the kind.
+    """The skip for a file without a wanted suffix, by its first `HEAD_BYTES`; None if it is an item of the kind.
 
-    Texts beside images or vectors describe them and stand for no item, as does a README or a licence. Archives, tables
-    and lists of texts stand for an unknown number.
+    Texts beside images or vectors describe them and count as no item, like a README or a licence. Archives, tables and
+    lists of texts count as an unknown number of items.
     """
     content = content_of(head)
     if kind == "image" and content in IMAGES:
@@ -107,7 +107,7 @@ def unwanted_record(path: str, head: bytes, size: int, kind: Kind) -> Skip | Non
 
 
 def member_record(name: str, data: bytes, kind: Kind) -> Item | Skip:
-    """The bytes of one wanted file as an item; an image's bytes are judged by whoever decodes them."""
+    """The bytes of one wanted file as an item; an image's bytes are checked later by the decoder."""
     if not data:
         return Skip(name, "empty file")
     if kind == "image":
@@ -120,6 +120,6 @@ def member_record(name: str, data: bytes, kind: Kind) -> Item | Skip:
 
 
 def _nested(name: str, data: bytes) -> Skip | None:
-    """The skip of an archive or table under the name of an item."""
+    """The skip for an archive or table that has the suffix of an item; None for other content."""
     content = content_of(data[:HEAD_BYTES])
     return Skip(name, NESTED, items=None, bytes=len(data)) if content in ARCHIVES or content in TABLES else None

@@ -11,7 +11,7 @@ from indexes.records import Item, Skip, Source
 
 __all__ = ["ArrayShard", "source_of_array"]
 
-_ROWS = 8192  # a shard
+_ROWS = 8192  # rows per shard
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ def source_of_array(vectors: np.ndarray) -> Source:
         raise InputError(f"got an array of shape {vectors.shape}, expected vectors (n ≥ 1, d)")
     if vectors.dtype.kind not in "fiub":
         raise InputError(f"got an array of {vectors.dtype}, expected real numbers")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is skipped as such
-        rows = np.ma.filled(np.ma.asarray(vectors, dtype=np.float32), np.nan)  # what is masked is no number
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, and the row is then skipped
+        rows = np.ma.filled(np.ma.asarray(vectors, dtype=np.float32), np.nan)  # masked values become NaN
     shards = tuple(ArrayShard(rows[i : i + _ROWS], i) for i in range(0, len(rows), _ROWS))
     return Source(f"array of shape {rows.shape}", "vector", shards)

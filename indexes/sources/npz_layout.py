@@ -1,4 +1,4 @@
-"""What an `.npz` file holds: its arrays by name, the one that is meant, its ids, and all that is no array."""
+"""The content of an `.npz` file: its arrays by name, the chosen array, its ids, and members that are not arrays."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,20 +23,20 @@ _BROKEN = "broken archive member"
 class Array(NamedTuple):
     """One `.npy` member."""
 
-    key: str  # its name without the suffix
+    key: str  # the member's name without the suffix
     member: Member
-    header: Header | None  # None where it cannot be read
-    reason: str = ""  # why it cannot
+    header: Header | None  # None if it cannot be read
+    reason: str = ""  # why the header cannot be read
 
 
 def survey(file: File, handle: IO[bytes]) -> tuple[list[Array], list[Skip]]:
-    """The arrays of all archives in a file, in its order, and skips of the rest; raises as `layout` does."""
+    """The arrays of all archives in a file, in file order, and skips for the rest; raises the errors of `layout`."""
     found = layout(file)
     arrays: list[Array] = []
     left = list(found.left)
     between = 0
     for member in found.members:
-        with suppress(*DAMAGE):  # of what is counted as a broken array or member
+        with suppress(*DAMAGE):  # damage is counted below as a broken array or member
             between += bytes_after(handle, member, data_start(handle, member))
         if member.name.endswith(".npy") and not is_junk(member.name):
             arrays.append(_array(handle, member, file.name))
@@ -61,7 +61,7 @@ def _array(handle: IO[bytes], member: Member, where: str) -> Array:
 
 
 def _other(handle: IO[bytes], member: Member, where: str) -> Skip:
-    """The skip of a member that is no array."""
+    """The skip for a member that is not an array."""
     path = f"{where}/{printable(clean(member.name))}"
     if is_junk(member.name):
         return junk_record(path, member.extent)
@@ -73,9 +73,9 @@ def _other(handle: IO[bytes], member: Member, where: str) -> Skip:
 
 
 def choose(arrays: Sequence[Array], asked: str | None, where: str) -> tuple[Array, Header]:
-    """The array that is asked for, or else the only matrix of floats, with its header.
+    """The array named by the user, else the only matrix of floats, with its header.
 
-    Raises `InputError` where several could be meant, `Refused` where none can.
+    Raises `InputError` if several fit, `Refused` if none fits.
     """
     first: dict[str, Array] = {}
     for array in arrays:
@@ -100,14 +100,14 @@ def choose(arrays: Sequence[Array], asked: str | None, where: str) -> tuple[Arra
 
 
 def _rows(arrays: list[Array], fitting: list[str]) -> int | None:
-    """How many rows a file holds from which no array was chosen, None if that cannot be told."""
+    """The number of rows in a file from which no array was chosen, None if unknown."""
     if len(fitting) > 1 or not arrays or any(array.header is None for array in arrays):
         return None
     return max(array.header.rows for array in arrays if array.header and (not fitting or array.key in fitting))
 
 
 def remains(arrays: Sequence[Array], chosen: Array, where: str, *, is_asked: bool) -> Iterator[Skip]:
-    """Skips of arrays that may hold rows and are not read; others beside the chosen one describe it."""
+    """Skips for arrays that may hold rows but are not read; other arrays only describe the chosen one."""
     for array in arrays:
         path = f"{where}/{printable(array.key)}.npy"
         is_same = array is not chosen and array.key == chosen.key
@@ -119,7 +119,7 @@ def remains(arrays: Sequence[Array], chosen: Array, where: str, *, is_asked: boo
 
 
 def checked_ids(handle: IO[bytes], arrays: Sequence[Array], key: str, rows: int, where: str) -> Member | None:
-    """The member of strings stored as `ids`, if there is one; raises `Refused` unless it names each row once."""
+    """The member of strings stored as `ids`, if there is one; raises `Refused` unless each row has its own id."""
     stored = next((array for array in arrays if array.key == "ids" and key != "ids"), None)
     if stored is None:
         return None
@@ -144,10 +144,10 @@ def checked_ids(handle: IO[bytes], arrays: Sequence[Array], key: str, rows: int,
 
 
 def read_ids(handle: IO[bytes], member: Member) -> list[str]:
-    """The strings of a member; raises what damage raises."""
+    """The strings of a member; raises one of `DAMAGE` for damaged bytes."""
     return np.lib.format.read_array(opened(handle, member), allow_pickle=False).tolist()
 
 
 def opened(handle: IO[bytes], member: Member) -> IO[bytes]:
-    """The decompressed bytes of a member; raises what damage raises."""
+    """The decompressed bytes of a member; raises one of `DAMAGE` for damaged bytes."""
     return contents(handle, member, data_start(handle, member))

@@ -1,4 +1,4 @@
-"""From what the user typed to a source with its shards in canonical order."""
+"""Open the source that a user names, with its shards in canonical order."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ __all__ = ["open_source"]
 
 
 def open_source(spec: str | Path, *, kind: Kind, column: str | None = None) -> Source:
-    """Open a file, folder, pattern (`{000..011}.tar`, `*.parquet`) or fsspec URL; read nothing but its directory.
+    """Open a file, folder, pattern (`{000..011}.tar`, `*.parquet`) or fsspec URL; read only its directory.
 
-    `kind` is what the encoder reads, `column` the key of a table, JSON line or `.npz`. Shards, names and item ids
-    are relative to the source, so copies at different places are equal. Raises `InputError` when nothing is there
-    or nothing in it can hold that kind; damage inside is not judged here but yielded as skips when it is read.
+    `kind` is the kind of item that the encoder reads, `column` the key of a table, JSON line or `.npz`. Names of shards
+    and item ids are relative to the source, so copies in different places are equal. Raises `InputError` if the source
+    is empty or cannot hold the kind; damage inside the source is not checked here, but yielded as skips while reading.
     """
     spec = str(spec)
     return Source(spec, kind, folder_shards(spec, list_entries(spec), kind, column))

@@ -1,4 +1,4 @@
-"""Parquet: every table of a file, in shards of consecutive row groups that hold about a thousand rows."""
+"""Parquet: read every table of a file, in shards of consecutive row groups with about a thousand rows."""
 
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
@@ -15,11 +15,11 @@ from indexes.sources.unpacked import BOMB, MOST_BYTES, MOST_RATIO
 
 __all__ = ["parquet_shards"]
 
-_ROWS = 1024  # least number of rows in a shard but the last
-_MOST_BATCH_BYTES = 2**28  # in memory at once where all rows repeat the largest value
+_ROWS = 1024  # least number of rows in a shard, except the last
+_MOST_BATCH_BYTES = 2**28  # in memory at once if every row repeats the largest value
 _MAX_DICTIONARY = 2**28  # bytes
-_HEADER_BYTES = 2**10  # more than the header of a dictionary takes
-_BATCH_ROWS, _BATCH_BYTES = 128, 64 * 2**20  # in memory at once, the latter as far as one row allows
+_HEADER_BYTES = 2**10  # more than any header of a dictionary page
+_BATCH_ROWS, _BATCH_BYTES = 128, 64 * 2**20  # in memory at once; a single row may exceed the bytes
 
 
 class _Group(NamedTuple):
@@ -66,7 +66,7 @@ def _batches(file: File, column: str, groups: tuple[_Group, ...]) -> Iterator[An
 
 
 def _dictionary_bytes(handle: IO[bytes], group: _Group) -> int:
-    """The bytes of the largest of its columns' dictionaries, whose values any number of rows may repeat."""
+    """The size of the largest column dictionary of a group; any number of rows may repeat a dictionary value."""
     found = 0
     for start in group.starts:
         handle.seek(start)
@@ -75,9 +75,9 @@ def _dictionary_bytes(handle: IO[bytes], group: _Group) -> int:
 
 
 def _group(table: pq.ParquetFile, column: str, group: _Group, repeated: int, *, most: int) -> Iterator[Any]:
-    """The cells of one row group up to `most` bytes, and how many of its rows are lost.
+    """The cells of one row group up to `most` bytes, then the number of rows lost.
 
-    Each batch is small enough for all its rows to repeat a value of `repeated` bytes.
+    Batches are small enough that memory suffices even if every row repeats a value of `repeated` bytes.
     """
     left, reason, taken = group.rows, "broken archive", 0
     stated = max(1, table.metadata.row_group(group.number).total_byte_size)  # uncompressed

@@ -1,4 +1,4 @@
-"""What the footer of a Parquet table says of rows and places, read here because pyarrow aborts on some damage."""
+"""Read row counts and offsets from the footer of a Parquet table, because pyarrow aborts on some damage."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["MAGIC", "Footer", "Range", "dictionary_bytes", "filter_length", "pag
 
 MAGIC = b"PAR1"
 
-_WITNESSES = 3  # columns asked for the number of rows in a group
+_WITNESSES = 3  # columns whose value counts are used to check the number of rows of a group
 # Fields of the structs in parquet.thrift.
 _SCHEMA, _TABLE_ROWS, _GROUPS = 2, 3, 4  # FileMetaData
 _REPETITION, _CHILDREN, _REPEATED = 3, 5, 2  # SchemaElement, and a value of the first
@@ -27,12 +27,12 @@ Range = tuple[int, int]  # start and stop of bytes, counted from the start of th
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """Rows of each group, the places of its columns' pages, and the places of indexes and Bloom filters."""
+    """Row counts of the groups, and the offsets of column pages, indexes and Bloom filters."""
 
     rows: tuple[int, ...]
-    starts: tuple[tuple[int, ...], ...]  # of each group's columns
+    starts: tuple[tuple[int, ...], ...]  # start of each column of each group
     chunks: tuple[Range, ...]
-    indexes: tuple[Range, ...]  # of no length where only a filter's own header tells it
+    indexes: tuple[Range, ...]  # length 0 if only the header of a Bloom filter states it
 
 
 def read_footer(data: bytes) -> Footer:
@@ -40,7 +40,7 @@ def read_footer(data: bytes) -> Footer:
     table, _ = read_struct(data)
     groups = table.get(_GROUPS, [])
     stored = [chunk for group in groups for chunk in group[_COLUMNS]]
-    columns = [chunk.get(_META_DATA, {}) for chunk in stored]  # without one, a column is encrypted
+    columns = [chunk.get(_META_DATA, {}) for chunk in stored]  # a column without metadata is encrypted
     places = [(chunk.get(offset), chunk.get(length, 0)) for chunk in stored for offset, length in _INDEXES]
     places += [(column.get(_FILTER[0]), column.get(_FILTER[1], 0)) for column in columns]
     indexes = [(start, start + max(0, length)) for start, length in places if start is not None and start > 0]
@@ -57,7 +57,7 @@ def _pages(column: dict[int, Any]) -> Range:
 
 
 def _rows(table: dict[int, Any], groups: list[dict[int, Any]]) -> Iterator[int]:
-    """Rows of each group as most of those say who know: the group, its flat columns, and the table less the others."""
+    """Row count per group: the median of the counts of the group, its flat columns, and the table minus the others."""
     stated = [group.get(_GROUP_ROWS, 0) for group in groups]
     flat = [number for number, is_flat in enumerate(_flat_columns(table[_SCHEMA])) if is_flat][:_WITNESSES]
     total = table.get(_TABLE_ROWS, 0)
@@ -68,7 +68,7 @@ def _rows(table: dict[int, Any], groups: list[dict[int, Any]]) -> Iterator[int]:
 
 
 def _flat_columns(schema: list[dict[int, Any]]) -> Iterator[bool]:
-    """Of each column that is stored, whether it holds one value a row."""
+    """For each stored column, whether it holds one value per row."""
     open_groups = [(schema[0].get(_CHILDREN, 0), False)]  # children to come, and whether they are repeated
     for element in schema[1:]:
         while open_groups and open_groups[-1][0] == 0:
@@ -92,7 +92,7 @@ def page_fits(data: bytes, length: int) -> bool:
 
 
 def dictionary_bytes(data: bytes) -> int:
-    """The bytes that the page whose header begins these bytes unpacks to if it is a dictionary; 0 for another page."""
+    """The uncompressed size of the dictionary page whose header starts these bytes; 0 for any other page."""
     try:
         header, _ = read_struct(data)
         return max(0, int(header[_UNPACKED])) if header[_PAGE_TYPE] == _DICTIONARY else 0
@@ -101,7 +101,7 @@ def dictionary_bytes(data: bytes) -> int:
 
 
 def filter_length(data: bytes) -> int:
-    """The length of the Bloom filter that begins with these bytes; 0 if there is none."""
+    """The length of the Bloom filter that starts with these bytes; 0 if there is none."""
     try:
         header, size = read_struct(data)
         return size + max(0, int(header[_FILTER_BYTES]))

@@ -1,4 +1,4 @@
-"""Where the tables lie in a Parquet file: joined files hold several, and each counts its bytes from its own start."""
+"""Locate the tables in a Parquet file; a joined file holds several, each with offsets from its own start."""
 
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple
@@ -15,19 +15,19 @@ __all__ = ["Table", "find_tables"]
 _UNDESCRIBED = "bytes that the footer does not describe"
 
 _TAIL = 8  # bytes: the length of the footer, and the magic
-_SEARCH_BYTES = 64 * 2**20  # looked through for a footer before appended bytes, or for the start of a table
+_SEARCH_BYTES = 64 * 2**20  # searched for a footer before appended bytes, or for the start of a table
 _PIECE_BYTES = 2**20
-_HEADER_BYTES = 2**16  # more than the header of a page or Bloom filter takes, unless its statistics hold long values
-_CHUNKS = 8  # columns of row groups looked at to tell where a table starts
+_HEADER_BYTES = 2**16  # more than a header of a page or Bloom filter, unless its statistics hold long values
+_CHUNKS = 8  # column chunks that are checked to find where a table starts
 
 
 class Table(NamedTuple):
-    """One table of a file, and the bytes that no table describes after it and inside it."""
+    """One table of a file, and skips for undescribed bytes inside and after it."""
 
     file: File  # the table's own bytes
     schema: Any
     rows: tuple[int, ...]  # of each row group
-    starts: tuple[tuple[int, ...], ...]  # of its columns
+    starts: tuple[tuple[int, ...], ...]  # start of each column of each row group
     skips: tuple[Skip, ...]
 
 
@@ -41,7 +41,7 @@ class _Found(NamedTuple):
 
 
 def find_tables(file: File) -> list[Table]:
-    """All tables in their order; raises what pyarrow raises when there is none that can be read."""
+    """All tables in file order; raises pyarrow's error if no table can be read."""
     tables: list[Table] = []
     with file.open() as handle:
         size = stop = file.size()
@@ -59,7 +59,7 @@ def find_tables(file: File) -> list[Table]:
             stop = start
         if not tables:
             handle.seek(0)
-            pq.read_metadata(handle)  # raises, and says what is wrong with the last bytes
+            pq.read_metadata(handle)  # raises an error that says what is wrong with the last bytes
             raise ValueError("no table found")
     if before := _skip(file, BEFORE, stop):
         tables[-1] = tables[-1]._replace(skips=(before, *tables[-1].skips))
@@ -71,7 +71,7 @@ def _skip(file: File, reason: str, left: int) -> Skip | None:
 
 
 def _last_footer(handle: IO[bytes], file: File, stop: int) -> _Found | None:
-    """The last footer that can be read and ends at `stop` or before it."""
+    """The last readable footer that ends at or before `stop`."""
     for place in _magics(handle, max(0, stop - _SEARCH_BYTES), stop):
         end = place + len(MAGIC)
         length = int.from_bytes(_bytes(handle, max(0, end - _TAIL), _TAIL - len(MAGIC)), "little")
@@ -82,13 +82,13 @@ def _last_footer(handle: IO[bytes], file: File, stop: int) -> _Found | None:
             with file.part(0, end).open() as part:
                 schema = pq.read_metadata(part).schema.to_arrow_schema()
             return _Found(start, end, schema, read_footer(_bytes(handle, start, length)))
-        except (*DAMAGE, TypeError, AttributeError):  # the last two: a field of another type
+        except (*DAMAGE, TypeError, AttributeError):  # TypeError, AttributeError: a field has the wrong type
             continue
     return None
 
 
 def _magics(handle: IO[bytes], start: int, stop: int) -> Iterator[int]:
-    """The places of the magic between two offsets, the last first."""
+    """Positions of the magic bytes between two offsets, the last first."""
     while stop - start >= len(MAGIC):
         piece_start = max(start, stop - _PIECE_BYTES)
         piece = _bytes(handle, piece_start, stop - piece_start)
@@ -106,7 +106,7 @@ def _bytes(handle: IO[bytes], start: int, length: int) -> bytes:
 
 
 def _table_start(handle: IO[bytes], found: _Found) -> int | None:
-    """Where the table begins whose footer this is: nearly always as far before the footer as it describes bytes."""
+    """Start of the table that this footer describes: usually the footer's start minus the number of described bytes."""
     last = max((stop for _, stop in (*found.footer.chunks, *found.footer.indexes)), default=len(MAGIC))
     exact = found.start - last
     if exact == 0 or (exact > 0 and _bytes(handle, exact, len(MAGIC)) == MAGIC):
@@ -116,7 +116,7 @@ def _table_start(handle: IO[bytes], found: _Found) -> int | None:
 
 
 def _fits(handle: IO[bytes], found: _Found, start: int) -> bool:
-    """Whether pages lie where the footer says, if its table starts here."""
+    """Whether pages lie at the offsets of the footer if the table starts at `start`."""
     looked = found.footer.chunks[:_CHUNKS]
     lengths = [(start + first, last - first) for first, last in looked]
     fitting = sum(page_fits(_bytes(handle, place, min(length, _HEADER_BYTES)), length) for place, length in lengths)
@@ -124,7 +124,7 @@ def _fits(handle: IO[bytes], found: _Found, start: int) -> bool:
 
 
 def _undescribed(handle: IO[bytes], found: _Found, start: int) -> int:
-    """Bytes of the table that hold something and that the footer says nothing of; writers pad groups with zeros."""
+    """Number of bytes in gaps that the footer does not describe; gaps of zeros are padding and not counted."""
     indexes = [
         (first, last if last > first else first + filter_length(_bytes(handle, start + first, _HEADER_BYTES)))
         for first, last in found.footer.indexes

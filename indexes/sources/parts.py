@@ -1,4 +1,4 @@
-"""The tables that one file holds one after another, as shards: each by its own column, rows numbered on."""
+"""Shards of the consecutive tables in one file; each table has its own column, and row numbers continue."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,10 +18,10 @@ BEFORE = "bytes before the table"
 class Part(NamedTuple):
     """One table of a file."""
 
-    file: File  # what its shards read
+    file: File  # the file that its shards read
     size: int  # bytes
     schema: Any
-    runs: tuple[tuple[tuple[Any, ...], int | None], ...]  # what makes a shard, and its number of rows
+    runs: tuple[tuple[tuple[Any, ...], int | None], ...]  # for each shard its groups and its number of rows
     rows: int | None
 
 
@@ -31,9 +31,9 @@ _Batches = Callable[[File, str, tuple[Any, ...]], Iterator[Any]]
 def part_shards(
     file: File, parts: Sequence[Part], skips: Sequence[Skip], kind: Kind, column: str | None, batches: _Batches
 ) -> list[TableShard]:
-    """The shards of all parts that have a column of the kind; the other parts and `skips` are named after the last.
+    """The shards of all parts with a column of the kind; skips for the other parts, and `skips`, go to the last shard.
 
-    Raises `Refused` when no part has such a column, with the rows of all, and `InputError` when one has several.
+    Raises `Refused`, with the rows of all parts, if no part has such a column, and `InputError` if one has several.
     """
     skips = list(skips)
     shards: list[TableShard] = []
@@ -68,7 +68,7 @@ def _shards(part: Part, column: Column, batches: _Batches, first_row: int) -> li
 
 
 def _named(shards: list[TableShard], name: str, skips: tuple[Skip, ...]) -> list[TableShard]:
-    """The shards with their names, numbered if there are several, and the skips after the last."""
+    """The shards with names, numbered if there are several; the skips go to the last shard."""
     names = [name] if len(shards) == 1 else [f"{name}:{number:05d}" for number in range(len(shards))]
     named = [replace(shard, name=each) for shard, each in zip(shards, names, strict=True)]
     return [*named[:-1], replace(named[-1], skips=skips)] if named else []

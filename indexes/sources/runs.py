@@ -1,4 +1,4 @@
-"""Long runs of records that all say the same, merged: what a file repeats a million times is kept once."""
+"""Merge long runs of equal skips, so that a million equal skips in a file need little memory."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -7,16 +7,16 @@ from indexes.records import Item, Skip
 
 __all__ = ["merged"]
 
-_SINGLE = 1000  # skips of a run that are given one by one
+_SINGLE = 1000  # skips of a run that are yielded one by one
 
 
 def merged(records: Iterable[Item | Skip]) -> Iterator[Item | Skip]:
-    """The records in their order; of a run of skips with one reason all behind the first thousand as one.
+    """The records in order; in a run of skips with one reason, all after the first thousand are merged into one.
 
-    That one is named after the first and the last of them, and stands for the items and bytes of all.
+    The merged skip is named after the first and last skip it replaces, and sums their items and bytes.
     """
-    length, run = 0, None  # how many of them came, and what they have in common
-    first = last = Skip("", "")  # of those that become one
+    length, run = 0, None  # length of the current run of skips, and its common properties
+    first = last = Skip("", "")  # first and last of the skips that are merged
     items = size = 0
     for record in records:
         sign = _sign(record)
@@ -35,7 +35,7 @@ def merged(records: Iterable[Item | Skip]) -> Iterator[Item | Skip]:
 
 
 def _sign(record: Item | Skip) -> tuple[str, bool, bool, bool] | None:
-    """What the skips of a run have in common; None for an item, and where amounts are unknown."""
+    """The properties that the skips of a run share; None for an item or a skip with unknown amounts."""
     if isinstance(record, Item) or record.items is None or record.bytes is None:
         return None
     return record.reason, record.items > 0, record.is_plain, record.was_read

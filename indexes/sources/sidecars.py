@@ -1,4 +1,4 @@
-"""Files that only describe others, and are therefore neither items nor skips."""
+"""Find files that only describe other files, and are therefore neither items nor skips."""
 
 import posixpath
 from collections.abc import Collection, Iterator
@@ -13,7 +13,7 @@ _DATASET_RECORDS = ("dataset_dict.json", "dataset_info.json", "state.json")
 
 
 def sidecars(names: Collection[str], kind: Kind) -> frozenset[str]:
-    """The names in a folder that belong to others: captions, img2dataset, clip-retrieval and Hugging Face records."""
+    """Names of files that describe other files: captions, and img2dataset, clip-retrieval and Hugging Face records."""
     names = frozenset(names)
     return frozenset(
         [
@@ -32,14 +32,14 @@ def companions(names: Collection[str], kind: Kind) -> frozenset[str]:
 
 
 def _img2dataset(names: frozenset[str]) -> Iterator[str]:
-    """Records of shards, which are tars or folders."""
+    """Records of img2dataset about its shards, which are tars or folders."""
     folders = {posixpath.dirname(name) for name in names}
     for stem in {name.removesuffix(".tar") for name in names if name.endswith(".tar")} | folders:
         yield from names & {f"{stem}.parquet", f"{stem}_stats.json"}
 
 
 def _clip_retrieval(names: frozenset[str], kind: Kind) -> Iterator[str]:
-    """Of `img_emb`, `text_emb` and `metadata` side by side, all but the folder that holds the kind."""
+    """Files of the sibling folders `img_emb`, `text_emb` and `metadata` that do not hold items of the kind."""
     images = {posixpath.dirname(name) for name in names if name.endswith(".npy")}
     roots = {posixpath.dirname(folder) for folder in images if posixpath.basename(folder) == "img_emb"}
     unread = {"vector": ("metadata", "text_emb"), "text": _EMBEDDING_FOLDERS, "image": ()}[kind]

@@ -1,12 +1,12 @@
-"""What a file holds, by its first bytes: names and suffixes of scraped files are often wrong or missing."""
+"""Detect the format of a file by its first bytes, because names of scraped files are often wrong or missing."""
 
 import re
 
 __all__ = ["ARCHIVES", "HEAD_BYTES", "IMAGES", "OTHER_IMAGES", "TABLES", "content_of"]
 
-HEAD_BYTES = 512  # as many as `content_of` looks at
+HEAD_BYTES = 512  # number of bytes that `content_of` examines
 IMAGES = frozenset({"avif", "bmp", "gif", "ico", "jpeg", "jpeg2000", "png", "pnm", "tiff", "webp"})  # can be decoded
-OTHER_IMAGES = frozenset({"heic", "jpeg xl", "openexr", "photoshop", "svg"})  # are images and cannot be decoded here
+OTHER_IMAGES = frozenset({"heic", "jpeg xl", "openexr", "photoshop", "svg"})  # known, but cannot be decoded here
 ARCHIVES = frozenset({"7z", "bzip2", "gzip", "lz4", "rar", "tar", "xz", "zip", "zstandard"})
 TABLES = frozenset({"arrow", "avro", "hdf5", "npy", "orc", "parquet", "sqlite"})
 
@@ -34,7 +34,7 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 def content_of(head: bytes) -> str:
     """The format that the first `HEAD_BYTES` of a file show: one of the names above, "text", "empty", or "unknown".
 
-    "pdf", "video" and "audio" are told apart from "unknown" as well.
+    It may also be "pdf", "video" or "audio".
     """
     if not head:
         return "empty"
@@ -49,7 +49,7 @@ def content_of(head: bytes) -> str:
         return "tar"
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return "bmp"
-    if head[:4] == b"\x00\x00\x01\x00" and 0 < int.from_bytes(head[4:6], "little") < 256:  # icons in the file
+    if head[:4] == b"\x00\x00\x01\x00" and 0 < int.from_bytes(head[4:6], "little") < 256:  # number of icons
         return "ico"
     if _PNM.match(head):
         return "pnm"
@@ -57,12 +57,12 @@ def content_of(head: bytes) -> str:
 
 
 def _is_printable(magic: bytes) -> bool:
-    """Whether a text may begin with these bytes too, as with `ORC`; not so with the mark of PDF."""
+    """Whether a plain text could also start with these bytes, such as `ORC`; False for the signature of PDF."""
     return magic != b"%PDF-" and all(32 <= byte < 127 for byte in magic)
 
 
 def _of_brands(head: bytes) -> str:
-    """The format of an ISO base media file, by its major brand, then by those it is compatible with."""
+    """The format of an ISO base media file, by its major brand, then by its compatible brands."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[i : i + 4] for i in range(16, end - 3, 4))]
     found = [_BRANDS[brand] for brand in brands if brand in _BRANDS]

@@ -1,4 +1,4 @@
-"""Tar archives, WebDataset and img2dataset among them: streamed, and never unpacked to disk."""
+"""Stream tar archives, including WebDataset and img2dataset, without unpacking them to disk."""
 
 import io
 import tarfile
@@ -39,10 +39,10 @@ __all__ = ["NO_END", "Archive", "TarShard", "open_tar", "tar_shards"]
 
 NO_END = "archive without an end mark, may be cut"
 _BLOCK = tarfile.BLOCKSIZE
-_MAX_HEADER_BYTES = 2**20  # extended headers are held in memory by tarfile, whatever size they state
+_MAX_HEADER_BYTES = 2**20  # tarfile holds extended headers in memory, whatever size they state
 _MAX_NAME = 2**13  # characters; a compressed archive can hold thousands of names of a megabyte
 _SHOWN = 200  # characters of a longer name
-_MAX_BYTES = 2**40  # that a member may state
+_MAX_BYTES = 2**40  # largest size that a member may state
 _EXTENDED = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -69,10 +69,10 @@ class TarShard:
         return digest(["tar", self.kind], pieces(self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record a member that is wanted or refused, in stored order, and one for each stretch of other bytes.
+        """One record per wanted or refused member, in stored order, and one for each run of other bytes.
 
-        Archives that were joined are read to the end, as by `tar --ignore-zeros`; after a damaged header reading goes
-        on at the next whole one.
+        Joined archives are read to the end, like `tar --ignore-zeros`; after a damaged header, reading continues at the
+        next valid header.
         """
         try:
             with open_tar(self.file) as archive:
@@ -84,12 +84,12 @@ class TarShard:
 
 
 def tar_shards(file: File, kind: Kind, column: str | None) -> list[TarShard]:
-    """One shard; what the archive holds is known only when it is read."""
+    """One shard; the content of the archive is known only once it is read."""
     return [TarShard(file, file.name, kind, file.size())]
 
 
 class _Header(tarfile.TarInfo):
-    """A header that tells its archive of every block that is none."""
+    """A header class that reports each block that is not a header to its archive."""
 
     @classmethod
     def fromtarfile(cls, archive: Any) -> Any:
@@ -110,33 +110,33 @@ class _Header(tarfile.TarInfo):
         archive.ended = False
         info.offset = archive.fileobj.tell() - _BLOCK
         member = info._proc_member(archive)  # type: ignore[attr-defined]  # as tarfile's own `fromtarfile` does
-        if member.size > _MAX_BYTES:  # by an extended header
+        if member.size > _MAX_BYTES:  # stated by an extended header
             raise ValueError("header of impossible size")
         return member
 
 
 class Archive(tarfile.TarFile):
-    """A tar stream that goes on behind zero blocks and damaged headers, and counts the bytes it passed over."""
+    """A tar stream that continues after zero blocks and damaged headers, and counts the bytes it skips."""
 
     tarinfo = _Header
     ended = False  # whether the last header block was a zero block, which marks the end
-    passed = 0  # bytes since the last whole header that belong to no member
+    passed = 0  # bytes since the last valid header that belong to no member
     passed_after_end = False
 
     def __init__(self, handle: io.BufferedReader, packed: Unpacked | None) -> None:
-        self.packed = packed  # behind the stream, if it is compressed
+        self.packed = packed  # the decompressor of the stream, if it is compressed
         super().__init__(fileobj=Forward(handle), mode="r", ignore_zeros=True)  # type: ignore[arg-type]
 
     def pass_over(self, size: int) -> None:
-        """Count bytes that are no header."""
+        """Count skipped bytes that are not a header."""
         if self.passed == 0:
             self.passed_after_end = self.ended
         self.passed += size
 
     def entries(self, name: str) -> Iterator[tarfile.TarInfo | Skip]:
-        """Members that are no folders, and skips of the bytes between and after them."""
+        """Members that are not folders, and skips for the bytes between and after them."""
         while (member := self.next()) is not None:
-            self.members.clear()  # type: ignore[attr-defined]  # or tarfile keeps every header
+            self.members.clear()  # type: ignore[attr-defined]  # otherwise tarfile keeps every header
             if self.passed:
                 yield Skip(name, BROKEN, items=None, bytes=self._forget_passed(), is_plain=True)
             if not member.isdir():
@@ -144,7 +144,7 @@ class Archive(tarfile.TarFile):
         yield from self._remains(name)
 
     def _remains(self, name: str) -> Iterator[Skip]:
-        """What lies behind the last member, and whether the end is one."""
+        """Skips for the bytes after the last member, and for a missing end mark."""
         left = None if self.packed is None else self.packed.left
         if self.passed:
             reason = AFTER if self.passed_after_end else BROKEN
@@ -155,14 +155,14 @@ class Archive(tarfile.TarFile):
             yield left
 
     def cut_short(self, member: tarfile.TarInfo, name: str) -> Skip:
-        """The skip of a member whose content the stream does not hold to its end."""
+        """The skip for a member whose content ends early."""
         if self.packed is not None and self.packed.left is not None:
             return self.packed.left
         stream: Any = self.fileobj
         return Skip(name, CUT, bytes=max(0, stream.tell() - member.offset_data))
 
     def next(self) -> tarfile.TarInfo | None:
-        """The next member, behind whatever header cannot be read; None at the end of the stream."""
+        """The next member after any unreadable headers; None at the end of the stream."""
         stream: Any = self.fileobj
         at = -1
         while stream.tell() > at:
@@ -171,7 +171,7 @@ class Archive(tarfile.TarFile):
                 return super().next()
             except (*DAMAGE, TypeError) as error:
                 if stream.tell() > at and self.passed == passed and "end of data" not in str(error):
-                    self.pass_over(_BLOCK)  # an extended header that leads nowhere
+                    self.pass_over(_BLOCK)  # an extended header without a member after it
                     self.passed_after_end = False
                 self.offset = -(-stream.tell() // _BLOCK) * _BLOCK  # the next block
         return None
@@ -183,13 +183,13 @@ class Archive(tarfile.TarFile):
 
 @contextmanager
 def open_tar(file: File) -> Iterator[Archive]:
-    """A tar archive as a stream, unpacked on the way if it is compressed."""
+    """A tar archive as a stream, decompressed while it is read."""
     with unpacked(file) as (handle, packed), Archive(handle, packed) as archive:
         yield archive
 
 
 def _records(archive: Archive, root: str, kind: Kind) -> Iterator[Item | Skip]:
-    """Records key by key; a companion is passed over if a wanted member shares its key, and counted if none does."""
+    """Records grouped by key; a companion is ignored if a wanted member shares its key, else counted as a skip."""
     seen: set[str] = set()
     for _, group in groupby(archive.entries(root), key=_key):
         alone: list[Skip] = []
@@ -233,7 +233,7 @@ def _refusal(member: tarfile.TarInfo, path: str, seen: set[str]) -> Skip | None:
 
 
 def _member_record(archive: Archive, member: tarfile.TarInfo, path: str, kind: Kind) -> Item | Skip | None:
-    """The member as an item or skip, by its content where its suffix does not tell; None if the archive ends in it."""
+    """The member as an item or skip, by content if the suffix does not decide; None if the archive ends inside it."""
     content = archive.extractfile(member)
     if content is None:
         return Skip(path, "not a regular file", bytes=member.size)

@@ -1,4 +1,4 @@
-"""Structs in Thrift's compact protocol as plain dictionaries: what Parquet writes its footer and page headers in."""
+"""Read structs of Thrift's compact protocol, the format of Parquet footers and page headers, as dictionaries."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _INTEGERS = (4, 5, 6)
 
 
 def read_struct(data: bytes) -> tuple[dict[int, Any], int]:
-    """The values of the struct that `data` begins with, by field number, and its length; doubles and UUIDs stay bytes.
+    """The values of the struct at the start of `data` by field number, and its length; doubles and UUIDs stay bytes.
 
     Raises `ValueError` or `IndexError` on damaged bytes.
     """
@@ -32,7 +32,7 @@ def _struct(data: bytes, position: int, depth: int) -> tuple[dict[int, Any], int
         kind = head & 15
         if kind in (_TRUE, _FALSE):  # a field of this type has no further bytes
             values[field] = kind == _TRUE
-        elif kind in _INTEGERS and (byte := data[position]) < 128:  # as nearly all are, which saves calls
+        elif kind in _INTEGERS and (byte := data[position]) < 128:  # true for nearly all integers; saves function calls
             values[field], position = (byte >> 1) ^ -(byte & 1), position + 1
         else:
             values[field], position = _value(data, position, kind, depth)
@@ -70,7 +70,7 @@ def _list(data: bytes, position: int, depth: int) -> tuple[list[Any], int]:
     if size == 15:
         size, position = _varint(data, position)
     values = []
-    for _ in range(size):  # each takes a byte at least, so that the data bounds the loop
+    for _ in range(size):  # each value takes at least one byte, so the data bounds the loop
         value, position = _value(data, position, head & 15, depth)
         values.append(value)
     return values, position

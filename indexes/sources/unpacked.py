@@ -1,4 +1,4 @@
-"""Compressed files as one stream of plain bytes: every member or stream of gzip, bzip2 and xz, to the last byte."""
+"""Decompress gzip, bzip2 and xz files as one stream of plain bytes, over all members, to the last byte."""
 
 import bz2
 import io
@@ -30,15 +30,15 @@ BROKEN = "broken archive"
 AFTER = "bytes after the archive"
 CUT = "archive ends early, more may be missing"
 BOMB = "unpacks to far more than its size"
-MOST_BYTES, MOST_RATIO = 2**29, 200  # beyond both, a compressed file is unpacked no further
+MOST_BYTES, MOST_RATIO = 2**29, 200  # decompression stops beyond both limits
 _PIECE_BYTES = 2**16
-_MOST_MEMORY = 2**29  # bytes that xz may take for its dictionary
+_MOST_MEMORY = 2**29  # bytes that xz may use for its dictionary
 _GZIP_HEADER = 31  # zlib's window bits for a gzip header and trailer
 _DAMAGE = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 
 
 class _Decompressor(Protocol):
-    """What bz2 and lzma offer, and `_Gzip` after them."""
+    """The decompressor interface of bz2 and lzma, which `_Gzip` also implements."""
 
     @property
     def eof(self) -> bool: ...
@@ -50,13 +50,13 @@ class _Decompressor(Protocol):
 
 
 class _Gzip:
-    """One gzip member (RFC 1952), its checksum verified by zlib; what precedes damage is given before the error."""
+    """One gzip member (RFC 1952), its checksum verified by zlib; the error comes after all bytes before the damage."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP_HEADER)
-        self._rescued = b""  # unpacked before damage and not yet given
+        self._rescued = b""  # decompressed before damage and not yet returned
         self._error: zlib.error | None = None
-        self.unprocessed = 0  # bytes of the last input behind the damage
+        self.unprocessed = 0  # bytes of the last input from the damage on
 
     @property
     def eof(self) -> bool:
@@ -84,7 +84,7 @@ class _Gzip:
         return given
 
     def _until_damage(self, member: Any, packed: bytes) -> bytes:
-        """What the bytes unpack to one by one, up to the one that cannot be right."""
+        """The output of decompressing the bytes one by one, up to the first invalid byte."""
         unpacked = []
         for position in range(len(packed)):
             try:
@@ -104,21 +104,21 @@ COMPRESSED = frozenset(_DECOMPRESSORS)
 
 
 class Unpacked(io.RawIOBase):
-    """The plain bytes of a compressed handle, which ends at damage; `left` says what was not unpacked.
+    """The plain bytes of a compressed handle, up to the first damage; `left` is a skip for the bytes not decompressed.
 
-    Members follow each other without a gap or after zeros, as gzip and tar read them. Errors end the stream instead of
-    being raised, so that no reader loses what was unpacked before them.
+    Members may follow each other directly or after zeros, as in gzip and tar. An error ends the stream and is not
+    raised, so that readers keep all bytes decompressed before it.
     """
 
     def __init__(self, handle: io.BufferedReader, size: int, name: str) -> None:
         super().__init__()
         self._handle, self._size, self._name = handle, size, name
-        self._rest = handle.read(_PIECE_BYTES)  # taken from the handle and not yet unpacked
+        self._rest = handle.read(_PIECE_BYTES)  # read from the handle and not yet decompressed
         self._make = _DECOMPRESSORS[content_of(self._rest[:HEAD_BYTES])]
         self._member: _Decompressor | None = self._make()
-        self._silent = 0  # bytes taken since the last that came out
-        self._given = 0  # bytes that came out
-        self._last_piece = 0  # bytes, of which some may still wait in the decompressor
+        self._silent = 0  # input bytes since the last output
+        self._given = 0  # output bytes so far
+        self._last_piece = 0  # size of the last input piece, part of which may still be in the decompressor
         self.parts = 1  # members or streams so far
         self.left: Skip | None = None  # set at the end
 
@@ -147,7 +147,7 @@ class Unpacked(io.RawIOBase):
             self._rest = member.unused_data + self._rest
             self._follow()
         elif not data and not raw and member.needs_input:
-            self._end(Skip(self._name, CUT))  # all that is there was read
+            self._end(Skip(self._name, CUT))  # the input ended early
         if self._member is not None and self._given > max(MOST_BYTES, MOST_RATIO * self._handle.tell()):
             self._end(Skip(self._name, BOMB, items=None, bytes=self._last_piece + self._remaining()))
         return data
@@ -157,7 +157,7 @@ class Unpacked(io.RawIOBase):
         return raw
 
     def _follow(self) -> None:
-        """Begin the next member, or end where nothing but zeros or something else follows."""
+        """Start the next member, or end the stream if only zeros or other data follow."""
         while not self._rest.lstrip(b"\x00") and (more := self._handle.read(_PIECE_BYTES)):
             self._rest = more
         self._rest = self._rest.lstrip(b"\x00")
@@ -178,7 +178,7 @@ class Unpacked(io.RawIOBase):
 
 
 def compression_of_file(file: File) -> str | None:
-    """The member of `COMPRESSED` that a file's first bytes show, None for a plain file."""
+    """The compression of a file (one of `COMPRESSED`), by its first bytes; None for a plain file."""
     with file.open() as handle:
         found = content_of(handle.read(HEAD_BYTES))
     return found if found in COMPRESSED else None
@@ -186,7 +186,7 @@ def compression_of_file(file: File) -> str | None:
 
 @contextmanager
 def unpacked(file: File) -> Iterator[tuple[io.BufferedReader, Unpacked | None]]:
-    """A handle on a file's plain bytes, and the unpacking behind it if the file is compressed."""
+    """A handle on a file's plain bytes, and its decompressor if the file is compressed."""
     with file.open() as handle:
         if content_of(handle.read(HEAD_BYTES)) not in COMPRESSED:
             handle.seek(0)

@@ -30,28 +30,28 @@ _CHUNK = 1024  # members in a shard
 
 class _Part(NamedTuple):
     member: Member
-    name: str  # inside the archive, fit for ids
-    refusal: Skip | None  # why it is not read
+    name: str  # name inside the archive, safe for ids
+    refusal: Skip | None  # skip with the reason why the member is not read
     is_silent: bool  # a folder, or a file that only describes another
 
 
 class _Gap(NamedTuple):
     bytes: int
-    members: int | None  # that seem to begin there
+    members: int | None  # number of member headers found in the gap
 
 
 @dataclass(frozen=True, slots=True)
 class ZipShard:
-    """Consecutive members of a zip file, which may be several archives joined."""
+    """Consecutive members of a zip file, which may consist of several joined archives."""
 
     file: File
     name: str
     kind: Kind
     parts: tuple[_Part, ...]
-    left: tuple[Skip, ...]  # of the bytes that belong to no archive, with the last members
+    left: tuple[Skip, ...]  # skips for bytes outside all archives, on the last shard
 
     def identity(self) -> str:
-        """Digest of the members' names, checksums, sizes and places as the directory states them."""
+        """Digest of the members' names, checksums, sizes and extents, as the directory states them."""
         return digest(["zip", self.kind], self._stated())
 
     def _stated(self) -> Iterator[str]:
@@ -63,7 +63,7 @@ class ZipShard:
             yield from (skip.reason, str(skip.bytes))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record a member, in the order of the file, then what lies outside of members."""
+        """One record per member, in file order, then skips for bytes outside members."""
         done = 0
         try:
             with self.file.open() as handle:
@@ -82,7 +82,7 @@ class ZipShard:
 
 
 def zip_shards(file: File, kind: Kind, column: str | None) -> list[ZipShard]:
-    """Chunks of the members; raises `Refused` when there is none of the kind, by name or by content."""
+    """Shards of the members; raises `Refused` if no member is of the kind, by name or by content."""
     found = layout(file)
     parts = list(_parts(file.name, found.members, kind, is_bomb=_is_bomb(found.members, file)))
     chunks = [tuple(parts[start : start + _CHUNK]) for start in range(0, len(parts), _CHUNK)] or [()]
@@ -95,7 +95,7 @@ def zip_shards(file: File, kind: Kind, column: str | None) -> list[ZipShard]:
 
 
 def _check_contents(shards: list[ZipShard], members: int) -> None:
-    """Look for one item behind names that promise none; raises `Refused` with how many items the file may hold."""
+    """Search for an item by content if no name fits; raises `Refused`, with the number of possible items, if none."""
     items: int | None = 0
     for shard in shards:
         for record in shard.read():
@@ -108,7 +108,7 @@ def _check_contents(shards: list[ZipShard], members: int) -> None:
 
 
 def _is_bomb(members: Iterable[Member], file: File) -> bool:
-    """Whether all members together unpack to more than a compressed file may."""
+    """Whether the members together decompress to more than the limit for a compressed file."""
     return sum(member.size for member in members) > max(MOST_BYTES, MOST_RATIO * file.size())
 
 
@@ -135,7 +135,7 @@ def _refusal(member: Member, path: str, *, is_repeated: bool, is_bomb: bool) -> 
 def _reason(member: Member, *, is_repeated: bool) -> str | None:
     if is_unsafe(member.name):
         return "path leaves the archive"
-    if stat.S_IFMT(member.mode) not in (0, stat.S_IFREG):  # 0: written where there are no modes
+    if stat.S_IFMT(member.mode) not in (0, stat.S_IFREG):  # 0: written by systems without file modes
         return "not a regular file"
     if is_repeated:
         return "repeated name"
@@ -145,7 +145,7 @@ def _reason(member: Member, *, is_repeated: bool) -> str | None:
 
 
 def _read(handle: IO[bytes], part: _Part, path: str, kind: Kind) -> tuple[Item | Skip, list[_Gap]]:
-    """The record of a member, and the bytes behind it that belong to nothing."""
+    """The record of a member, and gaps of unused bytes after it."""
     member = part.member
     try:
         start = data_start(handle, member)
@@ -179,7 +179,7 @@ def _broken(member: Member, path: str) -> Skip:
 
 
 def _between(name: str, gaps: list[_Gap]) -> Iterator[Skip]:
-    """One skip for all bytes between members, with the members in them that the directory does not list."""
+    """One skip for all bytes between members; its items are the unlisted members found in these bytes."""
     if gaps:
         members = [gap.members for gap in gaps if gap.members is not None]
         yield Skip(name, BETWEEN, items=sum(members) if members else None, bytes=sum(gap.bytes for gap in gaps))

@@ -1,7 +1,7 @@
-"""Where everything lies in a zip file: the members of one or several joined archives, and the bytes of no archive.
+"""Locate everything in a zip file: the members of one or more joined archives, and bytes outside all archives.
 
-A directory that can be read decides what its archive holds. Where there is none, or a damaged one, members are found by
-their own headers. Every byte of the file belongs to a member, to a directory, or to one of the skips.
+A readable directory decides what its archive holds. If the directory is missing or damaged, members are found by their
+own headers. Every byte of the file belongs to a member, to a directory, or to one of the skips.
 """
 
 import struct
@@ -21,14 +21,14 @@ BETWEEN = "bytes between members"
 AFTER = "bytes after the archive"
 _BROKEN = "broken archive"
 
-_END64_BYTES = 76  # of the record with 64-bit numbers and its locator, before the end record
-_MOST_DIRECTORIES = 64  # directories read that turn out to be none
-_MOST_RECORDS = 100_000  # end records tried that turn out to be none
+_END64_BYTES = 76  # size of the 64-bit end record and its locator, which stand before the end record
+_MOST_DIRECTORIES = 64  # false directories read before giving up
+_MOST_RECORDS = 100_000  # false end records tried before giving up
 _FIRST_PIECE, _PIECE = 2**12, 2**20  # bytes read at once
 
 
 class Layout(NamedTuple):
-    """All members in the order of the file, and the skips of bytes that belong to none."""
+    """All members in file order, and skips for bytes that belong to no member."""
 
     members: tuple[Member, ...]
     left: tuple[Skip, ...]
@@ -42,7 +42,7 @@ class _Archive(NamedTuple):
 
 class _End(NamedTuple):
     offset: int
-    entries: int  # stated
+    entries: int  # number that the record states
     is_zip64: bool  # else entries are counted modulo 65536
     directory: int
     comment: int  # bytes
@@ -69,7 +69,7 @@ def layout(file: File) -> Layout:
 
 
 def _repaired(name: str, pieces: list[Member | Stretch]) -> Iterator[Skip]:
-    """The skip of an archive whose members were found without a directory; it may have held more of them."""
+    """The skip for an archive whose members were found without its directory; more members may be lost."""
     directory = sum(piece.stop - piece.start for piece in pieces if isinstance(piece, Stretch) and piece.is_directory)
     has_members = any(isinstance(piece, Member) for piece in pieces)
     if has_members or directory:
@@ -77,7 +77,7 @@ def _repaired(name: str, pieces: list[Member | Stretch]) -> Iterator[Skip]:
 
 
 def _others(name: str, others: list[Stretch], size: int) -> Iterator[Skip]:
-    """One skip for each place where bytes of no archive lie."""
+    """One skip for each kind of place that holds bytes outside all archives."""
     for reason in (BEFORE, BETWEEN, AFTER):
         found = [stretch.stop - stretch.start for stretch in others if _place(stretch, size) == reason]
         if found:
@@ -92,7 +92,7 @@ def _place(stretch: Stretch, size: int) -> str:
 
 def _archives(file: File, handle: IO[bytes], size: int) -> Iterator[_Archive]:
     limit = search = size
-    records = directories = 0  # that turned out to be none
+    records = directories = 0  # false ones so far
     while (
         records < _MOST_RECORDS and directories < _MOST_DIRECTORIES and (found := _last_end(handle, search)) is not None
     ):
@@ -126,7 +126,7 @@ def _end(handle: IO[bytes], offset: int) -> _End | None:
 
 
 def _archive(file: File, handle: IO[bytes], end: _End, limit: int) -> _Archive | None:
-    """The archive that ends there, None if its directory is damaged or does not lead to its members."""
+    """The archive with this end record; None if its directory is damaged or does not point to its members."""
     stop = min(end.offset + END_BYTES + end.comment, limit)
     if end.directory == end.offset:
         return _Archive(end.offset, stop, [])
@@ -165,7 +165,7 @@ def _listed(info: zipfile.ZipInfo, limit: int | None, directory: int) -> Member:
 
 
 def _last_end(handle: IO[bytes], stop: int) -> int | None:
-    """Where the last end record before `stop` begins."""
+    """Start of the last end record before `stop`; None if there is none."""
     step = _FIRST_PIECE
     while stop >= END_BYTES:
         start = max(0, stop - step)

@@ -1,4 +1,4 @@
-"""One member of a zip file: where its data lies, its decompressed bytes, and what follows it."""
+"""One member of a zip file: the position of its data, its decompressed bytes, and the bytes after it."""
 
 import io
 import struct
@@ -18,32 +18,32 @@ __all__ = [
     "decoded",
 ]
 
-LOCAL = b"PK\x03\x04"  # begins the header of a member
+LOCAL = b"PK\x03\x04"  # signature of a member's header
 LOCAL_HEADER = struct.Struct("<4s2xHH4xLLLHH")  # flags, method, checksum, compressed, size, name, extra
 ENCRYPTED = 0x41  # bits of the flags: any encryption, strong encryption
-HAS_DESCRIPTOR = 0x8  # bit of the flags: checksum and sizes stand behind the data
+HAS_DESCRIPTOR = 0x8  # bit of the flags: checksum and sizes follow the data
 _IS_UTF8 = 0x800
 _BEGINNING = 2**16  # bytes
 
 
 class Member(NamedTuple):
-    """One stored file, as the directory describes it or else its own header."""
+    """One stored file, as described by the directory, else by its own header."""
 
     name: str
-    stored_name: str  # as in its own header
-    offset: int  # of its header in the file
-    limit: int  # where the next thing in the file begins
+    stored_name: str  # the name in the member's own header
+    offset: int  # position of the member's header in the file
+    limit: int  # position in the file where the next structure begins
     flags: int
     method: int
     checksum: int
     compressed: int  # bytes
     size: int
-    mode: int = 0  # of Unix; 0 where there is none
-    is_whole: bool = True  # as far as the layout shows
+    mode: int = 0  # Unix file mode; 0 if there is none
+    is_whole: bool = True  # False if the layout shows that part of the member is missing
 
     @property
     def extent(self) -> int:
-        """The bytes it takes in the file."""
+        """The number of bytes that the member takes in the file."""
         return max(0, self.limit - self.offset)
 
 
@@ -53,7 +53,7 @@ def decoded(name: bytes, flags: int) -> str:
 
 
 def data_start(handle: IO[bytes], member: Member) -> int:
-    """Where a member's data begins; raises `BadZipFile` if its header is damaged or it reaches into the next one."""
+    """Start of a member's data; raises `BadZipFile` if its header is damaged or the data overlap the next member."""
     handle.seek(member.offset)
     head = handle.read(LOCAL_HEADER.size)
     if not member.is_whole or len(head) < LOCAL_HEADER.size or not head.startswith(LOCAL):
@@ -68,7 +68,7 @@ def data_start(handle: IO[bytes], member: Member) -> int:
 
 
 def contents(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
-    """The decompressed data; raises NotImplementedError for unknown methods, and when it ends for a wrong checksum."""
+    """The decompressed data; raises NotImplementedError for an unknown method, and at its end for a wrong checksum."""
     info = zipfile.ZipInfo(member.name)
     info.compress_type, info.flag_bits = member.method, member.flags
     info.CRC, info.compress_size, info.file_size = member.checksum, member.compressed, member.size
@@ -77,7 +77,7 @@ def contents(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
 
 
 def beginning(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
-    """The first decompressed bytes, up to 64 KiB, without a look at the checksum where the method allows that."""
+    """The first decompressed bytes, up to 64 KiB; the checksum of a stored or deflated member is not checked."""
     if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return contents(handle, member, start)
     handle.seek(start)
@@ -87,7 +87,7 @@ def beginning(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
 
 
 def bytes_after(handle: IO[bytes], member: Member, start: int) -> int:
-    """How many bytes between a member's end and its limit belong to nothing."""
+    """The number of unused bytes between a member's end and its limit."""
     end = start + member.compressed
     if member.flags & HAS_DESCRIPTOR and end < member.limit:
         end += _descriptor_length(handle, member, end)

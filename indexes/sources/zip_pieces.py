@@ -1,4 +1,4 @@
-"""What lies in a stretch of a zip file that no directory describes: members by their own headers, and other bytes."""
+"""Find members by their own headers, and other bytes, in a range of a zip file that no directory describes."""
 
 import re
 import struct
@@ -23,8 +23,8 @@ CENTRAL, END = b"PK\x01\x02", b"PK\x05\x06"
 _END64, LOCATOR, _DESCRIPTOR = b"PK\x06\x06", b"PK\x06\x07", b"PK\x07\x08"
 _MARK = re.compile(rb"PK(?:\x01\x02|\x03\x04|\x05\x06|\x06\x06|\x06\x07)")
 _CENTRAL_BYTES, END_BYTES, LOCATOR_BYTES = 46, 22, 20
-_IN_EXTRA = 0xFFFFFFFF  # the size stands in the extra field
-_MOST_MARKS = 100_000  # headers tried that turn out to be none
+_IN_EXTRA = 0xFFFFFFFF  # means that the extra field holds the size
+_MOST_MARKS = 100_000  # false headers tried before giving up
 _MOST_NESTED = 16  # marks inside a member of unknown length
 _FIRST_PIECE, _PIECE = 2**12, 2**20  # bytes read at once
 
@@ -38,7 +38,7 @@ class Stretch(NamedTuple):
 
 
 def pieces_between(handle: IO[bytes], start: int, stop: int) -> Iterator[Member | Stretch]:
-    """Members by their own headers, records of directories, and the stretches between them."""
+    """Members found by their own headers, directory records, and the bytes between them, in order."""
     position = search = start
     tried = 0
     while tried <= _MOST_MARKS and (found := _next_mark(handle, search, stop)) is not None:
@@ -70,7 +70,7 @@ def _next_mark(handle: IO[bytes], start: int, stop: int) -> int | None:
 
 
 def _piece(handle: IO[bytes], offset: int, stop: int) -> Member | Stretch | None:
-    """What begins at a mark, None if it is too short or no header after all."""
+    """The member or record that begins at a mark; None if it is too short or not a header."""
     handle.seek(offset)
     head = handle.read(min(_CENTRAL_BYTES, stop - offset))
     if head.startswith(LOCAL):
@@ -89,7 +89,7 @@ def _piece(handle: IO[bytes], offset: int, stop: int) -> Member | Stretch | None
 
 
 def _member(handle: IO[bytes], head: bytes, offset: int, stop: int) -> Member | None:
-    """The member whose header lies there, not whole if the stretch ends before it does."""
+    """The member with its header at `offset`; not whole if the range ends before the member."""
     if len(head) < LOCAL_HEADER.size:
         return None
     _, flags, method, checksum, compressed, size, name_length, extra_length = LOCAL_HEADER.unpack_from(head)
@@ -117,7 +117,7 @@ def _sizes_in_extra(extra: bytes, compressed: int, size: int) -> tuple[int, int]
 
 
 def _described_after(handle: IO[bytes], start: int, stop: int) -> tuple[int, bool, tuple[int, int, int]]:
-    """The end, checksum and sizes of a member that states them behind its data, just before the next mark."""
+    """End, completeness, and checksum and sizes of a member that states them after its data, before the next mark."""
     search, first = start, stop
     for number in range(_MOST_NESTED):
         end = _next_mark(handle, search, stop)
@@ -144,7 +144,7 @@ def _descriptor(handle: IO[bytes], form: str, offset: int, start: int) -> tuple[
 
 
 def count_headers(handle: IO[bytes], start: int, stop: int) -> int | None:
-    """How many members seem to begin between two places, None for none."""
+    """The number of member headers between two positions, None if there are none."""
     found, position = 0, start
     while (mark := _next_mark(handle, position, stop)) is not None:
         found += is_at(handle, mark, LOCAL)
@@ -153,6 +153,6 @@ def count_headers(handle: IO[bytes], start: int, stop: int) -> int | None:
 
 
 def is_at(handle: IO[bytes], offset: int, signature: bytes) -> bool:
-    """Whether a signature stands at an offset."""
+    """Whether the bytes at an offset are this signature."""
     handle.seek(offset)
     return handle.read(len(signature)) == signature

@@ -1,1 +1,1 @@
-"""From loops that were run to a risk model, and what it is worth."""
+"""Fit a risk model to finished loops, and measure its skill."""

@@ -1,4 +1,4 @@
-"""A risk model from loops that were run, and what it is worth."""
+"""Fit the risk model to finished loops, with its skill on held-out families and data."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,20 +13,21 @@ from loops.calibration.validation import held_out, share_alone, skill_of
 __all__ = ["calibrate"]
 
 _FEWEST_ROWS, _FEWEST_FAMILIES = 40, 3
-_RESAMPLES = 40  # of families, behind the interval of a probability
+_RESAMPLES = 40  # bootstrap draws of families for the interval of a probability
 
 
-def calibrate(rows: Sequence[CalibrationRow], *, report: Callable[[str], None] = lambda line: None) -> RiskModel:
+def calibrate(rows: Sequence[CalibrationRow], *, on_progress: Callable[[str], None] = lambda line: None) -> RiskModel:
     """The model fitted to all rows, with the skill that it has on held-out families and data."""
     families = {row.family for row in rows}
     if len(rows) < _FEWEST_ROWS or len(families) < _FEWEST_FAMILIES:
         raise InputError(
-            f"{len(rows)} loops of {len(families)} families were given, expected {_FEWEST_ROWS} of {_FEWEST_FAMILIES}"
+            f"got {len(rows)} loops of {len(families)} families, expected at least {_FEWEST_ROWS} loops of "
+            f"{_FEWEST_FAMILIES} families: run more loops"
         )
     tiers = {}
     for tier in TIERS:
         table = table_of(rows, tier)
-        report(f"{tier}: validating on {len(families)} families and {len(set(table.data))} data sets")
+        on_progress(f"{tier}: validating on {len(families)} families and {len(set(table.data))} data sets")
         tiers[tier] = fit_tier(table, skill_of(held_out(rows, tier)), resamples=_RESAMPLES)
     horizon = rows[0].outputs.shape[1]
     manifest: dict[str, Any] = {

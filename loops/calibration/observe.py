@@ -1,4 +1,4 @@
-"""What a team could have known before its loop ran: an audit of its data, samples of its first model, and a pilot."""
+"""Observe what a team could know before its loop: an audit of its data, samples of its first model, and a pilot."""
 
 import dataclasses
 import json
@@ -23,22 +23,22 @@ __all__ = ["OBSERVED", "observe", "write_observed"]
 
 OBSERVED = "observed.json"
 _SCHEMA = "madaudit/observed/2"
-_OTHER_SEED = 1_000_003  # added to a loop's seed: the team's own models are not those of the forecast trajectory
-_FEWEST_CONTAMINANTS = 50  # of a known generator in the reference
+_OTHER_SEED = 1_000_003  # added to a loop's seed, so that the team's own models differ from the loop being forecast
+_FEWEST_CONTAMINANTS = 50  # least number of samples of the known generator in the reference
 
 
 def write_observed(loop: Loop, folder: Path) -> None:
-    """Keep what is observed beside the loop, if it is not there yet."""
+    """Write the observations into the loop's folder, unless they exist already."""
     if not (folder / OBSERVED).exists():
         write_atomic(folder / OBSERVED, json.dumps(observe(loop), indent=1).encode())
 
 
 def observe(loop: Loop) -> dict[str, Any]:
-    """An audit of the items that generation 1 is trained on, and facts of models trained on them with another seed.
+    """An audit of the training items of generation 1, and statistics of models trained on them with another seed.
 
-    The trusted reference holds real items that the loop measures against, and samples of a generator: the contaminant
-    itself in loops of even seed, else a Gaussian with the real moments, so that half of the contaminations are by a
-    generator that the reference has not seen. The pilot is one more generation of the workflow.
+    The trusted reference holds the real items that the loop measures against, and samples of one generator: the
+    contaminant in loops with an even seed, else a Gaussian with the real moments. Half of the contaminations therefore
+    come from a generator that the reference does not know. The pilot is one more generation of the workflow.
     """
     with compute_threads(loop.config.threads):
         population = loop.world.clean
@@ -54,7 +54,7 @@ def observe(loop: Loop) -> dict[str, Any]:
             "n_reference": len(real),
             "width": real.shape[1],
             "total_variance": float(np.trace(population.truth.covariance)),
-            "floor": loop.readings["frechet"].estimate,  # of real samples of the size measured, in the data's own units
+            "floor": loop.readings["frechet"].estimate,  # for real samples of the measured size, in the data's units
             "audit": record_document(figures),
             "real": record_document(statistics_of(_single(population.embed(others)), real)),
             "training": record_document(statistics_of(training, real)),
@@ -63,7 +63,7 @@ def observe(loop: Loop) -> dict[str, Any]:
 
 
 def _own_models(loop: Loop, real: np.ndarray) -> dict[str, Any]:
-    """Facts of the first two generations of a loop over the same data with another seed."""
+    """Statistics of the first two generations of a loop over the same data with another seed."""
     config = dataclasses.replace(loop.config, seed=loop.config.seed + _OTHER_SEED, generations=2)
     other = Loop(config, loop.family, loop.world, like=loop)
     found: dict[str, Any] = {}

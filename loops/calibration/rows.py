@@ -1,4 +1,4 @@
-"""Loops that were run as rows of a calibration: what could have been known beforehand, and what happened."""
+"""Finished loops as rows of a calibration: the facts known before the loop, and its outcome."""
 
 import json
 import math
@@ -20,14 +20,14 @@ from loops.models.catalogue import plain_name
 
 __all__ = ["MEASURED", "CalibrationRow", "Exact", "outputs_of", "read_row", "read_rows"]
 
-MEASURED = ("frechet", "recall", "precision", "mean_error", "variance")  # of every generation; the last two if exact
-_LOST = -3.0  # the same of recall, at which hardly any is left
-_DIVERGED = 6.0  # natural logarithms, at which a distance is cut: a model that left the data altogether
+MEASURED = ("frechet", "recall", "precision", "mean_error", "variance")  # per generation; the last two only if exact
+_LOST = -3.0  # lower limit of the log ratio of recall; hardly any recall is left there
+_DIVERGED = 6.0  # limit of the log (natural) of a distance over its floor; a model there has left the data
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRow:
-    """One loop."""
+    """One finished loop: its inputs to a forecast, and its measured outputs."""
 
     key: str
     family: str
@@ -37,7 +37,7 @@ class CalibrationRow:
 
 
 def read_rows(folders: Sequence[Path]) -> list[CalibrationRow]:
-    """The finished and observed loops of sweeps, in order of their keys; InputError where there are none."""
+    """The finished and observed loops of sweeps, sorted by key; InputError if there are none."""
     found: dict[str, CalibrationRow] = {}
     for folder in folders:
         for mark in sorted(folder.glob(f"**/{OBSERVED}")):
@@ -46,7 +46,7 @@ def read_rows(folders: Sequence[Path]) -> list[CalibrationRow]:
                 found[row.key] = row
     if not found:
         names = ", ".join(map(str, folders))
-        raise InputError(f"{names} hold no finished loop with {OBSERVED}: run a sweep that has observe: true")
+        raise InputError(f"no finished loop with {OBSERVED} found in {names}: run a sweep with observe: true")
     return [found[key] for key in sorted(found)]
 
 
@@ -84,7 +84,7 @@ def read_row(folder: Path) -> CalibrationRow | None:
 
 
 def _in_its_scale(observed: Mapping[str, Any]) -> AuditFigures:
-    """The figures of the audit, with the scale in which the loop's own levels are measured."""
+    """The audit's figures, with the floor on the scale of the loop's own measures."""
     figures = read_record(AuditFigures, observed["audit"], where=f"the audit in {OBSERVED}")
     variance = observed["total_variance"]
     return replace(
@@ -95,21 +95,21 @@ def _in_its_scale(observed: Mapping[str, Any]) -> AuditFigures:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """Of a normal model whose distance is known from its parameters, which know nothing of how it is sampled."""
+    """Corrects exact distances of a normal model, which follow from its parameters and ignore the sampling bias."""
 
     bias: float
     width: int
     total_variance: float  # of the real distribution
 
     def biased(self, measures: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Distance of N(μ, λΣ), (T,): gap + λ tr Σ + tr S − 2 √λ tr (S^½ Σ S^½)^½, whose last term F has too."""
+        """Distance of N(μ, λΣ), (T,): gap + λ tr Σ + tr S − 2 √λ tr (S^½ Σ S^½)^½, and F gives the last trace."""
         gap, trace = measures["mean_error"], measures["variance"] * self.width
         twice = gap + trace + self.total_variance - measures["frechet"]
         return np.asarray(gap + self.bias * trace + self.total_variance - np.sqrt(self.bias) * twice)
 
 
 def outputs_of(measures: Mapping[str, np.ndarray], *, floor: float, n: int, exact: Exact | None) -> np.ndarray:
-    """The outputs (4, T) from what was MEASURED; exact distances get the bias and floor that samples would show."""
+    """The outputs (4, T) from the measures; exact distances get the sampling bias and floor that samples would show."""
     frechet = measures["frechet"] if exact is None else exact.biased(measures) + floor
     level = np.clip(np.log(frechet / floor), -_DIVERGED, _DIVERGED)
     recall = measures["recall"] + 1 / n

@@ -1,4 +1,4 @@
-"""A forecast without a calibration: a loop simulated on the audited set's own vectors under its plan."""
+"""Forecast without a calibration, by simulating a loop on the audited set's own vectors under its plan."""
 
 import dataclasses
 import math
@@ -25,26 +25,27 @@ from loops.samples import Space
 __all__ = ["simulate_forecast"]
 
 _CHAINS = 4
-_FEWEST = 50  # items of either side
-_MEASURED = 1000  # items at most
+_FEWEST = 50  # items in each of the real and training sets
+_MEASURED = 1000  # items measured per chain at most
 
 
 def simulate_forecast(
     family: str, plan: Plan, real: np.ndarray, training: np.ndarray, *, event: Event, seed: int
 ) -> Simulation:
-    """The course of four loops of a family, measured against real vectors (m, d), as `mad_risk.simulation`.
+    """The trajectory of four loops of a family, measured against real vectors (m, d), as `mad_risk.simulation`.
 
-    Generation 1 is trained on audited vectors (n, d), from which all data called real are drawn, so that they hold the
-    set's own contamination; where only a sample of the set is at hand all counts are scaled down alike. `low` and
-    `high` are the least and the most of the loops. Raises InputError for families that read no vectors and too few
-    items.
+    Generation 1 is trained on the audited vectors (n, d). All data called real are drawn from these vectors too, so
+    they include the set's own contamination. If only a sample of the set is available, all counts are scaled down by
+    the same factor. `low` and `high` are the minimum and maximum over the loops. Raises InputError for a family that
+    does not read vectors, and for too few items.
     """
     made = make_family(family, {})
     if made.reads != "vectors":
-        raise InputError(f"a forecast is simulated on vectors, and {family} reads {made.reads}: choose another family")
+        raise InputError(f"the simulation needs vectors, but {family} reads {made.reads}: choose another family")
     if min(len(real), len(training)) < _FEWEST:
         raise InputError(
-            f"a forecast is simulated on {_FEWEST} items or more, got {len(training)} and {len(real)} real"
+            f"the simulation needs at least {_FEWEST} training and {_FEWEST} real items, "
+            f"got {len(training)} and {len(real)}: give more items"
         )
     n_initial, n_real, n_synthetic = plan.sizes
     scale = min(1.0, len(training) / n_initial)

@@ -1,4 +1,4 @@
-"""One tier of the risk model, fitted to loops that were run: regression, event, bands, reach."""
+"""Fit one tier of the risk model to finished loops: regression, event probabilities, bands and reach."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from loops.calibration.rows import CalibrationRow
 
 __all__ = ["LEVEL", "Table", "fit_tier", "happened_in", "table_of"]
 
-# Of the kernel: its length, its penalty, and how much less a feature counts for every tier since it was measured.
+# Candidate kernel lengths, ridge penalties, and factors by which a feature counts less per tier since its measurement.
 _LENGTHS, _RIDGES, _FADES = (0.7, 1.0), (1.0,), (1.0, 0.3)
-# Events that the chances are fitted to, and what each weighs: the default and its like, and others at the ends.
+# Events that the probabilities are fitted to, with weights: the default event and similar ones, and extreme ones.
 _LIMITS = {
     (2.0, 0.8): 6.0, (1.6, 0.85): 6.0, (2.5, 0.75): 6.0, (1.3, 0.9): 1.0, (2.0, 0.3): 1.0, (2.0, 0.05): 1.0,
     (10.0, 0.8): 1.0, (5.0, 0.5): 1.0, (10.0, 0.3): 1.0,
 }  # fmt: skip
-_HORIZONS = {8: 4.0, 5: 1.0, 3: 1.0, 2: 1.0}  # generations looked ahead, and what each weighs
-_INVERSE_PENALTY = 1.0  # of the logistic regression
-LEVEL = 0.9  # of the bands
-_REACH = 0.95  # share of the calibration's rows that lie within reach of those of other families
+_HORIZONS = {8: 4.0, 5: 1.0, 3: 1.0, 2: 1.0}  # horizons in generations, with weights
+_INVERSE_PENALTY = 1.0  # C of the logistic regression
+LEVEL = 0.9  # confidence level of the bands
+_REACH = 0.95  # share of calibration rows with a row of another family within the reach
 _RATIO, _DIVERSITY = OUTPUTS.index("frechet_ratio"), OUTPUTS.index("diversity_ratio")
 
 
@@ -39,7 +39,7 @@ class Table:
     names: tuple[str, ...]
     features: np.ndarray  # (m, p), nan where not measured
     outputs: np.ndarray  # (m, outputs · T)
-    starts: np.ndarray  # (m, outputs · T) what the recursion alone expects
+    starts: np.ndarray  # (m, outputs · T) outputs expected from the recursion alone
     families: np.ndarray  # (m,)
     data: np.ndarray  # (m,)
     classes: np.ndarray  # (m,)
@@ -76,7 +76,7 @@ def table_of(rows: Sequence[CalibrationRow], tier: str) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What is chosen of a regression."""
+    """The hyperparameters of a regression."""
 
     length: float
     ridge: float
@@ -84,7 +84,7 @@ class _Shape:
 
 
 def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int = 0) -> TierModel:
-    """The tier of a table; with `resamples` also what as many draws of its families say of the event."""
+    """The tier fitted to a table; event probabilities are also fitted to `resamples` bootstrap draws of families."""
     shape, inner = _chosen(table)
     centre, scale = _standards(table, shape.fade)
     rows = _standardised(table.features, centre, scale)
@@ -103,7 +103,7 @@ def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int
 
 
 def _standards(table: Table, fade: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of each feature, and the unit in which its distance counts: its spread, longer the older it is, (p,)."""
+    """Mean (p,) of each feature, and its unit of distance (p,): the standard deviation, larger for older features."""
     centre = np.nan_to_num(np.nanmean(table.features, axis=0))
     scale = np.nan_to_num(np.nanstd(table.features, axis=0))
     weights = np.array([fade ** tiers_ago(name, table.tier) for name in table.names])
@@ -121,7 +121,7 @@ def _regression(rows: np.ndarray, outputs: np.ndarray, shape: _Shape) -> KernelR
 
 
 def _chosen(table: Table) -> tuple[_Shape, np.ndarray]:
-    """The shape with the least error on held-out families, and those forecasts (m, outputs, T)."""
+    """The shape with the least error on held-out families, and its held-out forecasts (m, outputs, T)."""
     fades = _FADES if table.tier != TIERS[0] else (1.0,)
     shapes = [_Shape(*values) for values in product(_LENGTHS, _RIDGES, fades)]
     rows = {fade: _standardised(table.features, *_standards(table, fade)) for fade in fades}
@@ -147,9 +147,9 @@ def happened_in(trajectories: np.ndarray, event: Event) -> np.ndarray:
 
 
 def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.ndarray:
-    """Coefficients (1 + B, 6) of the log odds of events of several limits, from forecasts of held-out families.
+    """Coefficients (1 + B, 6) of the log odds of events with several limits, from forecasts of held-out families.
 
-    The first are of all rows, the others of families drawn with replacement.
+    The first row is fitted to all rows, the other B to families drawn with replacement.
     """
     rows, happened, weighed = [], [], []
     for ((ratio, diversity), weight), (horizon, nearness) in product(_LIMITS.items(), _HORIZONS.items()):
@@ -159,7 +159,7 @@ def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.nd
         happened.append(happened_in(table.trajectories[:, :, :horizon], event))
         weighed.append(weight * nearness)
     features, labels = np.stack(rows), np.stack(happened)  # (events, m, 6), (events, m)
-    weights = np.array(weighed)[:, None] / np.sum(weighed)  # a loop counts once, however many events are asked of it
+    weights = np.array(weighed)[:, None] / np.sum(weighed)  # each loop counts once, whatever the number of events
     kinds, number = np.unique(table.families, return_inverse=True)
     rng = np.random.default_rng(0)
     draws = rng.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), size=resamples)
@@ -168,7 +168,7 @@ def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.nd
 
 
 def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Coefficients (6,); weights (events, m) count rows."""
+    """Coefficients (6,) of the log odds; `weights` (events, m) weigh the rows."""
     used = weights.ravel()
     known, flat = labels.ravel(), features.reshape(-1, features.shape[-1])
     if len(np.unique(known[used > 0])) < 2:
@@ -178,7 +178,7 @@ def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> 
 
 
 def _bands(inner: np.ndarray, table: Table) -> dict[str, np.ndarray]:
-    """Half widths (outputs, T) by workflow class, conformal: they hold whole trajectories of held-out families."""
+    """Conformal half widths (outputs, T) by workflow class, which cover whole trajectories of held-out families."""
     errors = np.abs(inner - table.trajectories)
     spread = np.sqrt((errors**2).mean(0)) + 1e-6
     worst = (errors / spread).max(axis=2)  # (m, outputs)
@@ -188,7 +188,7 @@ def _bands(inner: np.ndarray, table: Table) -> dict[str, np.ndarray]:
 
 
 def _quantile(scores: np.ndarray) -> np.ndarray:
-    """The ⌈(n + 1) level⌉-th smallest of each column, the largest where there is none."""
+    """The ⌈(n + 1) level⌉-th smallest value of each column, or the largest if n is too small."""
     rank = min(len(scores), int(np.ceil((len(scores) + 1) * LEVEL)))
     return np.asarray(np.sort(scores, axis=0)[rank - 1])
 

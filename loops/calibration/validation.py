@@ -1,4 +1,4 @@
-"""How the risk model does on families and data that it has not seen, beside the synthetic share alone."""
+"""Skill of the risk model on held-out families and data, compared with a forecast from the synthetic share alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,27 +16,27 @@ from loops.calibration.tier_fit import Table, fit_tier, happened_in, table_of
 
 __all__ = ["Predicted", "Reliability", "held_out", "reliability", "share_alone", "skill_of"]
 
-_BINS = 10  # of a reliability diagram
+_BINS = 10  # bins of a reliability diagram
 _RATIO, _DIVERSITY = OUTPUTS.index("frechet_ratio"), OUTPUTS.index("diversity_ratio")
 _PRECISION = OUTPUTS.index("precision")
 
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What was forecast of rows whose family and data were both held out, beside what happened."""
+    """Forecasts for rows with both family and data held out, and the true outcomes."""
 
     trajectories: np.ndarray  # (m, outputs, T)
-    chances: dict[str, np.ndarray]  # at, ever: (m, T) of the default event, looking so many generations ahead
+    chances: dict[str, np.ndarray]  # at, ever: (m, T) probability of the default event at each horizon
     halves: np.ndarray  # (m, outputs, T) half widths of the bands
     truth: np.ndarray  # (m, outputs, T)
     classes: np.ndarray  # (m,)
     families: np.ndarray  # (m,)
     base: np.ndarray  # (m, T) rate of the default event among the training rows
-    class_base: np.ndarray  # (m, T) the same among those of the same workflow class
+    class_base: np.ndarray  # (m, T) rate among the training rows of the same workflow class
 
 
 def held_out(rows: Sequence[CalibrationRow], tier: str) -> Predicted:
-    """Forecasts of each row by a model of the rows of other families on other data; everything is chosen anew."""
+    """Forecasts of each row by a model fitted to other families on other data; hyperparameters are chosen anew."""
     table = table_of(rows, tier)
     found = _nothing_yet(table)
     for tested, train in _folds(table):
@@ -54,12 +54,12 @@ def held_out(rows: Sequence[CalibrationRow], tier: str) -> Predicted:
 
 
 def share_alone(rows: Sequence[CalibrationRow]) -> Predicted:
-    """The same from the synthetic share of the last training set and nothing else: what any forecast has to beat."""
+    """Held-out forecasts from only the synthetic share of the last training set: the baseline for every forecast."""
     table = table_of(rows, TIERS[0])
     found, column = _nothing_yet(table), table.names.index("synthetic_share")
     shares = table.features[:, [column]]
     found.trajectories[:] = shares[:, :, None]
-    found.trajectories[:, [_DIVERSITY, _PRECISION]] *= -1  # they fall where the others rise
+    found.trajectories[:, [_DIVERSITY, _PRECISION]] *= -1  # these outputs fall when the others rise
     for tested, train in _folds(table):
         for when, chances in found.chances.items():
             labels = happened_in(train.trajectories, Event(when=when))
@@ -79,7 +79,7 @@ def _nothing_yet(table: Table) -> Predicted:
 
 
 def _folds(table: Table) -> Iterator[tuple[np.ndarray, Table]]:
-    """For every family on every data set its rows, and the table of all other families on all other data."""
+    """For each family on each data set: its row numbers, and the table of all other families on all other data."""
     for family, data in sorted(set(zip(table.families.tolist(), table.data.tolist(), strict=True))):
         own, other = (
             (table.families == family) & (table.data == data),
@@ -98,12 +98,12 @@ def _note_rates(found: Predicted, tested: np.ndarray, train: Table) -> None:
 
 
 def _horizons(table: Table) -> range:
-    """How many generations may be looked ahead."""
+    """The possible horizons, in generations."""
     return range(2, table.trajectories.shape[2] + 1)
 
 
 def skill_of(found: Predicted) -> dict[str, dict[str, float]]:
-    """Skill at the last generation and coverage of whole trajectories, by workflow class and of all."""
+    """Skill at the last generation and coverage of whole trajectories, by workflow class and for all rows."""
     groups = {"all": np.ones(len(found.classes), dtype=bool)}
     groups |= {str(kind): found.classes == kind for kind in np.unique(found.classes)}
     return {name: _skill(found, rows) for name, rows in groups.items()}
@@ -135,9 +135,9 @@ def _skill(found: Predicted, rows: np.ndarray) -> dict[str, float]:
 
 
 def _in_class(found: Predicted, rows: np.ndarray, horizon: int, *, suffix: str) -> dict[str, float]:
-    """Brier skill over the rate of the workflow class so many generations ahead, and its standard error.
+    """Brier skill relative to the event rate of the workflow class at this horizon, and its standard error.
 
-    Loops of one family are not independent: the error is that of the mean over families.
+    Loops of one family are not independent, so the standard error is clustered by family.
     """
     happened = happened_in(found.truth[rows][:, :, :horizon], Event())
     ours, theirs = ((guess[rows, horizon - 1] - happened) ** 2 for guess in (found.chances["at"], found.class_base))
@@ -153,14 +153,14 @@ def _in_class(found: Predicted, rows: np.ndarray, horizon: int, *, suffix: str) 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How often an event happened beside how often it was forecast."""
+    """Observed event frequency compared with forecast probability."""
 
-    bins: tuple[tuple[float, float, int], ...]  # mean forecast, share that happened, rows; about equally many in each
+    bins: tuple[tuple[float, float, int], ...]  # mean forecast, observed share, number of rows; about equal numbers
     error: float  # expected calibration error: Σ rows · |forecast − share| / all
 
 
 def reliability(found: Predicted) -> Reliability:
-    """Of the default event at the last generation, over the tenths of the forecasts (Naeini et al. 2015)."""
+    """Reliability of the default event at the last generation, over tenths of the forecasts (Naeini et al. 2015)."""
     return _reliability(found.chances["at"][:, -1], happened_in(found.truth, Event()))
 
 

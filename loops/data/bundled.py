@@ -1,4 +1,4 @@
-"""Real data that ship with the dependencies and the standard library, by name: no file and no network is needed."""
+"""Real data sets from the dependencies and the standard library, by name, without files or a network."""
 
 import hashlib
 import inspect
@@ -13,15 +13,15 @@ from loops.samples import Space
 
 __all__ = ["BUNDLED", "Bundled", "bundled_texts", "bundled_vectors"]
 
-_SEED = 20240507  # of the data sets that are drawn
-_POINTS = 4000  # items of these
+_SEED = 20240507  # seed of the data sets that are generated
+_POINTS = 4000  # items of each generated data set
 _SIDE = 8  # pixels of a patch
 _PIECE = 64  # characters of a text
 
 
 @dataclass(frozen=True, slots=True)
 class Bundled:
-    """One data set."""
+    """One bundled data set: a summary, and a function that makes its vectors or its texts."""
 
     summary: str
     vectors: Callable[[], Empirical] | None = None
@@ -29,13 +29,13 @@ class Bundled:
 
 
 def bundled_vectors(name: str) -> Empirical | None:
-    """The data set of that name, None if there is none or if it holds texts."""
+    """The data set of that name; None if unknown or if it holds texts."""
     found = BUNDLED.get(name)
     return None if found is None or found.vectors is None else found.vectors()
 
 
 def bundled_texts(name: str) -> list[str] | None:
-    """The texts of the data set of that name, 64 characters each at most; None if there is none or if it holds none."""
+    """The texts of the data set of that name, at most 64 characters each; None if unknown or without texts."""
     found = BUNDLED.get(name)
     return None if found is None or found.texts is None else found.texts()
 
@@ -99,7 +99,7 @@ def _colours() -> Empirical:
 
 
 def _cut_out(side: int, look: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Patches at random places of scikit-learn's two photographs, flat, and the photograph of each."""
+    """Flattened patches from random positions of scikit-learn's two photographs, and the photograph number of each."""
     from sklearn.datasets import load_sample_images
 
     rng, patches = np.random.default_rng(_SEED), []
@@ -112,7 +112,7 @@ def _cut_out(side: int, look: Callable[[np.ndarray], np.ndarray]) -> tuple[np.nd
 
 
 def _pieces(text: str) -> list[str]:
-    """The running text in pieces at word borders, without those that are hardly words."""
+    """The running text in pieces split at word borders; pieces with few letters are left out."""
     pieces = textwrap.wrap(" ".join(text.split()), _PIECE, break_long_words=True)
     return [piece for piece in pieces if sum(c.isalpha() for c in piece) > _PIECE // 2]
 

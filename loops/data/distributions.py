@@ -1,4 +1,4 @@
-"""Real distributions given by a formula, for which a loop can be compared with theory."""
+"""Real distributions given by a formula, so that a loop can be compared with theory."""
 
 import math
 from collections.abc import Callable
@@ -31,30 +31,30 @@ class Distribution:
         return self.sampler(chains, n, rng)
 
     def embed(self, values: np.ndarray) -> np.ndarray:
-        """The values themselves; a single token becomes its one-hot vector, all rare ones the same."""
+        """The values themselves; a token becomes its one-hot vector, and all rare tokens share one vector."""
         if not self.space.vocabulary:
             return values
         return np.eye(len(self.truth.mean), dtype=np.float32)[np.minimum(values[:, 0], len(self.truth.mean) - 1)]
 
     @property
     def skipped(self) -> dict[str, int]:
-        """A formula has no items that could not be used."""
+        """Empty: a formula has no unusable items."""
         return {}
 
     def spell(self, values: np.ndarray) -> None:
-        """No formula makes texts."""
+        """None: no formula makes texts."""
 
     def typicality(self, values: np.ndarray) -> np.ndarray:
         """Log density."""
         return self.log_density(values)
 
     def typical_floor(self, share: float, *, rng: np.random.Generator) -> float:
-        """By 10,000 draws."""
+        """The quantile of the log density at `share`, estimated from 10,000 draws."""
         return float(np.quantile(self.log_density(self.sampler(1, 10_000, rng).values[0]), share))
 
 
 def distribution_named(spec: str) -> Distribution | None:
-    """The formula that `NAME[:NUMBER]` stands for, None if no formula is called so."""
+    """The distribution named `NAME[:NUMBER]`; None if there is no formula of that name."""
     name, colon, argument = spec.partition(":")
     if name not in FORMULAS:
         return None
@@ -126,7 +126,7 @@ def _bernoulli(name: str, chance: float) -> Distribution:
     return _tokens(name, np.array([1 - chance, chance]))
 
 
-_TAIL = 200_000  # tokens of the Zipf distribution; beyond lies a mass of (β = 2) 3e-6
+_TAIL = 200_000  # tokens of the Zipf distribution; for β = 2 the mass beyond is 3e-6
 
 
 def _zipf(name: str, exponent: float) -> Distribution:
@@ -136,7 +136,7 @@ def _zipf(name: str, exponent: float) -> Distribution:
     return _tokens(name, masses / masses.sum())
 
 
-_SHOWN = 256  # coordinates of a token's vector: the last one stands for all rarer tokens
+_SHOWN = 256  # coordinates of a token's vector; the last coordinate represents all rarer tokens
 
 
 def _tokens(name: str, probabilities: np.ndarray) -> Distribution:

@@ -1,4 +1,4 @@
-"""Image arrays in `.npz`: `images` (or `arr_0`), n × height × width, perhaps × channels, and `labels`."""
+"""Read image arrays from `.npz`: `images` (or `arr_0`), n × height × width [× channels], and optional `labels`."""
 
 import zipfile
 from pathlib import Path
@@ -14,8 +14,8 @@ __all__ = ["read_image_array"]
 def read_image_array(path: str) -> tuple[np.ndarray, np.ndarray | None, Space] | None:
     """Values (n, channels·height·width) float32, labels (n,) or None, and the space; None if it holds no images.
 
-    Whole numbers lie between 0 and the largest of their type, others between their extremes. Pickled objects are never
-    loaded. Raises InputError for labels that do not match the images.
+    The bounds are 0 and the largest value of the type for uint8 and uint16, else the least and largest value found.
+    Pickled objects are never loaded. Raises InputError for labels that do not match the images.
     """
     if not path.endswith(".npz") or not Path(path).is_file():
         return None
@@ -29,14 +29,14 @@ def read_image_array(path: str) -> tuple[np.ndarray, np.ndarray | None, Space] |
     if images is None or images.ndim not in (3, 4):
         return None
     if images.size == 0 or (np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all()):
-        raise InputError(f"{path} holds images of shape {images.shape}, expected some, and finite values alone")
+        raise InputError(f"{path} holds images of shape {images.shape}, expected at least one image and finite values")
     if not (np.issubdtype(images.dtype, np.integer) or np.issubdtype(images.dtype, np.floating)):
         raise InputError(f"{path} holds images of type {images.dtype}, expected numbers")
     images = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images[:, None]
     depth = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(images.dtype)
     bounds = (float(images.min()), float(images.max())) if depth is None else (0.0, depth)
     if bounds[0] == bounds[1]:
-        raise InputError(f"{path} holds images of one value, {bounds[0]:g}: expected pictures of something")
+        raise InputError(f"{path} holds images of one value, {bounds[0]:g}: expected at least two values")
     values = np.ascontiguousarray(images.reshape(len(images), -1), dtype=np.float32)
     classes = 0
     if labels is not None:

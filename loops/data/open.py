@@ -1,4 +1,4 @@
-"""The data of a loop: a formula, a bundled data set, or any source, as a family reads them."""
+"""Open the data of a loop: a formula, a bundled data set or any source, in the form that the family reads."""
 
 import dataclasses
 import hashlib
@@ -41,20 +41,20 @@ _SIDE = 32  # pixels of an image, at most
 
 @dataclass(frozen=True, slots=True)
 class LoopData:
-    """Where real items are drawn from, perhaps contaminated and with labels made up, and the clean distribution."""
+    """The supply of real items, perhaps contaminated or labelled by clustering, and the clean distribution."""
 
     drawn: Supply
     clean: Population
-    digests: Mapping[str, str]  # of what else the loop depends on: a contaminant's items, a family's file
+    digests: Mapping[str, str]  # of the other inputs: the contaminant's items, the family's file
 
 
 def default_data(family: str) -> str:
-    """The data a family runs on if none are named."""
+    """The default data of a family."""
     return _DEFAULTS.get(plain_name(family), "digits")
 
 
 def open_world(config: LoopConfig, family: Family) -> LoopData:
-    """The data of a loop as its family reads them; raises InputError for data that it cannot read."""
+    """The data of a loop in the form that its family reads; raises InputError for data that the family cannot read."""
     clean = open_data(config.data or default_data(config.family), config, reads=family.reads)
     drawn: Supply = clean
     digests = {"family": file_digest(config.family)}
@@ -68,7 +68,7 @@ def open_world(config: LoopConfig, family: Family) -> LoopData:
 
 
 def open_data(spec: str, config: LoopConfig, *, reads: str, like: Population | None = None) -> Population:
-    """A formula, a bundled data set, or a source, as vectors or as tokens in the code of `like` if given."""
+    """A formula, a bundled data set or a source, as vectors or tokens; tokens use the codec of `like` if given."""
     formula = distribution_named(spec)
     if formula is not None:
         if (reads == "tokens") != bool(formula.space.vocabulary):
@@ -98,11 +98,11 @@ def open_data(spec: str, config: LoopConfig, *, reads: str, like: Population | N
 def _check_alike(like: Population | None, *, texts: bool) -> None:
     codec = like.codec if isinstance(like, Empirical) else None
     if codec is not None and isinstance(codec, TextCodec) != texts:
-        raise InputError("the data and their contaminant are of two kinds, expected two sets of texts or of numbers")
+        raise InputError("the data and the contaminant differ in kind: choose texts for both or numbers for both")
 
 
 def _read_source(spec: str, config: LoopConfig) -> tuple[list[str], Empirical]:
-    """Texts, if that is what the source holds, and the vectors an encoder makes of its items."""
+    """The texts, if the source holds texts, and the vectors that an encoder makes of the items."""
     problems = []
     for kind, encoder in _attempts(spec, config):
         try:
@@ -119,7 +119,7 @@ def _read_source(spec: str, config: LoopConfig) -> tuple[list[str], Empirical]:
 
 
 def _attempts(spec: str, config: LoopConfig) -> list[tuple[Kind, str]]:
-    """Kinds a source may hold, the likeliest first, each with the encoder that reads it."""
+    """Kinds that a source may hold, the likeliest first, each with its encoder."""
     if config.encoder is not None:
         return [(load_encoder(config.encoder).kind, config.encoder)]
     vectors: tuple[Kind, str] = ("vector", "embeddings")
@@ -146,7 +146,7 @@ def _encode(spec: str, kind: Kind, encoder_spec: str, config: LoopConfig) -> tup
 
 
 def _fitting(spec: str, kind: Kind, encoder_spec: str, config: LoopConfig) -> str:
-    """Small images keep their own size: `pixels` at the shorter side of the first one, 32 at most."""
+    """The encoder; for images, `pixels` at the shorter side of the first image, at most 32, so small ones keep size."""
     if kind != "image" or config.encoder is not None:
         return encoder_spec
     probe = load_encoder("pixels:1")
@@ -184,9 +184,9 @@ def _channels_first(vectors: np.ndarray) -> tuple[np.ndarray, tuple[int, int, in
 
 
 def _labels_of(ids: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels by the folder an item lies in, if there are at least two and each has at least two items.
+    """Labels from the folders of the items, if there are at least two folders and each has at least two items.
 
-    An archive is no folder: the same folder in several shards is one label.
+    An archive is not a folder: the same folder in several archives gives one label.
     """
     parents = [PurePosixPath(name).parent.parts for name in ids]
     folders = ["/".join(part for part in parent if not part.lower().endswith(_ARCHIVES)) for parent in parents]
@@ -197,7 +197,7 @@ def _labels_of(ids: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
 
 
 def _text_population(spec: str, texts: list[str], like: Population | None) -> Empirical:
-    """Characters as tokens, in the code of `like` if there is one; measured through `lexical`."""
+    """Texts as tokens, one per character, with the codec of `like` if any; measured with the encoder `lexical`."""
     _check_alike(like, texts=True)
     known = like.codec if isinstance(like, Empirical) else None
     codec = known if isinstance(known, TextCodec) else TextCodec.of(texts, length=_LENGTH)
@@ -212,13 +212,13 @@ def _text_population(spec: str, texts: list[str], like: Population | None) -> Em
 
 
 def _embedded(coded: Empirical) -> Empirical:
-    """Texts as the vectors in which they are measured."""
+    """Texts as the vectors of their embedding."""
     vectors = coded.embed(coded.values)
     return Empirical(coded.name, Space(vectors.shape[1]), vectors, digest=_digest(vectors))
 
 
 def _quantised(found: Empirical, like: Population | None) -> Empirical:
-    """Each column of vectors as one of 17 tokens, in the code of `like` if there is one; measured in its own units."""
+    """Vectors as tokens, 17 levels per column, with the codec of `like` if any; measured as decoded vectors."""
     _check_alike(like, texts=False)
     known = like.codec if isinstance(like, Empirical) else None
     codec = (
@@ -231,7 +231,7 @@ def _quantised(found: Empirical, like: Population | None) -> Empirical:
 
 
 def _contaminant(name: str, config: LoopConfig, family: Family, clean: Population) -> Population | Sampled:
-    """A family, which is fitted to clean data, or a formula or source."""
+    """The contaminant: samples of a family fitted to clean data, or a formula or source."""
     if plain_name(name) not in FAMILIES and ".py:" not in name:
         coded = family.reads == "tokens" and clean.size is not None
         return open_data(name, config, reads=family.reads, like=clean if coded else None)
@@ -250,7 +250,7 @@ def _digest(values: np.ndarray, labels: np.ndarray | None = None) -> str:
 
 
 def _kept(n: int, config: LoopConfig) -> np.ndarray:
-    """The rows of a random sample of `limit` items, in order; all rows if there are no more."""
+    """Row numbers of a random sample of `limit` items, in order; all rows if there are no more than `limit`."""
     if config.limit is None or config.limit >= n:
         return np.arange(n)
     return np.sort(Streams(config.seed).rng(Purpose.limit, 0).permutation(n)[: config.limit])

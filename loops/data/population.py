@@ -1,4 +1,4 @@
-"""The real distribution a loop starts from, and what a loop may ask of it."""
+"""The real distribution that a loop starts from, and its interface."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,27 +15,27 @@ from loops.tokens import GridCodec, TextCodec
 
 __all__ = ["Empirical", "Population", "Supply"]
 
-_REFERENCE = 2000  # items against which typicality is judged
+_REFERENCE = 2000  # real items against which typicality is measured
 _NEIGHBOUR = 5
 
 
 class Supply(Protocol):
-    """Where items that are called real come from."""
+    """A source of the items that the loop calls real."""
 
     @property
     def space(self) -> Space:
-        """What the items are."""
+        """The space of the items."""
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
-        """n items for each chain; from data `fresh` ones with replacement, others without."""
+        """n items for each chain; data are drawn with replacement if `fresh`, else without."""
 
 
 class Population(Supply, Protocol):
-    """A supply of clean items, and what is known of them."""
+    """A supply of clean items with known properties."""
 
     @property
     def name(self) -> str:
-        """What the user called it."""
+        """The name that the user gave."""
 
     @property
     def skipped(self) -> Mapping[str, int]:
@@ -43,7 +43,7 @@ class Population(Supply, Protocol):
 
     @property
     def digest(self) -> str:
-        """Of the data, so that a loop is not continued on others; empty for a formula, whose name says all."""
+        """Digest of the data, so that a loop is not continued on other data; empty for a formula."""
 
     @property
     def size(self) -> int | None:
@@ -58,16 +58,16 @@ class Population(Supply, Protocol):
         """Centres (modes, d) of the modes of a formula, if it has any."""
 
     def embed(self, values: np.ndarray) -> np.ndarray:
-        """Items (n, width) as the vectors (n, d) in which they are measured."""
+        """Items (n, width) as the vectors (n, d) on which measures are computed."""
 
     def spell(self, values: np.ndarray) -> list[str] | None:
-        """Items (n, width) as texts, if that is what they are."""
+        """Items (n, width) as texts; None if the items are not texts."""
 
     def typicality(self, values: np.ndarray) -> np.ndarray:
-        """How typical of the real data each item of (n, width) is: higher is more, on a scale without a unit."""
+        """How typical of the real data each item (n, width) is; higher is more typical, without a unit."""
 
     def typical_floor(self, share: float, *, rng: np.random.Generator) -> float:
-        """The typicality under which a share of the real items lies."""
+        """The typicality below which a fraction `share` of the real items lies."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Empirical:
     space: Space
     values: np.ndarray  # (size, width)
     labels: np.ndarray | None = None  # (size,)
-    embedding: Callable[[np.ndarray], np.ndarray] | None = None  # (n, width) → (n, d), for items that are no vectors
+    embedding: Callable[[np.ndarray], np.ndarray] | None = None  # (n, width) → (n, d), for non-vector items
     spelling: Callable[[np.ndarray], list[str]] | None = None  # for items that are texts
-    digest: str = ""  # of the data, so that a loop is not continued on others
-    seed: int = 0  # of the sample against which typicality is judged
-    codec: TextCodec | GridCodec | None = None  # that made tokens of the items
+    digest: str = ""  # digest of the data, so that a loop is not continued on other data
+    seed: int = 0  # seed of the sample against which typicality is measured
+    codec: TextCodec | GridCodec | None = None  # the codec that turned the items into tokens
     label_names: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)  # items of the source that could not be used, by reason
 
@@ -109,7 +109,7 @@ class Empirical:
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
         if not fresh and n > self.size:
-            raise InputError(f"{self.name} holds {self.size} items, too few for {n} that are drawn without replacement")
+            raise InputError(f"{self.name} holds {self.size} items, too few to draw {n} without replacement")
         if fresh:
             rows = rng.integers(self.size, size=(chains, n))
         else:

@@ -1,4 +1,4 @@
-"""Stand-ins for generators' samples: models of the simulator fitted to a reference's real data."""
+"""Simulate generator samples with the simulator's models, fitted to the real data of a reference."""
 
 import hashlib
 import io
@@ -25,10 +25,10 @@ from loops.random_streams import Purpose, Streams
 
 __all__ = ["exemplar_label", "simulate_exemplars"]
 
-_MOST = 1000  # exemplars of one real source
-_LARGEST = 64  # pixels of the shorter side up to which the simulator's models, of 32 at most, stand for an image
-_LONGEST = 4000  # characters
-_LOOKED_AT = 200  # images whose size is looked at
+_MOST = 1000  # exemplars for one real source at most
+_LARGEST = 64  # pixels; longest shorter side of real images that models of at most 32 pixels can stand for
+_LONGEST = 4000  # characters of an exemplar text at most
+_LOOKED_AT = 200  # images whose size is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ def exemplar_label(family: str) -> str:
 
 
 def simulate_exemplars(family: str, real: Sequence[Source], *, column: str | None, seed: int, device: str) -> Source:
-    """As many samples as there are real items (1,000 a source at most), from a model fitted to each real source.
+    """As many samples as real items, at most 1,000 per source, from a model fitted to each real source.
 
-    Images are sized as the median real one and stored as the real JPEGs, if these are such; texts are pieces of 64
-    characters joined to the lengths of the real ones. Raises InputError for a family that cannot make such items, and
-    for images larger than 64 pixels, of which the simulator's models know nothing.
+    Images have the median size of the real images, and the JPEG settings of the real images if those are JPEGs. Texts
+    are pieces of 64 characters, joined to the lengths of the real texts. Raises InputError for a family that cannot
+    make such items, and for images larger than 64 pixels, which the simulator's models cannot imitate.
     """
     label = exemplar_label(family)
     made = [tuple(_exemplars(family, source, column=column, seed=seed, device=device)) for source in real]

@@ -1,4 +1,4 @@
-"""Supplies that change what is drawn: contaminated ones, a model's samples, labels made up by clustering."""
+"""Supplies that modify the drawn items: contamination, samples of a model, and labels from clustering."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ _FITTED_TO = 2000  # clean items, at most
 
 @dataclass(frozen=True, slots=True)
 class Contaminated:
-    """A supply of which a share of every draw comes from another one."""
+    """A supply in which a share of every draw comes from another supply."""
 
     clean: Supply
     contaminant: Supply
@@ -36,12 +36,12 @@ class Contaminated:
 
     @property
     def space(self) -> Space:
-        """That of the clean items; without labels unless both supplies have as many."""
+        """The space of the clean items; without labels unless both supplies have the same number of classes."""
         same = self.clean.space.classes == self.contaminant.space.classes
         return self.clean.space if same else replace(self.clean.space, classes=0)
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
-        """Contaminants stand where `is_contaminant` says, evenly, so that every part of a draw holds its share."""
+        """n items per chain; contaminants are at the positions of `is_contaminant`, so every part has its share."""
         which = is_contaminant(n, self.share)
         foreign = int(which.sum())
         parts = [
@@ -56,7 +56,7 @@ class Contaminated:
 
 
 def is_contaminant(n: int, share: float) -> np.ndarray:
-    """Which of n positions (n,) bool hold contaminants: n·share of every first n, rounded."""
+    """Mask (n,) of the contaminants: any first k positions hold k·share contaminants, rounded."""
     steps = np.floor(np.arange(n + 1) * share + 0.5 + 1e-9)
     return np.diff(steps) > 0
 
@@ -68,7 +68,7 @@ class Sampled:
     model: Model
     space: Space
     is_vectorised: bool
-    digest: str = ""  # of the file that holds the family, if it is one of the user's own
+    digest: str = ""  # digest of the family's file, if the user wrote the family
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
         """Independent samples, `fresh` or not."""
@@ -79,12 +79,12 @@ class Sampled:
 
 
 def sampled(family: Family, clean: Population, *, rng: np.random.Generator) -> Sampled:
-    """A family fitted to clean data, 2,000 items at most."""
+    """Samples of a family fitted to at most 2,000 clean items."""
     supply: Supply = clustered(clean, clean, rng=rng) if family.conditional else clean
     drawn = supply.draw(min(clean.size or _FITTED_TO, _FITTED_TO), chains=1, fresh=False, rng=rng)
     data = drawn if family.vectorised else drawn.chain(0)
     model = family.fit(data, space=supply.space, weights=None, rng=rng)
-    space = supply.space if family.conditional else replace(supply.space, classes=0)  # others return no labels
+    space = supply.space if family.conditional else replace(supply.space, classes=0)  # other families return no labels
     return Sampled(model, space, family.vectorised)
 
 
@@ -93,7 +93,7 @@ _CLUSTERS = 10
 
 @dataclass(frozen=True, slots=True)
 class Clustered:
-    """A supply whose items are labelled by the nearest of some centres."""
+    """A supply whose items are labelled by their nearest centre."""
 
     supply: Supply
     centres: np.ndarray  # (classes, width) float32
@@ -103,14 +103,14 @@ class Clustered:
         return replace(self.supply.space, classes=len(self.centres))
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
-        """As the supply draws, with labels."""
+        """The items of the underlying supply, with labels."""
         values = self.supply.draw(n, chains=chains, fresh=fresh, rng=rng).values
         flat = np.ascontiguousarray(values.reshape(chains * n, -1), dtype=np.float32)
         return Samples(values, knn(flat, self.centres, 1)[1].reshape(chains, n))
 
 
 def clustered(supply: Supply, clean: Population, *, rng: np.random.Generator) -> Supply:
-    """The supply itself if its items have labels, else with those of ten k-means clusters of clean data."""
+    """The supply itself if its items have labels, else with labels from ten k-means clusters of clean data."""
     if supply.space.classes:
         return supply
     from sklearn.cluster import KMeans

@@ -1,4 +1,4 @@
-"""Independent chains, side by side for families that can and one after the other for all others."""
+"""Independent chains, fitted together by vectorised families and one after the other by all others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ __all__ = ["Chains", "fit_chains", "streams_of"]
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """The models of one generation: a single vectorised one, or one a chain."""
+    """The models of one generation: a single vectorised model, or one model per chain."""
 
     models: tuple[Model, ...]
     count: int
-    width: int  # of an item
+    width: int  # numbers or tokens per item
 
     def sample(self, n: int, *, bias: float, rngs: list[np.random.Generator]) -> Samples:
-        """n items of every chain, values (chains, n, width)."""
+        """n items from every chain, values (chains, n, width)."""
         with blamed(self.models[0]):
             if self.vectorised is not None:
                 made = self.vectorised.sample(n, bias=bias, rng=rngs[0])
@@ -40,7 +40,7 @@ class Chains:
         return Chains(self.models[:count], count, self.width)
 
     def cross_entropy(self, values: np.ndarray) -> np.ndarray | None:
-        """Minus the mean log likelihood (chains,) of items (n, width), in nats an item, if the models know it."""
+        """Minus the mean log likelihood (chains,) of items (n, width), in nats per item; None without a likelihood."""
         able = [model for model in self.models if isinstance(model, Likelihood)]
         return np.array([-model.log_likelihood(values).mean() for model in able]) if able else None
 
@@ -58,7 +58,7 @@ class Chains:
 def streams_of(
     streams: Streams, purpose: Purpose, generation: int, *, family: Family, chains: int
 ) -> list[np.random.Generator]:
-    """One stream for all chains of a vectorised family, else one a chain."""
+    """One stream for all chains of a vectorised family, else one stream per chain."""
     if family.vectorised:
         return [streams.rng(purpose, generation)]
     return [streams.rng(purpose, generation, chain) for chain in range(chains)]
@@ -71,17 +71,17 @@ def fit_chains(
     space: Space,
     weights: np.ndarray | None,
     rngs: list[np.random.Generator],
-    report: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> Chains:
-    """Models trained from scratch on data (chains, n, width); `report` is told how many chains are done."""
+    """Models trained from scratch on data (chains, n, width); `on_progress` receives the number of finished chains."""
     count = len(data.values)
     models = []
     with blamed(family):
         if family.vectorised:
             model = family.fit(data, space=space, weights=weights, rng=rngs[0])
-            report(count)
+            on_progress(count)
             return Chains((model,), count, space.width)
         for chain, rng in enumerate(rngs):
             models.append(family.fit(data.chain(chain), space=space, weights=weights, rng=rng))
-            report(chain + 1)
+            on_progress(chain + 1)
     return Chains(tuple(models), count, space.width)

@@ -1,4 +1,4 @@
-"""A loop on disk: what each finished generation left, so that a killed loop goes on where it was."""
+"""A loop on disk: the results of each finished generation, so that a killed loop can continue."""
 
 import io
 import json
@@ -37,11 +37,11 @@ class LoopFolder:
     path: Path
 
     def claim(self, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
-        """Make the folder this loop's; raises InputError if it holds another loop's generations."""
+        """Reserve the folder for this loop; raises InputError if it holds another loop or other files."""
         mark = self.path / "loop.json"
         if mark.exists():
             found, expected = _read_json(mark), json.loads(json.dumps(identity))
-            if all(found.get(key) == expected[key] for key in expected if key != "real"):  # figures, which may round
+            if all(found.get(key) == expected[key] for key in expected if key != "real"):  # floats may be rounded
                 return
             if not overwrite:
                 changed = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
@@ -67,7 +67,7 @@ class LoopFolder:
         return found
 
     def batches(self, done: int, *, needed_from: int) -> list[Batch]:
-        """What the finished generations sampled for generation `needed_from` and later ones."""
+        """The batches that finished generations sampled for generation `needed_from` and later."""
         found = []
         for origin in range(1, done + 1):
             file = self._file(origin, "batches.npz")
@@ -77,7 +77,7 @@ class LoopFolder:
         return found
 
     def save(self, record: Generation, batches: list[Batch]) -> None:
-        """Keep a finished generation and what its model sampled for later ones; drop batches nobody needs any more."""
+        """Store a finished generation and the batches sampled for later ones; delete batches no longer needed."""
         (self.path / "generations").mkdir(exist_ok=True)
         write_atomic(self._file(record.generation, "batches.npz"), _pack(_batch_arrays(batches)))
         write_atomic(self._file(record.generation, "npz"), _pack(_record_arrays(record)))
@@ -95,7 +95,7 @@ class LoopFolder:
         return self.path / "generations" / f"{generation:04d}.{suffix}"
 
     def _clear(self) -> None:
-        """All but `loop.json`, which is replaced last: a folder that was half cleared can be cleared again."""
+        """Delete all but `loop.json`, which is replaced last, so that an interrupted clear can be repeated."""
         derived = [self.path / name for name in ("result.json", "generations.parquet", "chains.parquet")]
         kept = self.path / "generations"
         for file in [*derived, *kept.glob("[0-9]*.json"), *kept.glob("[0-9]*.npz")]:
@@ -103,15 +103,15 @@ class LoopFolder:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder to write into; InputError where that cannot be."""
+    """Create a folder to write into; raises InputError if that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path} cannot be made a folder ({error.strerror}): choose another --out") from None
+        raise InputError(f"cannot create the folder {path} ({error.strerror}): choose another --out") from None
 
 
 def read_loop(path: Path) -> dict[str, Any]:
-    """What `loop.json` holds: the configuration and the measures of real samples; InputError if there is none."""
+    """The content of `loop.json`: the configuration and the measures of real samples; InputError if it is missing."""
     mark = path / "loop.json"
     if not mark.exists():
         raise InputError(f"{path} holds no loop: expected loop.json, which madaudit loop run --out writes")
@@ -124,7 +124,7 @@ def read_generations(path: Path) -> list[Generation]:
 
 
 def generation_rows(config: Mapping[str, Any], generations: list[Generation]) -> list[dict[str, Any]]:
-    """One row a generation: the configuration, the counts, and every measure with its interval and its n."""
+    """One row per generation: configuration, counts, and every measure with its interval and n."""
     settings = json.dumps(config.get("settings", {}), sort_keys=True)
     constants = {**{k: v for k, v in config.items() if k != "settings"}, "settings": settings}
     rows = []
@@ -143,20 +143,20 @@ def generation_rows(config: Mapping[str, Any], generations: list[Generation]) ->
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows as Parquet, with every column that any of them has; the same rows give the same bytes."""
+    """Write rows as Parquet, with the columns of all rows; the same rows give the same bytes."""
     names = list(dict.fromkeys(key for row in rows for key in row))
     write_columns(path, {name: [row.get(name) for row in rows] for name in names})
 
 
 def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
-    """Columns of one length as Parquet."""
+    """Write columns of equal length as Parquet."""
     buffer = io.BytesIO()
     pq.write_table(pa.table(dict(columns)), buffer)
     write_atomic(path, buffer.getvalue())
 
 
-_UNFINISHED = ".loop.json."  # begins what a kill leaves of an unfinished loop.json
-_EVERY = -1  # stands for a batch that every later generation uses
+_UNFINISHED = ".loop.json."  # prefix of the temporary file that a kill can leave behind
+_EVERY = -1  # marks a batch that every later generation uses
 
 
 def _batch_arrays(batches: list[Batch]) -> dict[str, np.ndarray]:
@@ -192,7 +192,7 @@ def _load_generation(fields: dict[str, Any], arrays: Mapping[str, np.ndarray]) -
         generation=fields["generation"],
         n_real=fields["n_real"],
         n_synthetic=fields["n_synthetic"],
-        measures={name: over_chains(values) for name, values in chains.items()},  # JSON does not tell ∞ from nan
+        measures={name: over_chains(values) for name, values in chains.items()},  # JSON does not separate ∞ from nan
         chains=chains,
         origins={int(origin): count for origin, count in fields["origins"].items()},
         real_digest=fields["real_digest"],

@@ -1,4 +1,4 @@
-"""What is measured of every generation, by the auditor's own functions, with intervals over chains."""
+"""Measure every generation with the auditor's own functions, with intervals over chains."""
 
 import math
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from loops.samples import Truth
 
 __all__ = ["Evaluator", "Modes", "gauge_for", "modes_of", "over_chains"]
 
-_OTHERS = 8  # real samples whose measures a model's are compared with
-_SURVIVES = 0.1  # a mode is alive with at least this share of its real share
+_OTHERS = 8  # real samples whose measures serve as the comparison for a model's measures
+_SURVIVES = 0.1  # a mode is alive if it has at least this fraction of its real share
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Modes:
 
 
 def modes_of(population: Population, vectors: np.ndarray, labels: np.ndarray | None) -> Modes | None:
-    """By the centres of a formula, else by labelled real items; None where there are no labels."""
+    """Modes from the centres of a formula, else from labelled real items; None if there are no labels."""
     centres = population.centres
     if centres is not None:
         count = len(centres)
@@ -50,19 +50,19 @@ def modes_of(population: Population, vectors: np.ndarray, labels: np.ndarray | N
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """A real sample and all that is worked out of it once."""
+    """Measures items against a real sample; values that depend only on the real sample are computed once."""
 
     population: Population
-    items: np.ndarray  # (m, width), real ones
-    real: np.ndarray  # (m, d) float32, the same as vectors
-    radii: np.ndarray  # (m,) squared, to the k-th neighbour
-    truth: Moments  # of the whole real distribution; its n means nothing
+    items: np.ndarray  # (m, width), the real sample
+    real: np.ndarray  # (m, d) float32, the real sample as vectors
+    radii: np.ndarray  # (m,) squared distance to the k-th neighbour
+    truth: Moments  # moments of the whole real distribution; the n has no meaning
     basis: np.ndarray  # (d, r), the span of the real covariance
     modes: Modes | None
     k: int
 
     def measure(self, values: np.ndarray) -> dict[str, float]:
-        """Measures of items (n, width); compare only at equal n."""
+        """Measures of items (n, width), which are comparable only for equal n."""
         vectors = np.asarray(self.population.embed(values), dtype=np.float64)
         single = np.ascontiguousarray(vectors, dtype=np.float32)
         moments = moments_of(vectors)
@@ -81,18 +81,18 @@ class Evaluator:
         return found if self.modes is None else {**found, **self._of_modes(vectors, self.modes)}
 
     def frechet(self, values: np.ndarray) -> float:
-        """The distance of items (n, width) alone."""
+        """Only the Fréchet distance of items (n, width)."""
         return frechet_of(self.truth, moments_of(np.asarray(self.population.embed(values), dtype=np.float64)))
 
     def mode_shares(self, values: np.ndarray) -> np.ndarray | None:
-        """Share (modes,) of the items in each mode."""
+        """Share (modes,) of the items in each mode; None for data without modes."""
         if self.modes is None:
             return None
         assigned = self.modes.assign(self.population.embed(values))
         return np.bincount(assigned, minlength=len(self.modes.shares)) / len(assigned)
 
     def _log_determinant(self, covariance: np.ndarray) -> float:
-        """Within the span of the real data; −∞ where a direction of it is lost."""
+        """Log determinant within the span of the real data; −∞ if the items lack a direction of the span."""
         if self.basis.shape[1] == 0:
             return math.nan
         values = np.linalg.eigvalsh(self.basis.T @ covariance @ self.basis)
@@ -114,19 +114,20 @@ class Evaluator:
 def gauge_for(
     population: Population, *, n: int, k: int = 5, rng: np.random.Generator
 ) -> tuple[Evaluator, dict[str, Measure]]:
-    """A gauge with a real sample of n items, and what it reads of other real samples of n items.
+    """An evaluator with a real sample of n items, and its measures of other real samples of n items.
 
-    Of a formula these are eight; data hold one that shares no item with the gauge's own, if they hold 2 n items. What
-    is measured against the whole of the data, as a model's independent samples are, is read of eight draws with
-    replacement: a part of the data lies nearer to the whole than independent items do, by the share it leaves out.
+    A formula gives eight other samples. Data give one, which shares no item with the evaluator's sample, if they hold
+    2 n items. The Fréchet distance, which compares with the whole of the data, is measured on eight draws with
+    replacement: a subset of the data lies nearer to the whole than independent items do, in proportion to the share
+    that the subset leaves out.
     """
     size = population.size
     if n <= k and size is not None and size <= 2 * k + 1:
-        raise InputError(f"{population.name} holds {size} items, expected at least {2 * (k + 1)} to measure with")
+        raise InputError(f"{population.name} holds {size} items, expected at least {2 * (k + 1)} for the measures")
     if n <= k:
-        raise InputError(f"measuring on {n} samples was asked for, expected more than {k}")
+        raise InputError(f"n_measure is {n}, expected more than {k}")
     if size is not None and size < n:
-        raise InputError(f"{population.name} holds {size} items, too few for {n} to measure with")
+        raise InputError(f"{population.name} holds {size} items, fewer than n_measure = {n}: lower n_measure")
     drawn = population.draw(n if size is None else min(size, 2 * n), chains=1, fresh=False, rng=rng).chain(0)
     real = drawn.take(slice(n))
     vectors = np.ascontiguousarray(population.embed(real.values), dtype=np.float32)
@@ -150,11 +151,11 @@ def _means(readings: list[dict[str, float]]) -> dict[str, Measure]:
 
 
 def over_chains(values: np.ndarray, *, level: float = 0.95) -> Measure:
-    """Mean over the chains that have a value, with its t interval; no interval for a single one."""
+    """Mean over the chains that have a value, with its t interval; a single chain gets no interval."""
     found = values[~np.isnan(values)]
     n = len(found)
     if n == 0:
-        return Measure(math.nan, reason="it cannot be had in any chain")
+        return Measure(math.nan, reason="no chain has a value")
     mean = float(found.mean())
     if not math.isfinite(mean):
         return Measure(mean, n=n, reason="it is infinite in some chains")

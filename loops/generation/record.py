@@ -16,13 +16,13 @@ __all__ = ["Generation"]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a generation was trained on, and how its model did."""
+    """The training data and the measures of one generation."""
 
     generation: int
     n_real: int
     n_synthetic: int
     measures: dict[str, Measure]  # means over chains
-    chains: dict[str, np.ndarray]  # (chains,) of each measure, nan where a chain was not measured
+    chains: dict[str, np.ndarray]  # (chains,) values of each measure, nan for a chain that was not measured
     origins: dict[int, float]  # items by origin: 0 real, −1 contaminant, g sampled by generation g
     real_digest: str  # of the real part before any subsampling
     sheet: Samples  # a few samples of the first chain
@@ -32,7 +32,7 @@ class Generation:
     models: Chains | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as `loop run --json` writes them; a number that cannot be had is null."""
+        """The fields as `loop run --json` writes them; a number that is not determined is null."""
         return {
             "generation": self.generation,
             "n_real": self.n_real,

@@ -1,4 +1,4 @@
-"""What is kept of the samples: all, the best of every K, or what an erring verifier lets pass."""
+"""Select synthetic samples: all, the best of every K, or those that an imperfect verifier accepts."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from loops.samples import Samples
 
 __all__ = ["best_of", "draw_selected", "verified"]
 
-_ROUNDS = 100  # of n samples each, after which a verifier that passes too little is given up
+_ROUNDS = 100  # rounds of n samples each before giving up on a verifier that accepts too few
 
 
 def draw_selected(
@@ -24,7 +24,7 @@ def draw_selected(
     floor: float,
     selecting: np.random.Generator,
 ) -> Samples:
-    """n synthetic items of every chain, selected as the workflow says."""
+    """n synthetic items of every chain, selected by the rule of the workflow."""
     selection = workflow_named(config.workflow).selection
     if selection == "best":
         candidates = models.sample(n * config.candidates, bias=config.bias, rngs=rngs)
@@ -35,7 +35,7 @@ def draw_selected(
 
 
 def best_of(candidates: Samples, reward: np.ndarray, *, group: int) -> Samples:
-    """Of every `group` consecutive candidates the one of highest reward (chains, n·group)."""
+    """The candidate with the highest reward in every `group` consecutive ones; reward is (chains, n·group)."""
     chains, total = reward.shape
     winner = reward.reshape(chains, -1, group).argmax(2) + group * np.arange(total // group)
     return candidates.pick(winner)
@@ -51,10 +51,11 @@ def verified(
     floor: float,
     selecting: np.random.Generator,
 ) -> Samples:
-    """The first n samples of every chain that the verifier lets pass.
+    """The first n samples of every chain that the verifier accepts.
 
-    Good samples, at least as typical of the real data as `floor`, pass with probability 1 − e, bad ones with
-    probability e (after Feng et al. 2024). Raises InputError if the verifier passes less than 1 % of a chain's samples.
+    A sample is good if its typicality is at least `floor`. The verifier accepts good samples with probability 1 − e and
+    bad ones with probability e, the verifier error (after Feng et al. 2024). Raises InputError if the verifier accepts
+    less than 1 % of a chain's samples.
     """
     kept: list[list[Samples]] = [[] for _ in range(models.count)]
     missing = np.full(models.count, n)
@@ -69,8 +70,8 @@ def verified(
         if not missing.any():
             return _stack(kept)
     raise InputError(
-        f"the verifier let fewer than 1 in {_ROUNDS} samples of {np.count_nonzero(missing)} chains pass: the model has "
-        "left the real data; give it more real data (--n-real) or a larger verifier_error"
+        f"the verifier accepted fewer than 1 in {_ROUNDS} samples of {np.count_nonzero(missing)} chains: the model has "
+        "left the real data; use more real data (--n-real) or a larger verifier_error"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a generation is trained on, with the origin of every item."""
+"""The training set of a generation, with the origin of every item."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from loops.samples import Samples, concatenate
 
 __all__ = ["CONTAMINANT", "REAL", "Batch", "TrainingSet", "batch_sizes", "initial_set", "later_set", "real_set"]
 
-REAL, CONTAMINANT = 0, -1  # origins that are no generation
+REAL, CONTAMINANT = 0, -1  # origins that are not a generation
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Synthetic items with the generation that sampled them and the one they are for; None: every later one."""
+    """Synthetic items, the generation that sampled them, and the generation that uses them (None: all later ones)."""
 
     origin: int
     use: int | None
@@ -32,22 +32,22 @@ class TrainingSet:
     """Items (chains, n, width), the same number for every chain, and where they come from."""
 
     samples: Samples
-    origins: np.ndarray  # (n,), or (chains, n) where chains differ: REAL, CONTAMINANT, or a generation
+    origins: np.ndarray  # (n,), or (chains, n) if chains differ: REAL, CONTAMINANT or a generation
     weights: np.ndarray | None  # (n,)
-    real_digest: str  # of the items called real; of "" if there are none
+    real_digest: str  # digest of the items called real; digest of "" if there are none
 
     @property
     def counts(self) -> dict[int, float]:
-        """Items by origin, their mean over chains."""
+        """Number of items by origin, mean over chains."""
         chains = 1 if self.origins.ndim == 1 else len(self.origins)
         found, counts = np.unique(self.origins, return_counts=True)
         return {int(o): float(c / chains) for o, c in zip(found, counts, strict=True)}
 
 
 def real_set(supply: Supply, config: LoopConfig, streams: Streams) -> Samples:
-    """The real items that are drawn once: those of generation 1, and the fixed ones of the workflows that keep some.
+    """The real items that are drawn once: for generation 1, and for workflows that keep a fixed real set.
 
-    A workflow that draws fresh data begins with a fresh draw too: real data alone must not seem to lose quality.
+    A workflow with fresh data also starts with a fresh draw; otherwise real data alone would seem to lose quality.
     """
     kind = workflow_named(config.workflow).real
     n = max(config.n_initial or 0, (config.n_real or 0) if kind == "fixed" else 0)
@@ -57,7 +57,7 @@ def real_set(supply: Supply, config: LoopConfig, streams: Streams) -> Samples:
 
 
 def initial_set(fixed: Samples, config: LoopConfig) -> TrainingSet:
-    """Generation 1: real data alone."""
+    """The training set of generation 1: only real data."""
     real = fixed.take(slice(config.n_initial))
     return TrainingSet(real, _real_origins(real.n, config), None, _digest(real))
 
@@ -71,7 +71,7 @@ def later_set(
     config: LoopConfig,
     streams: Streams,
 ) -> TrainingSet:
-    """Generation 2 and later: the workflow's real part and the synthetic items meant for this generation."""
+    """The training set of generation 2 or later: the workflow's real part and this generation's synthetic items."""
     workflow = workflow_named(config.workflow)
     real = _real_part(generation, fixed, supply=supply, config=config, streams=streams)
     used = [batch for batch in batches if batch.use in (None, generation) and batch.samples.n]
@@ -95,10 +95,10 @@ def later_set(
 
 
 def batch_sizes(generation: int, config: LoopConfig) -> dict[int | None, int]:
-    """How many items the model of this generation samples for which later one.
+    """The number of items that this generation's model samples for each later generation (None: for all later ones).
 
-    With a memory of K, the n_s synthetic items of a generation come in equal parts from the last K models (as many as
-    there are), and every part is sampled for it alone.
+    With a memory of K, the n_s synthetic items of a generation come in equal parts from the last K models (fewer if
+    fewer exist), and each part is sampled for one generation only.
     """
     n = config.n_synthetic or 0
     if generation >= config.generations:
@@ -106,7 +106,7 @@ def batch_sizes(generation: int, config: LoopConfig) -> dict[int | None, int]:
     if workflow_named(config.workflow).synthetic == "pool":
         return {None: n}
     if config.mixing == "binomial":
-        n += config.n_real or 0  # every item may turn out synthetic
+        n += config.n_real or 0  # every item may be synthetic
     sizes: dict[int | None, int] = {}
     for later in range(generation + 1, min(generation + config.memory, config.generations) + 1):
         models, age = min(later - 1, config.memory), later - generation - 1
@@ -136,11 +136,11 @@ def _weights(n_real: int, n: int, real_weight: float) -> np.ndarray:
     if not 0 < n_real < n:
         raise InputError("a weighted loss needs real and synthetic items: give n_real and n_synthetic")
     shares = [np.full(n_real, real_weight / n_real), np.full(n - n_real, (1 - real_weight) / (n - n_real))]
-    return n * np.concatenate(shares)  # of mean 1, so that a family may take them for numbers of copies
+    return n * np.concatenate(shares)  # mean 1, so that a family may treat weights as numbers of copies
 
 
 def _subsets(samples: Samples, budget: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows (chains, budget) without replacement, or all of them while there are no more."""
+    """Rows (chains, budget) drawn without replacement; all rows if there are no more than `budget`."""
     chains, n = samples.values.shape[:2]
     if n <= budget:
         return np.tile(np.arange(n), (chains, 1))

@@ -29,7 +29,7 @@ class AdversarialModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Images of standard normal latents moved towards their mean 0: λ times the latent (truncation)."""
+        """Generator outputs for standard normal latents multiplied by λ, which moves them towards their mean 0."""
         return decoded(
             self.generator,
             self.scaling,
@@ -49,14 +49,14 @@ class Adversarial:
     vectorised: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
     bias_means: ClassVar[str] = "the latent is interpolated towards its mean: multiplied by λ"
-    latent: int = 16  # numbers an item is made from
-    hidden: int = 256  # width of either network
-    steps: int = 800  # of the generator's Adam
-    critic_steps: int = 3  # to each of the generator's; the critic's higher rate makes up for the usual 5
-    batch: int = 128  # items a step
+    latent: int = 16  # width of the latent that an item is generated from
+    hidden: int = 256  # width of both networks
+    steps: int = 800  # Adam steps of the generator
+    critic_steps: int = 3  # per generator step; the critic's higher rate compensates for fewer than the usual 5
+    batch: int = 128  # items per step
     rate: float = 2e-3  # generator's learning rate at the start; it falls to 0 along a cosine
     critic_rate: float = 4e-3  # likewise (Heusel et al. 2017)
-    penalty: float = 10.0  # weight of (length of the critic's gradient − 1)²; two or three columns need about 0.1
+    penalty: float = 10.0  # weight of (norm of the critic's gradient − 1)²; two or three columns need about 0.1
     device: str = "cpu"
 
     def fit(
@@ -77,7 +77,7 @@ class Adversarial:
         return AdversarialModel(kept, scaling, self.latent, self.device)
 
     def _play(self, generator: nn.Module, critic: nn.Module, batches: Iterable[torch.Tensor]) -> nn.Module:
-        """Trains both, the generator after every `critic_steps` batches; returns its average."""
+        """Trains both networks, the generator after every `critic_steps` batches; returns the generator's average."""
         average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGING))
         critic_adam, critic_schedule = self._adam(critic, self.critic_rate, self.steps * self.critic_steps)
         adam, schedule = self._adam(generator, self.rate, self.steps)
@@ -100,7 +100,7 @@ class Adversarial:
 
 
 def _critic_loss(critic: nn.Module, real: torch.Tensor, made: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Mean score of made items less that of real ones, and the penalty at random points between them."""
+    """Mean score of generated items minus that of real items, plus the penalty at random points between them."""
     shares = torch.rand(len(real), 1, device=real.device)
     between = torch.lerp(real, made, shares).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)

@@ -1,4 +1,4 @@
-"""The sampling bias λ: 1 samples as the model was fitted, 0 its modes only (Alemohammad et al. 2024)."""
+"""The sampling bias λ: 1 samples from the model as fitted, 0 only from its modes (Alemohammad et al. 2024)."""
 
 import numpy as np
 from scipy import special
@@ -9,7 +9,7 @@ __all__ = ["check_bias", "guidance_weight", "tempered"]
 
 
 def check_bias(bias: float, *, zero_allowed: bool = True) -> float:
-    """`bias` itself; raises InputError unless it lies in [0, 1], or in (0, 1] where a model cannot do 0."""
+    """`bias` as a float; raises InputError unless it lies in [0, 1], or in (0, 1] if a model does not support 0."""
     if not (0 < bias <= 1 or (bias == 0 and zero_allowed)):
         raise InputError(f"the sampling bias is {bias}, expected a number in {'[' if zero_allowed else '('}0, 1]")
     return float(bias)

@@ -1,4 +1,4 @@
-"""Families by name, imported when asked for; a new one is a file and a line here, or `FILE.py:CLASS` of your own."""
+"""Model families by name, imported on demand; add one with a file and a line here, or use your own `FILE.py:CLASS`."""
 
 import dataclasses
 import hashlib
@@ -39,24 +39,24 @@ _ALSO = {
 }
 
 
-_MAY_BE_0 = ("ddof", "halvings")  # whole numbers; all others are counts
+_MAY_BE_0 = ("ddof", "halvings")  # whole-number settings that may be 0; all others are counts
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyDescription:
-    """What a family is and what may be set."""
+    """A family's properties and settings."""
 
     name: str
     reads: str  # vectors, images or tokens
     summary: str
-    bias: str  # what the sampling bias λ does in it
-    conditional: bool  # whether it learns items by their labels
-    vectorised: bool  # whether it fits all chains at once
+    bias: str  # effect of the sampling bias λ
+    conditional: bool  # whether the family learns items by their labels
+    vectorised: bool  # whether the family fits all chains at once
     settings: Mapping[str, Any]  # by name, with their defaults
 
 
 def families() -> list[FamilyDescription]:
-    """The families of models that ship."""
+    """Descriptions of the model families that ship with madaudit."""
     return [_described(name) for name in FAMILIES]
 
 
@@ -74,7 +74,7 @@ def _described(name: str) -> FamilyDescription:
 
 
 def plain_name(name: str) -> str:
-    """The name under which a family is listed; any other text as it is."""
+    """The canonical name of a family; any other text is returned unchanged."""
     return _ALSO.get(name, name)
 
 
@@ -95,7 +95,7 @@ def make_family(name: str, settings: Mapping[str, Any] | None = None, *, device:
     """The family with its settings changed as given; raises InputError for a setting it does not have."""
     kind = family_class(name)
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        raise InputError(f"the family {name} is no dataclass: see docs/loops.md on how to write one")
+        raise InputError(f"the family {name} is not a dataclass: see docs/loops.md on how to write one")
     expected = ("reads", "vectorised", "conditional", "bias_means", "fit")
     if missing := [part for part in expected if not hasattr(kind, part)]:
         raise InputError(f"the family {name} has no {', '.join(missing)}: see docs/loops.md on how to write one")
@@ -108,7 +108,7 @@ def make_family(name: str, settings: Mapping[str, Any] | None = None, *, device:
         kinds = next((k for k in (bool, int, float) if isinstance(known[key], k)), object)
         allowed = (int, float) if kinds is float else kinds
         if not isinstance(value, allowed) or (kinds in (int, float) and isinstance(value, bool)):
-            raise InputError(f"the setting {key} of {name} is {value!r}, expected one such as {known[key]}")
+            raise InputError(f"the setting {key} of {name} is {value!r}, expected a value such as {known[key]}")
         least = 0 if kinds is float or key in _MAY_BE_0 else 1
         if isinstance(value, (int, float)) and kinds in (int, float) and not least <= value < math.inf:
             raise InputError(f"the setting {key} of {name} is {value!r}, expected a finite number of at least {least}")
@@ -119,7 +119,7 @@ def make_family(name: str, settings: Mapping[str, Any] | None = None, *, device:
 
 
 def file_digest(name: str) -> str:
-    """Of the file in which the family FILE.py:CLASS stands; empty for one that ships with madaudit."""
+    """Digest of the file that defines the family FILE.py:CLASS; empty for a family that ships with madaudit."""
     path = Path(name.rpartition(":")[0])
     if plain_name(name) in FAMILIES or not path.is_file():
         return ""
@@ -129,8 +129,8 @@ def file_digest(name: str) -> str:
 def _load_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(f"{OWN_MODULE}{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look their annotations up
+    sys.modules[spec.name] = module  # dataclasses look up annotations there
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""Categorical distributions of a single token, one for each of many chains at once."""
+"""Categorical distributions of single tokens, for many chains at once."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +17,7 @@ class CategoricalModel:
     """Probabilities (chains, vocabulary)."""
 
     probabilities: np.ndarray
-    width: int  # tokens of an item, drawn independently
+    width: int  # tokens per item, drawn independently
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
         """Tokens (chains, n, width) at temperature λ."""
@@ -26,11 +26,11 @@ class CategoricalModel:
         counts = rng.multinomial(n * self.width, chances / chances.sum(1, keepdims=True))  # (chains, vocabulary)
         chains, vocabulary = counts.shape
         tokens = np.repeat(np.tile(np.arange(vocabulary), chains), counts.ravel()).reshape(chains, n * self.width)
-        rng.permuted(tokens, axis=1, out=tokens)  # parts of a draw serve for different generations
+        rng.permuted(tokens, axis=1, out=tokens)  # shuffled, because parts of a draw go to different generations
         return Samples(tokens.reshape(chains, n, self.width))
 
     def exact(self, truth: Truth) -> dict[str, np.ndarray]:
-        """Σp², support, and against the real p₀: lost mass Σ p₀[p = 0], total variation and Σ(p − p₀)²."""
+        """Σp², support, and relative to the real p₀: lost mass Σ p₀[p = 0], total variation and Σ(p − p₀)²."""
         if truth.probabilities is None:
             return {}
         p, real = self.probabilities, truth.probabilities

@@ -1,4 +1,4 @@
-"""Conditional denoising diffusion, whatever the network: training, guidance and sampling (Ho et al. 2020)."""
+"""Conditional denoising diffusion for any network: training, guidance and sampling (Ho et al. 2020)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from loops.samples import Samples, Space
 __all__ = ["DenoisingModel", "class_labels", "fit_denoising"]
 
 _DROPPED = 0.1  # share of the training items whose label is hidden (Ho & Salimans 2021; Alemohammad et al. 2024)
-_AVERAGED = 0.1  # share of the training steps that the average of the network's parameters looks back on
+_AVERAGED = 0.1  # share of the training steps over which the parameters are averaged
 _CHUNK = 2**19  # numbers sampled at once, which bounds the memory: 668 images of 28 × 28
 
 
@@ -36,7 +36,7 @@ def class_labels(data: Samples, space: Space) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class DenoisingModel:
-    """A network that tells the velocity of noisy rows by time and label; the label `classes` says it is hidden."""
+    """A network that predicts the velocity of noisy rows from time and label; label number `classes` means hidden."""
 
     network: nn.Module
     schedule: DDIMScheduler
@@ -46,9 +46,9 @@ class DenoisingModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Labels as frequent as in training, values by DDIM (Song et al. 2021) under guidance w = 1/λ − 1.
+        """Labels with their training frequencies, values by DDIM (Song et al. 2021) with guidance w = 1/λ − 1.
 
-        Raises InputError for λ = 0, an infinite guidance.
+        Raises InputError for λ = 0, which means infinite guidance.
         """
         guidance = guidance_weight(bias)
         labels = rng.choice(len(self.chances), size=n, p=self.chances)
@@ -67,7 +67,7 @@ class DenoisingModel:
         return rows.cpu().numpy()
 
     def _velocity(self, rows: torch.Tensor, times: torch.Tensor, labels: torch.Tensor, guidance: float) -> torch.Tensor:
-        """(1 + w) times the conditional less w times the unconditional one (Ho & Salimans 2021)."""
+        """(1 + w) times the conditional velocity minus w times the unconditional one (Ho & Salimans 2021)."""
         conditional: torch.Tensor = self.network(rows, times, labels)
         if guidance == 0:
             return conditional
@@ -89,11 +89,11 @@ def fit_denoising(
     sampling_steps: int,
     device: str,
 ) -> DenoisingModel:
-    """The network that `build` makes, trained to tell the velocity, with averaged parameters.
+    """The network from `build`, trained to predict the velocity, with averaged parameters.
 
-    `levels` noise levels of a cosine schedule (Nichol & Dhariwal 2021) and velocities (Salimans & Ho 2022); predicted
-    images are cut to the bounds, if there are any. Raises InputError without labels, or if `sampling_steps` does not
-    divide `levels`.
+    Training uses `levels` noise levels of a cosine schedule (Nichol & Dhariwal 2021) and velocities (Salimans & Ho
+    2022); predicted images are clipped to the bounds, if there are any. Raises InputError without labels, or if
+    `sampling_steps` does not divide `levels`.
     """
     labels = class_labels(data, space)
     if not 1 <= sampling_steps <= levels or levels % sampling_steps:

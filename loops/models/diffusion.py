@@ -1,4 +1,4 @@
-"""Conditional diffusion on vectors, by a residual network that sees them whole."""
+"""Conditional diffusion on vectors, by a residual network on whole vectors."""
 
 import math
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from loops.samples import Samples, Space
 
 __all__ = ["Diffusion"]
 
-_FREQUENCIES = 32  # sines and as many cosines that tell the network the time
-_OCTAVES, _NARROW = 4, 8  # frequencies a column, without which fine detail of up to so many columns blurs (Tancik 2020)
-_PERIOD = 10_000.0  # longest period among them, in noise levels times 2π (Vaswani et al. 2017)
+_FREQUENCIES = 32  # number of sines, and of cosines, that encode the time for the network
+_OCTAVES, _NARROW = 4, 8  # frequencies per column, used up to 8 columns to keep fine detail sharp (Tancik 2020)
+_PERIOD = 10_000.0  # longest period of the time encoding, in noise levels times 2π (Vaswani et al. 2017)
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Diffusion:
     bias_means: ClassVar[str] = "classifier-free guidance of weight w, λ = 1/(1 + w)"
     hidden: int = 128  # width of the network
     blocks: int = 3  # residual blocks, of two layers each
-    steps: int = 1500  # of Adam
-    batch: int = 128  # items a step
+    steps: int = 1500  # Adam steps
+    batch: int = 128  # items per step
     rate: float = 3e-3  # learning rate at the start; it falls to 0 along a cosine
     levels: int = 500  # noise levels in training
-    sampling_steps: int = 50  # of those levels, a divisor of their number
+    sampling_steps: int = 50  # noise levels in sampling; a divisor of `levels`
     device: str = "cpu"
 
     def fit(
@@ -56,7 +56,7 @@ class Diffusion:
 
 
 class _Network(nn.Module):
-    """Residual blocks beside a direct way, which alone is exact for normal classes with independent columns."""
+    """Residual blocks plus a direct linear path, which is exact for normal classes with independent columns."""
 
     def __init__(self, space: Space, hidden: int, blocks: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _Network(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two layers around which the state is carried; the condition scales and shifts what they read."""
+    """Two layers with a residual connection; the condition scales and shifts their input."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _Block(nn.Module):
 
 
 def _octaves(rows: torch.Tensor, count: int) -> torch.Tensor:
-    """The rows (n, d), and of each column sines and cosines at `count` frequencies, each twice the one before."""
+    """The rows (n, d), with sines and cosines of each column at `count` frequencies, which double each time."""
     angles = [rows * (math.pi / 2 * 2**octave) for octave in range(count)]
     return torch.cat([rows, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], dim=1)
 

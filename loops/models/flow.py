@@ -15,8 +15,8 @@ from loops.samples import Samples, Space
 
 __all__ = ["Flow", "FlowModel"]
 
-_BINS = 8  # of the splines on a single column
-_FEW = 3  # columns up to which a random choice of the changed ones would often leave one out
+_BINS = 8  # bins of the splines for a single column
+_FEW = 3  # columns; up to this number random masks would often leave a column unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class FlowModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """The images of latents drawn from N(0, λI); at λ = 0 all are the image of the latent's mean."""
+        """Items mapped from latents drawn from N(0, λI); at λ = 0 all items are mapped from the latent's mean."""
         return decoded(
             self.flow().transform.inv,
             self.scaling,
@@ -51,17 +51,17 @@ class Flow:
     bias_means: ClassVar[str] = "the latent is drawn from N(0, λI)"
     layers: int = 8  # couplings, each changing half of the columns given the others
     hidden: int = 128  # width of each coupling's network, of two hidden layers
-    steps: int = 600  # of Adam
-    batch: int = 256  # items a step
+    steps: int = 600  # Adam steps
+    batch: int = 256  # items per step
     rate: float = 5e-3  # learning rate at the start; it falls to 0 along a cosine
-    noise: float = 0.05  # deviation of noise on training items between bounds, in halves of the bounds' distance
+    noise: float = 0.05  # standard deviation of noise on bounded training items, as a share of half the range
     device: str = "cpu"
 
     def fit(self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator) -> FlowModel:
         """A flow trained from scratch; InputError if there are no items.
 
-        Items between bounds, such as pixels, pile up on single values, where a density has no maximum likelihood.
-        They get Gaussian noise, most of which the cut to the bounds takes out of the samples again.
+        Bounded items, such as pixels, have many equal values, for which the likelihood of a density has no maximum.
+        Training therefore adds Gaussian noise; clipping the samples to the bounds removes most of it again.
         """
         scaling = scaling_of(data.values, space)
         noise = 0.0 if space.bounds is None else self.noise
@@ -79,7 +79,7 @@ class Flow:
         return FlowModel(flow, scaling, space.width, self.device)
 
     def _network(self, width: int) -> Any:
-        if width == 1:  # nothing to couple with: each layer is a map of the column alone
+        if width == 1:  # no other column to couple with: each layer maps the single column
             shapes = ((_BINS,), (_BINS,), (_BINS - 1,))
             return RealNVP(1, transforms=self.layers, univariate=MonotonicRQSTransform, shapes=shapes)
         hidden = (self.hidden, self.hidden)

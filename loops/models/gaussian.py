@@ -1,4 +1,4 @@
-"""Multivariate Gaussians, one for each of many chains at once."""
+"""Multivariate Gaussians, for many chains at once."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +28,7 @@ class GaussianModel:
         return Samples(np.add(moved, self.mean[:, None, :], out=moved))
 
     def exact(self, truth: Truth) -> dict[str, np.ndarray]:
-        """Squared 2-Wasserstein distance and what it is made of, from the parameters themselves."""
+        """Squared 2-Wasserstein distance and its components, computed from the parameters."""
         gap = ((self.mean - truth.mean) ** 2).sum(1)
         width = len(truth.mean)
         if width == 1:
@@ -93,7 +93,7 @@ def _roots(covariances: np.ndarray) -> np.ndarray:
 
 
 def _log_determinants(covariances: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Within the span of the real covariance, outside which there is nothing; −∞ where a chain has lost a direction."""
+    """Log determinants (chains,) within the span of the real covariance; −∞ if a chain has lost a direction."""
     values, directions = np.linalg.eigh(real)
     basis = directions[:, values > 1e-10 * values[-1]]
     found = np.linalg.eigvalsh(basis.T @ covariances @ basis)  # (chains, r)

@@ -63,7 +63,7 @@ class GaussianMixture:
         )
         fitted.item_weights = None if weights is None else weights * len(rows) / weights.sum()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the last iterate is as good a model as any
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the last iterate is an acceptable model
             fitted.fit(rows)
         return GaussianMixtureModel(fitted.weights_, fitted.means_, np.linalg.cholesky(fitted.covariances_))
 

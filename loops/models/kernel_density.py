@@ -21,7 +21,7 @@ class KernelDensityModel:
     factor: np.ndarray  # (d, d): kernel covariance = factor · factorᵀ
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Rows of the data, drawn with replacement, moved by kernel noise of covariance λ times the kernel's."""
+        """Rows of the data, drawn with replacement, plus noise with λ times the kernel's covariance."""
         check_bias(bias)
         centres = self.data[rng.choice(len(self.data), size=n, p=self.weights)]
         noise = rng.standard_normal(centres.shape) @ self.factor.T
@@ -41,7 +41,7 @@ class KernelDensity:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> KernelDensityModel:
-        """The kernel's covariance is that of the data times the squared bandwidth; n is Kish's effective number."""
+        """Kernel covariance = data covariance times squared bandwidth; n in Scott's rule is Kish's effective number."""
         rows = np.asarray(data.values, dtype=np.float64)
         if len(rows) < 2:
             raise InputError(f"got {len(rows)} items, expected at least 2 for a kernel density estimate")

@@ -17,12 +17,12 @@ from loops.tokens import token_rows
 
 __all__ = ["FittedLanguageModel", "LanguageModel"]
 
-_RECENT = 4  # tokens seen side by side at each place
+_RECENT = 4  # preceding tokens that enter at each place
 _BLOCK = 1024  # sequences drawn at a time: bounds the memory of keys and values
 
 
 class _Layer(nn.Module):
-    """Causal self-attention and a perceptron, each after a normalisation and added to its input."""
+    """Causal self-attention and a perceptron, each with a normalisation before it and a residual connection."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -38,21 +38,21 @@ class _Layer(nn.Module):
         n, length, width = x.shape
         split = self.queries_keys_values(self.before_attention(x)).view(n, length, 3, self.heads, -1)
         queries, keys, values = split.permute(2, 0, 3, 1, 4)  # each (n, heads, length, width / heads)
-        if seen is not None:  # one token at a time: those before it are remembered
+        if seen is not None:  # one token at a time: keys and values of earlier tokens are cached
             seen[:, :, :, place : place + 1] = torch.stack([keys, values])
             keys, values = seen[:, :, :, : place + 1]
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels add in no fixed order
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no fixed order of sums
             mixed = functional.scaled_dot_product_attention(queries, keys, values, is_causal=seen is None)
         x = x + self.mix(mixed.transpose(1, 2).reshape(n, length, width))
         return x + self.narrow(functional.relu(self.widen(self.before_perceptron(x))))
 
 
 class _Transformer(nn.Module):
-    """Logits of each token given those before it."""
+    """Logits of each token given the tokens before it."""
 
     def __init__(self, vocabulary: int, length: int, width: int, layers: int, heads: int) -> None:
         super().__init__()
-        self.start = vocabulary  # the token that stands before the sequence
+        self.start = vocabulary  # the token before the start of the sequence
         self.tokens = nn.Embedding(_RECENT * (vocabulary + 1), width)
         self.places = nn.Parameter(0.02 * torch.randn(length, width))
         nn.init.normal_(self.tokens.weight, std=0.1)
@@ -60,8 +60,8 @@ class _Transformer(nn.Module):
         self.logits = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, vocabulary))
 
     def forward(self, recent: torch.Tensor, seen: torch.Tensor | None = None, place: int = 0) -> torch.Tensor:
-        """Logits (n, m, vocabulary) from the tokens just before each place, (n, m, _RECENT), the first at `place`."""
-        tables = torch.arange(_RECENT, device=recent.device) * (self.start + 1)  # one for each distance
+        """Logits (n, m, vocabulary) from the tokens before each place, (n, m, _RECENT); `place` is the first."""
+        tables = torch.arange(_RECENT, device=recent.device) * (self.start + 1)  # one embedding table per distance
         x = self.tokens(recent + tables).sum(-2) + self.places[place : place + recent.shape[1]]
         for at, layer in enumerate(self.layers):
             x = layer(x, None if seen is None else seen[at], place)
@@ -76,7 +76,7 @@ class _Transformer(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class FittedLanguageModel:
-    """A trained transformer and where it runs."""
+    """A trained transformer and its device."""
 
     network: _Transformer
     length: int
@@ -84,7 +84,7 @@ class FittedLanguageModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Sequences drawn token by token at temperature λ; the likeliest token each time at 0."""
+        """Sequences drawn token by token at temperature λ; at λ = 0 always the likeliest token."""
         check_bias(bias)
         with seeded(rng, self.device), torch.inference_mode(), _precision(self.device):
             blocks = [self._draw(min(_BLOCK, n - first), bias) for first in range(0, n, _BLOCK)]
@@ -112,19 +112,19 @@ class FittedLanguageModel:
 class LanguageModel:
     """A causal transformer (Vaswani et al. 2017) that sees the last few tokens side by side, trained from scratch.
 
-    What enters at each place is the sum of embeddings of the tokens just before it, one table for each distance:
-    without this view a thousand steps teach little more than which token follows which.
+    The input at each place is the sum of embeddings of the tokens just before it, with one table per distance. Without
+    this input, a thousand steps teach little more than which token follows which.
     """
 
     reads: ClassVar[str] = "tokens"
     vectorised: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
     bias_means: ClassVar[str] = "λ is the temperature of each token's distribution"
-    width: int = 64  # numbers a token is represented by
+    width: int = 64  # width of a token's representation
     layers: int = 2
-    heads: int = 4  # of attention; divides the width
-    steps: int = 1500  # of Adam
-    batch: int = 16  # sequences a step
+    heads: int = 4  # attention heads; must divide the width
+    steps: int = 1500  # Adam steps
+    batch: int = 16  # sequences per step
     rate: float = 4e-3  # learning rate at the start
     device: str = "cpu"
 
@@ -134,7 +134,7 @@ class LanguageModel:
         """A transformer trained on the mean cross-entropy of the tokens; items are drawn by their weights, if any."""
         rows = token_rows(data.values, space)
         if self.width < 1 or self.heads < 1 or self.width % self.heads:
-            raise InputError(f"got a width of {self.width} and {self.heads} heads, expected a multiple of the heads")
+            raise InputError(f"got a width of {self.width} and {self.heads} heads, expected width % heads = 0")
         with seeded(rng, self.device), _precision(self.device):
             network = _Transformer(space.vocabulary, space.width, self.width, self.layers, self.heads).to(self.device)
             tokens = tensor(rows, self.device)

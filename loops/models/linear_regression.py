@@ -14,14 +14,14 @@ __all__ = ["LinearRegression", "LinearRegressionModel"]
 
 @dataclass(frozen=True, slots=True)
 class LinearRegressionModel:
-    """Coefficients (chains, d), and the training inputs that label new responses again."""
+    """Coefficients (chains, d), and the training inputs, for which new responses are drawn."""
 
     coefficients: np.ndarray
     inputs: np.ndarray  # (chains, n, d)
     noise: float
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """New responses to the first n training inputs (taken again from the start if there are fewer)."""
+        """New responses for the first n training inputs, repeated from the start if there are fewer than n."""
         rows = np.arange(n) % self.inputs.shape[1]
         inputs = self.inputs[:, rows]
         noise = np.sqrt(check_bias(bias)) * self.noise * rng.standard_normal((len(inputs), n, 1))
@@ -43,8 +43,8 @@ class LinearRegressionModel:
 class LinearRegression:
     """Least squares without an intercept; synthetic data are new responses to the same inputs.
 
-    The setting of Gerstgrasser et al. (2024): the label noise is known, and new responses are drawn for the inputs
-    a model was trained on: in most workflows the design of generation 1, in accumulate-subsample a random part of it.
+    The setting of Gerstgrasser et al. (2024): the label noise is known, and new responses are drawn for the model's own
+    training inputs, which are the design of generation 1 in most workflows and a random part in accumulate-subsample.
     """
 
     reads: ClassVar[str] = "vectors"

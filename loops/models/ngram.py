@@ -18,25 +18,25 @@ _BLOCK = 8192  # sequences drawn at a time: bounds the memory, (block, vocabular
 
 @dataclass(frozen=True, slots=True)
 class NGramModel:
-    """How often which token followed which context, for contexts of 0 to order − 1 tokens.
+    """Counts of each token after each context, for contexts of 0 to order − 1 tokens.
 
-    A context is coded as a number whose digits, of base vocabulary + 1, are its tokens, the latest last; the digit
-    `vocabulary` stands for places before the sequence.
+    A context is coded as a number in base vocabulary + 1 whose digits are its tokens, with the latest token last; the
+    digit `vocabulary` represents places before the sequence.
     """
 
-    contexts: tuple[np.ndarray, ...]  # by number of tokens: codes (c,), increasing
+    contexts: tuple[np.ndarray, ...]  # for each number of tokens: context codes (c,), increasing
     counts: tuple[sparse.csr_array, ...]  # (c + 1, vocabulary); the last row, empty, is for contexts never seen
     width: int
     smoothing: bool
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Sequences drawn token by token, from p(token | context) at temperature λ; the likeliest token at 0."""
+        """Sequences drawn token by token, from p(token | context) at temperature λ; at λ = 0 the likeliest token."""
         check_bias(bias)
         blocks = [self._draw(min(_BLOCK, n - first), bias, rng) for first in range(0, n, _BLOCK)]
         return Samples(np.concatenate([np.empty((0, self.width), dtype=np.int64), *blocks]))
 
     def log_likelihood(self, values: np.ndarray) -> np.ndarray:
-        """Natural logarithm of the probability of each sequence (n,); −∞ where a token is impossible."""
+        """Natural logarithm of the probability of each sequence (n,); −∞ if a token is impossible."""
         codes = _codes(values, len(self.contexts), self.counts[0].shape[1])
         total = np.zeros(len(values))
         for place in range(values.shape[1]):
@@ -46,7 +46,7 @@ class NGramModel:
         return total
 
     def next_probabilities(self, tokens: np.ndarray) -> np.ndarray:
-        """Probabilities (n, vocabulary) of the token after sequences (n, m) that have only just begun."""
+        """Probabilities (n, vocabulary) of the token after the first m tokens (n, m) of each sequence."""
         order, vocabulary = len(self.contexts), self.counts[0].shape[1]
         return self._next(_codes(np.pad(tokens, ((0, 0), (0, 1))), order, vocabulary)[:, -1])
 
@@ -63,7 +63,7 @@ class NGramModel:
         return tokens
 
     def _next(self, codes: np.ndarray, length: int | None = None) -> np.ndarray:
-        """p(token | context) (m, vocabulary) from contexts of `length` tokens; the longest there are if None."""
+        """p(token | context) (m, vocabulary) from contexts of `length` tokens; None means the longest contexts."""
         vocabulary = self.counts[0].shape[1]
         if length == -1:
             return np.full((len(codes), vocabulary), 1 / vocabulary)
@@ -85,19 +85,19 @@ class NGram:
     """An n-gram model with the interpolated smoothing of Witten and Bell (1991; as in Chen and Goodman 1999, §2.6).
 
     p(w | h) = [c(h, w) + t(h) p(w | h′)] / [c(h) + t(h)], where t(h) counts the distinct tokens seen after h, h′ is h
-    without its first token, and the last resort is uniform. Unlike Kneser and Ney's it allows weighted counts c.
-    Without smoothing, p(w | h) = c(h, w) / c(h), and h′ serves only where h was never seen.
+    without its first token, and the base of the recursion is uniform. Unlike Kneser and Ney's smoothing it allows
+    weighted counts c. Without smoothing, p(w | h) = c(h, w) / c(h), and h′ is used only if h was never seen.
     """
 
     reads: ClassVar[str] = "tokens"
     vectorised: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
     bias_means: ClassVar[str] = "λ is the temperature of each token's distribution"
-    order: int = 4  # tokens of a gram: one more than the tokens of context
+    order: int = 4  # tokens per gram: one more than the tokens of context
     smoothing: bool = True
 
     def fit(self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator) -> NGramModel:
-        """The counts of all grams, contexts at the start included; an item of weight w counts as w copies of it."""
+        """The model with counts of all grams, including those at the start; an item of weight w counts as w copies."""
         tokens, base = token_rows(data.values, space), space.vocabulary + 1
         if self.order < 1 or base**self.order >= 2**63:
             raise InputError(
@@ -107,7 +107,7 @@ class NGram:
         copies = np.ones(len(tokens)) if weights is None else np.asarray(weights, dtype=np.float64)
         tokens, copies = tokens[copies > 0], copies[copies > 0]
         if not len(tokens):
-            raise InputError("got no item of a positive weight, expected at least one")
+            raise InputError("got no item with a positive weight, expected at least one")
         context, token = _codes(tokens, self.order, space.vocabulary).ravel(), tokens.ravel()
         count = np.repeat(copies, space.width)
         levels = []

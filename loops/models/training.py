@@ -1,4 +1,4 @@
-"""What the deep families share: seeding without touching the caller's streams, scaling, and the training loop."""
+"""Shared parts of the neural families: seeding that leaves the caller's streams alone, scaling, and training."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ _CHUNK = 4096  # items decoded at a time
 
 @contextmanager
 def seeded(rng: np.random.Generator, device: str) -> Iterator[None]:
-    """torch's global generators seeded from `rng` inside the block, and as they were after it."""
+    """Seed torch's global generators from `rng` inside the block, and restore their state after it."""
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(rng.integers(2**63)))
@@ -26,31 +26,31 @@ def seeded(rng: np.random.Generator, device: str) -> Iterator[None]:
 
 
 def tensor(array: np.ndarray, device: str) -> torch.Tensor:
-    """A copy on the device: float32, or int64 for whole numbers."""
+    """A copy of the array on the device: float32, or int64 for whole numbers."""
     kind = torch.int64 if np.issubdtype(array.dtype, np.integer) else torch.float32
     return torch.tensor(np.ascontiguousarray(array), dtype=kind, device=device)
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Affine map of values to those a network trains on: to [−1, 1] between known bounds, else standardised."""
+    """Affine map from data to network values: to [−1, 1] if the bounds are known, else standardised."""
 
     centre: np.ndarray  # (width,) or ()
     scale: np.ndarray  # (width,) or ()
     bounds: tuple[float, float] | None
 
     def forward(self, values: np.ndarray) -> np.ndarray:
-        """Values (n, width) as the network sees them, float32."""
+        """Data (n, width) as network values, float32."""
         return ((values - self.centre) / self.scale).astype(np.float32)
 
     def backward(self, values: np.ndarray) -> np.ndarray:
-        """What the network made, (n, width), in the units of the data; cut to the bounds, which real data keep."""
+        """Network values (n, width) in the units of the data, clipped to the bounds, which real data never exceed."""
         found = values.astype(np.float64) * self.scale + self.centre
         return (found if self.bounds is None else np.clip(found, *self.bounds)).astype(np.float32)
 
 
 def scaling_of(values: np.ndarray, space: Space) -> Scaling:
-    """By the bounds of the space if it has any, else by each column's mean and standard deviation."""
+    """The scaling by the bounds of the space if it has bounds, else by each column's mean and standard deviation."""
     if len(values) == 0:
         raise InputError("got no items to train on")
     if space.bounds is not None:
@@ -62,7 +62,7 @@ def scaling_of(values: np.ndarray, space: Space) -> Scaling:
 
 
 def perceptron(entering: int, hidden: Iterable[int], leaving: int, activation: torch.nn.Module) -> torch.nn.Sequential:
-    """Linear layers with the activation, which has no parameters, between them."""
+    """Linear layers with the activation between them; the activation is shared and must have no parameters."""
     sizes = [entering, *hidden]
     layers: list[torch.nn.Module] = []
     for before, after in pairwise(sizes):

@@ -15,8 +15,8 @@ from loops.samples import Samples, Space
 
 __all__ = ["UNetDiffusion"]
 
-_GROUPS = 4  # of channels, normalised apart
-_PADDED = 8  # times an image's larger side to which it may be padded at most
+_GROUPS = 4  # groups of channels, each normalised separately
+_PADDED = 8  # largest padded side, in multiples of the image's larger side
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class UNetDiffusion:
     channels: int = 16  # at full resolution, a multiple of 4; twice as many at each halving of the size
     halvings: int = 1  # of height and width
     layers: int = 1  # residual blocks at each size, going down; one more going up
-    steps: int = 1000  # of Adam
-    batch: int = 32  # images a step
+    steps: int = 1000  # Adam steps
+    batch: int = 32  # images per step
     rate: float = 2e-3  # learning rate at the start; it falls to 0 along a cosine
     levels: int = 500  # noise levels in training
-    sampling_steps: int = 25  # of those levels, a divisor of their number
+    sampling_steps: int = 25  # noise levels in sampling; a divisor of `levels`
     device: str = "cpu"
 
     def fit(
@@ -42,11 +42,11 @@ class UNetDiffusion:
     ) -> DenoisingModel:
         """A network trained from scratch to denoise the images given their labels; InputError if there are none."""
         if space.image is None:
-            raise InputError("the items are no images, which unet-diffusion needs: use the family diffusion")
+            raise InputError("unet-diffusion needs images, but the items are not images: use the family diffusion")
         if self.channels < 1 or self.channels % _GROUPS or self.halvings < 0:
             raise InputError(
                 f"got {self.channels} channels and {self.halvings} halvings, "
-                f"expected a multiple of {_GROUPS} and a number from 0"
+                f"expected a multiple of {_GROUPS} and a number >= 0"
             )
         if 2**self.halvings > _PADDED * max(space.image[1:]):
             raise InputError(f"got {self.halvings} halvings for images of {space.image[1:]} pixels, expected fewer")
@@ -67,11 +67,11 @@ class UNetDiffusion:
 
 
 class _Network(nn.Module):
-    """The U-Net between flat rows, on images padded with zeros to a size that can be halved as often as needed."""
+    """A U-Net with flat rows as input and output; images are padded with zeros to a size that can be halved."""
 
     def __init__(self, image: tuple[int, int, int], classes: int, widths: tuple[int, ...], layers: int) -> None:
         super().__init__()
-        import_open_clip()  # mends a torchvision built for another torch, which the next line imports
+        import_open_clip()  # makes a torchvision built for another torch importable; the next line imports it
         from diffusers.models.unets.unet_2d import UNet2DModel
 
         self.image = image

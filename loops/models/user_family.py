@@ -1,4 +1,4 @@
-"""Faults of a family of the user's own, told in one line with its file."""
+"""Report faults in a family that the user wrote, in one line with file and line number."""
 
 import sys
 import traceback
@@ -10,12 +10,12 @@ from loops.samples import Samples
 
 __all__ = ["OWN_MODULE", "blamed", "checked"]
 
-OWN_MODULE = "madaudit_family_"  # begins the names of modules loaded from FILE.py:CLASS
+OWN_MODULE = "madaudit_family_"  # prefix of the names of modules loaded from FILE.py:CLASS
 
 
 @contextmanager
 def blamed(part: object) -> Iterator[None]:
-    """Inside, an exception in the user's own code becomes an InputError; in madaudit's it passes."""
+    """In the body, turn an exception of a user's family into an InputError; for shipped families it passes through."""
     try:
         yield
     except AuditError:
@@ -30,7 +30,7 @@ def blamed(part: object) -> Iterator[None]:
 
 
 def checked(drawn: object, shape: tuple[int, ...], part: object) -> Samples:
-    """What a model sampled, if it is Samples of the shape asked for; else an InputError that names the model."""
+    """`drawn`, if it is Samples of the expected shape; else raises an InputError that names the model."""
     if isinstance(drawn, Samples) and drawn.values.shape == shape:
         return drawn
     found = f"values of shape {drawn.values.shape}" if isinstance(drawn, Samples) else f"a {type(drawn).__name__}"

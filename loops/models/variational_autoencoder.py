@@ -14,23 +14,23 @@ from loops.samples import Samples, Space
 
 __all__ = ["VariationalAutoencoder", "VariationalAutoencoderModel"]
 
-_LAYERS = 3  # hidden layers of either network
-_FLOOR = 1e-6  # under the decoder's variance, in scaled units: identical items would drive it to 0
-_MANY = 4096  # items from which the final variance is taken
+_LAYERS = 3  # hidden layers of each network
+_FLOOR = 1e-6  # added to the decoder's variance, in scaled units; identical items would drive it to 0
+_MANY = 4096  # items from which the final variance is estimated
 
 
 @dataclass(frozen=True, slots=True)
 class VariationalAutoencoderModel:
-    """The fitted decoder and the standard deviation of an item about what it decodes."""
+    """The fitted decoder and the standard deviation of items around the decoded mean."""
 
     decoder: nn.Module
-    deviation: float  # in the scaled units the decoder works in; 0 if samples get no noise
+    deviation: float  # in the scaled units of the decoder; 0 if samples get no noise
     scaling: Scaling
     latent: int
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Decoded latents drawn from N(0, λI), with λ times the noise's variance if they get noise."""
+        """Decoded latents drawn from N(0, λI), plus noise with λ times the decoder's variance if noise is on."""
         root = math.sqrt(check_bias(bias))
 
         def decode(latents: torch.Tensor) -> torch.Tensor:
@@ -48,12 +48,12 @@ class VariationalAutoencoder:
     vectorised: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
     bias_means: ClassVar[str] = "the latent is drawn from N(0, λI)"
-    latent: int = 8  # numbers an item is encoded in
+    latent: int = 8  # width of the latent code of an item
     hidden: int = 256  # width of the networks' three hidden layers
-    steps: int = 2500  # of Adam
-    batch: int = 128  # items a step
+    steps: int = 2500  # Adam steps
+    batch: int = 128  # items per step
     rate: float = 2e-3  # learning rate at the start; it falls to 0 along a cosine
-    noise: bool = True  # whether samples are drawn about the decoder's mean, as the model says; the mean loses variance
+    noise: bool = True  # add the decoder's noise to samples, as the model states; the mean alone loses variance
     device: str = "cpu"
 
     def fit(

@@ -1,1 +1,1 @@
-"""Pictures of loops."""
+"""Plots of loops."""

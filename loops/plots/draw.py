@@ -1,4 +1,4 @@
-"""The pictures of loops: what their measures do over the generations, compared by workflow and sampling bias."""
+"""Plot the measures of loops over the generations, compared by workflow and sampling bias."""
 
 import dataclasses
 import io
@@ -27,7 +27,7 @@ __all__ = ["draw_plots"]
 
 _log = logging.getLogger(__name__)
 
-_SHEETS = 24  # loops whose samples and modes are drawn
+_SHEETS = 24  # loops whose samples and modes are drawn at most
 _STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -40,21 +40,21 @@ _STYLE: Any = {
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito
 _MARKERS = "osD^vPX*"
 _ROWS = {"frechet": "Fréchet distance", "precision": "precision", "recall": "recall", "vendi": "Vendi score"}
-_KNOWN_ROWS = {"test_error": "test error", "squared_error": "squared error", "variance": "variance"}  # of theory
-_LOG = 30.0  # ratio of the largest to the smallest value from which a scale is logarithmic
+_KNOWN_ROWS = {"test_error": "test error", "squared_error": "squared error", "variance": "variance"}  # in theory
+_LOG = 30.0  # a scale is logarithmic if the largest value exceeds the smallest by this factor
 
 
 def draw_plots(folder: Path, *, out: Path | None = None) -> list[Path]:
-    """The files drawn of a loop, or of all loops up to three folders below, into `out` (default: folder/plots).
+    """Plot a loop, or all loops up to three folders below, into `out` (default: folder/plots); returns the files.
 
-    `loops.png` and `quality-diversity.png` compare the loops, combining those that differ in their seed alone;
-    `admissible.png` is drawn of fresh data loops of several sizes and biases; `samples-RUN` and `modes-RUN` show each
-    of the first 24 loops. Raises InputError where there is no loop with a finished generation.
+    `loops.png` and `quality-diversity.png` compare the loops; loops that differ only in their seed are combined.
+    `admissible.png` shows fresh data loops of several sizes and biases; `samples-RUN` and `modes-RUN` show each of the
+    first 24 loops. Raises InputError if there is no loop with a finished generation.
     """
     runs = find_runs(folder)
     groups = grouped(runs)
     if len(runs) > _SHEETS:
-        _log.info("samples and modes are drawn of the first %d of %d loops", _SHEETS, len(runs))
+        _log.info("samples and modes are drawn for the first %d of %d loops only", _SHEETS, len(runs))
     with matplotlib.rc_context(_STYLE):
         figures = {
             "loops": _loops_figure(groups),
@@ -86,7 +86,7 @@ def _marker_of(groups: list[Group]) -> dict[str, str]:
 
 
 def _loops_figure(groups: list[Group]) -> Figure:
-    """A column a workflow, a row a measure."""
+    """One column per workflow, one row per measure."""
     theory = [predicted(group.longest.config, width=group.longest.space.width) for group in groups]
     rows = _rows(groups, theory)
     columns = list(dict.fromkeys(group.column for group in groups))
@@ -115,10 +115,10 @@ def _loops_figure(groups: list[Group]) -> Figure:
 
 
 def _rows(groups: list[Group], theory: list[dict[str, np.ndarray]]) -> dict[str, str]:
-    """The measures there are, with one that theory has of a loop of which it has no other."""
+    """The measures to plot, plus one that theory predicts if it predicts no other measure of some loop."""
     found = {name: any(np.isfinite(group.curve(name)[0]).any() for group in groups) for name in _ROWS | _KNOWN_ROWS}
     if all(group.longest.space.width == 1 for group in groups):
-        found["vendi"] = False  # of numbers it is always 1
+        found["vendi"] = False  # always 1 for items of one number
     rows = {name: label for name, label in _ROWS.items() if found[name]}
     alone = [curves for curves in theory if not set(curves) & set(rows)]
     more = [name for name in _KNOWN_ROWS if found[name] and any(name in curves for curves in alone)]
@@ -133,7 +133,7 @@ def _draw_curve(axes: Axes, group: Group, name: str, colour: Any, marker: str) -
 
 
 def _draw_real(axes: Axes, groups: list[Group], name: str, colours: dict[str, Any]) -> None:
-    """One line where all groups have the same real data and number of samples, else one each."""
+    """One line if all groups have the same real data and number of samples, else one line per group."""
     kinds = {(g.longest.data, g.longest.digest, g.longest.config.n_measure) for g in groups}
     values = {g.colour: g.real(name) for g in groups}
     lines = {"black": float(np.mean(list(values.values())))} if len(kinds) == 1 else values
@@ -153,7 +153,7 @@ def _scale(axes: Axes, name: str, curves: list[np.ndarray]) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     elif name in ("frechet", "test_error", "squared_error"):
-        axes.set_ylim(bottom=0)  # an interval of few chains may reach below, a distance cannot
+        axes.set_ylim(bottom=0)  # a distance is never negative, but an interval over few chains can be
 
 
 def _legend(figure: Figure, groups: list[Group], *, has_theory: bool) -> None:
@@ -175,7 +175,7 @@ def _legend(figure: Figure, groups: list[Group], *, has_theory: bool) -> None:
 
 
 def _title(groups: list[Group]) -> str:
-    """What all loops share."""
+    """The families and data of all loops."""
     configs = [group.longest.config for group in groups]
     families = {config.family for config in configs}
     data = {Path(group.longest.data).name for group in groups}
@@ -183,7 +183,7 @@ def _title(groups: list[Group]) -> str:
 
 
 def _quality_figure(groups: list[Group]) -> Figure | None:
-    """Where each loop goes in the plane of recall (or coverage) and precision (or density); None without either."""
+    """The path of each loop in the plane of recall and precision, else coverage and density; None without both."""
     for across, up in (("recall", "precision"), ("coverage", "density")):
         shown = [g for g in groups if np.isfinite(g.curve(across)[0] * g.curve(up)[0]).any()]
         if shown:
@@ -221,7 +221,7 @@ def _quality_figure(groups: list[Group]) -> Figure | None:
 
 
 def _limits(values: list[float], *, most: float) -> tuple[float, float]:
-    """Around the values, which are at least 0 and at most `most`; no closer than 0.3, for small steps to look small."""
+    """Axis limits around the values, which lie in [0, `most`]; at least 0.3 apart, so that small steps look small."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     margin = max(0.3 - (high - low), 0.12 * (high - low)) / 2
     top = min(high + margin, most)
@@ -229,7 +229,7 @@ def _limits(values: list[float], *, most: float) -> tuple[float, float]:
 
 
 def _draw_trajectory(axes: Axes, x: np.ndarray, y: np.ndarray, colour: Any, marker: str) -> None:
-    """A line from an open marker at the first generation, with an arrow head at the end of every step shown."""
+    """A line that starts at an open marker for the first generation, with an arrow head at the end of each step."""
     kept = np.flatnonzero(np.isfinite(x * y))
     axes.plot(x[kept], y[kept], color=colour, lw=1.1, alpha=0.7)
     axes.plot(x[kept[:1]], y[kept[:1]], marker, color=colour, mfc="white", ms=5, zorder=4)
@@ -241,7 +241,7 @@ def _draw_trajectory(axes: Axes, x: np.ndarray, y: np.ndarray, colour: Any, mark
 
 
 def _admissible_figure(groups: list[Group]) -> Figure | None:
-    """n_e / n_r of fresh data loops at their last generation, by n_s and λ (or n_r); None unless that can be had."""
+    """n_e / n_r of fresh data loops at their last generation, by n_s and λ (or n_r); None if it is not determined."""
     fresh = [g for g in groups if g.workflow == "fresh" and g.longest.config.n_real]
     configs = [g.longest.config for g in fresh]
     biases, reals, sizes = ({getattr(c, name) or 0 for c in configs} for name in ("bias", "n_real", "n_synthetic"))

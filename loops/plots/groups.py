@@ -1,4 +1,4 @@
-"""Loops read back from disk, and those that differ in their seed alone taken together."""
+"""Read loops from disk, and group those that differ only in their seed."""
 
 import dataclasses
 import json
@@ -23,22 +23,22 @@ from loops.theory.effective_size import RealOnly, effective_ratio
 
 __all__ = ["Group", "Run", "effective_share", "find_runs", "grouped", "read_run"]
 
-_MARKERS = 4  # more in a column and it is split by a further field
-_DEPTH = 3  # folders below which no loop is looked for
+_MARKERS = 4  # a column with more markers is split by a further field
+_DEPTH = 3  # levels of folders that are searched for loops
 _SHARED = ("seed", "generations", "threads", "device")  # fields in which the runs of a group may differ
-_FIRST = ("bias", "family", "data", "n_synthetic", "n_real", "n_initial", "memory")  # what a label would rather name
+_FIRST = ("bias", "family", "data", "n_synthetic", "n_real", "n_initial", "memory")  # fields that labels prefer
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """A loop read back from its folder."""
 
-    name: str  # among the loops drawn together
+    name: str  # unique among the loops drawn together
     config: LoopConfig  # resolved
-    data: str  # its name
-    digest: str  # of the data, empty for a formula
+    data: str  # name of the data
+    digest: str  # digest of the data, empty for a formula
     space: Space
-    real: dict[str, float]  # what real samples of the same size measure; nan where that cannot be had
+    real: dict[str, float]  # measures of real samples of the same size; nan if not determined
     generations: list[Generation]
 
 
@@ -64,12 +64,12 @@ def read_run(path: Path, *, name: str) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one loop that differ in their seed alone, and how they are told from others."""
+    """Runs of one loop that differ only in their seed, with the labels that distinguish the group."""
 
     runs: tuple[Run, ...]
-    column: str  # label of the panels it is drawn in: its workflow, and a field if there would be too many markers
-    colour: str  # and of its colour
-    marker: str  # and of its marker
+    column: str  # label of the group's panels: the workflow, plus a field if there would be too many markers
+    colour: str  # label of the group's colour
+    marker: str  # label of the group's marker
 
     @property
     def workflow(self) -> str:
@@ -84,9 +84,9 @@ class Group:
         return np.array([record.generation for record in self.longest.generations])
 
     def measure(self, name: str, generation: int) -> Measure:
-        """Mean over the runs, with its t interval; over the chains of a single one.
+        """Mean and t interval over the runs, or over the chains if there is a single run.
 
-        The chains of a run share its real items and the sample it is measured against: they are not independent.
+        Runs are preferred, because the chains of one run share real items and are not independent.
         """
         records = [run.generations[generation - 1] for run in self.runs if len(run.generations) >= generation]
         if len(records) == 1:
@@ -95,18 +95,18 @@ class Group:
         return over_chains(np.array(found)) if found else Measure(math.nan)
 
     def curve(self, name: str) -> np.ndarray:
-        """Value, low and high (3, generations); nan where that cannot be had."""
+        """Value, low and high (3, generations); nan where not determined."""
         measures = [self.measure(name, int(generation)) for generation in self.generations]
         values = np.array([[m.estimate, m.low, m.high] for m in measures]).T
         return np.where(np.isfinite(values), values, np.nan)
 
     def real(self, name: str) -> float:
-        """What real samples measure, mean over the runs."""
+        """The measure of real samples, mean over the runs."""
         return float(np.mean([run.real.get(name, math.nan) for run in self.runs]))
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """The loops that have a finished generation; what lies within a loop is its own business."""
+    """The loops that have a finished generation; folders inside a loop's folder are not searched."""
     paths, level = [], [folder]
     for depth in range(_DEPTH + 1):
         inner = [path for path in level if (path / "loop.json").is_file()]
@@ -115,9 +115,9 @@ def find_runs(folder: Path) -> list[Run]:
             level = [child for path in level if path not in inner and path.is_dir() for child in sorted(path.iterdir())]
     if (folder / "sweep.json").is_file():
         planned = {entry["key"] for entry in json.loads((folder / "sweep.json").read_text(encoding="utf-8"))}
-        paths = [path for path in paths if path.name in planned]  # other sweeps may have left theirs
+        paths = [path for path in paths if path.name in planned]  # loops of earlier sweeps may still be there
     if not paths:
-        raise InputError(f"{folder} holds no loop: expected loop.json, there or up to {_DEPTH} folders below")
+        raise InputError(f"{folder} holds no loop: expected loop.json in it or up to {_DEPTH} folders below")
     short = [path.resolve().name for path in paths]
     names = short if len(set(short)) == len(paths) else ["-".join(path.relative_to(folder).parts) for path in paths]
     runs = sorted((read_run(path, name=name) for path, name in zip(paths, names, strict=True)), key=lambda r: r.name)
@@ -127,7 +127,7 @@ def find_runs(folder: Path) -> list[Run]:
 
 
 def grouped(runs: list[Run]) -> list[Group]:
-    """Groups in the order of workflow and fields; a run there twice, such as a copy, counts once, the longer one."""
+    """Groups ordered by workflow and fields; of two runs with equal configuration and seed only the longer counts."""
     distinct: dict[str, dict[int, Run]] = {}
     for run in runs:
         seeds = distinct.setdefault(repr(_fields(run)), {})
@@ -152,7 +152,7 @@ def grouped(runs: list[Run]) -> list[Group]:
 
 
 def _fields(run: Run) -> dict[str, Any]:
-    """What makes a run this loop, in the order in which it would be named."""
+    """The fields that identify a loop, in the order of preference for labels."""
     fields = {key: value for key, value in run.config.as_json().items() if key not in (*_SHARED, "settings")}
     fields |= dict(sorted(run.config.settings.items())) | {"data": run.data}
     ordered = {name: fields.pop(name) for name in _FIRST}
@@ -160,7 +160,7 @@ def _fields(run: Run) -> dict[str, Any]:
 
 
 def _telling(column: list[dict[str, Any]]) -> list[str]:
-    """As few names of fields, the first ones first, as tell the loops of a column apart."""
+    """Fields that distinguish the loops of a column, in order of preference; each one splits the column further."""
     names: list[str] = []
     parts = 1
     for name in dict.fromkeys(key for fields in column for key in fields):
@@ -171,7 +171,7 @@ def _telling(column: list[dict[str, Any]]) -> list[str]:
 
 
 def _sortable(name: str, value: Any) -> tuple[bool, float, str]:
-    """Numbers in rising order, biases from λ = 1 down."""
+    """Sort key: numbers in rising order, biases in falling order from λ = 1."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     number = float(value) if is_number else 0.0
     return (not is_number, -number if name == "bias" else number, "" if is_number else str(value))
@@ -188,7 +188,7 @@ def _label(name: str, value: Any) -> str:
 
 
 def effective_share(group: Group, groups: list[Group]) -> float:
-    """n_e / n_r at the last generation: exact for a Gaussian on normal:1, else read off what real items alone gave."""
+    """n_e / n_r at the last generation: exact for a Gaussian on normal:1, else from training on only real items."""
     run = group.longest
     last = run.generations[-1]
     frechet, n_real = group.measure("frechet", last.generation), run.config.n_real or 0
@@ -198,7 +198,7 @@ def effective_share(group: Group, groups: list[Group]) -> float:
     for other in groups:
         if _is_alike(other, group):
             config = other.longest.config
-            if config.workflow == "fresh" or not run.digest:  # from data, others draw without replacement
+            if config.workflow == "fresh" or not run.digest:  # other workflows draw data without replacement
                 alone.setdefault(config.n_initial or 0, []).append(other.measure("frechet", 1).estimate)
             if config.workflow == "fresh" and config.n_synthetic == 0:
                 later = [other.measure("frechet", int(t)).estimate for t in other.generations[1:]]
@@ -211,7 +211,7 @@ def effective_share(group: Group, groups: list[Group]) -> float:
 
 
 def _is_alike(one: Group, other: Group) -> bool:
-    """The same but for workflow and sizes, so that models of real items alone are comparable."""
+    """Whether two groups differ only in workflow and sizes, so that models of only real items are comparable."""
     free: dict[str, Any] = {
         "workflow": "replace", "n_real": 0, "n_synthetic": 0, "n_initial": 1, "memory": 1, "mixing": "fixed",
         "budget": 1, "generations": 1, "seed": 0, "chains": 1,

@@ -1,4 +1,4 @@
-"""Pictures of a single loop: its samples and its modes, generation by generation."""
+"""Plot the samples and modes of a single loop, generation by generation."""
 
 import itertools
 import math
@@ -19,15 +19,15 @@ from loops.samples import Space
 __all__ = ["generation_axis", "modes_figure", "samples_figure", "samples_text"]
 
 _ROWS = 12  # generations on a sheet of images
-_COLUMNS = 16  # images a generation
+_COLUMNS = 16  # images per generation
 _PANELS = 8  # generations in scatter plots
-_TEXTS = 5  # texts a generation
-_LINES = 12  # modes that are drawn as lines; more become a heat map
-_SHADES = 2.0  # times its real share at which a mode has the darkest colour
+_TEXTS = 5  # texts per generation
+_LINES = 12  # most modes that are drawn as lines; more modes become a heat map
+_SHADES = 2.0  # ratio of share to real share that has the darkest colour
 
 
 def samples_figure(run: Run) -> Figure | None:
-    """Images in a row a generation, or points in a panel a generation; None for items that are neither."""
+    """One row of images or one panel of points per generation; None for other items."""
     if run.space.image is not None and (run.space.vocabulary == 0 or run.space.bounds is not None):
         return _image_sheet(run, run.space.image)
     if run.space.width == 2 and run.space.vocabulary == 0:
@@ -36,7 +36,7 @@ def samples_figure(run: Run) -> Figure | None:
 
 
 def samples_text(run: Run) -> str | None:
-    """A few texts of every generation; None if the items are no texts."""
+    """A few texts of every generation; None if the items are not texts."""
     parts = [
         f"generation {g.generation}\n" + "".join(f"  {' '.join(text.split())}\n" for text in g.texts[:_TEXTS])
         for g in run.generations
@@ -86,7 +86,7 @@ def _image_sheet(run: Run, shape: tuple[int, int, int]) -> Figure:
     colours = 3 if channels == 3 else 1
     mosaic = np.ones((len(shown) * tile_height - 1, columns * tile_width - 1, colours))  # white between the images
     for row, values in enumerate(rows):
-        tiles = ((values - low) / (high - low or 1)).clip(0, 1)  # a screen has no other colours
+        tiles = ((values - low) / (high - low or 1)).clip(0, 1)  # displayable range
         for column, tile in enumerate(tiles.reshape(-1, channels, height, width)):
             top, left = row * tile_height, column * tile_width
             mosaic[top : top + height, left : left + width] = tile[:colours].transpose(1, 2, 0)
@@ -104,7 +104,7 @@ def _image_sheet(run: Run, shape: tuple[int, int, int]) -> Figure:
 
 
 def _pixels(space: Space, values: np.ndarray) -> np.ndarray:
-    """Numbers (n, width) of an image; tokens stand for evenly spaced values from bound to bound."""
+    """Pixel values (n, width) of images; tokens represent evenly spaced values between the bounds."""
     if not space.vocabulary or space.bounds is None:
         return values.astype(np.float64)
     low, high = space.bounds
@@ -149,7 +149,7 @@ def _mode_lines(axes: Axes, x: np.ndarray, shares: np.ndarray, *, real: np.ndarr
 
 
 def _mode_map(figure: Figure, axes: Axes, x: np.ndarray, shares: np.ndarray, *, real: np.ndarray | None) -> None:
-    """The modes that keep most on top; those that never had a share cannot be compared with generation 1."""
+    """A heat map with the largest modes on top; a mode with base share 0 has no ratio and stays grey."""
     base = shares[0] if real is None else real
     ratio = np.divide(shares, base, out=np.full_like(shares, np.nan), where=base > 0)
     order = np.argsort(-shares.mean(0), kind="stable")
@@ -168,13 +168,13 @@ def _mode_map(figure: Figure, axes: Axes, x: np.ndarray, shares: np.ndarray, *, 
 
 
 def _real_shares(run: Run, modes: int) -> np.ndarray | None:
-    """The modes of a formula are all as likely; of data the shares are not stored."""
+    """Real shares of the modes: equal for a formula; None for data, whose shares are not stored."""
     formula = distribution_named(run.data)
     return None if formula is None or formula.centres is None else np.full(modes, 1 / modes)
 
 
 def _apart(heights: np.ndarray, *, gap: float) -> np.ndarray:
-    """Heights moved up just enough that labels at them do not overlap."""
+    """The heights, moved up just enough that labels do not overlap."""
     placed = heights.astype(np.float64).copy()
     order = np.argsort(placed, kind="stable")
     for before, after in itertools.pairwise(order):
@@ -183,7 +183,7 @@ def _apart(heights: np.ndarray, *, gap: float) -> np.ndarray:
 
 
 def _spread(generations: list[Generation], most: int) -> list[Generation]:
-    """At most so many, evenly spaced, with the first and the last."""
+    """At most `most` generations, evenly spaced, including the first and the last."""
     rows = np.unique(np.linspace(0, len(generations) - 1, min(most, len(generations))).round().astype(int))
     return [generations[row] for row in rows]
 

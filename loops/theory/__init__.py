@@ -1,1 +1,1 @@
-"""What theory says of loops: closed forms and effective sample sizes."""
+"""Theory of loops: closed forms and effective sample sizes."""

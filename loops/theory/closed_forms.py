@@ -1,4 +1,4 @@
-"""Closed forms: what a loop does in expectation, where mathematics can say; the real variance is 1."""
+"""Closed forms for expectations over loops, for a real variance of 1."""
 
 import math
 
@@ -20,21 +20,21 @@ __all__ = [
 
 
 def alpha(n: ArrayLike) -> np.ndarray:
-    """E of the standard deviation (ddof 1) of n standard normal items, n > 1: ≈ 1 − 1/(4n)."""
+    """Expected standard deviation (ddof 1) of n > 1 standard normal items: ≈ 1 − 1/(4n)."""
     k = np.asarray(n, dtype=np.float64) - 1
     exact = np.sqrt(2 / k) * np.exp(special.gammaln((k + 1) / 2) - special.gammaln(k / 2))
-    series = 1 - 1 / (4 * k) + 1 / (32 * k**2) + 5 / (128 * k**3) - 21 / (2048 * k**4)  # gammaln loses digits
+    series = 1 - 1 / (4 * k) + 1 / (32 * k**2) + 5 / (128 * k**3) - 21 / (2048 * k**4)  # gammaln is inexact
     return np.asarray(np.where(k < 300, exact, series))
 
 
 def replace_variance(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
-    """E Σ_t of a Gaussian loop on n synthetic items: λ^(t−1), with ddof = 0 times (1 − 1/n)ᵗ (Kazdan et al. 2024)."""
+    """E Σ_t of a Gaussian loop on n synthetic items: λ^(t−1), for ddof = 0 times (1 − 1/n)ᵗ (Kazdan et al. 2024)."""
     t = np.asarray(t, dtype=np.float64)
     return bias ** (t - 1) * (1 - 1 / n) ** (t * (1 - ddof))
 
 
 def replace_standard_deviation(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
-    """E √Σ_t of the same one-dimensional loop: λ^((t−1)/2) α(n)ᵗ (Alemohammad et al. 2024)."""
+    """E √Σ_t of the one-dimensional loop of `replace_variance`: λ^((t−1)/2) α(n)ᵗ (Alemohammad et al. 2024)."""
     return np.sqrt(replace_variance(n, t, bias, ddof=ddof)) * alpha(n) ** np.asarray(t, dtype=np.float64)
 
 
@@ -49,12 +49,12 @@ def replace_log_det(n: int, d: int, t: ArrayLike, bias: float = 1.0, *, ddof: in
 
 
 def replace_log_det_variance(n: int, d: int, t: ArrayLike) -> np.ndarray:
-    """Variance of log det Σ_t, whatever λ and ddof: t Σ ψ₁((n − i)/2), i = 1 … d (Alemohammad et al. 2024)."""
+    """Variance of log det Σ_t, for any λ and ddof: t Σ ψ₁((n − i)/2), i = 1 … d (Alemohammad et al. 2024)."""
     return np.asarray(t, dtype=np.float64) * special.polygamma(1, (n - np.arange(1, d + 1)) / 2).sum()
 
 
 def replace_mean_error(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
-    """E μ_t² of one dimension: (1 − λᵗ)/(n(1 − λ)); ddof = 0 makes λ smaller (Alemohammad et al. 2024)."""
+    """E μ_t² in one dimension: (1 − λᵗ)/(n(1 − λ)); ddof = 0 multiplies λ by 1 − 1/n (Alemohammad et al. 2024)."""
     t, bias = np.asarray(t, dtype=np.float64), bias * (1 - 1 / n) ** (1 - ddof)
     return t / n if bias == 1 else (1 - bias**t) / (n * (1 - bias))
 
@@ -68,15 +68,16 @@ def replace_wasserstein(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 
 def fresh_variance(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
     """The limit of E Σ_t of a fresh data loop, unbiased covariance; about r/(1 − λs).
 
-    Derived: the sums of squares about 0 and of the pooled mean make (E Σ_t, E μ_t²) linear in those of t − 1; this is
-    the fixed point. Here and below r = n_r/n and s = n_s/n are the shares of real and synthetic items, n = n_r + n_s.
+    Derived: (E Σ_t, E μ_t²) is linear in its value at t − 1, by the sums of squares about 0 and the pooled mean; this
+    is the fixed point. Here and below r = n_r/n and s = n_s/n are the shares of real and synthetic items, with
+    n = n_r + n_s.
     """
     n, r, s = _shares(n_real, n_synthetic)
     return (n_real - r / (1 + s)) / (n - 1 - bias * (n_synthetic - s / (1 + s)))
 
 
 def fresh_mean_error(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
-    """The limit of its E μ_t², in each dimension (derived alike); an error of the mean shrinks by s a generation."""
+    """The limit of E μ_t² of a fresh data loop, per dimension (derived as above); errors shrink by s each time."""
     n, r, s = _shares(n_real, n_synthetic)
     return (r + s * bias * fresh_variance(n_real, n_synthetic, bias)) / (n * r * (1 + s))
 
@@ -84,15 +85,15 @@ def fresh_mean_error(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
 def effective_size_ratio(n_real: int, n_synthetic: int, memory: int = 1) -> float:
     """n_e/n_r of a fresh data loop at λ = 1 for large n_r and n_s: 1 + ρK/(K + ρ), ρ = n_s/n_r; at K = 1 it is 1 + s.
 
-    Derived: errors are an AR(K) process with coefficients s/K, whose Yule–Walker equations one autocorrelation solves.
+    Derived: errors are an AR(K) process with coefficients s/K; one autocorrelation solves its Yule–Walker equations.
     """
     return 1 + n_synthetic * memory / (n_real * memory + n_synthetic)
 
 
 def effective_size(distance: float, *, variance: float = 1.0) -> float:
-    """n_e, how many real items alone give a one-dimensional Gaussian of E W₂² = `distance`; nan if none of 2 … 10¹² do.
+    """n_e, the number of real items that alone give a 1-d Gaussian with E W₂² = `distance`; nan outside 2 … 10¹².
 
-    That distance is variance · (1/n + 2(1 − α(n))): the definition of Alemohammad et al. 2024, for unbiased variances.
+    E W₂² for n items is variance · (1/n + 2(1 − α(n))): the definition of Alemohammad et al. 2024, unbiased variances.
     """
     low, high = (1 / n + 2 * (1 - alpha(n)) for n in (1e12, 2.0))
     if not low <= distance / variance <= high:
@@ -101,39 +102,39 @@ def effective_size(distance: float, *, variance: float = 1.0) -> float:
 
 
 def admissible_synthetic(bias: float, d: int = 1) -> float:
-    """The most synthetic items a fresh data loop can take without being worse than its real ones, as n_r → ∞.
+    """The most synthetic items a fresh data loop can use without being worse than its real items alone, as n_r → ∞.
 
-    Derived: at this n_s the terms of E W₂² in 1/n_r² cancel, which are less noise of mean and covariance, the squared
-    shrinkage s²(1 − λ)²/4, and the product of shrinkage and noise in the third order.
+    Derived: at this n_s the terms of E W₂² in 1/n_r² cancel. These terms are the reduced noise of mean and covariance,
+    the squared shrinkage s²(1 − λ)²/4, and the third-order product of shrinkage and noise.
     """
     gained = 4 * (2 - bias) + (d + 1) * (2 * bias - bias**2 + (1 - bias) / 2)
     return math.inf if bias == 1 else gained / (1 - bias) ** 2
 
 
 def augment_error_ratio(n_real: int, n_synthetic: int) -> float:
-    """The limit of E W₂² beside a fixed real set over that of the real set alone, λ = 1, large n: (1 + 2s)/(1 + s).
+    """The limit of E W₂² with a fixed real set over E W₂² of the real set alone, λ = 1, large n: (1 + 2s)/(1 + s).
 
-    So a Gaussian loop with fixed real data does not go MAD. Derived: what departs from the real set's estimate is an
-    AR(1) process with coefficient s and noise s/n.
+    A Gaussian loop with fixed real data therefore does not go MAD. Derived: the deviation from the real set's estimate
+    is an AR(1) process with coefficient s and noise s/n.
     """
     return (n_real + 3 * n_synthetic) / (n_real + 2 * n_synthetic)
 
 
 def regression_replace(t: ArrayLike, n: int, d: int, *, noise_variance: float = 1.0) -> np.ndarray:
-    """E |ŵ_t − w|² of least squares on n > d + 1 standard normal inputs labelled anew (Gerstgrasser et al. 2024)."""
+    """E |ŵ_t − w|² of least squares, n > d + 1 standard normal inputs with new labels (Gerstgrasser et al. 2024)."""
     return np.asarray(t, dtype=np.float64) * noise_variance * d / (n - d - 1)
 
 
 def regression_accumulate(t: ArrayLike, n: int, d: int, *, noise_variance: float = 1.0) -> np.ndarray:
-    """The same where all labels are kept: Σ 1/i² over i ≤ t, never beyond π²/6 (Gerstgrasser et al. 2024)."""
+    """As `regression_replace` with all labels kept: factor Σ 1/i², i ≤ t, below π²/6 (Gerstgrasser et al. 2024)."""
     return (math.pi**2 / 6 - special.zeta(2, np.asarray(t, dtype=np.float64) + 1)) * noise_variance * d / (n - d - 1)
 
 
 def subsample_ratio(t: ArrayLike) -> np.ndarray:
-    """Error of generation t over that of generation 1 if n of the t·n items there are train it; → π²/2 − 2, large n.
+    """Error of generation t, trained on n of the t·n existing items, over that of generation 1; → π²/2 − 2, large n.
 
-    Derived: drawing without replacement adds (1 − 1/t)/n to the error of the whole pool, and the pool's grows by
-    (1 + 1 − 1/(t − 1))/(n t²), what generation t − 1 adds in noise of its labels and of its own draw.
+    Derived: drawing without replacement adds (1 − 1/t)/n to the error of the whole pool. The pool's error grows by
+    (1 + 1 − 1/(t − 1))/(n t²), from the noise of the labels of generation t − 1 and of its own draw.
     """
     t = np.asarray(t, dtype=np.float64)
     i = np.arange(2, int(t.max()) + 1)
@@ -142,9 +143,9 @@ def subsample_ratio(t: ArrayLike) -> np.ndarray:
 
 
 def accumulate_variance(n: int, t: ArrayLike, *, ddof: int = 0) -> np.ndarray:
-    """E Σ_t if every generation adds n items to all before, λ = 1: Π (1 − 1/(n i²)), i ≤ t (Kazdan et al. 2024).
+    """E Σ_t if every generation adds n items to the pool, λ = 1: Π (1 − 1/(n i²)), i ≤ t (Kazdan et al. 2024).
 
-    It tends to sin(π/√n)/(π/√n). With ddof = 1 (derived alike) the factors are 1 − 1/(i(n i − 1)) from i = 2 on.
+    The limit is sin(π/√n)/(π/√n). For ddof = 1 (derived the same way) the factors are 1 − 1/(i(n i − 1)) from i = 2 on.
     """
     t = np.asarray(t, dtype=np.float64)
     i = np.arange(1, int(t.max()) + 1)
@@ -153,7 +154,7 @@ def accumulate_variance(n: int, t: ArrayLike, *, ddof: int = 0) -> np.ndarray:
 
 
 def collision(n: int, t: ArrayLike, p0: np.ndarray) -> np.ndarray:
-    """E Σp² of frequencies estimated again and again from n draws, p₀ the real probabilities (Seddik et al. 2024)."""
+    """E Σp² of frequencies re-estimated each generation from n draws; p₀: real probabilities (Seddik et al. 2024)."""
     return 1 - (1 - 1 / n) ** np.asarray(t, dtype=np.float64) * (1 - (p0**2).sum())
 
 
@@ -164,16 +165,17 @@ def fresh_probability_variance(n_real: int, n_synthetic: int, p: float, *, mixin
 
 
 def contraction(synthetic_to_real: float) -> float:
-    """Factor by which the first error of a well-specified model shrinks a generation beside fixed real data.
+    """Factor per generation by which the first error of a well-specified model shrinks with fixed real data.
 
-    λ_B/(1 + λ_B), where λ_B, the ratio of synthetic to real items, is no sampling bias. A model of error ε stays near
-    the real data if λ_B(1 + Lε/α) < 1/2; a condition that suffices and is not needed (Bertrand et al. 2024).
+    The factor is λ_B/(1 + λ_B), where λ_B is the ratio of synthetic to real items and not the sampling bias. A model of
+    error ε stays near the real data if λ_B(1 + Lε/α) < 1/2, a sufficient but not necessary condition (Bertrand et al.
+    2024).
     """
     return synthetic_to_real / (1 + synthetic_to_real)
 
 
 def weighted_error_ratio(real_weight: ArrayLike) -> np.ndarray:
-    """Limit of E W₂² over that of real data alone, n_r = n_s large, w the loss's share of fresh real data.
+    """Limit of E W₂² over E W₂² of only real data, n_r = n_s large, w the weight of fresh real data in the loss.
 
     (w² + (1 − w)²)/(1 − (1 − w)²), the fixed point of E μ_t² = w²/n + (1 − w)²(E μ_(t−1)² + 1/n) (He et al. 2025).
     """
@@ -182,14 +184,14 @@ def weighted_error_ratio(real_weight: ArrayLike) -> np.ndarray:
 
 
 def best_real_weight() -> float:
-    """The weight at which `weighted_error_ratio` is least, (√5 − 1)/2, and so is its value (He et al. 2025)."""
+    """The weight (√5 − 1)/2 that minimises `weighted_error_ratio`; the minimum has the same value (He et al. 2025)."""
     return (math.sqrt(5) - 1) / 2
 
 
 def zipf_test_error(n: ArrayLike, exponent: float) -> np.ndarray:
-    """Mass of the tokens that n draws miss, tokens with probabilities in proportion to rank^−β, for large n.
+    """Expected mass of tokens missed by n draws, for large n; probabilities are proportional to rank^−β.
 
-    C^(1/β) Γ(1 − 1/β)/β · n^−(1 − 1/β), C = 1/ζ(β): the integral for the sum of p(1 − p)ⁿ (Dohmatob et al. 2024).
+    C^(1/β) Γ(1 − 1/β)/β · n^−(1 − 1/β), C = 1/ζ(β): the integral approximation of Σ p(1 − p)ⁿ (Dohmatob et al. 2024).
     """
     decay = 1 - 1 / exponent
     scale = special.zeta(exponent) ** (-1 / exponent) * special.gamma(decay) / exponent
@@ -197,9 +199,9 @@ def zipf_test_error(n: ArrayLike, exponent: float) -> np.ndarray:
 
 
 def predicted(config: LoopConfig, *, width: int) -> dict[str, np.ndarray]:
-    """Curves (generations,) of the measures whose expectation is known exactly for this loop; empty if none is.
+    """Curves (generations,) of the measures whose expectation is known exactly for this loop; empty if none is known.
 
-    `config` has its counts filled in, `width` is that of the data's items. Limits and large-n forms are left out.
+    `config` must have its counts filled in; `width` is the width of the items. Limits and large-n forms are left out.
     """
     families = {"gaussian": _gaussian, "categorical": _categorical,
                 "linear-regression": _regression, "regression": _regression}  # fmt: skip
@@ -230,29 +232,29 @@ def _gaussian(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]:
 
 
 def _has_rank(n: int, d: int, t: int) -> bool:
-    """Whether the largest variance outgrows the least by less than e³³, where rounding ends, in almost all chains."""
+    """Whether the largest variance stays below e³³ times the least, the limit of rounding, in almost all chains."""
     if d == 1 or n <= d:
         return n > d
-    most, least = (n - 1) / 2, (n - d) / 2  # their logarithms drift by ψ of these a generation
+    most, least = (n - 1) / 2, (n - d) / 2  # their logarithms drift by ψ of these values per generation
     drift = t * (special.digamma(most) - special.digamma(least))
     return bool(drift + 5 * math.sqrt(2 * t * special.polygamma(1, least)) < 33)
 
 
 def _beside_real(config: LoopConfig, ddof: int) -> tuple[np.ndarray, np.ndarray]:
-    """E Σ_t and E μ_t² of a dimension beside fresh or fixed real items.
+    """E Σ_t and E μ_t² of one dimension, with fresh or fixed real items in every training set.
 
-    Exact: the sum of squares about the mean is that within the real items, that within the synthetic ones, and n_r s
-    times the squared gap between their means, whose expectations are linear in those of the generation before.
+    Exact: the total sum of squares about the mean is the sum within the real items, the sum within the synthetic items,
+    and n_r s times the squared gap between their means; all three expectations are linear in those of generation t − 1.
     """
     first, n_real, n_synthetic = config.n_initial or 0, config.n_real or 0, config.n_synthetic or 0
     n, r, s = _shares(n_real, n_synthetic)
-    fixed, redrawn = (1 / n_real, 0.0) if config.workflow == "augment" else (0.0, 1 / n_real)  # of the real mean
-    # of the model's mean: its squared distance from the fixed real one, or from 0, and their product
+    fixed, redrawn = (1 / n_real, 0.0) if config.workflow == "augment" else (0.0, 1 / n_real)  # variance of real mean
+    # the model's mean: squared distance from the fixed real mean, or from 0; and product of deviation and real mean
     distance, product = abs(1 / first - fixed), min(1 / first - fixed, 0.0)
     variances, errors = [(first - 1) / (first - ddof)], [1 / first]
     for _ in range(1, config.generations):
         sampled = config.bias * variances[-1]
-        drawn = distance + (sampled / n_synthetic if n_synthetic else 0.0)  # of the synthetic items' mean
+        drawn = distance + (sampled / n_synthetic if n_synthetic else 0.0)  # the synthetic items' mean
         within = n_real - 1 + max(n_synthetic - 1, 0) * sampled
         variances.append((within + n_real * s * (drawn + redrawn)) / (n - ddof))
         distance, product = s**2 * drawn + r**2 * redrawn, s * product
@@ -261,7 +263,7 @@ def _beside_real(config: LoopConfig, ddof: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _categorical(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]:
-    """1 − Σp² shrinks by a factor a generation towards its limit; E p stays, so E Σ(p − p₀)² = E Σp² − Σp₀²."""
+    """1 − Σp² shrinks by a factor per generation towards its limit; E p is constant, so E Σ(p − p₀)² = E Σp² − Σp₀²."""
     n, p0 = config.n_initial or 0, data.truth.probabilities
     t = np.arange(1, config.generations + 1)
     if p0 is None or config.bias != 1:
@@ -289,7 +291,7 @@ def _regression(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]
 
 
 def _probability_step(n_real: int, n_synthetic: int, mixing: str) -> tuple[float, float]:
-    """Var p_t = p(1 − p)·first + second·Var p_(t−1)."""
+    """The coefficients (a, b) in Var p_t = p(1 − p)·a + b·Var p_(t−1)."""
     n, _, s = _shares(n_real, n_synthetic)
     return 1 / n, s**2 - s / n if mixing == "fixed" else s**2 * (1 - 1 / n)
 

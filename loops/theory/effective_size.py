@@ -1,4 +1,4 @@
-"""Effective sample size: how many real items alone would bring a model as close as a loop got."""
+"""Effective sample size: the number of real items that alone give a model of the same distance as a loop."""
 
 import dataclasses
 import math
@@ -20,17 +20,17 @@ _FACTORS = (0.125, 0.25, 0.5, 1, 2, 4, 8)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RealOnly:
-    """Distances of models trained on real items alone, by the number of items."""
+    """Distances of models trained only on real items, by number of items."""
 
     sizes: np.ndarray  # (m,) increasing
     distances: np.ndarray  # (m,)
 
 
 def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOnly:
-    """Generation 1 of the same loop at ⅛ … 8 times the resolved config's n_real, as far as the data reach.
+    """Distances of generation 1 of the same loop with ⅛ … 8 times its n_real, as far as the data suffice.
 
-    Real items are drawn as the loop draws them, with replacement or without. With a folder each of these models is
-    kept there and not trained again.
+    `config` must be resolved. Real items are drawn as in the loop, with or without replacement. With a folder, the
+    models' results are stored there and not computed again.
     """
     workflow = "fresh" if workflow_named(config.workflow).real == "fresh" else "replace"
     around = config.n_real or config.n_initial or 1
@@ -46,10 +46,10 @@ def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOn
 
 
 def effective_ratio(record: Generation, curve: RealOnly, n_real: int) -> Measure:
-    """n_e / n_r with the interval that follows from the distance's own; not determined outside the curve.
+    """n_e / n_r, with an interval from the interval of the distance; not determined outside the curve.
 
-    n_e is read off the curve, made to fall by isotonic regression; the curve's own error is not in the interval
-    (Alemohammad et al. 2024: synthetic items are admissible if n_e ≥ n_r).
+    n_e is read from the curve, which isotonic regression makes decreasing; the interval does not include the error of
+    the curve (Alemohammad et al. 2024: synthetic items are admissible if n_e ≥ n_r).
     """
     frechet = record.measures["frechet"]
     logs = IsotonicRegression(increasing=False).fit_transform(np.log(curve.sizes), np.log(curve.distances))
@@ -58,12 +58,12 @@ def effective_ratio(record: Generation, curve: RealOnly, n_real: int) -> Measure
         _read_off(d, curve.sizes, falling) / n_real for d in (frechet.estimate, frechet.low, frechet.high)
     )
     if math.isnan(value):
-        return Measure(math.nan, reason=f"the distance {frechet.estimate:.4g} lies outside what real items alone gave")
+        return Measure(math.nan, reason=f"the distance {frechet.estimate:.4g} is outside the range of real items alone")
     return Measure(value, low=low, high=high, n=frechet.n)
 
 
 def _read_off(distance: float, sizes: np.ndarray, falling: np.ndarray) -> float:
-    """Log–log interpolation; nan outside."""
+    """The size at a distance, by log–log interpolation; nan outside the curve."""
     rounding = 1e-9
     if not falling[-1] * (1 - rounding) <= distance <= falling[0] * (1 + rounding) or distance <= 0:
         return math.nan

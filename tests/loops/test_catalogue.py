@@ -80,7 +80,7 @@ def test_a_family_of_ones_own_is_loaded_from_its_file(file: Path) -> None:
 
 @pytest.mark.parametrize("label", ["Plain", "Mute"])
 def test_a_class_that_is_no_family_is_answered_with_where_to_read(file: Path, label: str) -> None:
-    with pytest.raises(InputError, match=f"{label} (is no dataclass|has no reads, .*fit): see docs/loops.md"):
+    with pytest.raises(InputError, match=f"{label} (is not a dataclass|has no reads, .*fit): see docs/loops.md"):
         make_family(f"{file}:{label}")
 
 
@@ -114,7 +114,7 @@ def test_hyphens_in_settings_are_underscores() -> None:
      ("gmm", {"components": None})],
 )  # fmt: skip
 def test_a_setting_of_another_kind_is_refused(family: str, setting: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=r"the setting \w+ of \w+ is .*, expected one such as"):
+    with pytest.raises(InputError, match=r"the setting \w+ of \w+ is .*, expected a value such as"):
         make_family(family, setting)
 
 

@@ -70,12 +70,12 @@ def test_a_verifier_that_errs_more_often_than_not_is_refused() -> None:
 
 
 def test_a_contamination_needs_a_contaminant() -> None:
-    with pytest.raises(InputError, match="name a --contaminant"):
+    with pytest.raises(InputError, match="give --contaminant"):
         LoopConfig(contamination=0.1)
 
 
 def test_binomial_mixing_belongs_to_the_fresh_loop() -> None:
-    with pytest.raises(InputError, match="only fresh has it"):
+    with pytest.raises(InputError, match="needs the workflow fresh"):
         LoopConfig(mixing="binomial", workflow="augment")
 
 
@@ -123,5 +123,5 @@ def test_every_field_is_in_the_plain_fields() -> None:
 
 @pytest.mark.parametrize("workflow", ["accumulate", "augment-accumulate", "accumulate-subsample"])
 def test_a_memory_is_refused_where_nothing_is_forgotten(workflow: str) -> None:
-    with pytest.raises(InputError, match="forgets nothing"):
+    with pytest.raises(InputError, match="keeps all generations"):
         LoopConfig(workflow=workflow, memory=2)

@@ -136,7 +136,7 @@ def test_no_samples_are_an_empty_array(counter: FittedLanguageModel, rng: np.ran
 
 
 def test_a_width_the_heads_do_not_divide_is_refused() -> None:
-    with pytest.raises(InputError, match="multiple of the heads"):
+    with pytest.raises(InputError, match="expected width % heads = 0"):
         fit(np.zeros((3, 10), dtype=np.int64), family=LanguageModel(width=10, heads=4))
 
 

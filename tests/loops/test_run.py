@@ -181,7 +181,7 @@ def test_a_loop_interrupted_after_every_generation_goes_on_with_the_same_numbers
 def test_finished_generations_are_not_trained_again(tmp_path: Path) -> None:
     list(itertools.islice(run_loop(config(), folder=tmp_path / "loop"), 3))
     told: list[int] = []
-    list(run_loop(config(), folder=tmp_path / "loop", report=lambda generation, chains: told.append(generation)))
+    list(run_loop(config(), folder=tmp_path / "loop", on_progress=lambda generation, chains: told.append(generation)))
     assert told == [4]
 
 
@@ -212,7 +212,7 @@ def test_overwriting_replaces_another_loop(tmp_path: Path) -> None:
 def test_lost_samples_stop_a_loop_rather_than_change_its_numbers(workflow: str, lost: int, tmp_path: Path) -> None:
     list(itertools.islice(run_loop(config(workflow=workflow), folder=tmp_path / "loop"), 3))
     (tmp_path / "loop" / "generations" / f"000{lost}.batches.npz").unlink()
-    with pytest.raises(ArtifactError, match=f"lost what generation {lost} sampled .*delete it, then run again"):
+    with pytest.raises(ArtifactError, match=f"lacks the samples of generation {lost} .*delete it, then run again"):
         list(run_loop(config(workflow=workflow), folder=tmp_path / "loop"))
 
 
@@ -247,7 +247,7 @@ def test_the_sheet_shows_samples_of_the_model_that_was_measured() -> None:
 
 
 def test_a_loop_without_anything_to_train_on_is_refused() -> None:
-    with pytest.raises(InputError, match="nothing to train on"):
+    with pytest.raises(InputError, match="has no items to train on"):
         run(n_synthetic=0)
 
 

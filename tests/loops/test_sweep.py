@@ -103,5 +103,5 @@ def test_a_loop_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
 
 def test_progress_tells_of_every_loop(tmp_path: Path) -> None:
     told: list[str] = []
-    run_sweep(plan_sweep(SWEEP), tmp_path, report=told.append)
+    run_sweep(plan_sweep(SWEEP), tmp_path, on_progress=told.append)
     assert [line.split(",")[0] for line in told] == [f"{i}/4 loops" for i in range(1, 5)]

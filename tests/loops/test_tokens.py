@@ -107,7 +107,7 @@ def test_what_cannot_be_quantised_is_refused(bad: np.ndarray) -> None:
 
 
 def test_rows_of_another_width_are_refused() -> None:
-    with pytest.raises(InputError, match=r"expected finite ones \(n, 2\)"):
+    with pytest.raises(InputError, match=r"expected finite values \(n, 2\)"):
         GridCodec.of(np.arange(6.0).reshape(3, 2)).encode(np.zeros((3, 4)))
 
 

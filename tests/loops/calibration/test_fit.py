@@ -203,7 +203,7 @@ def test_what_is_not_known_cannot_be_used(model, rows):
 
 
 def test_too_few_loops_are_refused(rows):
-    with pytest.raises(InputError, match="expected 40 of 3"):
+    with pytest.raises(InputError, match="expected at least 40 loops of 3"):
         calibrate(rows[:30])
 
 

@@ -43,5 +43,5 @@ def test_what_cannot_be_simulated_is_refused():
     plan = Plan("replace", generations=3, n_initial=200, n_synthetic=200)
     with pytest.raises(InputError, match="reads tokens"):
         simulated(plan, family="ngram")
-    with pytest.raises(InputError, match="50 items or more"):
+    with pytest.raises(InputError, match="at least 50 training and 50 real items"):
         simulated(plan, training=np.zeros((10, 3)))

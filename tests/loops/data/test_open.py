@@ -250,5 +250,5 @@ def test_texts_do_not_contaminate_numbers(tmp_path: Path, make: SimpleNamespace)
     config = LoopConfig(
         family="ngram", data=str(tmp_path / "real.npy"), contamination=0.5, contaminant=str(tmp_path / "texts.jsonl")
     )
-    with pytest.raises(InputError, match="two kinds"):
+    with pytest.raises(InputError, match="differ in kind"):
         open_world(config, make_family("ngram"))

@@ -35,7 +35,7 @@ def test_labels_stay_with_their_items(rng: np.random.Generator) -> None:
 
 
 def test_more_items_than_there_are_cannot_be_drawn_once(rng: np.random.Generator) -> None:
-    with pytest.raises(InputError, match="items holds 10 items, too few for 11"):
+    with pytest.raises(InputError, match="items holds 10 items, too few to draw 11"):
         population(10).draw(11, chains=1, fresh=False, rng=rng)
 
 

@@ -60,7 +60,7 @@ def test_progress_counts_the_chains() -> None:
     told: list[int] = []
     data = Samples(np.random.default_rng(0).standard_normal((3, 8, 1)))
     rngs = [np.random.default_rng(c) for c in range(3)]
-    fit_chains(make_family("kde"), data, space=Space(1), weights=None, rngs=rngs, report=told.append)
+    fit_chains(make_family("kde"), data, space=Space(1), weights=None, rngs=rngs, on_progress=told.append)
     assert told == [1, 2, 3]
 
 

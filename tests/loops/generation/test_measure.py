@@ -87,12 +87,12 @@ def test_the_baseline_of_ample_data_shares_no_item_with_the_gauge() -> None:
 
 
 def test_too_few_samples_to_have_neighbours_are_refused() -> None:
-    with pytest.raises(InputError, match="measuring on 5 samples was asked for, expected more than 5"):
+    with pytest.raises(InputError, match="n_measure is 5, expected more than 5"):
         gauge_of(empirical(50), n=5)
 
 
 def test_more_samples_than_data_are_refused() -> None:
-    with pytest.raises(InputError, match="50 items, too few for 60"):
+    with pytest.raises(InputError, match="50 items, fewer than n_measure = 60"):
         gauge_of(empirical(50), n=60)
 
 
@@ -171,7 +171,7 @@ def test_a_single_chain_has_no_interval() -> None:
 
 
 def test_no_chain_at_all_is_a_stated_reason() -> None:
-    assert over_chains(np.array([np.nan])).reason == "it cannot be had in any chain"
+    assert over_chains(np.array([np.nan])).reason == "no chain has a value"
 
 
 def test_too_few_data_for_two_samples_have_no_baseline_and_say_so() -> None:
