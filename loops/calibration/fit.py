@@ -12,28 +12,28 @@ from loops.calibration.validation import held_out, share_alone, skill_of
 
 __all__ = ["calibrate"]
 
-_FEWEST_ROWS, _FEWEST_FAMILIES = 40, 3
+_FEWEST_ROWS, _FEWEST_FAMILIES, _FEWEST_DATA = 40, 3, 2  # both are held out in turn
 _RESAMPLES = 40  # bootstrap draws of families for the interval of a probability
 
 
 def calibrate(rows: Sequence[CalibrationRow], *, on_progress: Callable[[str], None] = lambda line: None) -> RiskModel:
     """The model fitted to all rows, with the skill that it has on held-out families and data."""
-    families = {row.family for row in rows}
-    if len(rows) < _FEWEST_ROWS or len(families) < _FEWEST_FAMILIES:
+    families, data = {row.family for row in rows}, {row.data for row in rows}
+    if len(rows) < _FEWEST_ROWS or len(families) < _FEWEST_FAMILIES or len(data) < _FEWEST_DATA:
         raise InputError(
-            f"got {len(rows)} loops of {len(families)} families, expected at least {_FEWEST_ROWS} loops of "
-            f"{_FEWEST_FAMILIES} families: run more loops"
+            f"got {len(rows)} loops of {len(families)} families on {len(data)} data sets, expected at least "
+            f"{_FEWEST_ROWS} loops of {_FEWEST_FAMILIES} families on {_FEWEST_DATA} data sets: run more loops"
         )
     tiers = {}
     for tier in TIERS:
         table = table_of(rows, tier)
-        on_progress(f"{tier}: validating on {len(families)} families and {len(set(table.data))} data sets")
+        on_progress(f"{tier}: validating on {len(families)} families and {len(data)} data sets")
         tiers[tier] = fit_tier(table, skill_of(held_out(rows, tier)), resamples=_RESAMPLES)
     horizon = rows[0].outputs.shape[1]
     manifest: dict[str, Any] = {
         "rows": len(rows),
         "families": sorted(families),
-        "data": sorted({row.data for row in rows}),
+        "data": sorted(data),
         "keys": [row.key for row in rows],
         "row_families": [row.family for row in rows],
         "row_data": [row.data for row in rows],

@@ -117,7 +117,8 @@ def _sweep(job: str, request: Request, place: Place, on_progress: OnProgress) ->
     from loops.sweep import plan_sweep, run_sweep
 
     check_sweep(place.roots, request["sweep"])
-    planned, out = plan_sweep(request["sweep"]), place.folder(job)
+    planned = plan_sweep(_on_device(request["sweep"], place.device))
+    out = place.folder(job)
     out.mkdir(parents=True, exist_ok=True)
 
     def told(line: str) -> None:
@@ -127,6 +128,21 @@ def _sweep(job: str, request: Request, place: Place, on_progress: OnProgress) ->
     if len(failed) == len(planned):
         raise InputError(f"no loop of {len(planned)} could be run: {next(iter(failed.values()))}")
     return {"failed": failed}
+
+
+def _on_device(sweep: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """The sweep with the device of the service in place of every device that it names."""
+    found = {**sweep, "base": sweep.get("base", {})}
+    if isinstance(found["base"], Mapping):
+        found["base"] = {**found["base"], "device": device}
+    if isinstance(found.get("grid"), Mapping):
+        found["grid"] = {name: values for name, values in found["grid"].items() if name != "device"}
+    if isinstance(found.get("runs"), list):
+        found["runs"] = [
+            {name: value for name, value in run.items() if name != "device"} if isinstance(run, Mapping) else run
+            for run in found["runs"]
+        ]
+    return found
 
 
 def _calibration(job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:

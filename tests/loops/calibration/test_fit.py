@@ -233,3 +233,9 @@ def test_the_synthetic_share_alone_is_worth_less(rows):
     assert 0 < alone["brier_skill"] < found["brier_skill"]
     for name in ("spearman_frechet_ratio", "spearman_frechet_level", "spearman_diversity_ratio"):
         assert alone[name] < found[name]
+
+
+@pytest.mark.parametrize("change", [{"data": "one"}, {"family": "gaussian"}])
+def test_loops_of_one_kind_cannot_be_calibrated_for_others(law_rows, change):
+    with pytest.raises(InputError, match="expected at least 40 loops of 3 families on 2 data sets"):
+        calibrate([replace(row, **change) for row in law_rows[:60]])

@@ -217,3 +217,8 @@ def test_an_unknown_reference_is_refused_in_one_line(place: Place, data: Path, n
         with pytest.raises(InputError, match=r"(no reference is called|is no name for a reference)") as refused:
             perform(kind, "one", request, place, unheard)
         assert "\n" not in str(refused.value)
+
+
+def test_a_sweep_runs_on_the_device_of_the_service(place: Place) -> None:
+    sweep = {"base": {**LOOP, "device": "cuda"}}
+    assert perform("sweep", "on-this-device", {"sweep": sweep}, place, Heard()) == {"failed": {}}
