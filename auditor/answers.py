@@ -69,7 +69,7 @@ class Unread:
     items: int  # known to be missing
     files: int  # files, or parts of files, that hold an unknown number of items
     bytes: int  # size of the unread items and files, as far as it is known
-    items_estimated: float | None = None  # items in `files`; None if there are no such files or nothing to estimate from
+    items_estimated: float | None = None  # items in `files`; None if there are no such files or no basis
     ignored: int = 0  # entries that hold no item, such as the files of an operating system
     counted: int  # items offered, without the estimated ones
 
@@ -270,7 +270,7 @@ class NextTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """Loops of a family simulated on the set's own vectors; an interval spans the lowest and highest value of a loop."""
+    """Loops of a family simulated on the set's own vectors; intervals span the lowest and the highest loop."""
 
     family: str
     chains: int  # simulated loops

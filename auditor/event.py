@@ -33,7 +33,10 @@ class Event:
 
 
 def margins(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Event) -> np.ndarray:
-    """How far each trajectory (n, T) is beyond each of the two limits, in logarithms, (n, 2); column 0 is generation 1."""
+    """How far each trajectory (n, T) is beyond each of the two limits, in logarithms, (n, 2).
+
+    The first column of a trajectory is generation 1. Negative numbers are within a limit.
+    """
     beyond = np.stack(
         [log_ratio - math.log(event.frechet_ratio), math.log(event.diversity_ratio) - log_diversity], axis=-1
     )[:, 1:]

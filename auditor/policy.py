@@ -36,7 +36,7 @@ QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk", "unread")
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The values from which a quantity warns and fails, and what is compared: the whole interval, or one number of it."""
+    """The values from which a quantity warns and fails, and what is compared: the interval, or one number of it."""
 
     warn: Limit
     fail: Limit

@@ -148,7 +148,7 @@ def prepare(folder: AuditFolder, source: Source, reference: Reference, options: 
 def _check_apart(out: Path, spec: str) -> None:
     source = Path(spec).expanduser()
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{out} lies inside the source {spec}: use another --out, so that no audit becomes its data")
+        raise InputError(f"{out} lies inside the source {spec} and would become part of it: use another --out")
 
 
 def _source(data: Data, reference: Reference, options: AuditOptions) -> Source:

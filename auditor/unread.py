@@ -92,7 +92,7 @@ class Metered:
             yield found
 
     def finished(self, skips: Sequence[Skip]) -> ReadCounts:
-        """The counts after encoding; every one of `skips` that is not the reader's is an item that could not be used."""
+        """The counts after encoding; each of `skips` that is not the reader's is an item that could not be used."""
         size = sum(skip.bytes or 0 for skip in skips) - self.skipped_bytes
         return replace(self.counts, unusable=len(skips) - self.skips, unusable_bytes=size)
 

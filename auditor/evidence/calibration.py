@@ -19,7 +19,7 @@ _LEVELS = (0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class ScoreCounts:
-    """One set's scores: a histogram over fixed edges and the moments of the posterior vectors; counts of shards add up."""
+    """One set's scores: a histogram over fixed edges and moments of the posterior vectors. Counts of shards add up."""
 
     histogram: np.ndarray  # (bins,) int64
     posteriors: Moments  # of (n, m + K) posterior vectors
@@ -166,7 +166,7 @@ def calibration_of(
 
 
 def _edges(scores: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
-    """Inner edges of the bins: an even grid over the log odds that leave the origin in doubt, and quantiles of each side.
+    """Inner edges of the bins: an even grid where the log odds leave the origin in doubt, and quantiles of each side.
 
     The quantiles resolve the bulk of each side. Without the grid, a well separated reference would have an edge
     between its last real and its first synthetic item, and every less extreme new item would lie on the wrong side of

@@ -98,7 +98,7 @@ def kin_groups(rows: np.ndarray, component: np.ndarray, groups: np.ndarray, n_re
 
 
 def _nearest_by_far(rows: np.ndarray, others: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest of `others` to each row, and whether it is nearer than `ratio` times the second nearest's distance."""
+    """The nearest of `others` to each row, and whether it is nearer than `ratio` times the second distance."""
     squared, indices = knn(rows, others, min(2, len(others)))
     return indices[:, 0], squared[:, 0] < ratio**2 * squared[:, -1]
 

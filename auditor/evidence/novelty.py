@@ -12,7 +12,7 @@ NOVEL = 0.95  # novelty above which an item counts as lying outside
 
 
 def novelty(nearest: np.ndarray, reference_nearest: np.ndarray) -> np.ndarray:
-    """For each item, the share of the reference's items that lie nearer to an exemplar than it does, (n,) in [0, 1].
+    """For each item, the share of reference items that are nearer to another exemplar than the item is, (n,) in [0, 1].
 
     nearest (n,) is the distance of each item to the nearest exemplar of any component. reference_nearest (m,) is the
     distance of each reference item to its nearest other exemplar, sorted.

@@ -40,7 +40,7 @@ def histogram_mixture(calibration: Calibration, observed: ScoreCounts, compositi
 
 
 def smoothed(calibration: Calibration, composition: Composition) -> tuple[np.ndarray, np.ndarray]:
-    """Densities of both sides, half an item per component spread over the bins so that no likelihood ratio is infinite."""
+    """Densities of both sides; half an item per component, spread over the bins, keeps likelihood ratios finite."""
     counts = np.stack([c.histogram for c in calibration.components]) + 0.5 / len(calibration.densities[0])
     densities = counts / counts.sum(1, keepdims=True)
     m = calibration.n_real

@@ -71,7 +71,7 @@ def contrast_with(
 
     `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. `folds` (n_k,) are folds of
     the components' items that keep items made from one another together; by default the fold is a hash of the vector.
-    So it is for an incoming item that equals none of the components'; near copies get the fold of their first item.
+    An incoming item has the fold of an equal component item, else such a hash; near copies have that of their first.
     `effects` (m + K,) are the design effects of copies within each component. `groups` (n,) are the groups of near
     copies among the incoming items; by default they are searched for. The time grows with the items given; only the
     first 4,096 incoming items are used.

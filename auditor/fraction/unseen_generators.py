@@ -75,7 +75,7 @@ def leave_one_out(
 
 
 def _hidden_below(real: Sequence[np.ndarray], scores: np.ndarray) -> list[float]:
-    """Share of scores below each quantile of the real items, over the quantile's share; the worst real source counts."""
+    """Share of scores below each quantile of the real items, over the quantile's share; worst case of the sources."""
     found = []
     for share in SHARES:
         thresholds = [np.quantile(of_source, share) for of_source in real]

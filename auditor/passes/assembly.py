@@ -39,7 +39,7 @@ from indexes.sources.files import printable
 
 __all__ = ["assemble"]
 
-_NO_WORKFLOW = "no workflow was named, on which the risk depends: give --workflow"
+_NO_WORKFLOW = "the risk depends on the workflow, and no workflow was named: give --workflow"
 _TRACES_ONLY = "the encoder sees processing traces and not content: name a --semantic-encoder to measure this"
 
 
@@ -52,7 +52,7 @@ def assemble(
     audited: AuditedSet,
     folder: AuditFolder,
 ) -> AuditResult:
-    """The result, its timing still empty."""
+    """The result of an audit; its timing is filled in later."""
     policy = request.policy
     fidelity, diversity = _semantic_answers(state, reference, request.level)
     copies = _duplicate_measures(duplicates, request.level, is_sample=audited.sampled_from is not None)
@@ -151,17 +151,17 @@ def _fraction_answer(
 
 
 def _assumes(status: str, declared: frozenset[str]) -> tuple[str, ...]:
-    """What the interval at the top takes for granted, in words that follow "it assumes that"."""
+    """What the stated interval assumes, as clauses that follow "it assumes that"."""
     if status == "undetermined":
         return ()
-    taken = ["a generator that the reference lacks hides no more of its items than the known ones foretell"]
+    taken = ["a generator that the reference lacks hides no more of its items than the known ones predict"]
     if "generators-complete" in declared:
         taken = ["there are no generators but the known ones, as was declared"]
     if "reference-complete" in declared:
         taken.append("all real items come from the reference's sources, as was declared")
     elif status == "determined":
         taken.append("there are no more real items of other sources than the tests would notice")
-    return *taken, "kinds within a source or generator come in about the shares they have in the reference"
+    return *taken, "the kinds of items within a source or generator have about the same shares as in the reference"
 
 
 def _histogram(state: AuditState, reference: Reference) -> Histogram:
@@ -190,7 +190,7 @@ def _semantic_answers(state: AuditState, reference: Reference, level: float) -> 
 
 
 def _duplicate_measures(duplicates: DuplicateCounts, level: float, *, is_sample: bool) -> dict[str, Measure]:
-    """The shares of exact copies: counted, so without error unless the set stands for a larger one."""
+    """The shares of exact copies; they are counts without error, unless the set is a sample of a larger one."""
     counts = {"duplicates": duplicates.within, "duplicates_of_reference": duplicates.of_reference}
     found = {}
     for name, count in counts.items():

@@ -51,19 +51,19 @@ EVIDENCE, SKIPPED, STATE, GALLERY, MARK = (
     "mark.json",
 )
 _GALLERY_SIZE = 16  # most suspicious items of a shard that are kept to be shown
-_VERSION = 4  # of what a shard leaves behind; part of every key
+_VERSION = 4  # version of a shard's output files; part of every key
 
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What a shard leaves behind: its name and the folder, whose name is the key that makes it reusable."""
+    """The output of a shard: the shard's name, and a folder whose name is the key by which a later run reuses it."""
 
     name: str
     folder: Path
 
     @property
     def is_finished(self) -> bool:
-        """Whether everything is in place: the mark is written after all else and knows the size of each file."""
+        """Whether all files are complete: the mark is written last and states the size of each file."""
         try:
             sizes = json.loads((self.folder / MARK).read_bytes())["bytes"]
             return all((self.folder / name).stat().st_size == size for name, size in sizes.items())
@@ -75,19 +75,19 @@ class ShardResult:
 class SampleRule:
     """Which items are used: those with a key up to a threshold, a simple random sample of all."""
 
-    threshold: int  # of `sample_keys`
+    threshold: int  # largest `sample_keys` value of the sample
     seed: int
     set_size: int  # items of all shards together
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """A shard to be worked on, and the folder its results go to."""
+    """A shard to process, and the folder for its results."""
 
     shard: Shard
     folder: Path
     batch_size: int
-    threads: int  # that decode
+    threads: int  # decoding threads
     sample: SampleRule | None = None  # None: every item
 
     @property
@@ -100,7 +100,7 @@ def plan_shards(
 ) -> list[ShardTask]:
     """A task for every shard in canonical order.
 
-    The key is the shard's name and content and the configuration: changed content or another encoder is another key.
+    The key depends on the shard's name, its content and the configuration, so another encoder gives another key.
     """
     tasks = []
     for shard in shards:
@@ -149,7 +149,7 @@ def _encoded(task: ShardTask, metered: Metered, encoders: Sequence[Encoder]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Sampled:
-    """A shard without the items that a rule leaves out; what cannot be used is still counted."""
+    """A shard with only the items that a rule selects; every skip is still counted."""
 
     shard: Shard
     rule: SampleRule
@@ -170,7 +170,7 @@ class _Sampled:
 def sampled(tasks: Sequence[ShardTask], limit: int, *, seed: int) -> list[ShardTask]:
     """The tasks restricted to a simple random sample of `limit` items of all shards together.
 
-    Everything is read, only the sample is encoded: the first items of an ordered source would tell of those alone.
+    All items are read, and only the sample is encoded. The first items of an ordered source would not represent it.
     """
     keys = np.concatenate([_keys(task.shard, seed) for task in tasks]) if tasks else np.zeros(0, dtype=np.uint64)
     if len(keys) <= limit:
@@ -190,7 +190,8 @@ def _check_width(batch: Batch, reference: Reference) -> None:
     found, expected = batch.vectors[0].shape[1], reference.embeddings.vectors.shape[1]
     if found != expected:
         raise InputError(
-            f"vectors of width {found}, the reference {reference.name!r} has width {expected}: embed both alike"
+            f"the vectors have width {found}, but the reference {reference.name!r} has width {expected}: embed both "
+            "with the same encoder"
         )
 
 
@@ -231,7 +232,7 @@ def _no_items(reference: Reference) -> tuple[Batch, Evidence, np.ndarray]:
 
 
 def _evidence_table(batch: Batch, evidence: Evidence, novelties: np.ndarray) -> pa.Table:
-    """What finalise needs of each item: posteriors at equal weights, distances, novelty, digest."""
+    """What the second pass needs of each item: posteriors at equal weights, distances, novelty, digest."""
     k = evidence.posteriors.shape[1]
     posteriors = pa.FixedSizeListArray.from_arrays(pa.array(evidence.posteriors.ravel(), pa.float64()), k)
     nearest = pa.FixedSizeListArray.from_arrays(pa.array(evidence.nearest.ravel(), pa.float32()), k)
@@ -252,7 +253,7 @@ def _skip_table(skips: Sequence[Skip], shard: str) -> pa.Table:
             "path": pa.array([printable(s.path) for s in skips], pa.string()),
             "reason": pa.array([s.reason for s in skips], pa.string()),
             "items": pa.array([s.items for s in skips], pa.int64()),  # null: unknown
-            "bytes": pa.array([s.bytes for s in skips], pa.int64()),  # stored and not looked at
+            "bytes": pa.array([s.bytes for s in skips], pa.int64()),  # stored bytes that were not read
             "shard": pa.array([printable(shard)] * len(skips), pa.string()),
         }
     )

@@ -20,7 +20,7 @@ from indexes.sources.files import printable
 
 __all__ = ["DuplicateCounts", "write_items"]
 
-_OWN_FILE = re.compile(r"\d{5,}-[0-9a-f]{12}\.(parquet|partial)")  # anything else in the folder is not ours to remove
+_OWN_FILE = re.compile(r"\d{5,}-[0-9a-f]{12}\.(parquet|partial)")  # other files in the folder are not removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class DuplicateCounts:
     """Exact copies, by decoded content."""
 
     within: int  # items that repeat an earlier item of the set
-    of_reference: int  # items that also stand in the reference
+    of_reference: int  # items that are also in the reference
     n: int
 
 
 def write_items(
     shards: Sequence[ShardResult], folder: Path, reference: Reference, fraction: FractionEstimate
 ) -> DuplicateCounts:
-    """Write one Parquet file a shard, and remove files of shards that are no longer part of the set."""
+    """Write one Parquet file for each shard, and remove files of shards that are no longer part of the set."""
     folder.mkdir(parents=True, exist_ok=True)
     evidence = [pq.read_table(shard.folder / EVIDENCE) for shard in shards]
     table = pa.concat_tables(evidence)
@@ -113,13 +113,13 @@ def _log_odds(table: pa.Table, fraction: FractionEstimate, reference: Reference)
 
 
 def _shares(measures: Mapping[str, Measure], count: int) -> np.ndarray:
-    """Estimated weights (count,) of one side's components, even where there are none."""
+    """Estimated weights (count,) of one side's components; equal weights if there are no estimates."""
     shares = np.array([measure.estimate for measure in measures.values()])
     return shares / shares.sum() if shares.sum() > 0 else np.full(count, 1 / count)
 
 
 def _nearest_components(posteriors: np.ndarray, reference: Reference) -> list[str]:
-    """The label of each item's most probable component, of the side that is the more probable at equal weights."""
+    """The label of each item's most probable component, within the side that is more probable at equal weights."""
     m = reference.n_real
     best = posteriors[:, :m].argmax(1)
     if len(reference.labels) > m:
@@ -145,9 +145,9 @@ def _duplicates_of(table: pa.Table, reference: Reference) -> tuple[list[str | No
 
 
 def _keep(odds: np.ndarray, fraction: FractionEstimate) -> np.ndarray:
-    """False for as many of the most suspicious items as the likely estimate says are synthetic.
+    """False for the most suspicious items, as many as the likely estimate says are synthetic.
 
-    Null without an estimate, and where that is the real side's, which the scores had no part in.
+    Null without an estimate, and if the estimate is the real side's, which does not use these scores.
     """
     keep = np.full(len(odds), None, dtype=object)
     if not np.isnan(fraction.likely) and fraction.method != REAL_SIDE:

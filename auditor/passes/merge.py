@@ -1,4 +1,4 @@
-"""Audits of the parts of a dataset become the audit of the whole."""
+"""Merge audits of the parts of a dataset into an audit of the whole."""
 
 import shutil
 import time
@@ -19,8 +19,8 @@ def merge_into(
 ) -> FinishedAudit:
     """Copy the finished shards of several audits, in the order given, and compute the result of their union.
 
-    Parts given in the order of the whole yield the bytes of an audit of the whole. Raises InputError when the audits
-    differ in reference, encoder or batch size, or share a shard.
+    Parts given in the order of the whole dataset yield the same bytes as an audit of the whole. Raises InputError when
+    the audits differ in reference, encoder or batch size, or share a shard.
     """
     started = time.time()
     claims = [part.read_claim() for part in parts]
@@ -29,7 +29,7 @@ def merge_into(
     for part, configuration in zip(parts, configurations, strict=True):
         if configuration != common:
             raise InputError(
-                f"{part.path} was audited otherwise than {parts[0].path}, expected one configuration for all"
+                f"{part.path} was audited with another configuration than {parts[0].path}, expected the same for all"
             )
     if common["reference"] != reference.identity:
         raise InputError(
@@ -40,7 +40,7 @@ def merge_into(
     found = [ShardResult(*shard) for part in parts for shard in part.shards()]
     keys = [shard.folder.name for shard in found]
     if repeated := sorted({s.name for s in found if keys.count(s.folder.name) > 1}):
-        raise InputError(f"shard {repeated[0]} stands in several of the audits, expected each once: drop the repeats")
+        raise InputError(f"shard {repeated[0]} is in several of the audits, expected each once: remove the repeats")
     source = " + ".join(str(c["source"]) for c in claims)
     with folder.only_writer():
         folder.claim(source, common, overwrite=False)

@@ -1,4 +1,4 @@
-"""What is asked of an audit, and the set as the first pass left it."""
+"""The request for an audit, and the set after the first pass."""
 
 from dataclasses import dataclass, field
 
@@ -14,17 +14,17 @@ __all__ = ["AuditRequest", "AuditedSet"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRequest:
-    """What the set is meant for and how it is to be judged; nothing here changes the evidence."""
+    """How the set will be used and how to judge it; no field changes the evidence."""
 
     policy: Policy = field(default_factory=Policy)
-    plan: Plan | None = None  # of the training that is intended; without one nothing is said of the risk
-    level: float = 0.95  # of all intervals
+    plan: Plan | None = None  # the intended training; None: the risk is not determined
+    level: float = 0.95  # confidence level of all intervals
     declared: frozenset[str] = frozenset()  # reference-complete, generators-complete
-    seed: int = 0  # of the draws behind the test of fit and the generators' shares
-    risk_model: RiskModel | None = field(default=None, repr=False)  # None: the one that ships
+    seed: int = 0  # seed of the draws for the test of fit and for the generators' shares
+    risk_model: RiskModel | None = field(default=None, repr=False)  # None: the model that comes with the package
     model_samples: np.ndarray | None = field(default=None, repr=False)  # (n, d) in the semantic space
     pilot: np.ndarray | None = field(default=None, repr=False)  # (n, d) in the semantic space
-    command: tuple[str, ...] | None = None  # that asked, to be recorded
+    command: tuple[str, ...] | None = None  # command line of this request, stored in the result
 
     def model(self) -> RiskModel:
         """The risk model."""
@@ -33,13 +33,13 @@ class AuditRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditedSet:
-    """The set as the first pass left it."""
+    """The set after the first pass."""
 
     source: str
     shards: tuple[ShardResult, ...] = field(repr=False)
     reused: int  # shards that an earlier run had finished
     started: float  # seconds since 1970
-    limit: int | None  # items used at most
+    limit: int | None  # largest number of items to use
     column: str | None
     batch_size: int
-    sampled_from: int | None  # items of the set where only a random sample was used
+    sampled_from: int | None  # items in the whole set, if only a random sample was used

@@ -38,7 +38,7 @@ __all__ = ["FinishedAudit", "conclude", "finalise", "most_suspicious"]
 
 _GALLERY_SHOWN = 24
 _FEWEST = 10  # distinct items of a set for which a classifier can be trained
-_NEARER, _RARE = 0.5, 0.01  # of distances between near copies and between the reference's items
+_NEARER, _RARE = 0.5, 0.01  # items count as one within _NEARER of the _RARE quantile of the reference's distances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,9 @@ def conclude(folder: AuditFolder, audited: AuditedSet, reference: Reference, req
 
 
 def finalise(folder: AuditFolder, audited: AuditedSet, reference: Reference, request: AuditRequest) -> AuditResult:
-    """Write items/*.parquet and skipped.parquet, and return the result, its timing still empty.
+    """Write items/*.parquet and skipped.parquet, and return the result; its timing is filled in later.
 
-    Raises InputError when not one item could be used.
+    Raises InputError if no item could be used.
     """
     shards = audited.shards
     state = fold_states(read_state(shard) for shard in shards)
@@ -111,10 +111,10 @@ def near_copies(reference: Reference, sample: np.ndarray) -> np.ndarray:
 
 
 def distinct_items(reference: Reference, sample: np.ndarray, near: np.ndarray) -> int:
-    """How many items a sample of the incoming vectors (n, d) holds when copies and near copies count once.
+    """The number of items in a sample of the incoming vectors (n, d), copies and near copies counted once.
 
-    A set of near copies alone has no scale of its own: items also count as one where they are nearer to each other
-    than half the distance that one in a hundred of the reference's items has to its nearest others.
+    In a set of near copies only, no distance shows that they are copies. So items also count as one if they are nearer
+    to each other than half of the 1 % quantile of the reference items' distances to their nearest others.
     """
     detector = reference.detector
     rows = standardise(sample, detector.mean, detector.scale)
@@ -126,9 +126,9 @@ def distinct_items(reference: Reference, sample: np.ndarray, near: np.ndarray) -
 def contrast_to(
     reference: Reference, vectors: np.ndarray, groups: np.ndarray, distinct: int, shares: np.ndarray, *, seed: int
 ) -> Contrast | None:
-    """The contrast of a sample of the incoming vectors, its near copies known, to the reference.
+    """The contrast of a sample of the incoming vectors to the reference; `groups` are the near copies in the sample.
 
-    None if too few of the vectors are distinct: copies of one item are one item.
+    None if too few of the vectors are distinct: copies of one item count as one item.
     """
     if distinct < _FEWEST:
         return None
@@ -146,7 +146,7 @@ def _stored_otherwise(state: AuditState, reference: Reference) -> str | None:
     if reference.evidence.sees != "traces":
         return None
     incoming, kind = {"format": state.formats, **state.traits}, reference.evidence.kind
-    storage = {what: table for what, table in incoming.items() if what != "detail"}  # which generators may differ in
+    storage = {what: table for what, table in incoming.items() if what != "detail"}  # generators may differ in detail
     by_either = stored_otherwise(incoming, total(reference.sides), kind)
     return by_either or stored_otherwise(storage, reference.sides[0], kind, "the reference's real part")
 

@@ -1,4 +1,4 @@
-"""AuditState: everything an audit must remember of the items it has seen, mergeable."""
+"""AuditState: everything an audit stores about the items it has read; states can be merged."""
 
 import json
 import zipfile
@@ -41,14 +41,14 @@ class Sample:
 
 
 def smallest(keys: np.ndarray, ids: tuple[str, ...], evidence: np.ndarray, semantic: np.ndarray) -> Sample:
-    """The sample of SAMPLE_SIZE smallest keys, ties ordered by id."""
+    """The sample with the SAMPLE_SIZE smallest keys; ties are ordered by id."""
     order = np.lexsort((np.array(ids, dtype=object), keys))[:SAMPLE_SIZE]
     return Sample(keys[order], tuple(ids[i] for i in order), evidence[order], semantic[order])
 
 
 @dataclass(frozen=True, slots=True)
 class AuditState:
-    """Counts and sets merge exactly; float sums are as exact as the order of addition (`fold_states` fixes it)."""
+    """Counts and sets merge exactly; float sums depend on the order of addition, which `fold_states` fixes."""
 
     n: int
     skipped: Mapping[str, int]  # reason → count of entries
@@ -58,7 +58,7 @@ class AuditState:
     scores: ScoreCounts
     sample: Sample
     semantic: SemanticSums | None
-    counts: ReadCounts = field(default_factory=ReadCounts)  # of what was offered
+    counts: ReadCounts = field(default_factory=ReadCounts)  # what was offered, read and unread
 
     def __add__(self, other: "AuditState") -> "AuditState":
         if (self.semantic is None) != (other.semantic is None):
@@ -83,8 +83,8 @@ def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int
 def fold_states(states: Iterable[AuditState]) -> AuditState:
     """The sum over shards in canonical order, in a fixed binary tree: ((0+1)+(2+3))+((4+5)+…).
 
-    Partial sums are merged over aligned blocks of 2^i shards only, so the bytes do not depend on who computed which
-    shard when. At most log₂(shards) states are held.
+    Partial sums are merged over aligned blocks of 2^i shards only, so the bytes do not depend on which worker computed
+    which shard, or when. At most log₂(shards) states are held.
     """
     blocks: list[tuple[int, AuditState]] = []  # (height, sum of 2^height shards), heights descending
     for state in states:
@@ -99,7 +99,7 @@ def fold_states(states: Iterable[AuditState]) -> AuditState:
 
 
 def save_state(path: Path, state: AuditState) -> None:
-    """Write a state as .npz without pickles; symmetric sums as their upper triangle."""
+    """Write a state as .npz without pickles; of symmetric sums only the upper triangle is written."""
     arrays: dict[str, Any] = {
         "counts": np.array([state.n, state.novel], dtype=np.int64),
         "tables": np.array(

@@ -26,7 +26,7 @@ UNREAD = Policy().unread
 
 
 def _unseen(label: str, items: int) -> None:
-    """Progress that nobody asked for."""
+    """Ignore progress."""
 
 
 def build_reference(
@@ -45,13 +45,13 @@ def build_reference(
     unread: Threshold = UNREAD,
     on_progress: Callable[[str, int], None] = _unseen,
 ) -> Reference:
-    """A reference from real data and, by label, what known generators made of them.
+    """A reference built from real data and from the items of known generators, by label.
 
     `real` and each generator are a source, an array of vectors (n, d), or several of these; several real sources have
-    labels too. `encoder` names the evidence encoder, which for arrays is `embeddings`; `semantic_encoder` the space of
-    diversity, fidelity and risk, by default the same where it sees content. Generators in `stand_ins` are simulated.
-    `on_progress` gets a label and the number of its items just encoded. Raises InputError for repeated labels, too few
-    items, and a part of which the share of unreadable items reaches `unread.fail`.
+    labels too. `encoder` names the evidence encoder, which for arrays is `embeddings`. `semantic_encoder` names the
+    encoder for diversity, fidelity and risk, by default the evidence encoder if that one sees content. Generators in
+    `stand_ins` are simulated. `on_progress` gets a label and the number of its items just encoded. Raises InputError
+    for repeated labels, too few items, and a part whose share of unreadable items reaches `unread.fail`.
     """
     device = resolve_device(device)
     kind = load_encoder(encoder, device=device).kind
@@ -77,7 +77,7 @@ def build_reference(
 def open_labelled(
     real: Given | Mapping[str, Given], synthetic: Mapping[str, Given], *, kind: Kind, column: str | None
 ) -> tuple[dict[str, list[Source]], int]:
-    """The sources by label, those of the real labels first, and the number of these."""
+    """The sources by label, real labels first, and the number of real labels."""
     named = real if isinstance(real, Mapping) else {"real": real}
     if both := sorted(named.keys() & synthetic.keys()):
         raise InputError(f"{', '.join(both)} labels real and synthetic data: give the generator another label")
@@ -100,7 +100,7 @@ def _opened(given: One, kind: Kind, column: str | None) -> Source:
 
 
 def _check_read(part: Part, threshold: Threshold) -> None:
-    """Refuse a part of which too much is missing: it would not stand for the data it is named after."""
+    """Raise InputError for a part with too many unread items: it would not represent the data it is named after."""
     judged = part.check_read(threshold)
     if judged.status not in ("fail", "undetermined"):
         return
@@ -114,7 +114,7 @@ def _check_read(part: Part, threshold: Threshold) -> None:
 def _load_roles(
     encoder: str, semantic_encoder: str | None, groups: Mapping[str, Sequence[Source]], device: str
 ) -> tuple[Encoder, Encoder | None]:
-    """The evidence encoder, and the semantic one: the same object where one serves both, none for traces alone."""
+    """The evidence encoder and the semantic one: the same object if one serves both, None if only traces are seen."""
     evidence = load_encoder(_with_width(encoder, groups), device=device)
     if semantic_encoder is None or semantic_encoder == encoder:
         semantic = evidence if evidence.sees == "content" else None

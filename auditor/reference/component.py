@@ -19,7 +19,7 @@ __all__ = ["Part", "encode_part"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Vectors of one source and what is needed to compare another set with it."""
+    """The vectors of one source, and what is needed to compare another set with this source."""
 
     label: str
     ids: tuple[str, ...]
@@ -30,7 +30,7 @@ class Part:
     details: tuple[str, ...]
     shapes: np.ndarray  # (n, 2) int32
     skipped: Mapping[str, int]
-    counts: ReadCounts = field(default_factory=ReadCounts)  # of what the sources offered
+    counts: ReadCounts = field(default_factory=ReadCounts)  # what the sources offered, read and unread
 
     def check_read(self, threshold: Threshold) -> Check:
         """The check of the share of this part that could not be read."""
@@ -43,12 +43,12 @@ class Part:
         return unread_of(self.counts, unread_share(self.counts, tried))
 
     def without(self, digests: set[bytes], reason: str) -> "Part":
-        """The part without the items of these contents, counted as skipped for a reason."""
+        """The part without the items that have these digests; they are counted as skipped for `reason`."""
         kept = np.array([row.tobytes() not in digests for row in self.digests], dtype=bool)
         return self if kept.all() else self.take(np.flatnonzero(kept), reason)
 
     def take(self, rows: np.ndarray, reason: str) -> "Part":
-        """The part with these rows (k,) alone, the others counted as skipped for a reason."""
+        """The part with only these rows (k,); the other items are counted as skipped for `reason`."""
         ids, formats, compressions, details = (
             tuple(column[i] for i in rows) for column in (self.ids, self.formats, self.compressions, self.details)
         )

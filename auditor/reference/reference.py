@@ -67,12 +67,12 @@ class Reference:
 
     @property
     def leak(self) -> str | None:
-        """What of the items' storage alone tells the two parts apart, in words."""
+        """The storage traits that alone tell the real from the synthetic part, in words; None if there are none."""
         return leak_between(*self.sides, self.evidence.kind)
 
     @property
     def distrust(self) -> str | None:
-        """Why the evidence tells nothing of origin: a leak, before an encoder of traces."""
+        """Why the evidence tells nothing about origin: there is a leak, and the encoder sees only traces."""
         return self.leak if self.evidence.sees == "traces" else None
 
     @property
@@ -81,14 +81,17 @@ class Reference:
         return (self.evidence,) if self.semantic_encoder is None else (self.evidence, self.semantic_encoder)
 
     def encoder_of(self, role: EncoderRole, *, device: str) -> Encoder:
-        """The encoder of a role, loaded again; raises ResourceError without its weights, ArtifactError for others."""
+        """The encoder of a role, loaded again.
+
+        Raises ResourceError if its weights are not on this machine, ArtifactError if they are other weights.
+        """
         specs = [other.spec for other in self.roles]
         return load_recorded(role.spec, role.fingerprint, reference=self.name, specs=specs, device=device)
 
     def encoders(self, *, device: str) -> tuple[Encoder, ...]:
-        """The encoders, loaded again; one that plays both roles once.
+        """The encoders, loaded again; an encoder with both roles is loaded once.
 
-        Raises ResourceError where weights are not on this machine, ArtifactError where they are others.
+        Raises ResourceError if weights are not on this machine, ArtifactError if they are other weights.
         """
         return tuple(self.encoder_of(role, device=device) for role in dict.fromkeys(self.roles))
 
@@ -103,7 +106,7 @@ class Reference:
         return {label: c.n for label, c in zip(self.labels, self.calibration.components, strict=True)}
 
     def summary(self) -> ReferenceSummary:
-        """What lists and results say of it."""
+        """The description of the reference in lists and results."""
         return ReferenceSummary(
             name=self.name,
             identity=self.identity,
@@ -133,18 +136,19 @@ def reference_of_parts(
 ) -> Reference:
     """A reference from encoded parts, the `n_real` real sources first; labels in `simulated` are stand-ins.
 
-    Every part holds the vectors of the evidence encoder and, where the semantic encoder is another one, its vectors
-    second. Items that stand in several parts are left out. Raises InputError for repeated labels or too few items.
+    Every part holds the vectors of the evidence encoder and, if the semantic encoder is another one, the vectors of the
+    semantic encoder second. Items in several parts are left out. Raises InputError for repeated labels or too few
+    items.
     """
     labels = tuple(part.label for part in parts)
     if len(set(labels)) < len(labels):
-        raise InputError(f"the labels {', '.join(labels)} repeat: give every generator its own")
+        raise InputError(f"the labels {', '.join(labels)} repeat: give every generator its own label")
     parts = _without_shared_items(parts)
     for part in parts:
         if len(part.ids) < FEWEST:
             raise InputError(
                 f"the part {part.label!r} has {len(part.ids)} usable items, expected at least {FEWEST}: add items to it"
-                f" or leave it out (left out: {_reasons(part)})"
+                f" or remove it (items left out: {_reasons(part)})"
             )
     vectors = np.concatenate([part.vectors[0] for part in parts])
     digests = np.concatenate([part.digests for part in parts])
@@ -185,7 +189,7 @@ def _reasons(part: Part) -> str:
 
 
 def _without_shared_items(parts: Sequence[Part]) -> list[Part]:
-    """The parts without items that stand in more than one of them: of unclear origin, they teach nothing."""
+    """The parts without items that are in more than one part: the origin of such items is unclear."""
     owners = Counter(content for part in parts for content in {row.tobytes() for row in part.digests})
     shared = {content for content, count in owners.items() if count > 1}
     return [part.without(shared, "stands in another part of the reference too") for part in parts]
@@ -245,8 +249,8 @@ def load_reference(
 ) -> Reference:
     """Read a reference; large arrays stay memory-mapped.
 
-    `weights` are texts `SPEC=PATH`, where its encoders' weights lie on this machine if not where they were. Raises
-    ArtifactError where the reference is missing or damaged, and InputError where `weights` do not fit it.
+    `weights` are texts `SPEC=PATH` with the paths of the encoders' weights on this machine, if they have moved. Raises
+    ArtifactError if the reference is missing or damaged, and InputError if `weights` do not fit it.
     """
     folder = Path(folder)
     manifest = read_manifest(folder, _SCHEMA)
@@ -258,7 +262,7 @@ def load_reference(
 
 
 def _moved(reference: Reference, weights: Weights) -> Reference:
-    """The reference with its encoders' weights where they lie on this machine."""
+    """The reference with the paths that its encoders' weights have on this machine."""
     roles = reference.roles
     specs = relocated([role.spec for role in roles], weights, reference=reference.name)
     evidence, *semantic = (replace(role, spec=spec) for role, spec in zip(roles, specs, strict=True))
@@ -297,7 +301,7 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         traits=tuple(manifest["traits"]),
         skipped=manifest["skipped"],
         unread={
-            label: read_record(Unread, unread, where=f"what could not be read of {label}")
+            label: read_record(Unread, unread, where=f"the record of unread items of {label}")
             for label, unread in manifest.get("unread", {}).items()  # not counted by earlier versions
         },
         seed=manifest["seed"],

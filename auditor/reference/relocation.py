@@ -1,4 +1,4 @@
-"""A stored reference's encoders loaded again: where their weights lie on this machine, and if they are the same."""
+"""Load a stored reference's encoders again: find their weights on this machine and check that they are the same."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ class Weights:
     reference has only one such encoder.
     """
 
-    given: tuple[str, ...] = ()  # for one reference, each must name weights of it; before `usual`
+    given: tuple[str, ...] = ()  # for one reference, each must name its weights; takes precedence over `usual`
     usual: tuple[str, ...] = ()  # for all references of this machine: those of other references are ignored
 
 
@@ -44,10 +44,10 @@ def weights_of(specs: Iterable[str]) -> dict[str, EncoderPart]:
 
 
 def relocated(specs: Sequence[str], weights: Weights, *, reference: str) -> tuple[str, ...]:
-    """The specs with their weights where they lie on this machine.
+    """The specs with the paths that their weights have on this machine.
 
-    Raises InputError for a text that names no weights of the reference or more than one, for two places of the same
-    weights, and for a path where nothing lies.
+    Raises InputError for a text that names no weights of the reference or more than one, for two paths of the same
+    weights, and for a path that does not exist.
     """
     parts = weights_of(specs)
     usual = [_place(text, parts, specs, "MADAUDIT_WEIGHTS") for text in weights.usual]
@@ -66,7 +66,7 @@ def _moved(part: EncoderPart, places: Mapping[str, str]) -> EncoderPart:
 
 
 def _paths(places: Sequence[_Place | None], option: str) -> dict[str, str]:
-    """The one path of each encoder that is named, by its spec: a whole SPEC goes before the part before its weights."""
+    """The path of each named encoder, by its spec; a text with a whole SPEC takes precedence over one with a part."""
     found: dict[str, _Place] = {}
     for place in sorted((place for place in places if place is not None), key=lambda place: not place.is_whole):
         former = found.setdefault(place.part.spec, place)
@@ -76,7 +76,10 @@ def _paths(places: Sequence[_Place | None], option: str) -> dict[str, str]:
 
 
 def _place(text: str, parts: Mapping[str, EncoderPart], specs: Sequence[str], option: str) -> _Place | None:
-    """What a text names, None if no weights of the reference; SPEC and PATH may both contain `=`: the longest SPEC."""
+    """The weights that a text names; None if it names no weights of the reference.
+
+    SPEC and PATH may both contain `=`; the longest SPEC that names weights is used.
+    """
     if "=" not in text:
         raise InputError(f"{option} is {text!r}, expected SPEC=PATH such as onnx=/path/to/model.onnx")
     for position in (i for i in range(len(text) - 1, -1, -1) if text[i] == "="):
@@ -109,14 +112,14 @@ def _existing(place: _Place, option: str) -> str:
 
 def _candidates(parts: Mapping[str, EncoderPart]) -> str:
     if not parts:
-        return "its encoders have no weights, leave it out"
-    return f"write SPEC=PATH with SPEC one of {', '.join(sorted(parts))}, or what stands before the path"
+        return "its encoders have no weights, remove this option"
+    return f"write SPEC=PATH with SPEC one of {', '.join(sorted(parts))}, or its part before the path"
 
 
 def load_recorded(spec: str, fingerprint: str, *, reference: str, specs: Sequence[str], device: str) -> Encoder:
-    """The encoder that a reference was built with, whose specs are all of the reference's own.
+    """The encoder that a reference was built with; `specs` are those of all encoders of the reference.
 
-    Raises ResourceError where its weights are not on this machine, and ArtifactError where they are others.
+    Raises ResourceError if the encoder's weights are not on this machine, and ArtifactError if they are other weights.
     """
     parts = [part for part in split_spec(spec) if part.weights is not None]
     for part in parts:

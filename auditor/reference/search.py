@@ -58,7 +58,7 @@ def search_reference(
 
 
 def _written(folder: Path) -> float:
-    """When the reference was written: a rebuilt one is loaded again."""
+    """The time when the reference was written, so that a rebuilt reference is loaded again."""
     return folder.stat().st_mtime
 
 
@@ -75,14 +75,14 @@ def _origins(reference: Reference) -> list[dict[str, str]]:
         origin = "real" if number < reference.n_real else "synthetic"
         found += [{"label": label, "origin": origin}] * sum(formats.values())
     if len(found) != len(reference.embeddings.ids):
-        raise ArtifactError(f"the reference {reference.name} holds other items than it says: build it again")
+        raise ArtifactError(f"the reference {reference.name} holds other items than its manifest says: build it again")
     return found
 
 
 def _matrix(vectors: list[list[float]], reference: Reference) -> np.ndarray:
     width = reference.embeddings.vectors.shape[1]
     if wrong := [len(row) for row in vectors if len(row) != width]:
-        raise InputError(f"a vector has {wrong[0]} numbers, expected {width}, as {reference.name} was built with")
+        raise InputError(f"a vector has {wrong[0]} numbers, expected {width}, as in the vectors of {reference.name}")
     return np.array(vectors, dtype=np.float32)
 
 
@@ -90,7 +90,7 @@ def _decoded(image: str) -> bytes:
     try:
         return base64.b64decode(image, validate=True)
     except (binascii.Error, ValueError):
-        raise InputError("the image is no base64: send the bytes of its file in base64") from None
+        raise InputError("the image is not valid base64: send the bytes of its file in base64") from None
 
 
 class _One:

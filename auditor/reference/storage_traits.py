@@ -22,13 +22,13 @@ __all__ = [
 
 Traits = Mapping[str, Mapping[str, int]]  # trait → class → count
 
-NOTABLE = 0.10  # total variation between two tables of shares from which a difference is named
-LEAK = 0.90  # from which a trait alone separates the two
+NOTABLE = 0.10  # total variation between two tables of shares above which a difference is reported
+LEAK = 0.90  # total variation from which a trait alone separates two sets
 _RARE, _FOREIGN = 0.01, 0.25  # a class under 1 % of the reference is rare; 25 % of a set in rare classes is too much
 _MEANING = {"detail": "detail (finest over next finer, which resizing and blur lower)"}
 _REMEDY = {
     "image": "store and size both alike; --match-storage stores lossless synthetic images as the real JPEGs",
-    "text": "cut both alike",
+    "text": "cut both to the same lengths",
 }
 
 
@@ -68,7 +68,7 @@ def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[st
         if (apart := distance(here, there)) > NOTABLE:
             detail = (
                 f"{_MEANING.get(what, what)} differs between {titles[0]} ({_shares(here)}) and {titles[1]} "
-                f"({_shares(there)}), total variation {apart:.2f}: the evidence may rest on it and not on the origin"
+                f"({_shares(there)}), total variation {apart:.2f}: the evidence may reflect this and not the origin"
             )
             found.append(Confound(name=f"{name}-{what}", detail=detail))
     return found
@@ -77,9 +77,8 @@ def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[st
 def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind, named: str = "the reference") -> str | None:
     """Why an encoder of traces cannot judge a set: a quarter of it is stored in ways that are rare in the reference.
 
-    Or in the part of it that is `named`.
-
-    None if there is no such trait, or if the reference has no table of it.
+    `named` names the reference, or the part of it that is compared. None if there is no such trait, or if the reference
+    has no table of it.
     """
     found = []
     for what, here in incoming.items():
@@ -100,15 +99,15 @@ def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind, named: str
 def leak_between(real: Traits, synthetic: Traits, kind: Kind) -> str | None:
     """The traits of storage that alone tell a reference's real part from its synthetic one; None without any.
 
-    Detail is one of them: photographs and six generators on one path differ in it by at most .45.
+    Detail counts as such a trait: photographs and six generators on one path differ in detail by at most .45.
     """
     leaks = [what for what in real if distance(real[what], synthetic.get(what, {})) >= LEAK]
     if not leaks:
         return None
     shares = "; ".join(f"{what}: {_shares(real[what])} against {_shares(synthetic[what])}" for what in leaks)
     return (
-        f"the reference's real part is told from its synthetic part by {' and '.join(leaks)} alone ({shares}), so its "
-        f"scores may say how an item was stored and not what made it: {_REMEDY.get(kind, 'store both alike')}"
+        f"the reference's real and synthetic parts can be told apart by {' and '.join(leaks)} alone ({shares}), so the "
+        f"scores may reflect how items were stored and not what made them: {_REMEDY.get(kind, 'store both alike')}"
     )
 
 

@@ -1,1 +1,1 @@
-"""Which items a person labels, and what the labels say of the fraction."""
+"""Which items a person labels, and what the labels say about the fraction."""

@@ -1,4 +1,4 @@
-"""The synthetic fraction of a set from a few labels by a person who errs: a likelihood-ratio test, inverted."""
+"""The synthetic fraction of a set from a few labels by a person who makes errors: an inverted likelihood-ratio test."""
 
 import math
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from indexes.errors import InputError
 
 __all__ = ["FEWEST_LABELS", "ErrorCounts", "LabelCounts", "LabelledFraction", "estimate_with_labels", "tails"]
 
-FEWEST_LABELS = 10  # answers on items of the set, below which nothing is said
-_DRAWS = 1000  # of the labelling at each fraction that is tested
-_GRIDS = (9, *[3] * 6)  # fractions tried in each closer look at where an end of the interval lies
+FEWEST_LABELS = 10  # answers on items of the set; fewer give no estimate
+_DRAWS = 1000  # simulated labellings at each fraction that is tested
+_GRIDS = (9, *[3] * 6)  # fractions tried in each successive search for an end of the interval
 _PLAIN = 5.0  # root of the likelihood ratio beyond which no draws are needed to reject
 _STEPS, _PLUGIN_STEPS, _POINT_STEPS = 12, 60, 300  # of expectation maximisation: in a draw, for its law, for the answer
-_IMAGINED = (0.02, 1.0)  # answers of either kind added to the known ones for the law: a labeller without error, or not
-_SLIGHT = 0.1  # the same within the statistic
+_IMAGINED = (0.02, 1.0)  # right and wrong answers added to the known ones for the law: hardly any, or one of each
+_SLIGHT = 0.1  # right and wrong answers added to the known ones within the statistic
 _NEARLY_NONE = 1e-3  # synthetic and real items added to every stratum, so that no share is stuck at 0 or 1
 _TINY = 1e-12
 
@@ -33,18 +33,20 @@ class ErrorCounts:
 
 @dataclass(frozen=True, slots=True)
 class LabelCounts:
-    """What a labeller said of the items drawn from each stratum and of items of known origin."""
+    """A labeller's answers on the items drawn from each stratum and on items of known origin."""
 
     sizes: np.ndarray  # (H,) int64, items of the set
-    answered: np.ndarray  # (H,) int64, of them labelled real or synthetic
-    synthetic: np.ndarray  # (H,) int64, of those labelled synthetic
+    answered: np.ndarray  # (H,) int64, items labelled real or synthetic
+    synthetic: np.ndarray  # (H,) int64, items labelled synthetic
     real: ErrorCounts = ErrorCounts()
     generated: ErrorCounts = ErrorCounts()
 
     def __post_init__(self) -> None:
         ordered = (self.synthetic <= self.answered).all() and (self.answered <= self.sizes).all()
         if not (ordered and (self.synthetic >= 0).all()):
-            raise InputError("labels of a stratum must not exceed its answers, nor those its items: check the counts")
+            raise InputError(
+                "a stratum has more synthetic labels than answers, or more answers than items: check the counts"
+            )
         if any(not 0 <= t.wrong <= t.answered for t in (self.real, self.generated)):
             raise InputError("wrong answers on known items must lie between 0 and all answers: check the counts")
 
@@ -55,7 +57,7 @@ class LabelCounts:
         return shares
 
     def pooled(self) -> "LabelCounts":
-        """The same with every stratum without an answer joined to the one before it, or else after it."""
+        """The counts with every stratum without answers joined to the stratum before it or, if none, after it."""
         group = np.maximum(np.cumsum(self.answered > 0) - 1, 0)
         sizes, answered, synthetic = (
             np.bincount(group, weights=c).astype(np.int64) for c in (self.sizes, self.answered, self.synthetic)
@@ -74,21 +76,21 @@ class LabelledFraction:
 
 @dataclass(frozen=True, slots=True)
 class _Labels:
-    """Many labellings of one design at once, one a row."""
+    """Many labellings of one design at once, one in each row."""
 
     design: LabelCounts
-    synthetic: np.ndarray  # (r, H) float64
-    wrong0: np.ndarray  # (r, 1) float64, of the real known items
-    wrong1: np.ndarray  # (r, 1) float64, of the synthetic known items
+    synthetic: np.ndarray  # (r, H) float64, items labelled synthetic
+    wrong0: np.ndarray  # (r, 1) float64, wrong answers on real known items
+    wrong1: np.ndarray  # (r, 1) float64, wrong answers on synthetic known items
 
 
 @dataclass(frozen=True, slots=True)
 class _Law:
-    """What makes labels, one a row."""
+    """The parameters of the probability law of labels, one set of parameters in each row."""
 
-    shares: np.ndarray  # (r, H), of synthetic items in each stratum
-    error0: np.ndarray  # (r, 1)
-    error1: np.ndarray  # (r, 1)
+    shares: np.ndarray  # (r, H), shares of synthetic items in each stratum
+    error0: np.ndarray  # (r, 1), P(labelled synthetic | real)
+    error1: np.ndarray  # (r, 1), P(labelled real | synthetic)
 
 
 def estimate_with_labels(
@@ -96,10 +98,11 @@ def estimate_with_labels(
 ) -> LabelledFraction:
     """The synthetic fraction among all items of the strata, corrected for the labeller's errors.
 
-    The estimate is the maximum-likelihood one, which is that of Rogan & Gladen (1978) in each stratum where this lies
-    in [0, 1]. The interval holds every fraction that `tails` does not reject. Without any known answer the labels are
-    taken for true; with those of one origin alone, the other error could be anything, and one end says nothing. With
-    `is_sample` the set stands for a larger one. Raises InputError for too few answers.
+    The estimate is the maximum-likelihood one. In each stratum it equals the estimate of Rogan & Gladen (1978) if the
+    latter lies in [0, 1]. The interval holds every fraction that `tails` does not reject. Without answers on known
+    items the labels are assumed to be correct. With known items of one origin only, the other error rate is unknown and
+    one end of the interval is 0 or 1. With `is_sample` the set is a sample of a larger one. Raises InputError for too
+    few answers.
     """
     n = int(counts.answered.sum())
     if n < FEWEST_LABELS:
@@ -108,7 +111,7 @@ def estimate_with_labels(
         )
     errors = [_error_rate(t, level) for t in (counts.real, counts.generated)]
     if sum(e.estimate for e in errors if e.n) >= 1:
-        reason = "the labels of known items are no better than chance, so those of the others tell nothing"
+        reason = "the labels of known items are no better than chance, so the labels of the other items tell nothing"
         return LabelledFraction(Measure(math.nan, low=0.0, high=1.0, n=n, reason=reason), *errors)
     counts, key, tail = counts.pooled(), int(rng.integers(2**63)), (1 - level) / 2
     value = float(_free(_observed(counts), _POINT_STEPS).shares[0] @ counts.weights)
@@ -125,7 +128,7 @@ def estimate_with_labels(
 
 
 def _without_unknown_end(fraction: Measure, counts: LabelCounts) -> Measure:
-    """The fraction, with no upper end where only real items were known, and no lower one where only synthetic were."""
+    """The fraction, without an upper end if all known items were real, without a lower end if all were synthetic."""
     if bool(counts.real.answered) == bool(counts.generated.answered):
         return fraction
     if counts.real.answered:
@@ -140,11 +143,10 @@ def tails(
 ) -> tuple[float, float]:
     """P(r ≤ observed) and P(r ≥ observed) at a fraction, r the signed root of the likelihood ratio.
 
-    Its law is drawn with the strata's shares and the error rates that are most likely at that fraction (hybrid
-    resampling, Chuang & Lai 2000): which items were drawn, without replacement unless the set is itself a sample, and
-    how the labeller errs. The known
-    answers leave open how rarely that is, so each tail is the larger of two, under nearly the rates seen and under
-    rates drawn towards one half.
+    The distribution of r is simulated with the strata's shares and the error rates that are most likely at that
+    fraction (hybrid resampling, Chuang & Lai 2000). A simulation draws the items, without replacement unless the set is
+    itself a sample, and the labeller's errors. The known answers leave open how rare errors are, so each tail is the
+    larger of two: one with nearly the observed error rates, one with error rates moved towards one half.
     """
     observed = _observed(counts)
     found, both = _signed_root(observed, fraction)[0], []
@@ -192,7 +194,7 @@ def _redrawn(counts: LabelCounts, law: _Law, rng: np.random.Generator, is_sample
     """Labels drawn anew: items, without replacement unless the set is a sample, then the labeller's errors."""
     sizes, n = counts.sizes, counts.answered
     rounded = np.floor(law.shares * sizes + rng.random((_DRAWS, len(sizes))) + 1e-12).astype(np.int64)
-    inside = np.minimum(rounded, sizes)  # synthetic items of each stratum, parts of one rounded at random
+    inside = np.minimum(rounded, sizes)  # synthetic items of each stratum, fractions rounded at random
     if is_sample:
         taken = rng.binomial(n, np.clip(law.shares, 0, 1), size=inside.shape)
     else:
@@ -204,7 +206,7 @@ def _redrawn(counts: LabelCounts, law: _Law, rng: np.random.Generator, is_sample
 
 
 def _without_replacement(good: np.ndarray, bad: np.ndarray, n: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hypergeometric counts; binomial in strata so large that NumPy refuses and that the difference is below 10⁻⁶."""
+    """Hypergeometric counts; binomial in strata too large for NumPy, where the difference is below 10⁻⁶."""
     is_huge = good + bad > 10**8
     exact = rng.hypergeometric(np.where(is_huge, n, good), np.where(is_huge, n, bad), n)
     return np.where(is_huge, rng.binomial(n, good / (good + bad)), exact)
@@ -213,7 +215,8 @@ def _without_replacement(good: np.ndarray, bad: np.ndarray, n: np.ndarray, rng: 
 def _signed_root(labels: _Labels, fraction: float) -> np.ndarray:
     """r (rows,): the root of twice the log likelihood ratio, negative where the labels say less than `fraction`.
 
-    Both maxima are those after a fixed number of steps: another statistic than the exact ratio, its law drawn alike.
+    Both maxima are approximated with a fixed number of steps. So r is not the exact root, but its distribution is
+    simulated with the same approximation.
     """
     held = _held(labels, fraction, _STEPS, _SLIGHT)
     inward = _Law(*(np.clip(part, 0.005, 0.995) * (part.max() > 0) for part in (held.shares, held.error0, held.error1)))
@@ -250,7 +253,7 @@ def _free(labels: _Labels, steps: int, start: _Law | None = None) -> _Law:
 
 
 def _held(labels: _Labels, fraction: float, steps: int, imagined: float) -> _Law:
-    """The same among the laws whose shares make up this fraction of the set."""
+    """The most likely law among those whose shares add up to this fraction of the set."""
     law = _first_law(labels, np.full(labels.synthetic.shape, fraction))
     for _ in range(steps):
         law, synthetic = _updated_errors(labels, law, imagined)
@@ -284,7 +287,7 @@ def _updated_errors(labels: _Labels, law: _Law, imagined: float) -> tuple[_Law, 
 
 
 def _ratio(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """part / (part + rest), 0 where both are."""
+    """part / (part + rest), 0 where both are 0."""
     share: np.ndarray = part / np.maximum(part + rest, np.finfo(np.float64).tiny)
     return share
 

@@ -14,10 +14,10 @@ __all__ = ["FEWEST_DRAWN", "Draw", "draw_review", "known_answers", "pick", "shuf
 
 FEWEST_DRAWN = 20
 _SCORE_STRATA, _NOVEL_STRATA = 4, 2  # at most, of familiar and of novel items
-_AT_LEAST = 3  # labels in each stratum
+_AT_LEAST = 3  # fewest labels in each stratum
 _SMALLEST = 0.02  # share of the set below which a stratum is joined to its neighbour
-_REACH, _BINS = 6.0, 24  # of the log odds that are told apart when strata are cut
-_TRUST = 0.7  # in scores, when labels are allotted: a stratum's share is thought to lie between .15 and .85
+_REACH, _BINS = 6.0, 24  # largest log odds, and bins, of the histogram by which strata are cut
+_TRUST = 0.7  # in scores, when labels are allotted: a stratum's share is assumed to lie between .15 and .85
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,16 @@ class Draw:
     """The items to label, and the strata of the set they stand for."""
 
     rows: np.ndarray  # (n,) int64, into the items given, ascending
-    strata: np.ndarray  # (n,) int64, of these rows
+    strata: np.ndarray  # (n,) int64, stratum of each row
     sizes: np.ndarray  # (H,) int64, items of the set in each stratum
 
 
 def draw_review(ids: Sequence[str], log_odds: np.ndarray, novelty: np.ndarray, *, n: int, seed: int) -> Draw:
-    """n of the items (all, where there are fewer), every one with a positive chance.
+    """Draw n of the items (all, if there are fewer); every item has a positive chance.
 
-    Strata are cut where the scores' histogram says (Dalenius & Hodges 1959), familiar items apart from novel ones;
-    labels are allotted as Neyman (1934) would if the scores were believed in part only. Scores decide how narrow the
-    answer is and never what it is. Depends on ids, scores and seed alone.
+    Strata are cut by the scores' histogram (Dalenius & Hodges 1959), separately for familiar and for novel items.
+    Labels are allotted by Neyman (1934), with only partial trust in the scores. The scores affect how narrow the
+    answer is but never what it is. The draw depends only on the arguments.
     """
     if n < FEWEST_DRAWN:
         raise InputError(f"{n} items to label were asked for, expected at least {FEWEST_DRAWN}: raise --n")

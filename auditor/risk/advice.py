@@ -1,4 +1,4 @@
-"""What to do about a risk: the same under other workflows, the real data and the share of own samples it takes."""
+"""Advice on a risk: the risk under other workflows, the real data needed, and the largest synthetic share."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,9 +21,9 @@ _SHARES = np.arange(0.05, 0.96, 0.05)  # of model-made items in a training set
 
 
 def advise(known: ForecastInputs, model: RiskModel, forecast: Forecast, *, event: Event, limit: float) -> Advice:
-    """What follows for a plan if the upper end of the probability's interval is to be at most `limit`.
+    """Advice for a plan, so that the upper end of the probability's interval is at most `limit`.
 
-    A pilot tells of the one plan it was run for: what is said of any other rests on the tier below it.
+    A pilot is evidence only for the plan it was run for; forecasts of all other plans use the tier below the pilot.
     """
     return Advice(
         limit=limit,
@@ -35,7 +35,7 @@ def advise(known: ForecastInputs, model: RiskModel, forecast: Forecast, *, event
 
 
 def _leaving(forecast: Forecast, event: Event) -> LeavesTolerance:
-    """The first generation at which the forecast is beyond a limit of the event."""
+    """The first generation at which the forecast is beyond each limit of the event."""
     ratio, diversity = forecast.trajectory["frechet_ratio"], forecast.trajectory["diversity_ratio"]
 
     def first(beyond: Sequence[bool]) -> int | None:
@@ -48,7 +48,7 @@ def _leaving(forecast: Forecast, event: Event) -> LeavesTolerance:
 
 
 def _alternatives(plan: Plan) -> Iterator[Plan]:
-    """The plan and its like under the other workflows, with as many real items as it has, or as the data hold."""
+    """The plan, then the same plan under other workflows, with its real items, or the initial number if it has none."""
     n_initial, n_real, n_synthetic = plan.sizes
     yield plan
     for name in _ALTERNATIVES:
@@ -69,7 +69,7 @@ def _beside(plan: Plan, known: ForecastInputs, model: RiskModel, event: Event) -
 
 
 def _fresh_real_data(known: ForecastInputs, model: RiskModel, event: Event, limit: float) -> FreshRealData:
-    """The least real data, new in every generation, from which on the risk keeps to the limit."""
+    """The smallest number of real items, new in every generation, from which on the risk stays within the limit."""
     plan, known = known.plan, replace(known, pilot=None)
     n_initial, _, n_synthetic = plan.sizes
     amounts = [n for n in sorted({round(n_initial * share) for share in _REAL.tolist()}) if n + n_synthetic > 0]
@@ -82,11 +82,11 @@ def _fresh_real_data(known: ForecastInputs, model: RiskModel, event: Event, limi
 
 
 def _largest_share(known: ForecastInputs, model: RiskModel, event: Event, limit: float) -> LargestSyntheticShare:
-    """The largest share of model-made items in a training set up to which the risk keeps to the limit."""
+    """The largest share of model-made items in a training set up to which the risk stays within the limit."""
     plan, known = known.plan, replace(known, pilot=None)
     _, n_real, _ = plan.sizes
     if workflow_named(plan.workflow).real not in ("fixed", "fresh") or n_real == 0:
-        reason = f"{plan.workflow} has no real items beside its own: its share is what the workflow makes it"
+        reason = f"{plan.workflow} has no real items to add, so the workflow itself determines the synthetic share"
         return LargestSyntheticShare(share=None, n_synthetic=None, tier=known.tier, reason=reason)
     plans = [replace(plan, n_synthetic=round(n_real * share / (1 - share))) for share in _SHARES.tolist()]
     most = int(np.cumprod(_fits(plans, known, model, event, limit)).sum())
@@ -99,7 +99,7 @@ def _largest_share(known: ForecastInputs, model: RiskModel, event: Event, limit:
 
 
 def _fits(plans: Sequence[Plan], known: ForecastInputs, model: RiskModel, event: Event, limit: float) -> np.ndarray:
-    """Whether the risk of each plan keeps to the limit, (m,) bool; one that is not determined does not."""
+    """Whether the risk of each plan stays within the limit, (m,) bool; False if the risk is not determined."""
     found = [model.probability(_asked(plan, known), event=event) for plan in plans]
     return np.array([chance.status == "determined" and chance.value.high <= limit for chance in found])
 
@@ -109,11 +109,11 @@ def _none(plans: Sequence[Plan], known: ForecastInputs, model: RiskModel, event:
     found = model.probability(_asked(least, known), event=event)
     if found.status != "determined":
         return f"the forecast is {found.status}: {found.reason}"
-    amounts = f"{least.n_real} real beside {least.n_synthetic} made items"
-    return f"even {amounts} leave a risk of up to {found.value.high:.2f}, expected {limit:g}"
+    amounts = f"{least.n_real} real and {least.n_synthetic} synthetic items"
+    return f"even with {amounts} the risk is up to {found.value.high:.2f}, expected at most {limit:g}"
 
 
 def _syntheticness(plan: Plan) -> tuple[float, int]:
-    """Orders plans from the least synthetic items for a real one; among equals, from the most real items."""
+    """Sort key of plans: fewest synthetic items per real item first; among equals, most real items first."""
     _, n_real, n_synthetic = plan.sizes
     return n_synthetic / max(n_real, 1), -n_real

@@ -1,4 +1,4 @@
-"""The answer `mad_risk`: the forecast for a plan, what knowing more would buy, and what to do."""
+"""The answer `mad_risk`: the forecast for a plan, the gain from further measurements, and what to do."""
 
 import math
 
@@ -26,7 +26,7 @@ def known_of(
     model_samples: np.ndarray | None = None,
     pilot: np.ndarray | None = None,
 ) -> ForecastInputs:
-    """What an audit's figures tell, and what samples of the first model and of a pilot, (n, d), add to them.
+    """The inputs of a forecast: an audit's figures, and statistics of samples (n, d) of the first model and of a pilot.
 
     `real` (m, d) are the reference's real items, `training` (k, d) audited ones, all in the semantic space. Raises
     InputError for a pilot without samples of the first model, and for the same samples twice.
@@ -62,7 +62,7 @@ def answer_risk(known: ForecastInputs, model: RiskModel, policy: Policy, *, spac
 
 
 def _next_tier(tier: Tier, model: RiskModel, kind: str) -> NextTier | None:
-    """What measuring more would buy: the skill of the next tier on held-out loops of the same workflow class."""
+    """The gain from further measurements: the next tier's skill on held-out loops of the same workflow class."""
     tiers = list(model.tiers)
     at = tiers.index(tier)
     if at + 1 == len(tiers):
@@ -78,7 +78,7 @@ def check_risk(threshold: Threshold, answer: MadRisk) -> Check:
 
 
 def no_risk(plan: Plan | None, reason: str, *, policy: Policy, space: str | None) -> MadRisk:
-    """The answer where nothing can be said."""
+    """The answer if the risk cannot be determined, with the reason."""
     return MadRisk(
         probability=Measure(math.nan, reason=reason),
         status="undetermined",

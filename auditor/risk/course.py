@@ -1,4 +1,4 @@
-"""What the recursion alone expects of a plan, from what a tier knows: the learned forecast starts from it."""
+"""The course that the recursion alone predicts for a plan at a tier: the starting point of the learned forecast."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,37 +11,38 @@ from auditor.risk.sample_statistics import SampleStatistics
 
 __all__ = ["Course", "course_of"]
 
-_UNKNOWN_MODEL = 0.5  # ε² over v, of a model of which nothing is known
-_LEAST_MODEL = 0.02  # the same at least, of one whose samples are as good as real ones
-_COHERENCE = 0.6  # γ where no pilot tells it
-_LOST = -3.0  # of recall, in logarithms, beyond which nothing more is told
-_LEAST_SHARE = 0.05  # of the first model's samples in a pilot's data, for it to tell what they do
+_UNKNOWN_MODEL = 0.5  # ε²/v of a model about which nothing is known
+_LEAST_MODEL = 0.02  # smallest ε²/v, even if the model's samples are as good as real ones
+_COHERENCE = 0.6  # γ without a pilot
+_LOST = -3.0  # lowest log ratio of recall that is predicted
+_LEAST_SHARE = 0.05  # smallest share of the first model's samples in a pilot's data by which its loss is divided
 _TINY = 1e-3
-_LEAST_KEPT, _MOST_KEPT = 1e-3, 1.2  # of the variance, by a generation
+_LEAST_KEPT, _MOST_KEPT = 1e-3, 1.2  # limits of the share of variance that a generation keeps
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
     """Generations 1 … T, in natural logarithms."""
 
-    level: np.ndarray  # (T,) F over that of a real sample
-    variance: np.ndarray  # (T,) total, over that of generation 1
-    recall: np.ndarray  # (T,) over that of generation 1
+    level: np.ndarray  # (T,) F divided by the F of a real sample
+    variance: np.ndarray  # (T,) total variance divided by that of generation 1
+    recall: np.ndarray  # (T,) recall divided by that of generation 1
 
     @property
     def ratio(self) -> np.ndarray:
-        """F over that of generation 1, (T,)."""
+        """F divided by the F of generation 1, (T,)."""
         return np.asarray(self.level - self.level[0])
 
 
 def course_of(known: ForecastInputs, *, tier: str) -> Course:
-    """The course by `auditor.recursion`.
+    """The course by `auditor.risk.recursion`.
 
     The sampling error v is that of a real sample as large as each training set, ε² comes from the model's samples and γ
-    from the pilot. The total variance follows q_{t+1} = κ (r + s q_t), r and s the real and synthetic shares and κ what
-    a generation keeps of the variance it is trained on: λ if nothing else is known (Alemohammad et al. 2024). One
-    shrunk alike in all directions adds (1 − √q)² to the distance. What recall one generation loses, the next lose again
-    of what comes from it: in logarithms losses add up as coherent errors do, √S_t(1) of them.
+    from the pilot. The total variance follows q_{t+1} = κ (r + s q_t), where r and s are the real and synthetic shares
+    and κ is the share of its training data's variance that a generation keeps: λ if nothing else is known (Alemohammad
+    et al. 2024). A variance that shrinks equally in all directions adds (1 − √q)² to the distance. If one generation
+    loses recall, later generations lose the same again on the samples that come from it: in logarithms the losses add
+    up like coherent errors, √S_t(1) of them.
     """
     variances = _variances(known, tier)
     level = _level(known, tier, (1 - np.sqrt(variances)) ** 2)
@@ -64,13 +65,13 @@ def _level(known: ForecastInputs, tier: str, shrunk: np.ndarray) -> np.ndarray:
 
 
 def _distance(facts: SampleStatistics, known: ForecastInputs) -> float:
-    """F of samples against the real distribution at the size that levels are stated at; facts are of two samples."""
+    """F of samples against the real distribution, at the sample size of the levels; `facts` compare two samples."""
     floor, items = known.audit.floor, known.audit.floor_items
     return max(facts.frechet - 2 * floor * items / facts.n + floor, 0.1 * floor)
 
 
 def _variances(known: ForecastInputs, tier: str) -> np.ndarray:
-    """Total variance of what each generation samples, over the real one, (T,)."""
+    """Total variance of each generation's samples, divided by the real total variance, (T,)."""
     shares = origin_shares(known.plan)
     first = kept = known.plan.bias
     if tier != TIERS[0] and known.model is not None:
@@ -86,7 +87,10 @@ def _variances(known: ForecastInputs, tier: str) -> np.ndarray:
 
 
 def _recall(known: ForecastInputs, tier: str) -> np.ndarray:
-    """Log recall over that of generation 1, (T,): a pilot tells the loss, else the first model's beside its data."""
+    """Log of recall divided by generation 1's recall, (T,).
+
+    The loss per generation is measured by a pilot, or else by the first model's recall compared with its data's.
+    """
     times = np.sqrt(growth(impulse_response(origin_shares(known.plan)), 1.0)) - 1
     if tier == TIERS[0] or known.model is None:
         return np.zeros_like(times)

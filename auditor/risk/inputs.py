@@ -31,11 +31,11 @@ RATIOS = ("vendi", "effective_rank", "coverage", "recall", "precision", "density
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFigures:
-    """What an audit measured of the data; each is nan where it could not tell, and ratios are to a real sample."""
+    """What an audit measured on the data; nan for what could not be measured. Ratios are to a real sample."""
 
     n: int
-    fraction: Number  # synthetic, the estimate or the middle of what is left open
-    fraction_width: Number  # of its interval
+    fraction: Number  # synthetic fraction: the estimate, or the middle of its interval
+    fraction_width: Number  # width of the fraction's interval
     vendi: Number
     effective_rank: Number
     coverage: Number
@@ -44,21 +44,24 @@ class AuditFigures:
     density: Number
     frechet: Number
     floor: Number = math.nan  # F of a real sample of `floor_items`, over the real total variance
-    floor_items: int = 0  # the size that levels are stated at
+    floor_items: int = 0  # the sample size of the levels
     rank: Number = math.nan  # effective rank of a real sample
     fraction_low: Number = math.nan  # ends of the fraction's interval, where there is one
     fraction_high: Number = math.nan
-    width: int = 0  # columns of the space that the data are measured in; 0 where nobody has said
+    width: int = 0  # columns of the space that the data are measured in; 0 if unknown
 
     @property
     def fraction_ends(self) -> tuple[float, float]:
-        """Between which the fraction lies; without an interval it is taken as known."""
+        """The ends of the fraction's interval; without an interval both are the fraction itself."""
         ends = (self.fraction_low, self.fraction_high)
         return ends if all(map(math.isfinite, ends)) else (self.fraction, self.fraction)
 
 
 def figures_of(n: int, fraction: SyntheticFraction, diversity: Diversity, fidelity: Fidelity) -> AuditFigures:
-    """The figures of an audit of n items; of the fraction those that hold if the reference matches."""
+    """The figures of an audit of n items.
+
+    If the fraction has no estimate, the answer under the condition that the reference matches is used if there is one.
+    """
     conditional, scale = fraction.if_reference_matches, fidelity.scale
     given: Measure = conditional if not fraction.is_known and math.isfinite(conditional.low) else fraction
     middle = given.estimate if given.is_known else (given.low + given.high) / 2
@@ -84,7 +87,7 @@ def figures_of(n: int, fraction: SyntheticFraction, diversity: Diversity, fideli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastInputs:
-    """All that a team can say before it trains; what is None it has not measured."""
+    """Everything that a team knows before it trains; None for what was not measured."""
 
     plan: Plan
     audit: AuditFigures
@@ -93,14 +96,14 @@ class ForecastInputs:
 
     @property
     def tier(self) -> Tier:
-        """The most that is known."""
+        """The highest tier that is known."""
         if self.model is None:
             return TIERS[0]
         return TIERS[1] if self.pilot is None else TIERS[2]
 
 
 def workflow_class(plan: Plan) -> str:
-    """`synthetic` without real data, `fixed` beside the same, `pool` where nothing is thrown away, `fresh`."""
+    """`synthetic`: no real data; `pool`: real data and all earlier samples; else `fresh` or `fixed` real data."""
     workflow = workflow_named(plan.workflow)
     n_initial, n_real, _ = plan.sizes
     n_real = n_initial if workflow.real == "initial" else n_real
@@ -125,10 +128,10 @@ def features_of(known: ForecastInputs, *, tier: str) -> dict[str, float]:
 
 
 def tiers_ago(feature: str, tier: str) -> int:
-    """How many tiers before this one a feature was measured; 0 for what every tier works out anew from all it knows.
+    """How many tiers before this one a feature was measured; 0 for features that every tier computes anew.
 
-    An audit measures the data, samples what a model made of them, a pilot what came of that: each is nearer to what
-    is forecast than the one before.
+    An audit measures the data, model samples show what a model made of the data, and a pilot shows what the next
+    generation made of these samples. Each is nearer to the forecast than the one before.
     """
     measured = next((n for n, names in enumerate(_MEASURED) if feature.startswith(names)), None)
     return 0 if measured is None else TIERS.index(tier) - measured
@@ -168,7 +171,7 @@ def _of_audit(known: ForecastInputs) -> dict[str, float]:
     }
 
 
-_MEASURED = (  # how the features begin that each tier measures
+_MEASURED = (  # by tier: the first part of the names of the features that the tier measures
     (
         "fraction", "log_vendi", "log_effective_rank", "coverage", "recall", "precision", "log_density", "log_frechet",
         "log_floor", "log_rank",

@@ -1,4 +1,4 @@
-"""The forecast of model autophagy: a calibrated model from what is known before training to what happens."""
+"""The forecast of model autophagy: a calibrated model that predicts a loop from what is known before training."""
 
 import hashlib
 import io
@@ -46,7 +46,7 @@ EVENT_RATIOS, EVENT_DIVERSITIES = (1.3, 10.0), (0.05, 0.9)  # limits of the even
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """The probability of the event; nan and [0, 1] where nothing can be told."""
+    """The probability of the event; nan and [0, 1] if it is undetermined."""
 
     status: ForecastStatus
     reason: str | None
@@ -55,14 +55,14 @@ class Chance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What is expected of a loop, with bands, and the chance of the event."""
+    """The expected course of a loop, with bands, and the probability of the event."""
 
     tier: Tier
     status: ForecastStatus
     reason: str | None
     event: Event
     probability: Measure
-    trajectory: dict[str, list[Measure]]  # by output, of generations 1 … T
+    trajectory: dict[str, list[Measure]]  # output → values in generations 1 … T
     skill: Mapping[str, float]
     level: float
 
@@ -78,21 +78,21 @@ class Forecast:
 
 @dataclass(frozen=True)
 class RiskModel:
-    """A forecast calibrated on loops that were run, by tier of what is known beforehand."""
+    """A forecast calibrated on loops that were run, separately for each tier of what is known before training."""
 
     tiers: Mapping[Tier, TierModel]
     horizon: int  # generations T
-    level: float  # of the bands
-    workflows: tuple[str, ...]  # that the calibration holds
+    level: float  # confidence level of the bands
+    workflows: tuple[str, ...]  # workflows in the calibration
     manifest: Mapping[str, Any] = field(default_factory=dict)  # what it was calibrated on
     identity: Mapping[str, str] = field(default_factory=dict)  # the file it was read from, and its digest
 
     def predict(self, known: ForecastInputs, *, event: Event | None = None, tier: Tier | None = None) -> Forecast:
-        """The forecast for a plan, at the highest tier that is known or a lower one asked for.
+        """The forecast for a plan, at the highest tier that is known, or at a lower one if `tier` is given.
 
-        The interval of the probability spans what the audit's own interval of the fraction leaves open, and what
-        other families in the calibration would have said. Raises InputError for a tier that is not known and for a
-        horizon beyond the calibration's.
+        The interval of the probability spans the forecasts for all fractions in the audit's interval, and the forecasts
+        of calibrations with other families. Raises InputError for a tier that is not known and for a horizon beyond the
+        calibration's.
         """
         event, tier = event or Event(), tier or known.tier
         chance = self.probability(known, event=event, tier=tier)
@@ -110,10 +110,10 @@ class RiskModel:
         )
 
     def probability(self, known: ForecastInputs, *, event: Event, tier: Tier | None = None) -> Chance:
-        """The probability of the event alone, as `predict` gives it; it takes a hundredth of the time."""
+        """Only the probability of the event, the same as in `predict`, in a hundredth of the time."""
         tier = tier or known.tier
         if TIERS.index(tier) > TIERS.index(known.tier):
-            raise InputError(f"the tier {tier} was asked for and only {known.tier} is known: give its samples too")
+            raise InputError(f"the tier {tier} was asked for, but only {known.tier} is known: give the samples for it")
         self.check(known.plan)
         model, asked, last = self.tiers[tier], known.plan, known.plan.generations
         known = self._to_horizon(known)
@@ -127,7 +127,7 @@ class RiskModel:
         return Chance(status, reason, Measure(float(chances[0, 0]), low=low, high=high))
 
     def _to_horizon(self, known: ForecastInputs) -> ForecastInputs:
-        """The plan over the calibration's generations, of which a shorter one is the beginning."""
+        """The inputs with a plan over all generations of the calibration; a shorter plan is the beginning of it."""
         return replace(known, plan=replace(known.plan, generations=self.horizon))
 
     def check(self, plan: Plan) -> None:
@@ -139,7 +139,7 @@ class RiskModel:
         origin_shares(plan)
 
     def _status(self, known: ForecastInputs, tier: Tier, event: Event) -> tuple[ForecastStatus, str | None]:
-        """Whether a forecast of this can be held to its probability, and why not."""
+        """Whether the probability of a forecast can be relied on, and if not, why."""
         model, kind = self.tiers[tier], workflow_class(known.plan)
         skill = model.skill.get(kind)
         if skill is None or not _has_skill(skill, known.plan.generations):
@@ -152,13 +152,13 @@ class RiskModel:
         return ("determined", None) if reason is None else ("extrapolated", reason)
 
     def _unlike(self, known: ForecastInputs, tier: Tier) -> str | None:
-        """In what a loop is unlike all that the calibration holds."""
+        """How a loop differs from all loops in the calibration; None if it does not."""
         if not math.isfinite(known.audit.floor):
-            return "no audit tells the scale of the data: what is not known was taken as average"
+            return "no audit measured the scale of the data: average values were used for everything unknown"
         if known.plan.workflow not in self.workflows:
             return f"the calibration holds no loop of the workflow {known.plan.workflow}"
         if 0 < known.audit.width <= _TOO_FEW_COLUMNS:
-            return f"the data have {known.audit.width} columns, and on such the calibration's forecasts told nothing"
+            return f"the data have {known.audit.width} columns: the calibration's forecasts had no skill on such data"
         given = [known.model, known.pilot][: TIERS.index(tier)]
         fewest = self.manifest.get("fewest_samples", 0)
         if few := [facts.n for facts in given if facts is not None and facts.n < fewest]:
@@ -168,7 +168,10 @@ class RiskModel:
         if (beyond := model.beyond(features)) is not None:
             return beyond
         if (distance := model.distance(model.standardised(features))) > model.reach:
-            return f"no loop of the calibration is like this one ({distance:.2f}, expected {model.reach:.2f})"
+            return (
+                f"no loop of the calibration is like this one (distance {distance:.2f}, expected at most "
+                f"{model.reach:.2f})"
+            )
         return None
 
     def save(self, path: str | Path) -> None:
@@ -202,7 +205,7 @@ class RiskModel:
 
 
 def _has_skill(skill: Mapping[str, float], generations: int) -> bool:
-    """Whether forecasts of so many generations beat the base rate of their class by more than chance might."""
+    """Whether forecasts of this many generations beat the base rate of their class by more than chance would."""
     suffix = f"_{generations}" if f"brier_skill_in_class_{generations}" in skill else ""
     return skill[f"brier_skill_in_class{suffix}"] > skill[f"brier_skill_in_class_error{suffix}"]
 
@@ -221,7 +224,7 @@ def _unlike_events(event: Event) -> str | None:
 def _chances(outputs: np.ndarray, coefficients: Mapping[str, np.ndarray], event: Event) -> np.ndarray:
     """Probability of the event (n, 1 + B) from forecasts (n, outputs, T), by each set of coefficients.
 
-    What happens at the last generation happens: "ever" is never the less probable.
+    An event at the last generation also counts for "ever", so "ever" is never less probable than "at".
     """
     ratio, diversity = outputs[:, OUTPUTS.index("frechet_ratio")], outputs[:, OUTPUTS.index("diversity_ratio")]
 
@@ -233,10 +236,11 @@ def _chances(outputs: np.ndarray, coefficients: Mapping[str, np.ndarray], event:
 
 
 def chance_features(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Event) -> np.ndarray:
-    """What the log odds of an event are linear in, (n, 6), from forecasts (n, T).
+    """The features (n, 6) in which the log odds of an event are linear, from forecasts (n, T).
 
-    One, either margin by which the forecast is beyond a limit, the larger of them, and the limits themselves, from the
-    default. Beyond a factor of about e a margin tells no more: an error of the forecast is no likelier to undo it.
+    The features are: one; the two margins by which the forecast is beyond the limits; the larger margin; and the two
+    limits relative to their defaults, in logarithms. Margins beyond a factor of about e add no information: an error of
+    the forecast is then equally unlikely to reverse them.
     """
     beyond, default = margins(log_ratio, log_diversity, event), Event()
     limits = [
@@ -248,7 +252,7 @@ def chance_features(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Eve
 
 
 def _span(chances: np.ndarray, level: float) -> tuple[float, float]:
-    """What the fraction's interval and the choice of families leave open."""
+    """The range of the probability over the fraction's interval and over the choice of families."""
     low, high = np.quantile(chances, [(1 - level) / 2, (1 + level) / 2], axis=1)
     return float(min(low.min(), chances[0, 0])), float(max(high.max(), chances[0, 0]))
 
@@ -281,7 +285,7 @@ def _arrays(model: TierModel) -> dict[str, np.ndarray]:
 
 
 def risk_model(path: Path | None = None) -> RiskModel:
-    """The model in a file, else the one that ships."""
+    """The model in a file; by default the one that comes with the package."""
     if path is not None:
         return load_risk_model(path)
     with resources.as_file(resources.files("auditor.risk") / SHIPPED) as file:
@@ -297,10 +301,10 @@ def load_risk_model(path: str | Path) -> RiskModel:
             arrays = dict(stored)
         described = json.loads(str(arrays["manifest"]))
         if described["schema"] != SCHEMA:
-            raise ArtifactError(f"{path} has the schema {described['schema']}, expected {SCHEMA}: calibrate it anew")
+            raise ArtifactError(f"{path} has the schema {described['schema']}, expected {SCHEMA}: calibrate it again")
         tiers = {tier: _tier(tier, arrays, fields) for tier, fields in described["tiers"].items()}
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ArtifactError(f"{path} is no risk model ({error}): make one with madaudit calibrate") from None
+        raise ArtifactError(f"{path} is not a risk model ({error}): make one with madaudit calibrate") from None
     identity = {"file": str(path), "digest": hashlib.blake2b(content, digest_size=16).hexdigest()}
     return RiskModel(
         tiers, described["horizon"], described["level"], tuple(described["workflows"]), described["manifest"], identity

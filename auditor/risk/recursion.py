@@ -1,4 +1,4 @@
-"""The mechanistic forecast: errors of every generation, carried on by the workflow's mixing, add up to a distance."""
+"""The mechanistic forecast: the errors of all generations, passed on by the workflow's mixing, add up to a distance."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from indexes.errors import InputError
 
 __all__ = ["Mechanism", "growth", "impulse_response", "origin_shares", "solve_coherence", "training_sizes"]
 
-_SATURATION = 1.3  # squared distance, in units of the real total variance, towards which it levels off
+_SATURATION = 1.3  # squared distance, in units of the real total variance, at which distances level off
 _COHERENCES = (0.5, 1.0)  # errors that add in variance, and in amplitude
 
 
 def origin_shares(plan: Plan, *, real_weight: float = 0.5) -> np.ndarray:
-    """Share w[t, j] of training set t (T + 1, T + 1) that comes from generation j, 0 the real data; row 0 is unused.
+    """Share w[t, j] of training set t that comes from generation j, (T + 1, T + 1); j = 0 is the real data.
 
-    The rest of each row up to 1 is real. With weighted losses the real part counts `real_weight`.
+    Every row sums to 1; row 0 is unused. With weighted losses the real part has the share `real_weight`.
     """
     workflow, last = workflow_named(plan.workflow), plan.generations
     n_initial, n_real, n_synthetic = plan.sizes
@@ -47,7 +47,7 @@ def training_sizes(plan: Plan) -> np.ndarray:
 
 
 def impulse_response(shares: np.ndarray) -> np.ndarray:
-    """h[k, t]: how much of an error that generation k makes is left in generation t, (T + 1, T + 1).
+    """h[k, t]: the part of an error made by generation k that is left in generation t, (T + 1, T + 1).
 
     h[k, k] = 1 and h[k, t] = Σ_j w[t, j] h[k, j] for t > k.
     """
@@ -70,12 +70,12 @@ def growth(response: np.ndarray, coherence: float, errors: float | np.ndarray = 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """What a distance is made of, each a squared distance in units of the real total variance."""
+    """The parts of a distance, each a squared distance in units of the real total variance."""
 
-    floor: float  # of a real sample of the size measured
+    floor: float  # distance of a real sample of the measured size
     sampling: float | np.ndarray  # v: from finite training sets, new in every generation, one number or (T,)
     model: float  # ε²: what a model adds in one generation
-    data: float | np.ndarray  # δ²: what adds to no error, one number or (T,)
+    data: float | np.ndarray  # δ²: added directly, not passed on as an error; one number or (T,)
     coherence: float = 0.5  # γ of the models' errors
 
     def forecast(self, response: np.ndarray) -> np.ndarray:

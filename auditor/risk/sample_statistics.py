@@ -1,4 +1,4 @@
-"""What samples of a model, or any other set, measure beside a real sample: the raw figures a forecast starts from."""
+"""Statistics of a model's samples, or any other set, compared with a real sample: the raw figures of a forecast."""
 
 import math
 
@@ -13,16 +13,16 @@ from indexes.search import ball_counts, knn
 
 __all__ = ["FEWEST_ROWS", "statistics_of"]
 
-FEWEST_ROWS = 20  # of either side
+FEWEST_ROWS = 20  # fewest rows of each side
 _NEIGHBOURS = 5
 _RIDGE = 1e-3  # of the mean real variance, added to every variance before logarithms are taken
 
 
 def statistics_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None = None) -> SampleStatistics:
-    """The statistics of vectors (n, d) beside real ones (m, d): the first of either, as many as both have.
+    """The statistics of vectors (n, d) compared with real ones (m, d), from the first min(n, m) rows of each.
 
-    `training` (k, d) are the items that the model of the samples was trained on. Raises InputError for too few rows
-    and for another width.
+    `training` (k, d) are the items that the samples' model was trained on. Raises InputError for too few rows and for
+    different widths.
     """
     n = min(len(vectors), len(real))
     if n < FEWEST_ROWS or vectors.shape[1] != real.shape[1]:
@@ -59,7 +59,7 @@ def _ratio(ours: float, theirs: float) -> float:
 
 
 def _log_variance(covariance: np.ndarray, real: np.ndarray) -> float:
-    """Mean log variance along the eigenvectors' span of the real covariance, less the real one."""
+    """Mean log variance in the span of the real covariance's eigenvectors, minus the real mean log variance."""
     values, directions = np.linalg.eigh(real)
     kept = values > 1e-10 * values[-1]
     basis, ridge = directions[:, kept], _RIDGE * float(values[kept].mean())

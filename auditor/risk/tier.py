@@ -1,4 +1,4 @@
-"""What is fitted for one tier of knowledge: from features and the recursion to the course of a loop."""
+"""The fitted model of one tier of knowledge: it predicts the course of a loop from features and the recursion."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,25 +15,25 @@ from auditor.workflows import workflow_named
 __all__ = ["OUTPUTS", "WIDEST", "TierModel", "prepared_for"]
 
 OUTPUTS = ("frechet_level", "frechet_ratio", "diversity_ratio", "precision")  # the first three as logarithms
-_LEVEL = 0  # in OUTPUTS
-_MARGIN = 0.1  # of a feature's range, by which it may lie outside
-_MISSING = 3  # measures that may be
+_LEVEL = 0  # position of frechet_level in OUTPUTS
+_MARGIN = 0.1  # a feature may lie outside its range by this share of the range
+_MISSING = 3  # most measures that may be missing
 WIDEST = 10.0  # standard deviations beyond which a feature is cut
-_AMOUNTS = np.arange(-18, 13) / 3  # of fresh real data at which the level is compared, log2 of their ratio to n_initial
+_AMOUNTS = np.arange(-18, 13) / 3  # amounts of fresh real data at which levels are compared: log2(n_real / n_initial)
 
 
 @dataclass(frozen=True, slots=True)
 class TierModel:
-    """What was fitted for one tier."""
+    """The fitted model of one tier."""
 
     names: tuple[str, ...]  # of the features
     centre: np.ndarray  # (p,)
     scale: np.ndarray  # (p,) the unit in which the distance of a feature counts
-    regression: KernelRidge  # to what the recursion leaves of (outputs · T) numbers, output by output
+    regression: KernelRidge  # of (outputs · T) numbers, output by output: what the recursion does not explain
     chances: Mapping[str, np.ndarray]  # at, ever: coefficients (1 + B, 6) of the log odds, B of resampled families
     bands: Mapping[str, np.ndarray]  # by workflow class: half widths (outputs, T) that hold whole trajectories
-    lowest: np.ndarray  # (p,) of each feature in the calibration, whatever it weighs
-    highest: np.ndarray  # (p,)
+    lowest: np.ndarray  # (p,) lowest value of each feature in the calibration, whatever the feature's weight
+    highest: np.ndarray  # (p,) highest value
     reach: float  # distance to the nearest calibration row beyond which a forecast extrapolates
     skill: Mapping[str, Mapping[str, float]]  # by workflow class and "all": Brier skill and rank correlations
 
@@ -47,7 +47,7 @@ class TierModel:
         return prepared_for(self._filled(known), tier)[0]
 
     def beyond(self, features: Mapping[str, float]) -> str | None:
-        """What of a loop lies outside all that the calibration holds, or is missing, in words."""
+        """Which feature of a loop lies outside the calibration, or is missing, in words; None if none does."""
         values = np.array([features[name] for name in self.names])
         margin = _MARGIN * (self.highest - self.lowest)
         outside = (values < self.lowest - margin) | (values > self.highest + margin)
@@ -56,7 +56,7 @@ class TierModel:
             return f"{self.names[row]} is {values[row]:.3g}, the calibration has {low:.3g} to {high:.3g}"
         missing = [name for name, value in zip(self.names, values, strict=True) if not math.isfinite(value)]
         if len(missing) > _MISSING:
-            return f"{len(missing)} measures are missing ({', '.join(missing[:3])}, …): they were taken as average"
+            return f"{len(missing)} measures are missing ({', '.join(missing[:3])}, …): averages were used instead"
         return None
 
     def distance(self, row: np.ndarray) -> float:
@@ -66,8 +66,9 @@ class TierModel:
     def expected(self, known: Sequence[ForecastInputs], tier: str) -> np.ndarray:
         """Outputs (m, outputs, T) of each loop; more fresh real data never raise the level.
 
-        What the regression says of the level is made so: it is read off the largest of its values for at least as
-        much fresh data, which theory says must fall (Alemohammad et al. 2024, the fresh data loop).
+        The regression alone does not guarantee this. So the level for an amount of fresh data is the regression's
+        largest value for at least this amount. Theory says that the level must fall with more fresh data (Alemohammad
+        et al. 2024, the fresh data loop).
         """
         found = self._regressed(known, tier)
         for i, one in enumerate(known):
@@ -76,7 +77,7 @@ class TierModel:
         return found
 
     def at_fractions(self, known: ForecastInputs, tier: str, fractions: np.ndarray) -> np.ndarray:
-        """Outputs (m, outputs, T) of one loop as the regression says, were its fraction each of these (m,)."""
+        """The regression's outputs (m, outputs, T) for one loop with each of these synthetic fractions (m,)."""
         asked = [replace(known, audit=replace(known.audit, fraction=float(f))) for f in fractions]
         return self._regressed(asked, tier)
 
@@ -87,14 +88,17 @@ class TierModel:
         return left + np.stack([start for _, start in prepared])
 
     def _filled(self, known: ForecastInputs) -> ForecastInputs:
-        """With the average floor of the calibration where there is no audit to tell it."""
+        """The inputs, with the calibration's average floor if no audit measured it."""
         if math.isfinite(known.audit.floor):
             return known
         floor = float(np.exp(self.centre[self.names.index("log_floor")]))
         return replace(known, audit=replace(known.audit, floor=floor, floor_items=LEVEL_SIZE))
 
     def _never_raised(self, known: ForecastInputs, tier: str) -> np.ndarray:
-        """The level (T,) for the plan's fresh data: between the running maxima from above over a grid of amounts."""
+        """The level (T,) for the plan's fresh data, interpolated on a grid of amounts.
+
+        The level at an amount of the grid is the largest one at this or a larger amount.
+        """
         plan = known.plan
         n_initial, n_real, n_synthetic = plan.sizes
         grid = np.unique(np.round(n_initial * np.exp2(_AMOUNTS))).astype(int)
@@ -106,7 +110,7 @@ class TierModel:
 
 
 def prepared_for(known: ForecastInputs, tier: str) -> tuple[dict[str, float], np.ndarray]:
-    """The features of a tier, and where the regression starts, (outputs, T): the recursion's distances."""
+    """The features of a tier, and the recursion's outputs (outputs, T), to which the regression adds a correction."""
     course = course_of(known, tier=tier)
     inputs = {
         **features_of(known, tier=tier),

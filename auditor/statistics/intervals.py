@@ -13,7 +13,7 @@ __all__ = ["Measure", "fieller", "normal_interval", "wilson_interval"]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number with its interval, and the number of items it was measured on; nan where it was not or cannot be had."""
+    """A number with its interval, and the number of items it was measured on; nan for a number that is not known."""
 
     estimate: Number
     _: KW_ONLY
@@ -72,7 +72,7 @@ def fieller(
     rounding = 1e-12 * max(abs(quadratic), abs(linear), abs(free))
     inside = grid[quadratic * grid**2 + linear * grid + free <= rounding]
     if len(inside) == 0 and q == 0:
-        return 0.0, 1.0  # equal means tell nothing of π, whatever was observed
+        return 0.0, 1.0  # equal means tell nothing about π, whatever was observed
     if len(inside) == 0:
         nearest = float(np.clip(p / -q, 0.0, 1.0))
         return nearest, nearest

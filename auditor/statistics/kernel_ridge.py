@@ -1,4 +1,4 @@
-"""Kernel ridge regression in NumPy: what it needs to predict are the rows it was fitted to."""
+"""Kernel ridge regression in NumPy; its predictions need only the rows it was fitted to."""
 
 from dataclasses import dataclass
 

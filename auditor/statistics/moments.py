@@ -56,7 +56,7 @@ def moments_of(vectors: np.ndarray) -> Moments:
 
 
 def clean_eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, those below rounding error zero, since their roots would be noise of order 1e-8; and vectors."""
+    """Eigenvalues and eigenvectors; values below rounding error become 0, as their roots would be noise (1e-8)."""
     values, vectors = linalg.eigh((matrix + matrix.T) / 2)
     return _cleaned(values), vectors
 

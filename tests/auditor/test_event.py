@@ -14,5 +14,5 @@ def test_an_event_is_beyond_either_limit_at_the_end_or_ever():
 
 @pytest.mark.parametrize("limits", [{"frechet_ratio": 0.9}, {"diversity_ratio": 1.2}, {"when": "later"}])
 def test_events_that_mean_nothing_are_refused(limits):
-    with pytest.raises(InputError, match="expected one above 1"):
+    with pytest.raises(InputError, match="expected a frechet_ratio above 1"):
         Event(**limits)

@@ -34,7 +34,7 @@ def test_the_named_end_is_compared(end):
 def test_without_a_number_the_check_is_undetermined(answer, reason):
     found = check("x", THRESHOLD, answer, reason=reason)
     assert (found.status, found.value) == ("undetermined", None)
-    assert found.reason == (reason or "the number could not be had")
+    assert found.reason == (reason or "the number is not available")
 
 
 def test_a_check_says_what_was_compared_with_what():

@@ -179,7 +179,7 @@ def test_declarations_that_the_set_contradicts_are_not_believed(rng):
     both = {"assume_reference_complete": True, "assume_generators_complete": True}
     found = answer([(None, 100), (20, 100)], (1,), rng, **both)
     assert found.status == "bounds"
-    assert "both conditions cannot hold" in found.reason
+    assert "the two conditions cannot both hold" in found.reason
 
 
 def test_declaring_the_generators_complete_narrows_the_answer(rng):

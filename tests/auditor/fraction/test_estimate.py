@@ -230,7 +230,7 @@ def test_where_generators_are_known_what_lies_outside_is_another_real_source(rng
 def test_conditions_that_the_set_contradicts_give_no_estimate(rng):
     found = foreign_set(rng)
     assert math.isnan(found.if_both.estimate)
-    assert "both conditions cannot hold" in found.if_both.reason
+    assert "the two conditions cannot both hold" in found.if_both.reason
 
 
 def test_with_one_known_generator_a_stranger_may_hide_most_of_its_items(rng):

@@ -244,7 +244,7 @@ def test_vectors_of_another_width_are_refused(reference: Reference, tmp_path: Pa
     from indexes.encoders import load_encoder
 
     task = task_of(vectors_shard(np.zeros((3, 4), np.float32)), tmp_path)
-    with pytest.raises(InputError, match="width 4, the reference 'vectors' has width 6"):
+    with pytest.raises(InputError, match="width 4, but the reference 'vectors' has width 6"):
         audit_shard(task, reference, [load_encoder("embeddings")])
 
 

@@ -98,12 +98,12 @@ def test_a_part_that_is_not_finished_is_refused(parts: list[Path], tmp_path: Pat
 
 def test_a_part_of_another_batch_size_is_refused(parts: list[Path], tmp_path: Path, reference: Reference) -> None:
     audit(tmp_path / "data0", reference, out=tmp_path / "odd", options=AuditOptions(batch_size=8))
-    with pytest.raises(InputError, match="audited otherwise"):
+    with pytest.raises(InputError, match="audited with another configuration"):
         merged(tmp_path / "m", [tmp_path / "odd", parts[1]], reference)
 
 
 def test_a_part_given_twice_is_refused(parts: list[Path], tmp_path: Path, reference: Reference) -> None:
-    with pytest.raises(InputError, match=r"0\.npy stands in several"):
+    with pytest.raises(InputError, match=r"0\.npy is in several"):
         merged(tmp_path / "m", [parts[0], parts[0]], reference)
 
 

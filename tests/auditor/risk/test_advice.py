@@ -76,7 +76,7 @@ def test_a_limit_that_nothing_meets_says_so(model, known):
     found = advice(model, known, limit=0.0)
     for name, value in (("fresh_real_data", "n_real"), ("largest_synthetic_share", "share")):
         assert getattr(getattr(found, name), value) is None
-        assert "expected 0" in str(getattr(found, name).reason)
+        assert "expected at most 0" in str(getattr(found, name).reason)
 
 
 def test_workflows_stand_side_by_side_the_planned_one_first(model, known):
