@@ -159,7 +159,7 @@ def check(
     provided that the low end of `otherwise` reaches `warn`: an estimate from a handful of items, whose interval begins
     at 0, fails nothing.
     """
-    if threshold.compare == "interval" and math.isfinite(answer.high):
+    if threshold.compare == "interval" and math.isfinite(answer.high) and reason is None:
         return _check_interval(name, threshold, answer, otherwise)
     value = math.nan if reason is not None else float(getattr(answer, threshold.compare, math.nan))
     if not math.isfinite(value):

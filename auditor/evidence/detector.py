@@ -1,4 +1,4 @@
-"""Evidence of origin per item: cross-fitted probes over vectors and neighbours of the reference's components."""
+"""Evidence of origin per item: cross-fitted probes of its vector and of its distances to the reference's items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -112,7 +112,8 @@ def estimate_fraction(
 ) -> FractionEstimate:
     """The fraction of synthetic items among the items counted in `observed`.
 
-    First the known generators are fitted. `contrast` trains a classifier for this set, given the fitted mixture's
+    First a mixture of the known sources and generators is fitted to the set's scores. `contrast` trains a
+    classifier for this set, given the fitted mixture's
     shares (m + K,); the classifier and a test of the scores show whether anything else is in the set. The low end of
     the stated interval is the share that the real side proves. Its high end is the share that can explain the items
     that look synthetic, if an unseen generator hides as much as `left_out` predicts. If something else is in the set,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from auditor.answers import CONDITIONS, SyntheticFraction
 from auditor.fraction.estimate import MILD_DEPARTURE, MILD_LEVEL, NARROW
 from auditor.policy import Check, Threshold, check, status_of
-from auditor.statistics.intervals import wilson_interval
+from auditor.statistics.intervals import Measure, wilson_interval
 
 __all__ = ["check_fraction", "labels_to_settle", "what_settles"]
 
@@ -29,12 +29,17 @@ def check_fraction(threshold: Threshold, answer: SyntheticFraction, *, labelled:
 
     `labelled` is the number of items that a person has labelled so far.
     """
-    reason = answer.reason if answer.status == "undetermined" else None
+    reason = None if answer.status != "undetermined" else _reason(threshold, answer)
     judged = check("synthetic_fraction", threshold, answer, reason=reason, otherwise=answer.if_both)
     if judged.status != "undetermined":
         return judged
     advice = what_settles(threshold, answer, labelled=labelled)
     return replace(judged, reason=f"{judged.reason}. To settle it: {advice}")
+
+
+def _reason(threshold: Threshold, answer: Measure) -> str | None:
+    """Why one number of the answer decides nothing; a whole interval is valid in any case and is judged as it is."""
+    return None if threshold.compare == "interval" else answer.reason
 
 
 def what_settles(threshold: Threshold, answer: SyntheticFraction, *, labelled: int = 0) -> str:
@@ -57,7 +62,9 @@ def _declarations(threshold: Threshold, answer: SyntheticFraction) -> Iterator[s
         declared = answer.under(name)
         if declared.is_known and declared.high - declared.low > NARROW:
             declared = replace(declared, estimate=math.nan)  # as the result would state it
-        judged = check("synthetic_fraction", threshold, declared, reason=declared.reason, otherwise=answer.if_both)
+        judged = check(
+            "synthetic_fraction", threshold, declared, reason=_reason(threshold, declared), otherwise=answer.if_both
+        )
         if judged.status != "undetermined":
             yield f"if you know that {condition}, {_DECLARED_BY[name]} makes it {judged.status}"
             return

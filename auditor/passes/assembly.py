@@ -1,4 +1,4 @@
-"""The result of an audit, put together from the state of its set and the estimated fraction."""
+"""The result of an audit, put together from what the first pass stored (`AuditState`) and the estimated fraction."""
 
 import math
 import os

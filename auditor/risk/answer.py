@@ -29,7 +29,7 @@ def known_of(
     """The inputs of a forecast: an audit's figures, and statistics of samples (n, d) of the first model and of a pilot.
 
     `real` (m, d) are the reference's real items, `training` (k, d) audited ones, all in the semantic space. Raises
-    InputError for a pilot without samples of the first model, and for the same samples twice.
+    InputError if a pilot is given without samples of the first model, or if its samples are those of the first.
     """
     if model_samples is None and pilot is not None:
         raise InputError("a pilot was given without samples of the first model: give those too")

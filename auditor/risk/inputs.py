@@ -128,7 +128,7 @@ def features_of(known: ForecastInputs, *, tier: str) -> dict[str, float]:
 
 
 def tiers_ago(feature: str, tier: str) -> int:
-    """How many tiers before this one a feature was measured; 0 for features that every tier computes anew.
+    """How many tiers before `tier` a feature was measured; 0 for features that every tier computes anew.
 
     An audit measures the data, model samples show what a model made of the data, and a pilot shows what the next
     generation made of these samples. Each is nearer to the forecast than the one before.

@@ -31,7 +31,7 @@ def origin_shares(plan: Plan, *, real_weight: float = 0.5) -> np.ndarray:
         total = n_real + n_synthetic * len(origins)
         if total == 0:
             raise InputError(f"{plan.workflow} without any items has nothing to train on: give real or synthetic ones")
-        shares[t, 0] = real_weight if workflow.weighted else n_real / total
+        shares[t, 0] = real_weight if workflow.weighted and n_real else n_real / total
         shares[t, origins] = (1 - shares[t, 0]) / len(origins)
     return shares
 

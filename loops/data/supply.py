@@ -36,7 +36,7 @@ class Contaminated:
 
     @property
     def space(self) -> Space:
-        """The space of the clean items; without labels unless both supplies have the same number of classes."""
+        """The space of the clean items, without classes if the clean and the mixed-in supply differ in their number."""
         same = self.clean.space.classes == self.contaminant.space.classes
         return self.clean.space if same else replace(self.clean.space, classes=0)
 

@@ -58,7 +58,10 @@ def submit_audit(context: Context, key: ApiKey, asked: AuditRequest, *, idempote
 
 
 def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
-    """The audit as the worker needs it. The caller must have checked the source."""
+    """The request for an audit, checked, as the document that a worker takes.
+
+    The caller must have checked the source.
+    """
     find_reference(asked.reference, context.home)
     policy_of(asked.policy)
     plan_named(**{name: getattr(asked, name) for name in PLAN_FIELDS})
@@ -67,7 +70,10 @@ def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
 
 
 def checked_forecast(context: Context, key: ApiKey, asked: ForecastQuestion) -> dict[str, Any]:
-    """The forecast as the worker needs it. The key must see the audit and the calibration that it names."""
+    """The request for a forecast, checked, as the document that a worker takes.
+
+    The key must see the audit and the calibration that it names.
+    """
     for kind, id in (("audit", asked.audit), ("calibration", asked.risk_model)):
         if id is not None:
             _check_finished(context, key, kind, id)

@@ -98,7 +98,8 @@ class Supervisor:
     def ask(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of a worker that is kept for what cannot wait; one question at a time.
 
-        Raises Refusal with what was wrong with the question, also when it took too much; Busy when too many ask.
+        Raises Refusal, with the reason, if the question is faulty, takes too long or needs too much memory; Busy if too
+        many questions wait.
         """
         if not self._waiting.acquire(blocking=False):
             raise Busy("others are being answered: try again later")

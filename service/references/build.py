@@ -162,7 +162,7 @@ def _simulated(
     for family in families:
         label = exemplar_label(family)
         if label in groups or label in made:
-            raise InputError(f"the label {label} is given twice: name each family once and no data after one")
+            raise InputError(f"the label {label} is given twice: name each family once, and give no data its label")
         made[label] = [simulate_exemplars(family, real, column=column, seed=seed, device=device)]
     return made
 

@@ -65,7 +65,7 @@ class Page:
 
 
 class JobQueue:
-    """Every change of a job's state is one transaction that checks the state it leaves."""
+    """Every change of a job's state is one transaction, which first checks the present state."""
 
     def __init__(self, database: Transactions, *, size: int, max_deaths: int) -> None:
         self._database, self._size, self._max_deaths = database, size, max_deaths

@@ -71,7 +71,7 @@ def test_an_interval_fails_by_estimate_or_low_end_and_passes_by_its_high_end(low
 )
 def test_without_a_stated_estimate_the_one_under_all_conditions_may_fail_an_interval(low, otherwise, status):
     answer, under = Measure(math.nan, low=0.0, high=0.9), Measure(otherwise, low=low, high=0.5)
-    assert check("x", INTERVAL, answer, reason="why", otherwise=under).status == status
+    assert check("x", INTERVAL, answer, otherwise=under).status == status
 
 
 def test_a_stated_estimate_comes_before_the_one_under_conditions():
@@ -80,7 +80,7 @@ def test_a_stated_estimate_comes_before_the_one_under_conditions():
 
 
 def test_an_undetermined_interval_says_which_end_and_why():
-    found = check("x", INTERVAL, Measure(math.nan, low=0.0, high=0.9, reason="too few"), reason="too few")
+    found = check("x", INTERVAL, Measure(math.nan, low=0.0, high=0.9, reason="too few"))
     assert found.reason == "high end 0.9 is at or above 0.2: too few"
 
 
@@ -225,3 +225,9 @@ def test_a_policy_survives_json_with_a_threshold_that_is_switched_off():
     document = record_document(policy)
     assert document["unread"] == {"warn": 0.1, "fail": None, "compare": "high"}
     assert read_record(Policy, document, where="here") == policy
+
+
+@pytest.mark.parametrize("compare", ["interval", "low", "estimate", "high"])
+def test_an_answer_that_is_not_to_be_used_decides_nothing_whatever_is_compared(compare):
+    found = check("x", Threshold(0.2, 0.5, compare), Measure(0.05, low=0.01, high=0.1), reason="extrapolated")
+    assert (found.status, found.value, found.reason) == ("undetermined", None, "extrapolated")

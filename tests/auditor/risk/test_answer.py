@@ -58,10 +58,12 @@ def test_a_determined_probability_is_judged(answer, estimate, status):
     assert check_risk(LIMIT, told).status == status
 
 
+@pytest.mark.parametrize("compare", ["estimate", "interval"])
 @pytest.mark.parametrize("status", ["extrapolated", "undetermined"])
-def test_a_probability_that_is_not_determined_decides_nothing(answer, status):
+def test_a_probability_that_is_not_determined_decides_nothing(answer, status, compare):
     doubtful = replace(answer, status=status, reason="no loop is like it")
-    found = check_risk(LIMIT, replace(doubtful, probability=replace(answer.probability, estimate=0.9)))
+    probability = replace(answer.probability, estimate=0.9, low=0.8, high=0.95)
+    found = check_risk(replace(LIMIT, compare=compare), replace(doubtful, probability=probability))
     assert (found.status, found.reason) == ("undetermined", f"{status}: no loop is like it")
 
 

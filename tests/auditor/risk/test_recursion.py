@@ -130,3 +130,9 @@ def test_unequal_errors_add_up_as_equal_ones_do():
     np.testing.assert_allclose(growth(found, 0.8, np.full(found.shape[0] - 1, 4.0)), 4 * growth(found, 0.8))
     only_first = np.array([1.0, *np.zeros(found.shape[0] - 2)])
     np.testing.assert_allclose(growth(found, 0.8, only_first), found[1, 1:] ** 2)
+
+
+def test_a_weight_of_real_data_that_are_not_there_is_nothing():
+    shares = origin_shares(plan("weighted", n_real=0))
+    assert shares[2:, 0].tolist() == [0.0] * 7
+    assert shares[2, 1] == 1.0
