@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from auditor.answers import SampleStatistics
 from auditor.risk.inputs import TIERS, ForecastInputs
 from auditor.risk.recursion import Mechanism, growth, impulse_response, origin_shares, solve_coherence, training_sizes
-from auditor.risk.sample_statistics import SampleStatistics
 
 __all__ = ["Course", "course_of"]
 

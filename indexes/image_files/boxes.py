@@ -36,7 +36,7 @@ def _avif_items(view: memoryview) -> Iterator[_Box]:
     for meta in (box for box in _boxes(view, 0) if box.name == b"meta"):
         base = meta.start + 8 + 4
         for info in (box for box in _boxes(meta.content[4:], base) if box.name == b"iinf"):
-            skipped = 4 + (2 if info.content[:1] == b"\0" else 4)
+            skipped = 4 + (2 if bytes(info.content[:1]) == b"\0" else 4)
             yield from (b for b in _boxes(info.content[skipped:], info.start + 8 + skipped) if b.name == b"infe")
 
 

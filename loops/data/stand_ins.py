@@ -23,11 +23,11 @@ from loops.models import make_family
 from loops.models.catalogue import plain_name
 from loops.random_streams import Purpose, Streams
 
-__all__ = ["exemplar_label", "simulate_exemplars"]
+__all__ = ["simulate_stand_ins", "stand_in_label"]
 
-_MOST = 1000  # exemplars for one real source at most
+_MOST = 1000  # stand-ins for one real source at most
 _LARGEST = 64  # pixels; longest shorter side of real images that models of at most 32 pixels can stand for
-_LONGEST = 4000  # characters of an exemplar text at most
+_LONGEST = 4000  # characters of a stand-in text at most
 _LOOKED_AT = 200  # images whose size is measured
 
 
@@ -48,24 +48,24 @@ class _Made:
         yield from self.items
 
 
-def exemplar_label(family: str) -> str:
-    """The label of a family's exemplars: `simulated-` and its name."""
+def stand_in_label(family: str) -> str:
+    """The label of a family's stand-ins: `simulated-` and its name."""
     return "simulated-" + re.sub(r"[^\w.-]+", "-", plain_name(family).rpartition("/")[2])
 
 
-def simulate_exemplars(family: str, real: Sequence[Source], *, column: str | None, seed: int, device: str) -> Source:
+def simulate_stand_ins(family: str, real: Sequence[Source], *, column: str | None, seed: int, device: str) -> Source:
     """As many samples as real items, at most 1,000 per source, from a model fitted to each real source.
 
     Images have the median size of the real images, and the JPEG settings of the real images if those are JPEGs. Texts
     are pieces of 64 characters, joined to the lengths of the real texts. Raises InputError for a family that cannot
     make such items, and for images larger than 64 pixels, which the simulator's models cannot imitate.
     """
-    label = exemplar_label(family)
-    made = [tuple(_exemplars(family, source, column=column, seed=seed, device=device)) for source in real]
+    label = stand_in_label(family)
+    made = [tuple(_stand_ins(family, source, column=column, seed=seed, device=device)) for source in real]
     return Source(label, real[0].kind, tuple(_Made(f"{label}-{i}", items) for i, items in enumerate(made)))
 
 
-def _exemplars(family: str, source: Source, *, column: str | None, seed: int, device: str) -> Iterator[Item]:
+def _stand_ins(family: str, source: Source, *, column: str | None, seed: int, device: str) -> Iterator[Item]:
     makes = make_family(family, device=device)
     config = LoopConfig(family=family, data=source.spec, column=column, seed=seed, device=device)
     clean = open_data(source.spec, config, reads=makes.reads)
@@ -74,7 +74,7 @@ def _exemplars(family: str, source: Source, *, column: str | None, seed: int, de
     model = sampled(makes, clean, rng=rng)
     n = min(clean.size or _MOST, _MOST)
     for number, data in enumerate(_MAKERS[source.kind](model, clean, source, n, rng)):
-        yield Item(f"{exemplar_label(family)}#{number}", data)
+        yield Item(f"{stand_in_label(family)}#{number}", data)
 
 
 def _check(family: str, kind: Kind, clean: Population) -> None:

@@ -68,7 +68,7 @@ class GaussianMixture:
         return GaussianMixtureModel(fitted.weights_, fitted.means_, np.linalg.cholesky(fitted.covariances_))
 
 
-class _Weighted(mixture.GaussianMixture):
+class _Weighted(mixture.GaussianMixture):  # type: ignore[misc]  # scikit-learn has no types
     """scikit-learn's mixture with a weight for each item, which multiplies its responsibilities."""
 
     item_weights: np.ndarray | None = None

@@ -18,7 +18,7 @@ from indexes.encoders import load_encoder
 from indexes.errors import InputError
 from indexes.records import Source
 from indexes.sources.match_storage import storages_of, stored_alike
-from loops.data.stand_ins import exemplar_label, simulate_exemplars
+from loops.data.stand_ins import simulate_stand_ins, stand_in_label
 from service.references.shelf import find_reference, reference_folder, write_summary
 from service.settings import Settings
 from service.storage.ledger import Ledger, check_free
@@ -156,14 +156,14 @@ def _simulated(
     seed: int,
     device: str,
 ) -> dict[str, list[Source]]:
-    """Exemplars of each family, fitted to the real sources, under its label."""
+    """Stand-ins of each family, fitted to the real sources, under its label."""
     real = [source for sources in list(groups.values())[:n_real] for source in sources]
     made: dict[str, list[Source]] = {}
     for family in families:
-        label = exemplar_label(family)
+        label = stand_in_label(family)
         if label in groups or label in made:
             raise InputError(f"the label {label} is given twice: name each family once, and give no data its label")
-        made[label] = [simulate_exemplars(family, real, column=column, seed=seed, device=device)]
+        made[label] = [simulate_stand_ins(family, real, column=column, seed=seed, device=device)]
     return made
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from auditor.risk.inputs import TIERS
+from auditor.risk.model import SHIPPED, risk_model
 from loops.calibration.observe import write_observed
 from loops.calibration.rows import read_row
 from loops.config import LoopConfig
 from loops.run import prepare_loop, run_loop
-from service.forecasts import SHIPPED, risk_model
 
 
 @pytest.fixture(scope="module")

@@ -126,8 +126,8 @@ def test_coarse_bounds_hold_for_every_pair(rng):
 def test_knn_with_reduced_precision_products_gives_the_same_bits(rng, monkeypatch):
     rows = gaussian(1500, 64, rng=rng)
     full = knn(rows, rows, 6)
-    monkeypatch.setattr(search.torch, "get_float32_matmul_precision", lambda: "medium")
-    monkeypatch.setattr(search.torch, "addmm", _bfloat16_addmm)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    monkeypatch.setattr(torch, "addmm", _bfloat16_addmm)
     for reduced, expected in zip(knn(rows, rows, 6), full, strict=True):
         np.testing.assert_array_equal(reduced, expected)
 
@@ -135,8 +135,8 @@ def test_knn_with_reduced_precision_products_gives_the_same_bits(rng, monkeypatc
 def test_a_matmul_precision_set_per_backend_leaves_the_answer_alone(rng, monkeypatch):
     rows = gaussian(500, 64, rng=rng)
     expected = knn(rows, rows, 6)
-    monkeypatch.setattr(search.torch, "get_float32_matmul_precision", _mixed_settings)
-    monkeypatch.setattr(search.torch, "addmm", _bfloat16_addmm)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", _mixed_settings)
+    monkeypatch.setattr(torch, "addmm", _bfloat16_addmm)
     np.testing.assert_array_equal(knn(rows, rows, 6)[1], expected[1])
 
 

@@ -2,14 +2,15 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
-import service.cli.entry as cli
 import service.review as review_module
 from auditor.review.label_fraction import estimate_with_labels
 from indexes.images import decode
@@ -390,9 +391,9 @@ def test_a_merged_audit_is_reviewed_from_all_its_sources(
 
 
 def test_texts_can_be_labelled_on_a_terminal(madaudit: Command, essays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     answers = iter(["x", *["r"] * 12, "s", "u", "q"])
-    monkeypatch.setattr(cli.typer, "prompt", lambda text: next(answers))
+    monkeypatch.setattr(typer, "prompt", lambda text: next(answers))
     outcome = madaudit("review", essays)
     review = json.loads((essays / "result.json").read_bytes())["review"]
     assert (review["labelled"], review["unsure"], review["unlabelled"]) == (13, 1, 36)
@@ -402,9 +403,9 @@ def test_texts_can_be_labelled_on_a_terminal(madaudit: Command, essays: Path, mo
 def test_labelling_on_a_terminal_goes_on_where_it_stopped(
     madaudit: Command, essays: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     answers = iter(["r", "r", "q", *["s"] * 10, "q"])
-    monkeypatch.setattr(cli.typer, "prompt", lambda text: next(answers))
+    monkeypatch.setattr(typer, "prompt", lambda text: next(answers))
     stopped = madaudit("review", essays)
     assert (stopped.code, "2 items of the set are labelled" in stopped.err) == (2, True)
     outcome = madaudit("review", essays)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import service.jobs.supervisor
+import service.jobs.worker_handle
 from service.http.context import Context
 from service.jobs.supervisor import Busy, Refusal
 from service.storage.database import now
@@ -95,7 +96,7 @@ def test_a_cancelled_job_s_worker_is_gone_and_the_next_job_is_done(begun: Callab
 def test_jobs_wait_while_no_worker_can_be_started(
     begun: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusals, real = iter(range(3)), service.jobs.supervisor.WorkerProcess
+    refusals, real = iter(range(3)), service.jobs.worker_handle.WorkerProcess
 
     def start(greeting: Any) -> Any:
         if next(refusals, None) is not None:

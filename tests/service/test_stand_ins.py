@@ -10,14 +10,14 @@ from auditor.reference.reference import load_reference
 from indexes.errors import InputError
 from indexes.images import decode
 from indexes.sources import open_source
-from loops.data.stand_ins import exemplar_label, simulate_exemplars
+from loops.data.stand_ins import simulate_stand_ins, stand_in_label
 from service.references.build import make_reference, parse_labelled
 from service.references.shelf import find_reference
 from service.settings import Settings
 
 
 def made(family, source):
-    found = simulate_exemplars(family, [source], column=None, seed=0, device="cpu")
+    found = simulate_stand_ins(family, [source], column=None, seed=0, device="cpu")
     return [item.data for shard in found.shards for item in shard.read()]
 
 
@@ -35,7 +35,7 @@ def test_vectors_have_the_law_of_the_fitted_model(vectors):
 
 
 def test_the_same_seed_gives_the_same_stand_ins(vectors):
-    first, second = (simulate_exemplars("gmm", [vectors], column=None, seed=0, device="cpu") for _ in range(2))
+    first, second = (simulate_stand_ins("gmm", [vectors], column=None, seed=0, device="cpu") for _ in range(2))
     assert first.shards[0].identity() == second.shards[0].identity()
 
 
@@ -92,4 +92,4 @@ def test_a_stored_reference_knows_its_stand_ins(vectors, tmp_path):
 
 
 def test_a_family_of_ones_own_is_labelled_by_its_class():
-    assert exemplar_label("some/where/box.py:Box") == "simulated-box.py-Box"
+    assert stand_in_label("some/where/box.py:Box") == "simulated-box.py-Box"
