@@ -29,15 +29,24 @@ Limit = Annotated[float, BeforeValidator(_reader(math.inf)), PlainSerializer(_wr
 """A threshold, infinite where it is switched off; JSON writes null for infinity."""
 
 
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}  # by type: making one takes milliseconds
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
 def record_document(record: Any) -> dict[str, Any]:
     """The JSON document of a frozen dataclass: every field, null for a number that is missing."""
-    return cast(dict[str, Any], TypeAdapter(type(record)).dump_python(record, mode="json"))
+    return cast(dict[str, Any], _adapter(type(record)).dump_python(record, mode="json"))
 
 
 def read_record(kind: type[_Record], document: Any, *, where: str) -> _Record:
     """The record that `record_document` wrote; raises ArtifactError, which names `where` and the first fault."""
     try:
-        return TypeAdapter(kind).validate_python(document)
+        return _adapter(kind).validate_python(document)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "it"
@@ -46,7 +55,7 @@ def read_record(kind: type[_Record], document: Any, *, where: str) -> _Record:
 
 def record_schema(kind: type[Any], *, name: str) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a record's documents: all fields are required, and no others are allowed."""
-    schema = TypeAdapter(kind).json_schema(mode="serialization")
+    schema = _adapter(kind).json_schema(mode="serialization")
     for described in (schema, *schema.get("$defs", {}).values()):
         if "properties" in described:
             described["required"] = list(described["properties"])

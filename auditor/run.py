@@ -12,7 +12,7 @@ import numpy as np
 from auditor.folder import AuditFolder
 from auditor.passes.first import ShardTask, audit_shard, plan_shards, sampled
 from auditor.passes.request import AuditedSet, AuditRequest
-from auditor.passes.second import FinishedAudit, conclude
+from auditor.passes.second import conclude
 from auditor.plan import Plan
 from auditor.policy import Policy
 from auditor.reference.reference import Reference
@@ -24,7 +24,17 @@ from indexes.sources import open_source
 from indexes.sources.listing import absolute_spec
 from indexes.sources.memory import source_of_array
 
-__all__ = ["DECLARATIONS", "AuditOptions", "Data", "OnProgress", "Runner", "audit", "audit_into", "run_here"]
+__all__ = [
+    "DECLARATIONS",
+    "AuditOptions",
+    "Data",
+    "OnProgress",
+    "Runner",
+    "audit",
+    "audit_into",
+    "no_progress",
+    "run_here",
+]
 
 Data = Source | str | Path | np.ndarray  # an opened source, what `open_source` opens, or vectors (n, d)
 OnProgress = Callable[[int, int, int], None]  # finished shards, all shards, items of the shard just finished
@@ -44,7 +54,7 @@ class AuditOptions:
     resume: bool = True  # reuse the shards that an earlier run into the same folder finished
 
 
-def _unseen(done: int, total: int, items: int) -> None:
+def no_progress(done: int, total: int, items: int) -> None:
     """Ignore progress."""
 
 
@@ -61,7 +71,7 @@ def audit(
     pilot: np.ndarray | None = None,
     out: str | Path | None = None,
     options: AuditOptions | None = None,
-    on_progress: OnProgress = _unseen,
+    on_progress: OnProgress = no_progress,
 ) -> AuditResult:
     """Audit a source, or vectors (n, d) from the reference's encoder, against a reference and return the result.
 
@@ -79,11 +89,11 @@ def audit(
     )  # fmt: skip
     if out is not None:
         folder = AuditFolder(Path(out))
-        return audit_into(folder, data, reference, request, options=options, on_progress=on_progress).result
+        return audit_into(folder, data, reference, request, options=options, on_progress=on_progress)
     with tempfile.TemporaryDirectory(prefix="madaudit-") as temporary:
         folder = AuditFolder(Path(temporary))
         found = audit_into(folder, data, reference, request, options=options, on_progress=on_progress)
-        return found.result.keep_items()
+        return found.keep_items()
 
 
 def audit_into(
@@ -94,8 +104,8 @@ def audit_into(
     *,
     options: AuditOptions | None = None,
     run: Runner | None = None,
-    on_progress: OnProgress = _unseen,
-) -> FinishedAudit:
+    on_progress: OnProgress = no_progress,
+) -> AuditResult:
     """Audit into a folder that is kept; `run` may process the shards elsewhere, by default in this process.
 
     The first pass writes the evidence of each shard. The second pass computes what needs the whole set.

@@ -10,7 +10,7 @@ from auditor.passes.request import AuditRequest
 from auditor.reference.reference import load_reference
 from auditor.reference.relocation import AS_STORED, Weights
 from auditor.results import AuditResult, read_result, write_result
-from auditor.run import AuditOptions, OnProgress, audit_into
+from auditor.run import AuditOptions, OnProgress, audit_into, no_progress
 from indexes.device import resolve_device
 from indexes.errors import InputError
 from indexes.records import Source
@@ -25,10 +25,6 @@ from service.storage.ledger import Ledger, check_free
 __all__ = ["audit_source", "merge_audits", "run_audit"]
 
 
-def _unseen(done: int, total: int, items: int) -> None:
-    """Progress that nobody asked for."""
-
-
 def run_audit(
     spec: str,
     reference_name: str,
@@ -39,7 +35,7 @@ def run_audit(
     options: AuditOptions,
     workers: int | None = None,
     device: str | None = None,
-    on_progress: OnProgress = _unseen,
+    on_progress: OnProgress = no_progress,
     risk: RiskSources | None = None,
     weights: Weights = AS_STORED,
 ) -> AuditResult:
@@ -62,7 +58,7 @@ def audit_source(
     options: AuditOptions,
     workers: int | None = None,
     device: str | None = None,
-    on_progress: OnProgress = _unseen,
+    on_progress: OnProgress = no_progress,
     risk: RiskSources | None = None,
     weights: Weights = AS_STORED,
     name: str | None = None,
@@ -81,7 +77,7 @@ def audit_source(
     result = audit_into(
         folder, source, reference, risk.added_to(request, reference), options=options,
         run=local_runner(reference_folder, workers=workers, device=device, weights=weights), on_progress=on_progress,
-    ).result  # fmt: skip
+    )  # fmt: skip
     if risk.simulate is not None:
         result = with_simulation(result, folder, reference, risk.simulate, seed=risk.seed)
         write_result(folder, result)
@@ -95,7 +91,7 @@ def merge_audits(folders: Sequence[Path], out: Path, *, settings: Settings, requ
     folder, parts = AuditFolder(out), [AuditFolder(path) for path in folders]
     folder.check()
     reference = load_reference(find_reference(reference_of(parts), settings))
-    result = merge_into(folder, parts, reference, request).result
+    result = merge_into(folder, parts, reference, request)
     write_report(folder, result)
     Ledger(settings.database).record_audit(out, result)
     return result

@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -123,29 +123,13 @@ def _run(audited: AuditedSet, request: AuditRequest, folder: AuditFolder) -> Run
 def _fraction_answer(
     fraction: FractionEstimate, state: AuditState, reference: Reference, request: AuditRequest, unread: Unread
 ) -> SyntheticFraction:
-    stated = Measure(fraction.estimate, low=fraction.low, high=fraction.high, n=fraction.n, reason=fraction.reason)
+    estimated = {field.name: getattr(fraction, field.name) for field in fields(FractionEstimate)}
+    stated = Measure(fraction.estimate, low=fraction.low, high=fraction.high, reason=fraction.reason)
     return SyntheticFraction(
-        stated.estimate,
-        low=stated.low,
-        high=stated.high,
-        n=stated.n,
-        reason=stated.reason,
-        level=fraction.level,
-        status=fraction.status,
-        method=fraction.method,
+        **estimated,
         assumes=_assumes(fraction.status, request.declared),
-        by_generator=fraction.by_generator,
-        by_source=fraction.by_source,
         unexplained=unexplained(state.novel, state.n, len(reference.nearest), level=request.level),
-        if_reference_matches=fraction.if_reference_matches,
-        if_generators_known=fraction.if_generators_known,
-        if_both=fraction.if_both,
-        power=fraction.power,
         of_the_whole_set=of_the_whole_set(stated, unread.share),
-        estimators=fraction.estimators,
-        fit_p_value=fraction.fit_p_value,
-        departure=fraction.departure,
-        separation=fraction.separation,
         histogram=_histogram(state, reference),
     )
 

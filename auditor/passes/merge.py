@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from auditor.folder import AuditFolder
 from auditor.passes.first import ShardResult
 from auditor.passes.request import AuditedSet, AuditRequest
-from auditor.passes.second import FinishedAudit, conclude
+from auditor.passes.second import conclude
 from auditor.reference.reference import Reference
+from auditor.results import AuditResult
 from indexes.errors import InputError
 
 __all__ = ["merge_into"]
@@ -16,7 +17,7 @@ __all__ = ["merge_into"]
 
 def merge_into(
     folder: AuditFolder, parts: Sequence[AuditFolder], reference: Reference, request: AuditRequest
-) -> FinishedAudit:
+) -> AuditResult:
     """Copy the finished shards of several audits, in the order given, and compute the result of their union.
 
     Parts given in the order of the whole dataset yield the same bytes as an audit of the whole. Raises InputError when

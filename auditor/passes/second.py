@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,23 +34,14 @@ from indexes.errors import InputError
 from indexes.sources.files import printable
 from indexes.store import write_atomic
 
-__all__ = ["FinishedAudit", "conclude", "finalise", "most_suspicious"]
+__all__ = ["conclude", "finalise", "most_suspicious"]
 
 _GALLERY_SHOWN = 24
 _FEWEST = 10  # distinct items of a set for which a classifier can be trained
 _NEARER, _RARE = 0.5, 0.01  # items count as one within _NEARER of the _RARE quantile of the reference's distances
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedAudit:
-    """A finished audit: its result and where its parts lie."""
-
-    result: AuditResult
-    shards: tuple[ShardResult, ...] = field(repr=False)
-    folder: AuditFolder
-
-
-def conclude(folder: AuditFolder, audited: AuditedSet, reference: Reference, request: AuditRequest) -> FinishedAudit:
+def conclude(folder: AuditFolder, audited: AuditedSet, reference: Reference, request: AuditRequest) -> AuditResult:
     """The second pass: write the list of shards, items, gallery and, last, result.json."""
     encoded, shards = time.time(), audited.shards
     folder.write_shards((shard.name, shard.folder) for shard in shards)
@@ -60,7 +51,7 @@ def conclude(folder: AuditFolder, audited: AuditedSet, reference: Reference, req
     timing = Timing(evidence_s=encoded - audited.started, finalise_s=time.time() - encoded)
     result = replace(result, timing=timing)
     write_result(folder, result)
-    return FinishedAudit(result=result, shards=shards, folder=folder)
+    return result
 
 
 def finalise(folder: AuditFolder, audited: AuditedSet, reference: Reference, request: AuditRequest) -> AuditResult:

@@ -172,7 +172,7 @@ def _lowered(text: str, *, end: str = "") -> Iterator[str]:
 
 
 def _lowered_in_place(text: str, start: int, piece: str) -> str:
-    """A lowered piece with Σ: the only letter whose lower case depends on its neighbours (ς at the end of a word)."""
+    """The lower case of a piece with Σ, the only letter whose lower case depends on its neighbours (ς ends a word)."""
     before = next((text[i] for i in range(start - 1, -1, -1) if not _is_passed_over(text[i])), "")
     after = next((text[i] for i in range(start + len(piece), len(text)) if not _is_passed_over(text[i])), "")
     lowered = (before + piece + after).lower()

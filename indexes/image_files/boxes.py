@@ -54,7 +54,7 @@ def stripped_jpeg2000(data: bytes) -> Bare | None:
 
 
 def salvaged_jpeg2000(data: bytes) -> Bare | None:
-    """The picture of a file with damaged boxes, by a search for the names of header and pixels; None if not found."""
+    """Search a file with damaged boxes for the names of its header and pixel boxes; None if they are not found."""
     view = memoryview(data)
     header, pixels = data.find(b"jp2h\0\0\0\x16ihdr") - 4, data.find(b"jp2c" + _CODESTREAM)
     box = next(_boxes(view[header:], header), None) if header > 0 and pixels > 0 else None

@@ -94,7 +94,7 @@ def test_the_order_in_which_shards_are_worked_on_changes_nothing(
     for i in range(5):
         np.save(tmp_path / "data" / f"{i}.npy", make.real_vectors(30, rng))
     results = [
-        audit_into(AuditFolder(tmp_path / name), tmp_path / "data", reference, AuditRequest(), run=run).result
+        audit_into(AuditFolder(tmp_path / name), tmp_path / "data", reference, AuditRequest(), run=run)
         for name, run in (("a", run_here), ("b", lambda tasks, r: run_here(list(tasks)[::-1], r)))
     ]
     assert make.comparable(results[0]) == make.comparable(results[1])

@@ -38,7 +38,7 @@ def parts(reference: Reference, tmp_path: Path, make: SimpleNamespace, rng: np.r
 
 
 def merged(out: Path, parts: list[Path], reference: Reference) -> AuditResult:
-    return merge_into(AuditFolder(out), [AuditFolder(part) for part in parts], reference, AuditRequest()).result
+    return merge_into(AuditFolder(out), [AuditFolder(part) for part in parts], reference, AuditRequest())
 
 
 def without_source(result: AuditResult) -> dict[str, Any]:
