@@ -45,7 +45,7 @@ def create_app(context: Context) -> FastAPI:
     for routes in (audits, references, keys, health, dashboard):
         app.include_router(routes.router, max_body_size=min(_MAX_FIELDS, context.settings.max_body))
     app.add_exception_handler(dashboard.LoginNeeded, dashboard.lead_to_login)
-    app.mount("/static", StaticFiles(packages=[("service", "static")]), name="static")
+    app.mount("/static", StaticFiles(packages=[("service.http", "static")]), name="static")
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # as FastAPI's documentation has it
     return app
 

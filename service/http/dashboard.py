@@ -33,7 +33,7 @@ router = APIRouter(include_in_schema=False)
 @lru_cache
 def _templates() -> Environment:
     found = Environment(
-        loader=PackageLoader("service", "templates/dashboard"), autoescape=select_autoescape(["html"]),
+        loader=PackageLoader("service.http"), autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     found.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f} %"

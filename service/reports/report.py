@@ -31,7 +31,7 @@ def write_report(folder: AuditFolder, result: AuditResult) -> None:
 def render(folder: AuditFolder, result: AuditResult, form: str) -> str:
     """The report as `html` or `md`."""
     environment = Environment(
-        loader=PackageLoader("service"),
+        loader=PackageLoader("service.reports"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -88,7 +88,7 @@ def _inert(cell: str) -> str:
 
 def _page(review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> str:
     environment = Environment(
-        loader=PackageLoader("service"),
+        loader=PackageLoader("service.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
