@@ -1,4 +1,4 @@
-"""From bytes to neighbours: sources, encoders, exact and approximate search, and their storage."""
+"""Read data sources, encode items as vectors, search nearest neighbours, and store embeddings and indexes."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""How an image was stored and resized, read from its bytes and pixels and not from what it shows."""
+"""Detect how an image was compressed and resized, from its bytes and pixels, regardless of what the image shows."""
 
 import io
 from contextlib import suppress
@@ -35,7 +35,7 @@ class JpegStorage:
 
 
 def jpeg_storage(data: bytes) -> JpegStorage | None:
-    """The compression settings of a JPEG; None for bytes that are no readable JPEG."""
+    """The compression settings of a JPEG file; None if the bytes are not a readable JPEG."""
     if not data.startswith(b"\xff\xd8"):
         return None
     with quiet(), suppress(Unusable):
@@ -56,7 +56,7 @@ def _storage(data: bytes) -> JpegStorage | None:
 
 
 def stored_as(pixels: np.ndarray, storage: JpegStorage) -> bytes:
-    """(h, w, 3) uint8 pixels as a JPEG with these compression settings."""
+    """The pixels (h, w, 3) uint8 encoded as a JPEG file with the given compression settings."""
     image, buffer = Image.fromarray(pixels), io.BytesIO()
     if storage.sampling < 0 and len(storage.tables) == 1:
         image = image.convert("L")
@@ -66,7 +66,7 @@ def stored_as(pixels: np.ndarray, storage: JpegStorage) -> bytes:
 
 
 def compression_of(image: Image.Image, data: bytes) -> str:
-    """The compression of an opened image: JPEG quality to ten points and chroma sampling, lossy or lossless WebP."""
+    """The compression class of an opened image, such as `jpeg 80–89 4:2:0`, `webp lossy` or `lossless`."""
     if image.format in ("JPEG", "MPO"):
         tables = getattr(image, "quantization", {})
         sampling = _SAMPLING.get(JpegImagePlugin.get_sampling(image), "grey or other")
@@ -77,7 +77,7 @@ def compression_of(image: Image.Image, data: bytes) -> str:
 
 
 def _quality_class(table: list[int]) -> str:
-    """libjpeg's quality for the scale of a luminance table: S = 5000/q below 50, 200 − 2q above."""
+    """JPEG quality class of a luminance table, which libjpeg scales by 5000/q % for quality q < 50, else 200 − 2q %."""
     scale = 100 * float(np.sum(table)) / float(_LUMINANCE.sum())
     quality = 5000 / scale if scale > 100 else (200 - scale) / 2
     level = _STEP * min(int(max(quality, 1) // _STEP), 100 // _STEP - 1)
@@ -85,10 +85,11 @@ def _quality_class(table: list[int]) -> str:
 
 
 def detail_of(pixels: np.ndarray) -> str:
-    """Class of the finest detail of (h, w, 3) uint8 pixels, in powers of two; upscaling and blur lower it.
+    """Detail class of an image (h, w, 3) uint8: a power of two such as `2^-3`, lower for upscaled or blurred images.
 
-    The value is the mean squared second difference at step 1 divided by the same mean at step 2: about 1 for white
-    noise, 2⁻⁴ for an image doubled in size by interpolation without added detail.
+    The detail class is the ratio of mean squared second differences at steps 1 and 2, rounded down to a power of two.
+    The ratio of differences is about 1 for white noise, and 2⁻⁴ for an image doubled in size by interpolation without
+    added detail.
     """
     top, left = (max(0, side - _LOOKED_AT) // 2 for side in pixels.shape[:2])
     grey = pixels[top : top + _LOOKED_AT, left : left + _LOOKED_AT, 1].astype(np.int16)
@@ -99,7 +100,7 @@ def detail_of(pixels: np.ndarray) -> str:
 
 
 def _roughness(grey: np.ndarray, step: int) -> float:
-    """Mean squared second difference along rows and columns."""
+    """Mean squared second difference of grey levels along rows and columns, at the given step."""
     total, count = 0.0, 0
     for lines in (grey, grey.T):
         second = lines[2 * step :] - 2 * lines[step:-step] + lines[: -2 * step]

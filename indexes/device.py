@@ -1,4 +1,4 @@
-"""Which device computes, and on how many threads."""
+"""Choose the compute device and the number of CPU threads."""
 
 import re
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ __all__ = ["compute_threads", "resolve_device"]
 
 
 def resolve_device(name: str | None) -> str:
-    """The torch device meant by `auto` (or None), `cpu`, `cuda` or `cuda:N`; `auto` is the GPU if there is one.
+    """The torch device for `auto` (or None), `cpu`, `cuda` or `cuda:N`; `auto` means the GPU if the machine has one.
 
-    Raises InputError for any other name and ResourceError if the named GPU does not exist.
+    Raises InputError for an unknown device name and ResourceError if the named GPU does not exist.
     """
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name is None or name == "auto":
@@ -26,16 +26,16 @@ def resolve_device(name: str | None) -> str:
     if match is None:
         raise InputError(f"got device {name!r}, expected auto, cpu, cuda or cuda:N")
     if int(match[1] or 0) >= available:
-        raise ResourceError(f"device {name!r} was asked for but torch sees {available} CUDA devices: use auto or cpu")
+        raise ResourceError(f"device {name!r} was requested, but torch sees {available} CUDA devices: use auto or cpu")
     return name
 
 
 @contextmanager
 def compute_threads(n: int) -> Iterator[None]:
-    """Run the body with torch, BLAS and OpenMP on `n` threads each, then restore the earlier settings.
+    """Run the body of a `with` statement with torch, BLAS and OpenMP on `n` threads each, then restore the settings.
 
-    The number of threads sets the order of floating-point sums: pin it where results must not depend on the machine.
-    The setting belongs to the process, so pin it around the whole of a computation, never from concurrent threads.
+    The number of threads changes the order of floating-point sums: fix `n` if results must not depend on the machine.
+    Thread limits apply to the whole process: set them around a complete computation, never from concurrent threads.
     Raises InputError for n < 1.
     """
     if n < 1:

@@ -1,4 +1,4 @@
-"""The encoding loop: read and decode ahead in threads, encode in fixed batches, yield in order."""
+"""Encode the items of a shard: threads read and decode items ahead, and encoders run on batches of fixed size."""
 
 import hashlib
 import sys
@@ -30,7 +30,7 @@ _PIECE = 2**16  # characters of a text that are hashed at once
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some items of a shard, in order, with the vectors of every encoder."""
+    """A batch of items of a shard, in the shard's order, with the vectors from every encoder."""
 
     ids: tuple[str, ...]
     digests: np.ndarray  # (n, 16) uint8, blake2b of the decoded content: equal content, equal digest
@@ -62,18 +62,18 @@ class _Ready:
 def encode_shard(
     shard: Shard, encoders: Sequence[Encoder], *, batch_size: int = 256, threads: int = 2
 ) -> Generator[Batch | Skip]:
-    """Batches and skips of a shard, the same whatever `threads`.
+    """Yield the encoded batches and the skips of a shard; the result does not depend on `threads`.
 
-    Each encoder is called on exactly `batch_size` items, the last time on the rest; an item for which one gives a
-    non-finite value is then skipped and leaves its batch shorter. Memory is bounded in bytes too: a batch keeps the
-    first 4,096 characters of a text, and items that are read but not decoded take about 32 MiB a thread, or more if a
-    single item is larger.
-    Raises InputError if the encoders read different kinds or the shard holds another kind. Closing the generator early
-    ends its threads.
+    Each encoder call gets exactly `batch_size` items, except the last call of a shard, which may get fewer. An item
+    with a non-finite vector becomes a skip, so its batch has fewer items. Memory use is bounded: a batch keeps only the
+    first 4,096 characters of each text. Items that are read but not yet decoded take about 32 MiB per thread, or more
+    if a single item is larger.
+    Raises InputError if the encoders read different kinds of item, or if the shard holds items of another kind. Closing
+    the generator early stops its reading and decoding threads.
     """
     kinds = {encoder.kind for encoder in encoders}
     if len(kinds) != 1:
-        raise InputError(f"got encoders that read {', '.join(sorted(kinds)) or 'nothing'}, expected one kind")
+        raise InputError(f"got encoders that read {', '.join(sorted(kinds)) or 'nothing'}, expected one kind of item")
     waiting: list[_Ready] = []
     with closing(_decode_ahead(shard, kinds.pop(), encoders, ahead=batch_size, threads=threads)) as entries:
         for entry in entries:
@@ -91,11 +91,12 @@ def encode_shard(
 def _decode_ahead(
     shard: Shard, kind: Kind, encoders: Sequence[Encoder], *, ahead: int, threads: int
 ) -> Generator[_Ready | Skip]:
-    """Entries in the shard's order; about `ahead` entries are prepared before the caller asks for them.
+    """Decoded items and skips in the shard's order; about `ahead` entries are prepared before the caller needs them.
 
-    One thread reads, `threads` decode. Each chunk is decoded by a task that waits for its own read: reads happen in
-    the order they were submitted, so order needs no bookkeeping. A read may wait until earlier chunks are decoded. The
-    tasks of earlier chunks are first in the queue and already have their input, so no task waits forever.
+    One thread reads items, and `threads` threads decode them. Each decoding task waits for the read of its own chunk of
+    items; reads run in the order of submission, so the output stays in order. A read may have to wait until earlier
+    chunks of items are decoded. No deadlock is possible, because the decoding tasks of earlier chunks are first in the
+    queue and already have their input.
     """
     entries = shard.read()
     allowance = _Allowance(_CHUNK_BYTES * (threads + _CHUNKS_READ))
@@ -131,7 +132,7 @@ def _decode_ahead(
 
 
 class _Allowance:
-    """A limit on bytes held at once; a thread may start while less is held, so a single read can exceed the limit."""
+    """A limit on the bytes of undecoded items in memory; a read that starts below the limit may exceed it."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -139,19 +140,19 @@ class _Allowance:
         self._changed = threading.Condition()
 
     def wait(self) -> bool:
-        """Wait until the bytes held are under the limit; False if the allowance was closed."""
+        """Wait until fewer bytes are in memory than the limit; returns False if the allowance was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._left > 0 or self._is_closed)
             return not self._is_closed
 
     def take(self, size: int) -> None:
-        """Add this many bytes to those held; a negative size gives bytes back."""
+        """Count `size` more bytes as in memory; a negative size counts bytes as freed."""
         with self._changed:
             self._left -= size
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Release every waiting thread, because no bytes will be given back any more."""
+        """Wake every waiting thread, because no more memory will be freed."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -168,7 +169,7 @@ def _first(entries: Iterator[Item | Skip]) -> Iterator[Item | Skip]:
 
 
 def _bytes_of(entry: Item | Skip) -> int:
-    """Memory that an item's content takes."""
+    """Memory in bytes that an item's content takes; 0 for a skip."""
     if isinstance(entry, Skip):
         return 0
     return entry.data.nbytes if isinstance(entry.data, np.ndarray) else sys.getsizeof(entry.data)
@@ -186,7 +187,7 @@ def _ready(item: Item | Skip, kind: Kind, encoders: Sequence[Encoder]) -> _Ready
 
 
 def _content_bytes(item: Item) -> int:
-    """The length of an item's content."""
+    """The length of an item's content: bytes of an image or vector, characters of a text."""
     return item.data.nbytes if isinstance(item.data, np.ndarray) else len(item.data)
 
 

@@ -1,4 +1,4 @@
-"""The three kinds of error, by who can act on them."""
+"""Error classes for users: invalid input, unusable stored files, and missing resources of the machine."""
 
 import unicodedata
 
@@ -9,9 +9,9 @@ _DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u206
 
 
 class AuditError(Exception):
-    """Base of every error for users; its text says what was found, what was expected and what to do.
+    """Base class of all errors shown to users; the text says what was found, what was expected and what to do.
 
-    The text is one line and safe to show, whatever names and contents it quotes.
+    The error text is one line and safe to print, even if it quotes hostile names or contents.
     """
 
     def __str__(self) -> str:
@@ -19,13 +19,13 @@ class AuditError(Exception):
 
 
 def one_line(text: str) -> str:
-    """The text as one line that is safe in a terminal; the middle of a very long line is left out."""
+    """The text as one line that is safe to print in a terminal; the middle of a very long line is left out."""
     line = without_controls(" ".join(text.split()))
     return line if len(line) <= _MOST else f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
 
 
 def without_controls(text: str) -> str:
-    """The text with characters escaped that control a terminal or hide text; line ends and tabs stay."""
+    """The text with escapes for characters that control a terminal or hide text; line ends and tabs stay unchanged."""
     if text.isprintable():
         return text
     return "".join(_escaped(c) if _steers(c) else c for c in text)
@@ -42,7 +42,7 @@ def _escaped(character: str) -> str:
 
 
 class InputError(AuditError, ValueError):
-    """The caller can fix it: a wrong argument, an unusable source, an unknown name."""
+    """An error that the caller can fix: a wrong argument, an unusable source or an unknown name."""
 
 
 class ArtifactError(AuditError):
@@ -50,4 +50,4 @@ class ArtifactError(AuditError):
 
 
 class ResourceError(AuditError):
-    """This machine lacks something that is needed: a device, library, weights file or lock."""
+    """This machine lacks a required resource: a device, a library, a weights file or a lock."""

@@ -1,4 +1,4 @@
-"""Random choices for each item, made by hashing, so that they depend only on the item and the seed."""
+"""Make a random choice per item by hashing, so that each choice depends only on the item and the seed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ def _hash64(data: bytes, seed: int, purpose: bytes) -> int:
 
 
 def fold_of(digests: np.ndarray, *, seed: int, folds: int) -> np.ndarray:
-    """Cross-fitting fold of each item, (n,) int64, from its content digest (n, 16) uint8.
+    """Cross-fitting fold (n,) int64 of each item, computed from the content digests (n, 16) uint8 of the items.
 
-    The fold depends on the content and not on the id, so exact copies share a fold. No item is therefore scored by a
-    model that was trained on it, even if the reference holds the item under another name.
+    The fold depends on an item's content and not on its id, so exact copies share a fold. An item is therefore never
+    scored by a model that was trained on it, even if the reference contains the item under another name.
     """
     return np.array([_hash64(row.tobytes(), seed, b"fold") % folds for row in digests], dtype=np.int64)
 
 
 def sample_keys(ids: Sequence[str], *, seed: int) -> np.ndarray:
-    """Uniform keys (n,) uint64 from item ids: the smallest k of them are a mergeable simple random sample."""
+    """Uniform random keys (n,) uint64 from item ids; the k smallest keys give a mergeable simple random sample."""
     return np.array([_hash64(i.encode("utf-8", "surrogateescape"), seed, b"sample") for i in ids], dtype=np.uint64)
 
 
 def content_keys(rows: np.ndarray, *, seed: int) -> np.ndarray:
-    """Uniform keys (n,) uint64 from the values of each row: sorting by them gives an order independent of names."""
+    """Uniform random keys (n,) uint64 from each row's values; sorting by key gives an order independent of names."""
     return np.array([_hash64(row.tobytes(), seed, b"content") for row in rows], dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""Canonical decoding and resizing of images: the only path from bytes to pixels, with version `CANONICAL`."""
+"""Decode and resize images in one canonical way, with version `CANONICAL`; only this module turns bytes into pixels."""
 
 import io
 from dataclasses import dataclass
@@ -40,12 +40,12 @@ class Picture:
 
 
 def decode(data: bytes) -> Picture:
-    """The first frame, upright by its EXIF or XMP orientation, as 8-bit RGB on white; safe in threads.
+    """The first frame of an image, turned upright by EXIF or XMP orientation, as 8-bit RGB on white; thread-safe.
 
-    Damaged texts, profiles and EXIF tags never make a picture unusable. 16-bit and float grey values are scaled to 8
-    bits by the full scale of their mode. Raises Unusable if the bytes are empty, not an image, of a format that cannot
-    be decoded, damaged, of unknown scale, or too large (decided from the header alone), and if compressed metadata that
-    must be searched for the orientation exceed a limit.
+    Damaged text metadata, colour profiles and EXIF tags never make an image unusable. Grey values of 16 bits or floats
+    are scaled to 8 bits by the full scale of the image mode. Raises Unusable if the bytes are empty, damaged, not an
+    image, or an image of an unsupported format or unknown value scale. Raises Unusable if the header states too many
+    pixels, or if compressed metadata that must be searched for the orientation exceed a limit.
     """
     if not data:
         raise Unusable("empty file")
@@ -81,7 +81,7 @@ def _decoded(bare: Bare) -> Picture:
 
 
 def _stated_by(image: Image.Image) -> int:
-    """The orientation in the metadata that the decoder returns, for files whose metadata were not read before."""
+    """The orientation in the metadata that Pillow returns, for image files whose metadata were not parsed before."""
     block, profile = image.info.get("exif"), image.info.get("Raw profile type exif")
     found = of_exif(block) if isinstance(block, bytes) else None
     if block is None and isinstance(profile, str):
@@ -101,7 +101,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
 
 
 def _eight_bits(image: Image.Image) -> np.ndarray:
-    """(h, w) uint8: the smallest full scale of the image's mode that holds every value becomes 255."""
+    """Grey values (h, w) as uint8: the smallest full scale of the image mode that fits all values becomes 255."""
     values = np.asarray(image).astype(np.float64)
     for full in _FULL_SCALES.get(image.mode, (65535.0,)):
         if values.min() >= 0 and values.max() <= full:
@@ -110,7 +110,7 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The centre square as (size, size, 3) uint8, by Pillow's antialiased bicubic; untouched if already that size."""
+    """An image's centre square, resized if needed to (size, size, 3) uint8 by Pillow's antialiased bicubic filter."""
     height, width = pixels.shape[:2]
     if height == width == size:
         return pixels
@@ -121,7 +121,7 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def shrink(pixels: np.ndarray, side: int = 512) -> np.ndarray:
-    """The whole image with no side longer than `side`: a small copy for display, not for measurement."""
+    """The whole image, reduced so that no side is longer than `side` pixels, for display and not for measurement."""
     if max(pixels.shape[:2]) <= side:
         return pixels
     image = Image.fromarray(pixels)
@@ -130,7 +130,7 @@ def shrink(pixels: np.ndarray, side: int = 512) -> np.ndarray:
 
 
 def thumbnail(pixels: np.ndarray, side: int = 96) -> bytes:
-    """The centre square as JPEG bytes, for the report's gallery."""
+    """The centre square of an image as a small JPEG file with sides of `side` pixels, for the report's gallery."""
     buffer = io.BytesIO()
     Image.fromarray(resize(pixels, side)).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Silence Pillow's warnings about a picture, on the decoding thread only."""
+"""Silence Pillow's warnings about an image, only on the thread that decodes the image."""
 
 import ctypes
 import functools
@@ -36,9 +36,9 @@ _thread = threading.local()
 
 
 class _Warnings:
-    """Replaces the `warnings` module inside Pillow; passes a warning on only if its thread is not quiet.
+    """Replaces the `warnings` module inside Pillow and passes warnings on, except from threads that are set to quiet.
 
-    `warnings.catch_warnings` would change the filters of all threads, and pictures are decoded in several threads.
+    `warnings.catch_warnings` is unsuitable: it changes the filters of all threads, and several threads decode images.
     """
 
     def __getattr__(self, name: str) -> object:
@@ -55,7 +55,7 @@ class _Warnings:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """In the body, Pillow neither warns nor logs on this thread; an image with too many pixels is always an error."""
+    """Silence Pillow's warnings and logs on this thread in a `with` body; an image with too many pixels still fails."""
     _take_over()
     before, _thread.is_quiet = _is_quiet(), True
     try:

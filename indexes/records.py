@@ -1,4 +1,4 @@
-"""The records that cross package borders: items, shards, sources, embeddings, neighbours."""
+"""Record types that all packages share: items, skips, shards, sources, embeddings and neighbours."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ Kind = Literal["image", "text", "vector"]
 
 
 class Unusable(Exception):
-    """One item cannot be used; its text is the short, countable reason. Never leaves the encoding loop."""
+    """One item cannot be used; the error text is a short skip reason. The encoding loop catches every `Unusable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Something in a source that was not used, the reason to count it under, and how many items it represents."""
+    """A part of a source that was not used, with the reason and the number of items that the part represents."""
 
     path: str
     reason: str
@@ -48,17 +48,17 @@ def count_reasons(skips: Iterable[Skip]) -> dict[str, int]:
 
 
 class Shard(Protocol):
-    """A part of a source that is read, encoded and marked as one piece; picklable."""
+    """A part of a source that is read, encoded and marked as complete as one unit; shards can be pickled."""
 
     @property
     def name(self) -> str:
-        """Unique in its source and independent of the source's absolute location."""
+        """The shard's name, unique in its source and independent of the source's absolute location."""
 
     def identity(self) -> str:
-        """Hex digest of the content: equal for equal content, whatever the path or time stamps."""
+        """Hex digest of the shard's content; equal content gives an equal digest, whatever its path and time stamps."""
 
     def read(self) -> Iterator[Item | Skip]:
-        """Yield every item or skip in a fixed order; never raises for damaged content."""
+        """Yield every item or skip of the shard in a fixed order; damaged content never raises an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Vectors with the ids they belong to and the fingerprint of the encoder that made them."""
+    """Vectors, the id of each vector's item, and the fingerprint of the encoder that computed the vectors."""
 
     vectors: np.ndarray  # (n, d) float32, rows not normalised
     ids: tuple[str, ...]
@@ -84,7 +84,7 @@ class Embeddings:
                 f"got {len(self.ids)} ids for vectors of shape {self.vectors.shape}, expected one id per row"
             )
         if self.vectors.dtype != np.float32:
-            raise InputError(f"got {self.vectors.dtype} vectors, expected float32: convert them first")
+            raise InputError(f"got {self.vectors.dtype} vectors, expected float32 vectors: convert the vectors first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +96,6 @@ class Neighbours:
 
     def __post_init__(self) -> None:
         if self.distances.shape != self.indices.shape or self.distances.ndim != 2:
-            raise InputError(f"distances {self.distances.shape} and indices {self.indices.shape} must agree")
+            raise InputError(
+                f"got distances {self.distances.shape} and indices {self.indices.shape}, expected equal shapes (n, k)"
+            )

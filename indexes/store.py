@@ -30,7 +30,7 @@ _EMBEDDINGS = "madaudit/embeddings/1"
 
 
 def save_embeddings(folder: Path, embeddings: Embeddings) -> None:
-    """Write vectors, ids and manifest; until the manifest is there, loading reports an interrupted save."""
+    """Save vectors, ids and manifest in a folder; until the manifest exists, loading reports an interrupted save."""
     folder = emptied(folder)
     with replacing(folder / "vectors.npy") as path, path.open("wb") as file:
         np.save(file, embeddings.vectors)
@@ -42,8 +42,8 @@ def save_embeddings(folder: Path, embeddings: Embeddings) -> None:
 def load_embeddings(folder: Path, *, encoder: str | None = None) -> Embeddings:
     """The embeddings saved in a folder; the vectors are memory-mapped and read-only.
 
-    Raises ArtifactError where the save was interrupted, a file is missing or damaged, or, if an encoder's fingerprint
-    is given, another encoder made the vectors.
+    Raises ArtifactError if the save was interrupted, if a file is missing or damaged, or if the fingerprint `encoder`
+    is given and another encoder computed the vectors.
     """
     folder = Path(folder)
     manifest = checked_manifest(folder, _EMBEDDINGS, encoder)
@@ -54,17 +54,19 @@ def load_embeddings(folder: Path, *, encoder: str | None = None) -> Embeddings:
         raise ArtifactError(f"{folder} is damaged ({error}): save it again") from error
     found, expected = [list(vectors.shape), str(vectors.dtype)], [manifest["shape"], manifest["dtype"]]
     if found != expected or len(ids) != len(vectors):
-        raise ArtifactError(f"{folder} holds {found} and {len(ids)} ids, its manifest says {expected}: save it again")
+        raise ArtifactError(
+            f"{folder} holds vectors of {found} and {len(ids)} ids, but its manifest says {expected}: save it again"
+        )
     return Embeddings(vectors=vectors, ids=ids, encoder=manifest["encoder"])
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
-    """Write the manifest that makes the folder's files valid; call it last, with at least a `schema`."""
+    """Write the manifest that makes a folder's files valid, after all files; the field `schema` is required."""
     write_atomic(Path(folder) / _MANIFEST, json.dumps(dict(fields), indent=1, sort_keys=True).encode())
 
 
 def read_manifest(folder: Path, schema: str) -> dict[str, Any]:
-    """The fields of the folder's manifest.
+    """The fields of a folder's manifest.
 
     Raises ArtifactError if the manifest is missing, cannot be read, or has another schema.
     """
@@ -77,19 +79,21 @@ def read_manifest(folder: Path, schema: str) -> dict[str, Any]:
         raise ArtifactError(f"{path} cannot be read ({error}): save the folder again") from error
     found = fields.get("schema") if isinstance(fields, dict) else None
     if found != schema:
-        raise ArtifactError(f"{path} has schema {found!r}, expected {schema!r}: make it again with this version")
+        raise ArtifactError(
+            f"{path} has schema {found!r}, expected {schema!r}: save the folder again with this version of madaudit"
+        )
     return fields
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that readers see all of it or nothing, even if the machine stops."""
+    """Write a file atomically, so that readers never see an incomplete file, even if the machine stops."""
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder to write to; it replaces `path` at the end."""
+    """A temporary path to write to, in the folder of `path`; at the end, the temporary file replaces `path`."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         yield temporary
@@ -101,7 +105,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def emptied(folder: Path) -> Path:
-    """The folder, created if missing, without its manifest, because the files it describes will be replaced."""
+    """Create the folder if missing and delete its manifest, because the files in the manifest will be replaced."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MANIFEST).unlink(missing_ok=True)
@@ -114,7 +118,7 @@ def sizes(folder: Path, *names: str) -> dict[str, int]:
 
 
 def checked_manifest(folder: Path, schema: str, encoder: str | None) -> dict[str, Any]:
-    """The manifest, after checking that the encoder and the size of every file match it."""
+    """A folder's manifest, after checking that the encoder and the size of every file match the manifest."""
     manifest = read_manifest(folder, schema)
     missing = {"bytes", "dtype", "encoder", "shape"} - manifest.keys()
     if missing:

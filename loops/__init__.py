@@ -1,4 +1,4 @@
-"""The autophagy-loop simulator: generations of models trained on the output of earlier generations."""
+"""Simulator of autophagy loops, in which each generation of models is trained on samples of earlier generations."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The configuration of a loop: family, workflow, data, sizes, sampling bias, seed."""
+"""Configuration of a loop: model family, workflow, data, item counts, sampling bias and seed."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ _POSITIVE = (
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """The settings of one loop; None means a default that `resolved` fills in and the output shows."""
+    """Settings of one loop; counts that are None are replaced with defaults by `resolved`."""
 
     family: str = "gaussian"
     workflow: str = "replace"
@@ -49,7 +49,7 @@ class LoopConfig:
     limit: int | None = None  # number of items of a source to use, drawn at random
 
     def __post_init__(self) -> None:
-        """Raises InputError for values that no loop can have."""
+        """Raises InputError if a field or a combination of fields is invalid."""
         for name in ("family", "workflow", "data", "contaminant", "device", "encoder", "column"):
             _check_name(name, getattr(self, name), may_miss=name not in ("family", "workflow", "device"))
         workflow_named(self.workflow)
@@ -66,19 +66,21 @@ class LoopConfig:
         if self.mixing not in ("fixed", "binomial"):
             raise InputError(f"mixing is {self.mixing!r}, expected fixed or binomial")
         if self.mixing == "binomial" and self.workflow != "fresh":
-            raise InputError(f"binomial mixing needs the workflow fresh, got {self.workflow}: change one of them")
+            raise InputError(
+                f"binomial mixing needs the workflow fresh, got {self.workflow}: change mixing or workflow"
+            )
         if self.memory > 1 and workflow_named(self.workflow).synthetic == "pool":
             raise InputError(
-                f"memory is {self.memory}, expected 1 for the workflow {self.workflow}, which keeps all generations"
+                f"memory is {self.memory}, expected 1: the workflow {self.workflow} keeps all generations' samples"
             )
         if self.contamination > 0 and self.contaminant is None:
             raise InputError("contamination is set without a contaminant: give --contaminant")
         _check_settings(self.settings)
 
     def resolved(self, *, size: int | None, width: int, vectorised: bool) -> "LoopConfig":
-        """The configuration with all counts filled in, for data of `size` items (None: a formula).
+        """A copy of the configuration with missing counts filled in; `size` is the number of items (None: a formula).
 
-        The default number of chains is 100 for a vectorised family, fewer beyond 64 columns, and 1 for any other.
+        The default number of chains is 100 for a vectorised family (fewer for items with more than 64 columns), else 1.
         """
         plain = self.n_initial or self.n_real or self.n_synthetic or _least(size, _DEFAULT_ITEMS)
         real = workflow_named(self.workflow).real
@@ -86,11 +88,15 @@ class LoopConfig:
         n_real = 0 if real == "none" or (selects and self.n_real is None) else self.n_real
         for n in (plain, n_real) if self.contamination else ():
             if n and n * self.contamination < 0.5:
-                raise InputError(f"a contamination of {self.contamination} of {n} items rounds to 0: give more items")
+                raise InputError(
+                    f"a contamination of {self.contamination} gives no contaminants in {n} items: use more items"
+                )
         if self.workflow == "weighted" and (n_real == 0 or self.n_synthetic == 0):
-            raise InputError("a weighted loss needs real and synthetic items: give n_real and n_synthetic")
+            raise InputError("a weighted loss needs real and synthetic items: set n_real and n_synthetic above 0")
         if self.generations > 1 and n_real == 0 and self.n_synthetic == 0:
-            raise InputError(f"{self.workflow} has no items to train on: give n_real or n_synthetic")
+            raise InputError(
+                f"the workflow {self.workflow} has no items to train on: set n_real or n_synthetic above 0"
+            )
         return dataclasses.replace(
             self,
             n_initial=plain,
@@ -102,12 +108,12 @@ class LoopConfig:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The fields in plain types."""
+        """All fields as a dictionary of JSON types."""
         return {**dataclasses.asdict(self), "settings": dict(self.settings)}
 
 
 def config_from(fields: Mapping[str, Any]) -> LoopConfig:
-    """A configuration from the fields of a file or command line; `n-real` means `n_real`, None means not given."""
+    """A configuration from named fields; hyphens in names count as underscores; None means that a field is absent."""
     named = {str(key).replace("-", "_"): value for key, value in fields.items() if value is not None}
     known = {f.name for f in dataclasses.fields(LoopConfig)}
     if unknown := sorted(set(named) - known):
@@ -124,11 +130,13 @@ def _least(size: int | None, otherwise: int) -> int:
 
 def _check_settings(settings: Any) -> None:
     if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
-        raise InputError(f"settings are {settings!r}, expected a mapping of a family's settings to values")
+        raise InputError(f"settings are {settings!r}, expected a mapping from names of family settings to values")
     try:
         json.dumps(dict(settings))
     except (TypeError, ValueError):
-        raise InputError(f"settings are {settings!r}, expected numbers, texts, or lists of them") from None
+        raise InputError(
+            f"settings are {settings!r}, expected values that are numbers, texts, or lists of these"
+        ) from None
 
 
 def _check_name(name: str, value: Any, *, may_miss: bool) -> None:

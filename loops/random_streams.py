@@ -9,7 +9,7 @@ __all__ = ["Purpose", "Streams"]
 
 
 class Purpose(IntEnum):
-    """The purpose of random numbers; two purposes never share a stream."""
+    """The purpose of a random stream; two purposes never share random numbers."""
 
     real = 0
     synthetic = 1
@@ -25,14 +25,14 @@ class Purpose(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """A stream for each purpose, generation and chain, which depends only on these and the seed.
+    """Random streams, each of which depends only on the seed, the purpose, the generation and the chain.
 
-    A loop can therefore continue from any generation, and two loops with the same seed see the same real data.
+    An interrupted loop can therefore continue from any generation, and loops with equal seeds draw equal real data.
     """
 
     seed: int
 
     def rng(self, purpose: Purpose, generation: int, chain: int | None = None) -> np.random.Generator:
-        """A new generator at the start of the stream; `chain` None means one stream for all chains."""
+        """A new generator of the stream for a purpose, generation and chain; without `chain`, one for all chains."""
         key = (int(purpose), generation, 0 if chain is None else chain + 1)
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))

@@ -1,4 +1,4 @@
-"""Run a loop for `loop run`, store it, and write its results as one document."""
+"""Run a loop for the command `loop run`, store its generations, and write its results as one document."""
 
 import dataclasses
 import json
@@ -30,11 +30,15 @@ def run_and_keep(
     on_generation: Callable[[Generation, int], None] = lambda record, last: None,
     on_message: Callable[[str], None] = lambda line: None,
 ) -> tuple[Loop, list[Generation]]:
-    """The loop and its generations, without their training data; `on_generation` receives each complete generation."""
+    """Run a loop; returns the loop and its generations without training data and models.
+
+    The callback `on_generation` receives each finished generation before training data and models are dropped.
+    """
     loop = prepare_loop(dataclasses.replace(config, device=resolve_device(config.device)))
     if skipped := loop.world.clean.skipped:
         on_message(
-            f"skipped of {loop.config.data}: {', '.join(f'{count} × {reason}' for reason, count in skipped.items())}"
+            f"skipped items of {loop.config.data}: "
+            f"{', '.join(f'{count} × {reason}' for reason, count in skipped.items())}"
         )
     total, found = loop.config.chains or 1, []
     generations = run_loop(
@@ -54,10 +58,13 @@ def finish_run(
     effective_size: bool = False,
     on_message: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """The document of a finished loop; with a folder, `result.json`, `generations.parquet` and `chains.parquet` too."""
+    """The result document of a finished loop.
+
+    If `out` is given, also writes `result.json`, `generations.parquet` and `chains.parquet` to that folder.
+    """
     document = {**loop.identity}
     if effective_size:
-        on_message("training models on real items only, for the effective sample size")
+        on_message("training models only on real items, to determine the effective sample size")
         curve = real_only_curve(loop.config, folder=None if out is None else out / "real-only")
         n_real = loop.config.n_real or loop.config.n_initial or 1
         document["real_only"] = {"sizes": curve.sizes.tolist(), "frechet": curve.distances.tolist()}

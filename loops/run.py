@@ -1,4 +1,4 @@
-"""Run a loop, generation by generation: read this module first."""
+"""Run a loop, generation by generation (start reading the package with this module)."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -36,9 +36,9 @@ class Loop:
     """The parts of a loop that stay the same from generation to generation."""
 
     def __init__(self, config: LoopConfig, family: Family, world: LoopData, *, like: "Loop | None" = None) -> None:
-        """`config` may leave defaults open; `self.config` has them filled in.
+        """Prepare a loop; `config` may lack counts, and `self.config` has all counts filled in.
 
-        `like` is another loop in the same world; this loop then uses its real items and its evaluator.
+        If another loop on the same data is given as `like`, the real items and the evaluator of that loop are reused.
         """
         clean = world.clean
         named = dataclasses.replace(config, data=clean.name)
@@ -60,7 +60,7 @@ class Loop:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The fields that generations on disk must match to belong to this loop."""
+        """The fields that identify this loop; a folder on disk with other values belongs to another loop."""
         real = {name: record_document(measure) for name, measure in self.real.items()}
         clean, space = self.world.clean, self.world.clean.space
         return {
@@ -79,7 +79,7 @@ class Loop:
         }
 
     def training_set(self, generation: int, batches: list[Batch]) -> TrainingSet:
-        """The training set of a generation, given the batches that earlier generations sampled."""
+        """The training set of a generation, built from real items and the batches that earlier generations sampled."""
         if generation == 1:
             return initial_set(self.fixed, self.config)
         return later_set(
@@ -87,7 +87,7 @@ class Loop:
         )
 
     def fit(self, training: TrainingSet, generation: int, on_progress: Callable[[int], None]) -> Chains:
-        """Models of every chain, trained from scratch."""
+        """Train the models of every chain of a generation from scratch."""
         return fit_chains(
             self.family,
             training.samples,
@@ -98,7 +98,7 @@ class Loop:
         )
 
     def sample(self, models: Chains, generation: int) -> list[Batch]:
-        """The batches that the models of a generation sample for later generations."""
+        """Sample the batches of synthetic items that later generations need, from the models of a generation."""
         sizes = batch_sizes(generation, self.config)
         if not sum(sizes.values()):
             return []
@@ -118,11 +118,13 @@ class Loop:
         ]
 
     def measure(self, models: Chains, training: TrainingSet, generation: int) -> Generation:
-        """The record of a generation: sampled measures on the first chains, exact ones on all."""
+        """Measure a generation; sampled measures use only the first few chains, exact measures use all chains."""
         count = min(self.config.measured_chains, models.count)
         measured = self.draw_measured(models.first(count), generation)
         if not np.isfinite(measured.values).all():
-            raise InputError(f"samples of generation {generation} are not finite: its models have diverged")
+            raise InputError(
+                f"samples of generation {generation} contain values that are not finite: the models have diverged"
+            )
         readings = [self.gauge.measure(values) for values in measured.values]
         chains = {name: _padded([r[name] for r in readings], models.count) for name in readings[0]}
         chains |= models.exact(self.world.clean.truth)
@@ -147,7 +149,7 @@ class Loop:
         )
 
     def draw_measured(self, models: Chains, generation: int) -> Samples:
-        """The samples for the measures of a generation's models."""
+        """Draw the samples on which the models of a generation are measured."""
         n = self.config.n_measure
         assert n is not None
         rngs = self._rngs(Purpose.measuring, generation)
@@ -155,11 +157,11 @@ class Loop:
 
     @cached_property
     def _floor(self) -> float:
-        """The least typicality of a good sample, which a verifier should accept."""
+        """The lowest typicality score of a good sample, which a verifier should accept."""
         return self.world.clean.typical_floor(_TYPICAL, rng=self.streams.rng(Purpose.verifying, 0))
 
     def _exact_names(self) -> set[str]:
-        """Names of the exact measures, which need no samples and so cannot be compared with real samples."""
+        """Names of measures computed from model parameters, which cannot be compared with measures of real samples."""
         if not self.family.vectorised:
             return set()
         first = Samples(self.fixed.values[:1, : self.config.n_initial])
@@ -173,7 +175,7 @@ class Loop:
 
 
 def prepare_loop(config: LoopConfig) -> Loop:
-    """A loop ready to run: its family made, its data opened, its real items drawn."""
+    """Prepare a loop to run: create its model family, open its data, and draw its real items."""
     with compute_threads(config.threads):
         family = make_family(config.family, config.settings, device=config.device)
         return Loop(config, family, open_world(config, family))
@@ -186,12 +188,12 @@ def run_loop(
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda generation, chains: None,
 ) -> Iterator[Generation]:
-    """The generations of a loop, one after the other.
+    """Run a loop, and yield the record of each finished generation.
 
-    With a folder, finished generations are stored there. A killed loop continues after the last finished generation and
-    gives the same numbers as an uninterrupted one; generations read back have no `training` and no `models`.
-    `on_progress` receives the current generation and its number of trained chains. Raises InputError for a folder of
-    another loop.
+    If `folder` is given, finished generations are stored in it. An interrupted loop continues after the last finished
+    generation, with the same results as an uninterrupted loop. Generations read from disk have no `training` and no
+    `models`. The callback `on_progress` receives the current generation and the number of trained chains. Raises
+    InputError if the folder belongs to another loop.
     """
     loop = config if isinstance(config, Loop) else prepare_loop(config)
     store = None if folder is None else LoopFolder(folder)
@@ -214,7 +216,9 @@ def run_loop(
         if keeps_real and generation > 1:
             kept_digest = kept_digest or training.real_digest
             if training.real_digest != kept_digest:
-                raise ArtifactError(f"the real items of generation {generation} differ from those of the earlier ones")
+                raise ArtifactError(
+                    f"the real items of generation {generation} differ from the real items of earlier generations"
+                )
         batches = [batch for batch in batches if batch.use is None or batch.use > generation] + new
         if store is not None:
             store.save(record, new)
@@ -223,7 +227,7 @@ def run_loop(
 
 
 def _complete(batches: list[Batch], done: int, config: LoopConfig, store: LoopFolder) -> list[Batch]:
-    """The batches; raises ArtifactError if one that a generation after `done` needs is missing."""
+    """Return `batches`; raises ArtifactError if a batch that a generation after `done` needs is missing."""
     expected = {
         (origin, use)
         for origin in range(1, done + 1)
@@ -232,7 +236,8 @@ def _complete(batches: list[Batch], done: int, config: LoopConfig, store: LoopFo
     }
     if missing := sorted(origin for origin, _ in expected - {(batch.origin, batch.use) for batch in batches}):
         raise ArtifactError(
-            f"{store.path} lacks the samples of generation {missing[0]} for later ones: delete it, then run again"
+            f"{store.path} lacks the samples of generation {missing[0]} that later generations need: "
+            "delete the folder, then run again"
         )
     return batches
 

@@ -1,4 +1,4 @@
-"""Run a grid of loops, each in its own folder named by a digest, and write one table of all generations."""
+"""Run a grid of loops, each in a folder named by a digest of its settings, and write one table of all generations."""
 
 import dataclasses
 import hashlib
@@ -37,22 +37,26 @@ class Planned:
 
 
 def plan_sweep(document: Any) -> list[Planned]:
-    """The loops that a YAML document describes, in order, without repetition.
+    """The loops described by the YAML document of a sweep, in order and without duplicates.
 
-    `base` holds the fields common to all loops. `grid` maps fields to lists of values; every combination is run, and
-    the last field changes fastest. `runs` is a list of further changes; each one is run with the whole grid. A field
-    `settings.NAME` is a setting of the family. With `observe: true`, `loops.calibration.observe` runs for each loop.
-    Raises InputError for an invalid loop, before any loop is run.
+    `base` holds the fields common to all loops. `grid` maps fields to lists of values; every combination of values is
+    run, and the last field changes fastest. `runs` is a list of further field changes; each entry is combined with the
+    whole grid. A field `settings.NAME` sets the setting NAME of the model family. With `observe: true`, the module
+    `loops.calibration.observe` runs for each loop. Raises InputError for an invalid loop, before any loop is run.
     """
     if not isinstance(document, Mapping) or set(document) - set(_KEYS):
         found = sorted(map(str, document)) if isinstance(document, Mapping) else type(document).__name__
-        raise InputError(f"the sweep has {found}, expected a mapping with keys among {', '.join(_KEYS)}")
+        raise InputError(f"the sweep document has {found}, expected a mapping with keys among {', '.join(_KEYS)}")
     is_observed = document.get("observe") is True
     base, grid, runs = document.get("base") or {}, document.get("grid") or {}, document.get("runs") or [{}]
     if not isinstance(base, Mapping) or not isinstance(runs, list) or not all(isinstance(r, Mapping) for r in runs):
-        raise InputError("a sweep's base is expected to be a mapping and its runs a list of mappings")
+        raise InputError(
+            "invalid base or runs in the sweep document: expected base as a mapping and runs as a list of mappings"
+        )
     if not isinstance(grid, Mapping) or not all(isinstance(v, list) and v for v in grid.values()):
-        raise InputError("a sweep's grid is expected to map fields to lists of values")
+        raise InputError(
+            "invalid grid in the sweep document: expected a mapping from fields to lists of one or more values"
+        )
     planned: dict[str, Planned] = {}
     for changes in runs:
         for values in itertools.product(*grid.values()):
@@ -78,8 +82,8 @@ def run_sweep(
 ) -> dict[str, str]:
     """Run the unfinished loops, write `sweep.parquet`, and return the error messages of failed loops by key.
 
-    The table has one row per generation, with loops in the order of the plan. It does not depend on the number of
-    workers or on interruptions. A loop that fails does not stop the other loops, and has no rows.
+    The table `sweep.parquet` has one row per generation, with loops in the order of the plan. The table does not depend
+    on the number of workers or on interruptions. A failed loop does not stop other loops and has no rows in the table.
     """
     _claim(out)
     listing = [{"key": p.key, **p.config.as_json()} for p in planned]
@@ -102,7 +106,7 @@ def run_sweep(
 
 
 def _claim(out: Path) -> None:
-    """Create the folder; raises InputError if it holds files that a sweep does not write."""
+    """Create the output folder; raises InputError if the folder holds files that a sweep does not write."""
     make_folder(out)
     own = {"runs", "sweep.json", "sweep.parquet", "plots"}
     strangers = [file.name for file in sorted(out.iterdir()) if file.name not in own and not file.name.startswith(".")]
@@ -126,7 +130,10 @@ def _outcomes(planned: list[Planned], out: Path, workers: int) -> Any:
 
 
 def _run_one(entry: Planned, out: Path) -> tuple[str, str]:
-    """The key and the error message, which is empty on success; catches only AuditError, so that bugs show."""
+    """Run one loop; returns the loop's key and an error message, which is empty on success.
+
+    Only AuditError is caught, so that bugs in the code are not hidden.
+    """
     try:
         loop = prepare_loop(entry.config)
         for _ in run_loop(loop, folder=out / "runs" / entry.key):
@@ -141,7 +148,7 @@ def _run_one(entry: Planned, out: Path) -> tuple[str, str]:
 def _config(fields: Mapping[str, Any]) -> LoopConfig:
     given = fields.get("settings") or {}
     if not isinstance(given, Mapping):
-        raise InputError(f"settings are {given!r}, expected a mapping of a family's settings to values")
+        raise InputError(f"settings are {given!r}, expected a mapping from names of family settings to values")
     settings = dict(given)
     plain = {}
     for name, value in fields.items():

@@ -17,21 +17,23 @@ _UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # decoded form of any character outside 
 
 
 def token_rows(values: np.ndarray, space: Space) -> np.ndarray:
-    """The items unchanged, (n, width) int64; InputError if there are none or if one is not a token of the space."""
+    """Check token items and return them as (n, width) int64; InputError if there are none or a token is invalid."""
     if space.vocabulary < 1 or not np.issubdtype(values.dtype, np.integer):
-        raise InputError(f"got {values.dtype} items and a vocabulary of {space.vocabulary}: this family reads tokens")
+        raise InputError(
+            f"got {values.dtype} items, vocabulary {space.vocabulary}: this family reads only integer tokens"
+        )
     if values.ndim != 2 or len(values) == 0 or values.shape[1] != space.width or space.width == 0:
         raise InputError(f"got tokens of shape {values.shape}, expected (n, {space.width}) with n > 0")
     if values.min() < 0 or values.max() >= space.vocabulary:
-        raise InputError(f"got tokens {values.min()} to {values.max()}, expected 0 to {space.vocabulary - 1}")
+        raise InputError(f"got tokens {values.min()} to {values.max()}, expected tokens 0 to {space.vocabulary - 1}")
     return values.astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TextCodec:
-    """Characters as tokens 0, 1, … in the order of `characters`, then a token for unknown ones and one for the end.
+    """Converts texts to tokens: one per character in `characters`, one for unknown characters, and one for the end.
 
-    Texts of at most `length` known characters decode to themselves; longer texts are cut.
+    Texts of at most `length` known characters are unchanged after encoding and decoding; longer texts are cut.
     """
 
     characters: str
@@ -39,12 +41,17 @@ class TextCodec:
 
     @classmethod
     def of(cls, texts: Sequence[str], *, vocabulary: int = 96, length: int = 64) -> "TextCodec":
-        """A codec of the most frequent characters in the first `length` of each text; at most `vocabulary` tokens."""
+        """A codec for the most frequent characters of the texts, with at most `vocabulary` tokens.
+
+        Characters are counted in the first `length` characters of each text.
+        """
         if vocabulary < 3 or length < 1:
-            raise InputError(f"got a vocabulary of {vocabulary} and a length of {length}, expected at least 3 and 1")
+            raise InputError(
+                f"got vocabulary {vocabulary} and length {length}, expected a vocabulary >= 3 and a length >= 1"
+            )
         counts = Counter(chain.from_iterable(text[:length] for text in texts))
         if not counts:
-            raise InputError("got no characters, expected some texts that are not empty")
+            raise InputError("got only empty texts, expected at least one character")
         ranked = sorted(counts, key=lambda character: (-counts[character], character))
         return cls("".join(ranked[: vocabulary - 2]), length)
 
@@ -66,7 +73,7 @@ class TextCodec:
         return np.where(ended, len(known) + 1, tokens).astype(np.int64)
 
     def decode(self, tokens: np.ndarray) -> list[str]:
-        """Texts up to their first end token; a character outside the vocabulary is U+FFFD."""
+        """Decode tokens to texts that stop at the first end token; unknown characters become U+FFFD."""
         symbols = np.array([*self.characters, _UNKNOWN], dtype=object)  # text arrays drop a final NUL
         ends = np.where(tokens == len(symbols), np.arange(tokens.shape[1]), tokens.shape[1]).min(1, initial=self.length)
         return ["".join(symbols[row[:end]]) for row, end in zip(tokens, ends, strict=True)]
@@ -74,12 +81,13 @@ class TextCodec:
 
 @dataclass(frozen=True, slots=True)
 class GridCodec:
-    """Encodes a number as its bin in the column, and decodes a bin to the bin's value.
+    """Converts numbers to tokens: each number becomes the index of its bin, and each bin decodes to one value.
 
-    With evenly spaced bins, a number within the range changes by at most half a step, (high − low) / (levels − 1) / 2,
-    and a bin's value does not change; a number outside the range becomes the end of the range. With bins of equal
-    probability, the change is at most the bin's width, unbounded in the two outer bins, and zero on average over the
-    items that the codec was fitted to.
+    With evenly spaced bins, encoding and decoding changes a number in the range by at most half a step, which is
+    (high − low) / (levels − 1) / 2. Encoding and decoding does not change the value of a bin; a number outside the
+    range becomes the nearer end of the range. With bins of equal probability, a number changes by at most the width of
+    the bin, or by any amount in the two outer bins. The mean change over the items that the codec was fitted to is zero
+    for bins of equal probability.
     """
 
     edges: np.ndarray  # (width, levels − 1), increasing: bin j holds edge j−1 < x ≤ edge j
@@ -94,13 +102,15 @@ class GridCodec:
         bounds: tuple[float, float] | None = None,
         spacing: Literal["even", "quantile"] = "even",
     ) -> "GridCodec":
-        """A codec with `levels` values per column: evenly spaced over the range, or bins of equal probability.
+        """A codec with `levels` tokens per column: bins evenly spaced over the range, or bins of equal probability.
 
-        The range is the bounds if given, else each column's 1st to 99th percentile. Bins of equal probability ignore
-        the bounds; their value is the mean of the items in the bin, or its edge if ties leave it empty.
+        The range is `bounds` if given, else each column's 1st to 99th percentile. Bins of equal probability ignore
+        `bounds`; the value of a bin is the mean of the items in the bin, or the edge of the bin if it is empty.
         """
         if levels < 2 or spacing not in ("even", "quantile"):
-            raise InputError(f"got {levels} levels, {spacing} spacing: expected at least 2, and 'even' or 'quantile'")
+            raise InputError(
+                f"got {levels} levels, spacing {spacing}: expected levels >= 2, spacing 'even' or 'quantile'"
+            )
         if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
             raise InputError(f"got values of shape {values.shape}, expected finite values (n, width) with n > 0")
         rows = values.astype(np.float64)
@@ -117,19 +127,19 @@ class GridCodec:
         return self.centres.shape[1]
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Tokens (n, width), int64, of numbers (n, width); InputError if one is not finite."""
+        """Encode numbers (n, width) as tokens (n, width), int64; InputError if a number is not finite."""
         if values.ndim != 2 or values.shape[1] != len(self.edges) or not np.isfinite(values).all():
             raise InputError(f"got values of shape {values.shape}, expected finite values (n, {len(self.edges)})")
         columns = [np.searchsorted(edges, column) for edges, column in zip(self.edges, values.T, strict=True)]
         return np.stack(columns, axis=1).astype(np.int64)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        """Numbers (n, width), float32: the values of the bins."""
+        """Decode tokens to numbers (n, width), float32: the values of the bins."""
         return self.centres[np.arange(len(self.centres)), tokens].astype(np.float32)
 
 
 def _means(rows: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Mean of each column's items in each bin (width, levels), or the nearest edge for an empty one."""
+    """Mean of each column's items in each bin (width, levels), or the nearest edge for an empty bin."""
     centres = np.concatenate([edges, edges[:, -1:]], axis=1)
     for column, (cuts, values) in enumerate(zip(edges, rows.T, strict=True)):
         at = np.searchsorted(cuts, values)

@@ -1,4 +1,4 @@
-"""Encoders by the name that a user writes after `--encoder`; heavy libraries are imported only when one is loaded."""
+"""Load encoders by the name after `--encoder`; an encoder's libraries are imported only when the encoder is loaded."""
 
 from importlib import import_module
 from typing import Protocol
@@ -12,13 +12,13 @@ __all__ = ["ENCODERS", "Encoder", "Loader", "load_encoder"]
 
 
 class Loader(Protocol):
-    """Makes one kind of encoder from the text after `NAME:` in its spec, which may be empty."""
+    """A function that makes an encoder from the text after `NAME:` in the encoder's spec; the text may be empty."""
 
     def __call__(self, args: str, *, device: str) -> Encoder: ...
 
 
 def _lazily(name: str) -> Loader:
-    """`load_NAME` of `indexes.encoders.NAME`, imported at the first call because importing torch takes seconds."""
+    """The function `indexes.encoders.NAME.load_NAME`, imported at the first call because importing torch is slow."""
 
     def load(args: str, *, device: str) -> Encoder:
         loader: Loader = getattr(import_module(f"indexes.encoders.{name}"), f"load_{name}")
@@ -31,9 +31,9 @@ ENCODERS: dict[str, Loader] = {name: _lazily(name) for name in NAMES}
 
 
 def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
-    """The encoder of `NAME[:ARGS]`, or the concatenation of `A+B`; InputError lists the names if one is unknown.
+    """The encoder for a spec `NAME[:ARGS]`, or for several joined as `A+B`; raises InputError for an unknown name.
 
-    A `+` joins encoders only if a known name follows it and the `+` is not part of an existing path (`split_spec`).
+    A `+` joins encoders only if an encoder name follows and the `+` is not part of an existing path (`split_spec`).
     """
     encoders = tuple(_load_one(part, device) for part in split_spec(spec))
     return encoders[0] if len(encoders) == 1 else Concat(encoders)
@@ -42,5 +42,5 @@ def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
 def _load_one(part: EncoderPart, device: str) -> Encoder:
     if part.name not in ENCODERS:
         known = ", ".join(ENCODERS)
-        raise InputError(f"no encoder is called {part.name!r}: choose one of {known}, or join some by '+'")
+        raise InputError(f"no encoder is called {part.name!r}: choose one of {known}, or join several with '+'")
     return ENCODERS[part.name](part.arguments, device=device)

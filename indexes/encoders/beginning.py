@@ -18,9 +18,9 @@ _LONGEST_WHOLE = 2**22  # characters of a text that a model without a longest in
 
 @final
 class Beginning:
-    """Cuts texts for one tokenizer and a model that reads `most` tokens; `most` is None if the model states no limit.
+    """Shortens texts for a model that reads at most `most` tokens of a tokenizer; None means that no limit is stated.
 
-    Works on a copy of the tokenizer, so it is safe in several threads while the tokenizer itself is in use.
+    `Beginning` copies the tokenizer, so several threads can shorten texts while the model uses the original tokenizer.
     """
 
     def __init__(self, tokenizer: Any, most: float | None) -> None:
@@ -31,9 +31,9 @@ class Beginning:
         self._lock = threading.Lock()  # a tokenizer's own settings are changed by each call
 
     def of(self, text: str) -> str:
-        """A short beginning of the text with the same tokens that the model reads; a short text is returned unchanged.
+        """A beginning of the text with all tokens that the model reads; a short text is returned unchanged.
 
-        Raises Unusable for a text of more than 4 million characters that the model would read as a whole.
+        Raises Unusable for a text of more than 4 million characters if the model reads texts as a whole.
         """
         if len(text) <= self._piece:
             return text
@@ -44,11 +44,11 @@ class Beginning:
         return "".join(self._kept(text, self._most + _SPARE))
 
     def _kept(self, text: str, wanted: int) -> Iterator[str]:
-        """Pieces up to the wanted number of tokens, without pieces that add no token to the last piece kept.
+        """Pieces of the text with at least `wanted` tokens, without pieces that add no token to the last piece kept.
 
-        The pieces left out are white space, characters that the tokenizer removes, and the rest of a word that is too
-        long for the tokenizer: any number of them may come before the next token. One white space character of the
-        pieces left out is kept, because it ends a word.
+        A piece adds no token if it holds only white space, characters that the tokenizer removes, or the rest of a word
+        that is too long for the tokenizer. Any number of pieces without a token may come before the next token. One
+        white space character of the omitted pieces is kept, because white space ends a word.
         """
         before, known, found, dropped, space = "", self._tokens(""), 0, "", ""
         for piece in _pieces(text, self._piece):
@@ -73,7 +73,7 @@ class Beginning:
 
 
 def _pieces(text: str, size: int) -> Iterator[str]:
-    """The text in pieces of at most `size` characters; each begins with white space, unless none is near."""
+    """The text in pieces of at most `size` characters; each later piece begins with white space if any is near."""
     start = 0
     while start < len(text):
         window = text[start : start + size]

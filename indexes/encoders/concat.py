@@ -1,4 +1,4 @@
-"""`A+B`: the vectors of several encoders side by side."""
+"""The encoder `A+B`, which puts the vectors of several encoders side by side."""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -14,13 +14,18 @@ __all__ = ["Concat"]
 
 @final
 class Concat:
-    """Joins encoders; sees content only if every part does. Raises InputError if they read different kinds."""
+    """Joins the vectors of several encoders; `sees` is "content" only if all these encoders see content.
+
+    Raises InputError if the encoders read different kinds of item.
+    """
 
     def __init__(self, encoders: Sequence[Encoder]) -> None:
         kinds = {encoder.kind for encoder in encoders}
         self.spec = "+".join(encoder.spec for encoder in encoders)
         if len(kinds) != 1:
-            raise InputError(f"cannot join {self.spec}: the parts read {', '.join(sorted(kinds))}, expected one kind")
+            raise InputError(
+                f"cannot join {self.spec}: the encoders read {', '.join(sorted(kinds))}, expected one kind of item"
+            )
         self.kind: Kind = encoders[0].kind
         self.sees: Sees = "content" if all(encoder.sees == "content" for encoder in encoders) else "traces"
         self.dim = sum(encoder.dim for encoder in encoders)

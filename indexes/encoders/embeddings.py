@@ -1,4 +1,4 @@
-"""`embeddings[:DIM]`: precomputed vectors, passed through unchanged."""
+"""The encoder `embeddings[:DIM]`, which returns precomputed vectors unchanged."""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -16,7 +16,7 @@ _LARGEST = 1e15  # the squares of longer vectors overflow the float32 products o
 
 @final
 class ReadyMade:
-    """Passes vectors of width `dim` through; if `dim` is 0, any width that is the same for all vectors."""
+    """Returns vectors of width `dim` unchanged; if `dim` is 0, any width is accepted that all vectors share."""
 
     kind: Kind = "vector"
     sees: Sees = "content"
@@ -38,14 +38,14 @@ class ReadyMade:
         widths = sorted({len(vector) for vector in batch})
         if len(widths) > 1:
             raise InputError(
-                f"got vectors of widths {', '.join(map(str, widths))}, expected one: "
-                "write embeddings:DIM to keep those of one width and count the others as skipped"
+                f"got vectors of widths {', '.join(map(str, widths))}, expected one width: "
+                "write embeddings:DIM to keep the vectors of width DIM and skip the other vectors"
             )
         return np.stack(batch)
 
 
 def load_embeddings(args: str, *, device: str) -> ReadyMade:
-    """An encoder for precomputed vectors, of width DIM if given; InputError if DIM is not a positive integer."""
+    """The encoder for precomputed vectors, of width DIM if given; InputError unless DIM is a positive integer."""
     if args and (not args.isdecimal() or int(args) == 0):
         raise InputError(f"got embeddings:{args}, expected a positive integer such as embeddings:512")
     return ReadyMade(int(args or 0))

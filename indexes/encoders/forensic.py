@@ -1,4 +1,4 @@
-"""`forensic`: processing traces of an image (noise residuals, DCT, spectrum, colour, gradients) without any weights."""
+"""The encoder `forensic`: processing traces of images (noise, DCT, spectrum, colour, gradients), without weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ForensicEncoder:
-    """Vectorised image statistics of the kind used in steganalysis and camera forensics.
+    """Encodes images as statistics of the kind that is used in steganalysis and camera forensics.
 
-    Residual co-occurrences follow the spatial rich model (Fridrich & Kodovský 2012), the spectral part Durall et al.
-    (2020). An image under 32 pixels is enlarged to 32.
+    Residual co-occurrences follow the spatial rich model (Fridrich & Kodovský 2012), and spectral statistics follow
+    Durall et al. (2020). An image with a side under 32 pixels is resized to 32 × 32 pixels.
     """
 
     spec: str = "forensic"
@@ -34,7 +34,7 @@ class ForensicEncoder:
     fingerprint: str = f"forensic:{_VERSION}:{CANONICAL}"
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """A square crop from the middle, aligned to the 8-pixel grid of JPEG blocks."""
+        """A square crop from the middle of an image, aligned to the 8-pixel grid of JPEG blocks."""
         height, width = pixels.shape[:2]
         fitting = [side for side in _SIDES if side <= min(height, width)]
         if not fitting:
@@ -44,7 +44,7 @@ class ForensicEncoder:
         return pixels[top : top + side, left : left + side]
 
     def __call__(self, batch: Sequence[np.ndarray]) -> np.ndarray:
-        """Statistics (n, 548) float32; crops of one size are computed together."""
+        """Forensic statistics (n, 548) float32 of a batch of crops; crops of equal size are processed together."""
         sides = np.array([len(image) for image in batch])
         result = np.empty((len(batch), self.dim), dtype=np.float32)
         for side in np.unique(sides):
@@ -57,14 +57,14 @@ class ForensicEncoder:
 
 
 def load_forensic(args: str, *, device: str) -> ForensicEncoder:
-    """The encoder; it takes no arguments and computes on the CPU."""
+    """The encoder `forensic`, which takes no arguments and runs on the CPU."""
     if args:
         raise InputError(f"forensic takes no arguments, got {args!r}: write --encoder forensic")
     return ForensicEncoder()
 
 
 def statistics_of(images: np.ndarray) -> np.ndarray:
-    """All statistics (n, 548) of square images (n, s, s, 3) uint8."""
+    """All forensic statistics (n, 548) of square images (n, s, s, 3) uint8."""
     planes = _luma_chroma(images)
     residuals = _residuals(planes)
     parts = [
@@ -79,14 +79,14 @@ def statistics_of(images: np.ndarray) -> np.ndarray:
 
 
 def _luma_chroma(images: np.ndarray) -> np.ndarray:
-    """(n, s, s, 3) uint8 → (n, 3, s, s) float32 Y, Cb, Cr (BT.601)."""
+    """Convert RGB images (n, s, s, 3) uint8 to Y, Cb, Cr planes (n, 3, s, s) float32 (BT.601)."""
     red, green, blue = np.moveaxis(images.astype(np.float32), -1, 0)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     return np.stack([luma, 0.564 * (blue - luma), 0.713 * (red - luma)], axis=1)
 
 
 def _residuals(p: np.ndarray) -> dict[str, np.ndarray]:
-    """First and second differences in both directions, and the 3 × 3 kernel of the rich model."""
+    """Noise residuals of colour planes: first and second differences both ways, and the rich model's 3 × 3 kernel."""
     cross = p[..., :-2, 1:-1] + p[..., 2:, 1:-1] + p[..., 1:-1, :-2] + p[..., 1:-1, 2:]
     corners = p[..., :-2, :-2] + p[..., 2:, :-2] + p[..., :-2, 2:] + p[..., 2:, 2:]
     return {
@@ -99,7 +99,7 @@ def _residuals(p: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _residual_moments(residuals: dict[str, np.ndarray]) -> np.ndarray:
-    """Log scale, log mean size and log kurtosis of every residual plane, (n, 45)."""
+    """Log standard deviation, log mean absolute value and log kurtosis of every noise residual plane, (n, 45)."""
     parts = []
     for residual in residuals.values():
         flat = residual.reshape(*residual.shape[:2], -1)
@@ -112,7 +112,7 @@ def _residual_moments(residuals: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _co_occurrences(residuals: dict[str, np.ndarray]) -> np.ndarray:
-    """Root frequencies of pairs of neighbouring quantised residuals: all five luma residuals, two chroma residuals."""
+    """Square roots of frequencies of neighbouring quantised residual pairs: five for luma, two per chroma plane."""
     parts = []
     for name, residual in residuals.items():
         step = 6 if name == "laplace" else 4  # grey levels per quantisation step
@@ -125,7 +125,7 @@ def _co_occurrences(residuals: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _pair_frequencies(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Frequencies (n, 9) of value pairs, pooled over order and sign."""
+    """Frequencies (n, 9) of pairs of quantised values; pairs that differ only in order or sign are pooled."""
     n, base = len(first), 2 * _LEVELS + 1
     codes = (first * base + second).reshape(n, -1) + (np.arange(n, dtype=np.int32) * base**2)[:, None]
     table = np.bincount(codes.ravel(), minlength=n * base**2).reshape(n, base, base) / codes.shape[1]
@@ -136,7 +136,7 @@ def _pair_frequencies(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _block_dct(planes: np.ndarray) -> np.ndarray:
-    """Log mean size of each frequency of the 8 × 8 block DCT, (n, 192)."""
+    """Log mean absolute coefficient at each frequency of the 8 × 8 block DCT, (n, 192)."""
     n, channels, side, _ = planes.shape
     blocks = planes.reshape(n, channels, side // 8, 8, side // 8, 8).transpose(0, 1, 2, 4, 3, 5)
     coefficients = np.abs(dctn(blocks, axes=(-2, -1), norm="ortho"))
@@ -144,7 +144,7 @@ def _block_dct(planes: np.ndarray) -> np.ndarray:
 
 
 def _spectrum(planes: np.ndarray) -> np.ndarray:
-    """Mean log power by ring of frequency, and by direction above half the Nyquist frequency, (n, 84)."""
+    """Mean log spectral power per frequency ring, and per direction above half the Nyquist frequency, (n, 84)."""
     n, channels, side, _ = planes.shape
     window = np.hanning(side).astype(np.float32)
     windowed = (planes - planes.mean((2, 3), keepdims=True)) * (window[:, None] * window)
@@ -159,13 +159,13 @@ def _spectrum(planes: np.ndarray) -> np.ndarray:
 
 
 def _averaging(group: np.ndarray, count: int) -> np.ndarray:
-    """Matrix (len(group), count) whose product with a row is its mean within each group."""
+    """Matrix (len(group), count); a row vector times this matrix gives the mean of the row within each group."""
     members = (group[:, None] == np.arange(count)).astype(np.float32)
     return members / members.sum(0)
 
 
 def _colour(images: np.ndarray, planes: np.ndarray, laplace: np.ndarray) -> np.ndarray:
-    """Moments, quantiles and correlations of the colour planes, saturation, and clipped pixels, (n, 45)."""
+    """Moments, quantiles and correlations of colour planes, saturation quantiles and clipped pixel shares, (n, 45)."""
     n = len(planes)
     flat = planes.reshape(n, 3, -1)
     mean, spread = flat.mean(2), flat.std(2)
@@ -180,7 +180,7 @@ def _colour(images: np.ndarray, planes: np.ndarray, laplace: np.ndarray) -> np.n
 
 
 def _correlations(flat: np.ndarray) -> np.ndarray:
-    """Correlations (n, 3) between three planes (n, 3, pixels)."""
+    """Pairwise correlations (n, 3) between three planes (n, 3, pixels)."""
     scaled = flat - flat.mean(2, keepdims=True)
     scaled /= scaled.std(2, keepdims=True) + 1
     matrix = scaled @ scaled.transpose(0, 2, 1) / flat.shape[2]
@@ -188,7 +188,7 @@ def _correlations(flat: np.ndarray) -> np.ndarray:
 
 
 def _gradients(luma: np.ndarray) -> np.ndarray:
-    """Root histogram of the log gradient magnitude, and magnitude by orientation, (n, 20)."""
+    """Square-rooted histogram of log gradient magnitudes, and share of gradient magnitude per orientation, (n, 20)."""
     n = len(luma)
     across = luma[:, 1:-1, 2:] - luma[:, 1:-1, :-2]
     along = luma[:, 2:, 1:-1] - luma[:, :-2, 1:-1]

@@ -1,4 +1,4 @@
-"""`lexical`: hashed word and character n-grams of a text, reduced to a fixed width, without any weights."""
+"""The encoder `lexical`: word and character n-grams of a text, hashed to a vector of fixed width, without weights."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,11 +27,12 @@ _Word = str | bytes  # a word longer than a piece is kept as UTF-8 bytes
 
 @dataclass(frozen=True, slots=True)
 class LexicalEncoder:
-    """Signed feature hashing (Weinberger et al. 2009), which keeps inner products in expectation.
+    """Encodes texts by signed feature hashing (Weinberger et al. 2009), which preserves inner products in expectation.
 
-    Features are words and punctuation marks, alone and in pairs, and runs of 2–4 characters; counts are log-scaled and
-    each half is scaled to length one. The counts equal those of scikit-learn's HashingVectorizer, but the text is read
-    in pieces, so memory does not grow with the number of n-grams.
+    The features are words and punctuation marks, alone and in pairs, and n-grams of 2–4 characters. Counts are
+    log-scaled, and the word half and the character half of a vector are each scaled to length one. The feature counts
+    equal the counts of scikit-learn's HashingVectorizer. The text is processed in pieces, so memory use does not grow
+    with the number of n-grams.
     """
 
     spec: str = "lexical"
@@ -41,7 +42,7 @@ class LexicalEncoder:
     fingerprint: str = f"lexical:{_VERSION}"
 
     def prepare(self, text: str) -> str | np.ndarray:
-        """A short text unchanged, or the counts of a long one to save memory; Unusable without a visible character."""
+        """A short text unchanged, or the feature counts of a long text; raises Unusable for white space only."""
         if not text or text.isspace():
             raise Unusable("empty text")
         return text if len(text) <= _PIECE else _counts([text])[0]
@@ -59,14 +60,14 @@ class LexicalEncoder:
 
 
 def load_lexical(args: str, *, device: str) -> LexicalEncoder:
-    """The encoder; it takes no arguments and computes on the CPU."""
+    """The encoder `lexical`, which takes no arguments and runs on the CPU."""
     if args:
         raise InputError(f"lexical takes no arguments, got {args!r}: write --encoder lexical")
     return LexicalEncoder()
 
 
 def _counts(texts: Sequence[str]) -> np.ndarray:
-    """Signed counts (n, 1024) float64: words in the first half, runs of characters in the second."""
+    """Signed feature counts (n, 1024) float64 of texts: words in the first half, character n-grams in the second."""
     total = np.zeros(2 * len(texts) * _WIDTH)
     waiting: list[tuple[int, list[int]]] = []
     size = 0
@@ -82,7 +83,7 @@ def _counts(texts: Sequence[str]) -> np.ndarray:
 
 
 def _hashed(texts: Sequence[str]) -> Iterator[tuple[int, list[int]]]:
-    """Hashes of features, each list with the number of its half: 2 × text + 0 for words, + 1 for characters."""
+    """Lists of feature hashes, each with an index: 2 × text number for words, 2 × text number + 1 for characters."""
     for row, text in enumerate(texts):
         for words, runs in zip_longest(_word_features(text), _run_features(text), fillvalue=()):
             yield 2 * row, list(map(murmurhash3_32, words))
@@ -105,7 +106,7 @@ def _word_features(text: str) -> Iterator[Iterable[_Word]]:
 
 
 def _words(pieces: Iterator[str]) -> Iterator[list[_Word]]:
-    """For each piece: the words that end in it, joined across pieces. The last piece must end in a space."""
+    """Words that end in each piece of text, joined across pieces. The last piece of text must end in a space."""
     begun: list[str] = []  # parts of a word that may continue in the next piece
     for piece in pieces:
         found: list[_Word] = _WORD.findall(piece)
@@ -121,7 +122,7 @@ def _words(pieces: Iterator[str]) -> Iterator[list[_Word]]:
 
 
 def _joined(parts: Sequence[str]) -> _Word:
-    """The joined word, as UTF-8 bytes if long: in a str, one rare character makes every character take four bytes."""
+    """A word joined from its parts; a long word is UTF-8 bytes, because a str may take four bytes per character."""
     if sum(map(len, parts)) <= _PIECE:
         return "".join(parts)
     return b"".join(part.encode() for part in parts)
@@ -135,7 +136,7 @@ def _pair(words: tuple[_Word, _Word]) -> _Word:
 
 
 def _run_features(text: str) -> Iterator[Iterable[str]]:
-    """For each piece of the text: the runs of 2–4 characters that end in the piece."""
+    """For each piece of the text: the n-grams of 2–4 characters that end in the piece."""
     before = ""  # at most 3 characters of the text so far, in which a run may begin
     for piece in _with_single_spaces(_lowered(text)):
         window = before + piece
@@ -144,7 +145,7 @@ def _run_features(text: str) -> Iterator[Iterable[str]]:
 
 
 def _runs(window: str, known: int) -> Iterable[str]:
-    """The runs of a window that end after its first `known` characters."""
+    """The n-grams of 2–4 characters in a window that end after the first `known` characters of the window."""
     twos = list(map(add, window, window[1:]))
     threes, fours = map(add, twos, window[2:]), map(add, twos, twos[2:])
     new_threes, new_fours = islice(threes, max(0, known - 2), None), islice(fours, max(0, known - 3), None)
@@ -152,7 +153,7 @@ def _runs(window: str, known: int) -> Iterable[str]:
 
 
 def _with_single_spaces(pieces: Iterator[str]) -> Iterator[str]:
-    """Pieces with each run of two or more white space characters replaced by one space, also across pieces."""
+    """Text pieces with each run of two or more white space characters replaced by one space, also across pieces."""
     held = ""  # white space at the end of a piece, which may continue; two characters represent any longer run
     for piece in pieces:
         window = held + piece
@@ -164,7 +165,7 @@ def _with_single_spaces(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def _lowered(text: str, *, end: str = "") -> Iterator[str]:
-    """Pieces of `text.lower()`, then `end`; lowering the whole text at once would take 16 bytes a character."""
+    """Pieces of the text in lower case, then `end`; lower-casing a whole text takes 16 bytes per character."""
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]
         lowered = _lowered_in_place(text, start, piece) if "Σ" in piece else piece.lower()
@@ -172,7 +173,7 @@ def _lowered(text: str, *, end: str = "") -> Iterator[str]:
 
 
 def _lowered_in_place(text: str, start: int, piece: str) -> str:
-    """The lower case of a piece with Σ, the only letter whose lower case depends on its neighbours (ς ends a word)."""
+    """A piece with Σ in lower case; Σ is the only letter whose lower case depends on its neighbours (ς ends a word)."""
     before = next((text[i] for i in range(start - 1, -1, -1) if not _is_passed_over(text[i])), "")
     after = next((text[i] for i in range(start + len(piece), len(text)) if not _is_passed_over(text[i])), "")
     lowered = (before + piece + after).lower()
@@ -180,5 +181,5 @@ def _lowered_in_place(text: str, start: int, piece: str) -> str:
 
 
 def _is_passed_over(character: str) -> bool:
-    """Whether the rule for Σ ignores this character (Unicode's Case_Ignorable): accents, dots and similar."""
+    """Whether Unicode's lower-case rule for Σ ignores a character, such as an accent or a dot (Case_Ignorable)."""
     return f"a{character}Σ".lower().endswith("ς") and not f"{character}Σ".lower().endswith("ς")

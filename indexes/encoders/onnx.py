@@ -1,12 +1,13 @@
-"""`onnx:PATH`: any image network in ONNX form, run by onnxruntime.
+"""The encoder `onnx:PATH`, which runs any image network in ONNX format with onnxruntime.
 
-Values are (x - 127.5) / 127.5 of RGB in 0…255 unless a file PATH.json says otherwise:
+The network's input is (x - 127.5) / 127.5 for RGB values x in 0…255, unless a file PATH.json sets other values:
 
     {"mean": [123.7, 116.3, 103.5], "scale": [58.4, 57.1, 57.4], "size": 224, "output": "embedding"}
 
-All keys are optional. The input value is (x - mean) / scale; `mean` and `scale` are one number or one per channel.
-`size` is required if the model does not fix its input size. `output` names the output to use; the default is the
-first (n, dim) output whose name does not look like class scores.
+All keys of PATH.json are optional. The network's input is (x - mean) / scale, where `mean` and `scale` are one number
+or one number per channel. The key `size` (pixels) is required if the network does not fix its input size. The key
+`output` names the network output to use; the default is the first (n, dim) output whose name does not look like class
+scores.
 """
 
 import hashlib
@@ -34,7 +35,7 @@ _STEP = 32  # images per run: bounds the memory for activations, and always runs
 
 @dataclass(frozen=True, slots=True)
 class _Preprocessing:
-    """How an image becomes the network's input, and which output is read."""
+    """How an image is turned into a network's input, and which network output is used."""
 
     size: int
     channels_first: bool
@@ -45,7 +46,7 @@ class _Preprocessing:
 
 @final
 class Onnx:
-    """Embeddings of one ONNX network, computed on one thread per process so that the order of sums is fixed."""
+    """Image embeddings of an ONNX network, computed on one thread per process, so that the order of sums is fixed."""
 
     kind: Kind = "image"
     sees: Sees = "content"
@@ -63,7 +64,7 @@ class Onnx:
         self.dim = self._run([self.prepare(np.zeros((8, 8, 3), np.uint8))]).shape[1]
 
     def prepare(self, data: np.ndarray) -> np.ndarray:
-        """(3, size, size) or (size, size, 3) float32."""
+        """The network's input for one image: (3, size, size) or (size, size, 3) float32."""
         values = (resize(data, self._preprocessing.size) - self._mean) / self._scale
         return np.ascontiguousarray(values.transpose(2, 0, 1)) if self._preprocessing.channels_first else values
 
@@ -77,7 +78,7 @@ class Onnx:
 
 
 def load_onnx(args: str, *, device: str) -> Onnx:
-    """The network at PATH; InputError if it cannot be read or does not map images to vectors."""
+    """The encoder for the network at PATH; raises InputError if the file is unreadable or maps no images to vectors."""
     path = Path(os.path.expanduser(args))
     if not path.is_file():
         raise InputError(f"there is no ONNX file at {args!r}: write onnx:/path/to/model.onnx")
@@ -94,7 +95,7 @@ def load_onnx(args: str, *, device: str) -> Onnx:
 
 
 def _session(data: bytes, device: str) -> Any:
-    """A session on exactly these bytes; a model with weights in a second file, outside the fingerprint, is refused."""
+    """An onnxruntime session for a model; weights in a second file are refused, because no fingerprint covers them."""
     try:
         import onnxruntime
     except ImportError:
@@ -115,7 +116,7 @@ def _preprocessing(session: Any, path: Path) -> _Preprocessing:
     sidecar = _sidecar(Path(f"{path}.json"))
     shape, dtype = session.get_inputs()[0].shape, session.get_inputs()[0].type
     if dtype != "tensor(float)" or len(shape) != 4 or (shape[1] == 3) == (shape[3] == 3):
-        raise InputError(f"{path} takes {dtype} {shape}, expected float (N, 3, H, W) or (N, H, W, 3)")
+        raise InputError(f"{path} takes {dtype} of shape {shape}, expected float input (N, 3, H, W) or (N, H, W, 3)")
     channels_first = shape[1] == 3
     height, width = shape[2:] if channels_first else shape[1:3]
     sizes = {side for side in (height, width, sidecar.get("size")) if isinstance(side, int)}
@@ -140,14 +141,14 @@ def _sidecar(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(settings, dict) or not settings.keys() <= known:
-        raise InputError(f"{path} must be an object with keys among {', '.join(sorted(known))}")
+        raise InputError(f"{path} must be a JSON object with no keys except {', '.join(sorted(known))}")
     return settings
 
 
 def _three(value: Any, path: Path) -> tuple[float, float, float]:
     values = value if isinstance(value, list) else [value] * 3
     if len(values) != 3 or not all(isinstance(number, int | float) for number in values):
-        raise InputError(f"{path}.json gives {value!r} for mean or scale, expected a number or three")
+        raise InputError(f"{path}.json has {value!r} for mean or scale, expected one number or three numbers")
     red, green, blue = map(float, values)
     return red, green, blue
 
@@ -158,5 +159,7 @@ def _output(session: Any, named: str | None, path: Path) -> str:
     }
     names = [output.name for output in session.get_outputs() if output.name in flat]
     if not names or (named is not None and named not in flat):
-        raise InputError(f"{path} has no (n, dim) float output {named or ''}: found {', '.join(names) or 'none'}")
+        raise InputError(
+            f"{path} has no float output {named or ''} of shape (n, dim): found {', '.join(names) or 'none'}"
+        )
     return named or next((name for name in names if not _SCORES.search(name)), names[0])

@@ -1,4 +1,4 @@
-"""`open_clip:ARCH:PRETRAINED-OR-PATH`: the image tower of a CLIP model, the production encoder for images."""
+"""The production image encoder `open_clip:ARCH:PRETRAINED-OR-PATH`, which is the image tower of a CLIP model."""
 
 import hashlib
 import logging
@@ -47,7 +47,7 @@ class OpenClip:
         self.dim = self([self.prepare(np.zeros((8, 8, 3), np.uint8))]).shape[1]
 
     def prepare(self, data: np.ndarray) -> torch.Tensor:
-        """open_clip's own evaluation transform, (3, size, size)."""
+        """One image after open_clip's own evaluation transform, as a tensor (3, size, size)."""
         prepared: torch.Tensor = self._preprocess(Image.fromarray(data))
         return prepared
 
@@ -59,7 +59,7 @@ class OpenClip:
 
 
 def load_open_clip(args: str, *, device: str) -> OpenClip:
-    """The model of `ARCH:TAG` or `ARCH:PATH`.
+    """The encoder for `ARCH:TAG` (published weights) or `ARCH:PATH` (a checkpoint file).
 
     Raises InputError if ARCH, TAG or PATH is unknown, and ResourceError if the weights of TAG are not in the cache and
     cannot be downloaded, or if the device is missing.
@@ -76,7 +76,7 @@ def load_open_clip(args: str, *, device: str) -> OpenClip:
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=path, **settings)
     except Exception as error:  # unpickling and a mismatched architecture raise many types
-        raise InputError(f"cannot load {path} as {architecture}: {_one_line(error)}") from error
+        raise InputError(f"cannot load {path} as {architecture} weights: {_one_line(error)}") from error
     return OpenClip(
         model,
         preprocess,
@@ -88,9 +88,10 @@ def load_open_clip(args: str, *, device: str) -> OpenClip:
 
 @cache
 def import_open_clip() -> ModuleType:
-    """The open_clip module, also if torchvision was built for another torch and fails to import for missing operators.
+    """Import open_clip, even if torchvision was built for another torch and fails to import for missing operators.
 
-    The missing operators belong to detection models and are never called here, so declaring their names is enough.
+    Operators missing from torchvision belong to detection models and are never called here, so declaring their names is
+    enough.
     """
     while True:
         try:
@@ -99,7 +100,7 @@ def import_open_clip() -> ModuleType:
             missing = _MISSING_OPERATOR.search(str(error))
             if missing is None:
                 raise
-            _LOG.info("torchvision does not match torch: declaring its operator %s, which is unused here", missing[1])
+            _LOG.info("torchvision does not match torch: declaring its operator %s, which is never used", missing[1])
             library = torch.library.Library("torchvision", "FRAGMENT")
             library.define(missing[1] + _DETECTION_SCHEMA)
             _declared.append(library)
@@ -122,15 +123,15 @@ def _check_names(open_clip: ModuleType, architecture: str, pretrained: str) -> N
     found = f"has no weights called {pretrained!r}" if pretrained else "needs weights"
     raise InputError(
         f"open_clip:{architecture} {found}: give a checkpoint as open_clip:{architecture}:/path/to.pt "
-        f"or one of its tags: {tags}"
+        f"or one of the published tags: {tags}"
     )
 
 
 def _settings(open_clip: ModuleType, architecture: str, pretrained: str) -> dict[str, Any]:
-    """The preprocessing and the activation, which belong to the weights but are not stored in a checkpoint.
+    """Settings for preprocessing and activation, which belong to the weights but are not stored in a checkpoint.
 
-    A path gets the preprocessing of its architecture's published weights if they agree on one, else open_clip's
-    default. Some published weights need QuickGELU under an architecture that does not say so.
+    A checkpoint path gets the preprocessing that all published weights of its architecture share, else open_clip's
+    default. Some published weights need the activation QuickGELU although their architecture does not state it.
     """
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if open_clip.is_pretrained_cfg(architecture, pretrained):
@@ -149,10 +150,10 @@ def _settings(open_clip: ModuleType, architecture: str, pretrained: str) -> dict
 
 
 def _weights_of_tag(open_clip: ModuleType, architecture: str, tag: str) -> str:
-    """Path of the tag's weights: from the cache, or downloaded if the hub can be reached.
+    """Path of the published weights `tag`: from the cache, or downloaded if the Hugging Face hub can be reached.
 
-    One short request checks the hub first, because its client retries for most of a minute before it reports that the
-    machine is offline.
+    One short request checks the connection first, because the hub's client retries for most of a minute on a machine
+    that is offline.
     """
     import huggingface_hub
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
@@ -171,13 +172,13 @@ def _weights_of_tag(open_clip: ModuleType, architecture: str, tag: str) -> str:
     except Exception as error:  # the hub's client raises several libraries' errors
         raise ResourceError(
             f"the weights {tag!r} of {architecture} are unavailable ({_one_line(error)}): give a local checkpoint as "
-            f"open_clip:{architecture}:/path/to.pt, or fetch {repository} into the Hugging Face cache "
-            f"from a machine with a network; for a stored reference, --weights open_clip:{architecture}=/path/to.pt"
+            f"open_clip:{architecture}:/path/to.pt, or copy {repository} into the Hugging Face cache "
+            f"from a machine with a network; for a stored reference, add --weights open_clip:{architecture}=/path/to.pt"
         ) from error
 
 
 def _digest(state: dict[str, torch.Tensor], settings: dict[str, Any]) -> str:
-    """16 hex digits over the tensors' bytes in key order and the settings; a change to either changes every vector."""
+    """Hash of 16 hex digits over the weights in key order and the settings, which together determine all vectors."""
     digest = hashlib.sha256()
     for key in sorted(state):
         digest.update(state[key].cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -1,4 +1,4 @@
-"""`pixels[:SIZE]`: the image itself at a small size, for small images and for tests."""
+"""The encoder `pixels[:SIZE]`, which uses an image's pixels at a small size, for small images and for tests."""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -15,7 +15,7 @@ __all__ = ["Pixels", "load_pixels"]
 
 @final
 class Pixels:
-    """Values in [0, 1] of the centre square at `size`, flattened."""
+    """Encodes an image as the pixel values in [0, 1] of its centre square, resized to `size` and flattened."""
 
     kind: Kind = "image"
     sees: Sees = "content"
@@ -34,7 +34,7 @@ class Pixels:
 
 
 def load_pixels(args: str, *, device: str) -> Pixels:
-    """Pixels at SIZE, 32 if not given; InputError if SIZE is not a positive integer. Always runs on the CPU."""
+    """The encoder `pixels` with SIZE (default 32 pixels), on the CPU; InputError unless SIZE is a positive integer."""
     if args and (not args.isdecimal() or int(args) == 0):
         raise InputError(f"got pixels:{args}, expected a positive integer such as pixels:32")
     return Pixels(int(args or 32))

@@ -1,4 +1,4 @@
-"""The interface of an encoder, which is all that the rest of madaudit may rely on."""
+"""The interface of an encoder; the rest of madaudit may use encoders only through this interface."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -13,9 +13,9 @@ Sees = Literal["traces", "content"]
 
 
 class Encoder(Protocol):
-    """Turns decoded items into vectors.
+    """An encoder, which turns decoded items into vectors.
 
-    `prepare` runs in decoding threads, ahead of the encoder; `__call__` runs in the main thread on fixed batches.
+    `prepare` runs in decoding threads, ahead of the encoding; `__call__` runs in the main thread on fixed batches.
     """
 
     spec: str  # what a user writes to get this encoder again, in any working directory
@@ -25,7 +25,7 @@ class Encoder(Protocol):
     fingerprint: str  # name, weights digest, preprocessing version; vectors with different fingerprints are never mixed
 
     def prepare(self, data: Any) -> Any:
-        """Prepare one decoded image (h, w, 3) uint8, text or vector; raises Unusable with a short reason to count."""
+        """Prepare one decoded image (h, w, 3) uint8, text or vector; raises Unusable with a short skip reason."""
 
     def __call__(self, batch: Sequence[Any]) -> np.ndarray:
-        """Prepared items → (n, dim) float32."""
+        """Encode a batch of prepared items as vectors (n, dim) float32."""

@@ -1,4 +1,4 @@
-"""`sentence:NAME-OR-PATH`: a sentence-transformers model, for texts in any language its training covered."""
+"""The encoder `sentence:NAME-OR-PATH`: a sentence-transformers model, for texts in any language it was trained on."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ _HUB_TIMEOUT = 5.0  # seconds for the one request that checks whether the hub ca
 
 @final
 class Sentence:
-    """Sentence embeddings, not normalised; a text is cut at the model's longest input."""
+    """Sentence embeddings of texts, not normalised; a text is truncated to the model's longest input."""
 
     kind: Kind = "text"
     sees: Sees = "content"
@@ -36,7 +36,7 @@ class Sentence:
         self.dim = self(["a"]).shape[1]
 
     def prepare(self, text: str) -> str:
-        """The beginning of the text that the model reads; raises Unusable for a text without a visible character."""
+        """A beginning of the text with all tokens that the model reads; raises Unusable for white space only."""
         if not text or text.isspace():
             raise Unusable("empty text")
         return self._beginning.of(text)
@@ -50,13 +50,13 @@ class Sentence:
 
 
 def load_sentence(args: str, *, device: str) -> Sentence:
-    """The model in the folder PATH, or the published NAME from the Hugging Face cache or hub.
+    """The encoder for the model in the folder PATH, or for the published model NAME from the Hugging Face cache or hub.
 
     Raises InputError for a folder without a model and for empty arguments, and ResourceError if the library, the device
     or the weights of NAME are unavailable.
     """
     if not args:
-        raise InputError("sentence needs a model: write sentence:/path/to/folder or sentence:NAME of a published one")
+        raise InputError("sentence needs a model: write sentence:/path/to/folder or sentence:PUBLISHED-NAME")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ResourceError(f"no device {device!r} found: torch {torch.__version__} sees no GPU, use --device cpu")
     import_open_clip()  # makes a torchvision built for another torch importable; the next line imports it
@@ -82,7 +82,11 @@ def _from_folder(kind: Any, folder: Path, device: str) -> Any:
 
 
 def _published(kind: Any, name: str, device: str) -> Any:
-    """The model from the cache, or downloaded if a short request reaches the hub: its client retries for a minute."""
+    """The published model, from the Hugging Face cache, or downloaded if the hub can be reached.
+
+    One short request checks the connection first, because the hub's client retries for a minute on a machine that is
+    offline.
+    """
     import huggingface_hub
 
     try:
@@ -95,13 +99,13 @@ def _published(kind: Any, name: str, device: str) -> Any:
     except Exception as error:
         raise ResourceError(
             f"the model {name!r} is unavailable ({_one_line(error)}): give a local folder as sentence:/path/to/folder, "
-            "or fetch it into the Hugging Face cache from a machine with a network; for a stored reference, "
-            "--weights sentence=/path/to/folder"
+            "or copy the model into the Hugging Face cache from a machine with a network; for a stored reference, "
+            "add --weights sentence=/path/to/folder"
         ) from error
 
 
 def _digest(model: Any) -> str:
-    """16 hex digits over weights in key order, modules and longest input: a change to any changes every vector."""
+    """Hash of 16 hex digits over a model's weights in key order, modules and longest input, which determine vectors."""
     digest = hashlib.sha256()
     state = model.state_dict()
     for key in sorted(state):

@@ -1,4 +1,4 @@
-"""Parse an encoder spec: split `A+B`, find which weights it names, and make their paths absolute."""
+"""Parse encoder specs: split `A+B` into encoders, find the weights that a spec names, and make paths absolute."""
 
 import os
 import re
@@ -15,24 +15,24 @@ _CHECKPOINTS = (".bin", ".onnx", ".pt", ".pth", ".safetensors")
 
 @dataclass(frozen=True, slots=True)
 class EncoderPart:
-    """One encoder of a spec: the text before its weights, and its weights (a path or a published name)."""
+    """One encoder of a spec: the text before the weights, and the weights (a path or a published name)."""
 
     head: str  # `onnx`, `open_clip:ARCH`; the whole spec of an encoder without weights
     weights: str | None = None  # None: the encoder has none
 
     @property
     def name(self) -> str:
-        """The encoder's name, one of NAMES if the encoder exists."""
+        """The encoder's name; it is one of `NAMES` if the encoder exists."""
         return self.head.partition(":")[0]
 
     @property
     def arguments(self) -> str:
-        """The text after the name and its colon."""
+        """The encoder's arguments: the text after its name and a colon."""
         return self._plain.partition(":")[2]
 
     @property
     def spec(self) -> str:
-        """The part as written in a spec, with each ambiguous `+` escaped."""
+        """The encoder as written in a spec, with each ambiguous `+` escaped."""
         return re.sub(rf"\+{_NAME_FOLLOWS}", r"\\+", self._plain)
 
     @property
@@ -52,10 +52,10 @@ class EncoderPart:
 
 
 def split_spec(spec: str) -> tuple[EncoderPart, ...]:
-    """The encoders of `A+B`.
+    """The encoders that a spec `A+B` joins.
 
-    A `+` joins encoders only if the name of an encoder follows it. A `+` inside a path may also be followed by such a
-    name: it belongs to the path if that file or folder exists, or if it is written `\\+`, as in stored specs.
+    A `+` joins encoders only if the name of an encoder follows it. A `+` before an encoder name belongs to a path if
+    that file or folder exists, or if the `+` is written `\\+`, as in stored specs.
     """
     pieces = [_unescaped(piece) for piece in re.split(rf"(?<!\\)\+{_NAME_FOLLOWS}", spec)]
     parts: list[EncoderPart] = []
@@ -67,7 +67,7 @@ def split_spec(spec: str) -> tuple[EncoderPart, ...]:
 
 
 def _longest(pieces: Sequence[str]) -> tuple[int, EncoderPart]:
-    """The number of pieces in the first part, and that part; several pieces only if they name an existing path."""
+    """The number of pieces in the first encoder, and the encoder; several pieces only if they name an existing path."""
     for taken in range(len(pieces), 1, -1):
         part = _part("+".join(pieces[:taken]))
         if part.is_here:
@@ -90,19 +90,19 @@ def _unescaped(piece: str) -> str:
 
 
 def join_parts(parts: Sequence[EncoderPart]) -> str:
-    """The spec of several encoders; the inverse of `split_spec`."""
+    """One spec for several encoders joined by `+`; the inverse of `split_spec`."""
     return "+".join(part.spec for part in parts)
 
 
 def spec_of_path(head: str, path: str | Path) -> str:
-    """The spec of `head` with the absolute path of its weights, valid in any working directory."""
+    """An encoder spec of `head` and the absolute path of the weights, valid in any working directory."""
     return EncoderPart(head, absolute_path(path)).spec
 
 
 def absolute_path(path: str | Path) -> str:
-    """The absolute path, without `~`, `..` and symbolic links among its folders.
+    """The absolute path of a file or folder, without `~`, `..` and symbolic links in its parent folders.
 
-    A link as the last component is kept: loaders look at the suffix of its name and at the files beside it.
+    A symbolic link as the last component is kept, because loaders use its suffix and the files beside it.
     """
     plain = Path(os.path.expanduser(path))
     last = plain.name if plain.name != ".." else ""

@@ -1,4 +1,4 @@
-"""Strip from image files everything that carries no pixels; one module per format."""
+"""Remove the parts of an image file that carry no pixels, with one module per file format."""
 
 from collections.abc import Callable, Iterator
 
@@ -31,10 +31,11 @@ _MISLEADING = {"jpeg": jpeg.holds_another, "webp": webp.holds_several}  # may de
 
 
 def readings(data: bytes) -> Iterator[Bare]:
-    """Versions of the file to decode, in order; try each one only if the version before it fails.
+    """Versions of an image file to decode, in order; decode a later version only if all earlier versions fail.
 
-    First the picture without its metadata, if metadata and pixels can be told apart; then the rest of the file after
-    skipping damaged metadata; last the unchanged file. Raises Unusable for metadata over the limit.
+    The first version of a file is the picture without its metadata, if metadata and pixels can be separated. The second
+    version of the file skips damaged metadata, and the last version is the unchanged file. Raises Unusable if metadata
+    exceed a limit.
     """
     content = _content(data)
     if content == "avif":  # its decoder also rotates by other boxes than metadata, and metadata seldom make it fail

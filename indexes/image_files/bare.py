@@ -1,4 +1,4 @@
-"""The bytes of a picture without the parts that carry no pixels."""
+"""The bytes of an image file without the parts that carry no pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _Part = TypeVar("_Part")
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """Bytes that decode to a picture's pixels, and the orientation of the pixels."""
+    """Bytes of an image file that decode to a picture's pixels, and the orientation of the pixels."""
 
     data: bytes
     orientation: int | None = None  # EXIF value 1 … 8; None: use the orientation that the decoder reports
 
 
 def bounded(parts: Iterator[_Part]) -> Iterator[_Part]:
-    """The parts of a file; raises Unusable beyond a limit that no normal file reaches, to bound memory and time."""
+    """The parts of a file; raises Unusable if there are more parts than in normal files, to bound memory and time."""
     for number, part in enumerate(parts):
         if number == _MOST_PARTS:
             raise Unusable(f"image file of over {_MOST_PARTS} parts")

@@ -1,4 +1,4 @@
-"""AVIF and JPEG 2000 files, which consist of boxes, without the boxes that carry no pixels."""
+"""Remove the boxes that carry no pixels from AVIF and JPEG 2000 files, which consist of boxes."""
 
 import struct
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class _Box:
 
 
 def stripped_avif(data: bytes) -> Bare | None:
-    """The picture with its EXIF items renamed to an unknown type, so that no box has to move; None if it has none."""
+    """An AVIF file with its EXIF items renamed to an unknown type, so that no box moves; None without EXIF items."""
     found = bytearray(data)
     for item in _avif_items(memoryview(data)):
         at = bytes(item.content[:16]).find(b"Exif", 4)  # after the version and the flags
@@ -41,7 +41,7 @@ def _avif_items(view: memoryview) -> Iterator[_Box]:
 
 
 def stripped_jpeg2000(data: bytes) -> Bare | None:
-    """The picture without the parts that carry no pixels; None if the sequence of boxes is damaged."""
+    """A JPEG 2000 picture without the parts that carry no pixels; None if the sequence of boxes is damaged."""
     view = memoryview(data)
     if data[:4] == _CODESTREAM:
         return Bare(_codestream(view), UPRIGHT)
@@ -54,7 +54,7 @@ def stripped_jpeg2000(data: bytes) -> Bare | None:
 
 
 def salvaged_jpeg2000(data: bytes) -> Bare | None:
-    """Search a file with damaged boxes for the names of its header and pixel boxes; None if they are not found."""
+    """The picture of a damaged JPEG 2000 file, from its header and pixel boxes; None if these boxes are not found."""
     view = memoryview(data)
     header, pixels = data.find(b"jp2h\0\0\0\x16ihdr") - 4, data.find(b"jp2c" + _CODESTREAM)
     box = next(_boxes(view[header:], header), None) if header > 0 and pixels > 0 else None
@@ -80,7 +80,7 @@ def _box(name: bytes, content: bytes | memoryview) -> bytes:
 
 
 def _codestream(view: memoryview) -> bytes:
-    """The coded pixels without the comments before the first tile."""
+    """The coded pixels of a JPEG 2000 file without the comments before the first tile."""
     parts, at = [view[:2]], 2
     while at + 4 <= len(view) and view[at] == 0xFF and view[at + 1] != _TILE:
         (length,) = struct.unpack_from(">H", view, at + 2)
@@ -92,7 +92,7 @@ def _codestream(view: memoryview) -> bytes:
 
 
 def _boxes(view: memoryview, base: int) -> Iterator[_Box]:
-    """Each box up to the first invalid one; `base` is the offset of the view in its file."""
+    """Each box in `view` up to the first invalid box; `base` is the offset of `view` in its file."""
     at = 0
     while at + 8 <= len(view):
         (size,), name, head = struct.unpack_from(">I", view, at), bytes(view[at + 4 : at + 8]), 8

@@ -1,4 +1,4 @@
-"""Read the first directory of a TIFF file or EXIF block entry by entry, so that one bad entry affects no other."""
+"""Read the first directory of a TIFF file or EXIF block entry by entry, so that a bad entry affects no other entry."""
 
 import struct
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One tag, with the bytes of its value."""
+    """The value of one tag in a TIFF directory, as bytes with their type."""
 
     kind: int  # TIFF's number of the value's type
     value: memoryview
@@ -23,14 +23,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The usable entries of a directory by tag, with its byte order and format."""
+    """The usable entries of a TIFF directory by tag, with the byte order and format of the directory."""
 
     order: str  # byte order in the notation of `struct`
     is_big: bool  # BigTIFF
     entries: dict[int, Entry]
 
     def number(self, tag: int) -> float | None:
-        """The first number under a tag; None if the tag is missing, NaN if its value is not a number."""
+        """The first number stored under a tag; None if the tag is missing, NaN if its value is not a number."""
         entry = self.entries.get(tag)
         if entry is None:
             return None
@@ -44,7 +44,7 @@ class Directory:
 
 
 def read_directory(data: memoryview) -> Directory | None:
-    """The first directory of a TIFF file or EXIF block; None if there is none. The first of equal tags is used."""
+    """The first directory of a TIFF file or EXIF block, or None; the first entry is used if a tag is repeated."""
     order = _ORDERS.get(bytes(data[:4]))
     if order is None:
         return None

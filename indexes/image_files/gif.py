@@ -1,4 +1,4 @@
-"""GIF: the blocks that carry the first frame."""
+"""Reduce a GIF file to the blocks that carry its first frame."""
 
 import re
 import struct
@@ -17,7 +17,7 @@ _CONTROLS = re.compile(rb"!\xf9\x04.{4}\0", re.DOTALL)
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The first frame without the parts that carry no pixels; None if the sequence of blocks is damaged."""
+    """The first frame of a GIF file without parts that carry no pixels; None if the sequence of blocks is damaged."""
     at = _table_end(data, 10, _HEAD)
     parts = [data[:at]]
     for start, end in bounded(_extensions(data, at)):
@@ -30,7 +30,7 @@ def stripped(data: bytes) -> Bare | None:
 
 
 def salvaged(data: bytes) -> Bare | None:
-    """The first frame of a file with damaged blocks before it: bytes that cannot be a block are skipped."""
+    """The first frame of a GIF file with damaged blocks before the frame; bytes that cannot be a block are skipped."""
     if stripped(data) is not None:
         return None  # the first frame was found: if it does not decode, its pixels are damaged
     at = _table_end(data, 10, _HEAD)
@@ -46,14 +46,14 @@ def salvaged(data: bytes) -> Bare | None:
 
 
 def _extensions(data: bytes, at: int) -> Iterator[tuple[int, int]]:
-    """Start and end of each block before the first frame, up to the first block without an end."""
+    """Start and end of each GIF block before the first frame, up to the first block without an end."""
     while data[at : at + 1] == _EXTENSION and (end := _blocks_end(data, at + 2)) is not None:
         yield at, end
         at = end
 
 
 def _frame(data: bytes, at: int, end: int) -> int | None:
-    """Where the first frame between two positions begins."""
+    """Start of the first GIF frame between two positions; None if there is no frame."""
     followed = 0
     while (at := data.find(_IMAGE, at, end)) >= 0 and followed < _MOST_FOLLOWED:
         if _looks_like_a_frame(data, at):
@@ -71,13 +71,13 @@ def _framed(parts: list[bytes], data: bytes, at: int) -> Bare:
 
 
 def _table_end(data: bytes, flags: int, at: int) -> int:
-    """End of the colour table at a position, computed from the flags that announce it."""
+    """End of the GIF colour table at a position, computed from the flags byte that states the table's size."""
     packed = data[flags] if flags < len(data) else 0
     return at + (3 << ((packed & 7) + 1) if packed & 0x80 else 0)
 
 
 def _blocks_end(data: bytes, at: int) -> int | None:
-    """End of the blocks that begin at a position, including their terminator; None if the terminator is missing."""
+    """End of the GIF data blocks that begin at a position, including their terminator; None if it is missing."""
     while at < len(data):
         if data[at] == 0:
             return at + 1
@@ -90,7 +90,7 @@ def _is_control(data: bytes, at: int) -> bool:
 
 
 def _looks_like_a_frame(data: bytes, at: int) -> bool:
-    """Whether the bytes at a position are a frame that fits the screen and has a valid code size."""
+    """Whether the bytes at a position are a GIF frame that fits the screen and has a valid code size."""
     codes = _table_end(data, at + 9, at + 10)
     if codes >= len(data):
         return False

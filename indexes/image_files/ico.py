@@ -1,4 +1,4 @@
-"""ICO: the largest icon, stripped of the parts that carry no pixels if it is a PNG file."""
+"""Reduce an ICO file to its largest icon, without metadata, if that icon is a PNG file."""
 
 import math
 import struct
@@ -30,7 +30,7 @@ def stripped(data: bytes) -> Bare | None:
 
 
 def _rank(data: bytes, entry: int) -> tuple[int, int]:
-    """Order in which a reader prefers icons: by size, then by the fewest colours, as Pillow does."""
+    """Sort key of an icon, in Pillow's order of preference: largest icons first, then those with the fewest colours."""
     width, height, colours = (data[entry + i] for i in range(3))
     bits = int.from_bytes(data[entry + 6 : entry + 8], "little")
     depth = bits or (math.ceil(math.log2(colours)) if colours else 0) or 256

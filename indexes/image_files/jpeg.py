@@ -1,4 +1,4 @@
-"""JPEG: the segments that carry pixels, and the orientation that the other segments state."""
+"""Reduce a JPEG file to the segments that carry pixels, and read the orientation from the other segments."""
 
 import re
 import struct
@@ -32,7 +32,7 @@ class _Segment:
 
     @property
     def carries_pixels(self) -> bool:
-        """Whether a decoder needs the segment; two application segments define how channels become colours."""
+        """Whether a JPEG decoder needs the segment; two application segments define how channels become colours."""
         if self.marker == 0xE0:
             return bytes(self.content[:5]) == b"JFIF\0" and len(self.content) >= 14
         if self.marker == 0xEE:
@@ -41,7 +41,7 @@ class _Segment:
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The picture without the parts that carry no pixels; None if the sequence of segments is damaged."""
+    """A JPEG picture without the parts that carry no pixels; None if the sequence of segments is damaged."""
     view = memoryview(data)
     head = list(bounded(_head(view)))
     if not head or head[-1].marker != _SCAN or not any(s.marker in _FRAMES for s in head):
@@ -50,7 +50,7 @@ def stripped(data: bytes) -> Bare | None:
 
 
 def salvaged(data: bytes) -> Bare | None:
-    """The picture of a file with damaged segments before the pixels: bytes that cannot be a segment are skipped."""
+    """A JPEG picture with damaged segments before the pixels; bytes that cannot be a segment are skipped."""
     view = memoryview(data)
     before = [s for s in bounded(_head(view)) if _is_sound(s)]
     has_frame = any(s.marker in _FRAMES for s in before)
@@ -63,12 +63,12 @@ def salvaged(data: bytes) -> Bare | None:
 
 
 def holds_another(data: bytes) -> bool:
-    """Whether a decoder could decode a preview or second picture instead, because the main frame is not found."""
+    """Whether a decoder could wrongly decode a preview or second picture, because a JPEG's main frame is not found."""
     return frame_of(data) is None and data.find(START + b"\xff", len(START)) > 0
 
 
 def frame_of(data: bytes) -> tuple[int, int] | None:
-    """Marker and bit depth of the frame, which define the coding of the pixels; None if no frame is found."""
+    """Marker and bit depth of a JPEG frame, which define the coding of the pixels; None if no frame is found."""
     for segment in bounded(_head(memoryview(data))):
         if segment.marker in _FRAMES and len(segment.content):
             return segment.marker, segment.content[0]
@@ -81,7 +81,7 @@ def _assembled(view: memoryview, head: list[_Segment], notes: list[_Segment]) ->
 
 
 def _head(view: memoryview) -> Iterator[_Segment]:
-    """The segments up to the first scan, or up to the first position where no segment begins."""
+    """The JPEG segments up to the first scan, or up to the first position where no segment begins."""
     at = len(START)
     while (segment := _segment(view, at)) is not None:
         yield segment
@@ -101,7 +101,7 @@ def _segment(view: memoryview, at: int) -> _Segment | None:
 
 
 def _scans(view: memoryview, at: int) -> Iterator[memoryview]:
-    """The coded pixels and the segments between scans, up to the end of the picture."""
+    """The coded pixels of a JPEG and the segments between its scans, up to the end of the picture."""
     while (found := _AFTER_SCAN.search(view, at)) is not None:
         start = found.start()
         yield view[at:start]
@@ -119,7 +119,7 @@ def _scans(view: memoryview, at: int) -> Iterator[memoryview]:
 
 
 def _is_sound(segment: _Segment) -> bool:
-    """Whether the content of a segment matches its marker."""
+    """Whether the content of a JPEG segment matches its marker."""
     content = segment.content
     if segment.marker == 0xDB:
         return _is_table(content, _steps_length, 1)
@@ -135,7 +135,7 @@ def _is_sound(segment: _Segment) -> bool:
 
 
 def _is_table(content: memoryview, length_of: Callable[[memoryview], int], least: int) -> bool:
-    """Whether the content is a sequence of complete tables, each with a class of 0 or 1 and a number of 0 to 3."""
+    """Whether a segment is a sequence of complete tables, each with a class of 0 or 1 and a number of 0 to 3."""
     for _ in range(_MOST_TABLES):
         if not len(content):
             return True
@@ -146,10 +146,10 @@ def _is_table(content: memoryview, length_of: Callable[[memoryview], int], least
 
 
 def _last_run(view: memoryview, first: int, has_frame: bool) -> list[_Segment]:
-    """The segments that lead without a gap to the scan of the largest frame; empty if there is no such run.
+    """The gapless run of JPEG segments that leads to the scan of the largest frame; empty if there is no such run.
 
-    A run that begins right after a start-of-image marker belongs to another picture in the file: a preview or a
-    second picture.
+    A run of segments that begins right after a start-of-image marker belongs to another picture in the file: a preview
+    or a second picture.
     """
     candidates = [match.start() for match in islice(_CANDIDATE.finditer(view, first), _MOST_CANDIDATES + 1)]
     if len(candidates) > _MOST_CANDIDATES:
@@ -187,7 +187,7 @@ def _begins_the_picture(view: memoryview, start: int) -> bool:
 
 
 def _has_its_tables(head: list[_Segment]) -> bool:
-    """Whether all tables that the frame and its first scan refer to are present."""
+    """Whether all coding tables that a JPEG frame and its first scan refer to are present."""
     frame = next((s for s in head if s.marker in _FRAMES), None)
     if frame is None:
         return False
@@ -204,7 +204,7 @@ def _has_its_tables(head: list[_Segment]) -> bool:
 
 
 def _numbers(content: memoryview, length_of: Callable[[memoryview], int]) -> Iterator[int]:
-    """Class and number of each table in a segment."""
+    """Class and number of each coding table in a JPEG segment, as one byte."""
     while len(content):
         yield content[0]
         content = content[length_of(content) :]
@@ -227,7 +227,7 @@ def _area(run: list[_Segment]) -> int:
 
 
 def _orientation(segments: list[_Segment]) -> int:
-    """The orientation from the EXIF block, else from the last XMP text, else upright."""
+    """The picture's orientation from the EXIF block, else from the last XMP text, else upright."""
     notes = [s.content for s in segments if s.marker == 0xE1]
     blocks = [note for note in notes if bytes(note[:6]) == _EXIF]
     if blocks:

@@ -1,4 +1,4 @@
-"""The orientation of a picture, from as much of its metadata as can be read; damaged metadata are ignored."""
+"""Read the orientation of a picture from its readable metadata, ignoring damaged metadata."""
 
 import re
 import zlib
@@ -29,7 +29,7 @@ _TURNS = {
 
 
 def of_exif(block: bytes | memoryview) -> int | None:
-    """The orientation in an EXIF block or a TIFF file; None if it states none."""
+    """The orientation in an EXIF block or a TIFF file; None if no orientation is stored."""
     data = memoryview(block)
     while bytes(data[:6]) == b"Exif\0\0":
         data = data[6:]
@@ -61,9 +61,9 @@ def of_raw_profile(text: bytes) -> int | None:
 
 
 def inflated(data: memoryview) -> Iterator[bytes]:
-    """The decompressed pieces of a zlib stream, up to the first damage.
+    """The decompressed pieces of a zlib stream, up to the first damaged piece.
 
-    Raises Unusable past the limit that protects memory and time, because the rest of the stream is then not read.
+    Raises Unusable if the stream decompresses to more than the limit that protects memory and time.
     """
     unpacking, total = zlib.decompressobj(), 0
     for start in range(0, len(data), _PIECE):

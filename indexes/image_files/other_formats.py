@@ -1,4 +1,4 @@
-"""Names of known image formats that cannot be decoded here."""
+"""Recognise and name image formats that madaudit cannot decode."""
 
 import io
 
@@ -31,7 +31,7 @@ _NEEDED = frozenset({256, 257, 258, _COMPRESSION, 262})  # without these a TIFF 
 
 
 def unsupported_format(data: bytes) -> str | None:
-    """The image format of bytes that no decoder here could read; None if the bytes are damaged or not an image."""
+    """The format of image bytes that could not be decoded; None if the bytes are damaged or not an image."""
     head = data[:HEAD_BYTES]
     content = content_of(head)
     if content in OTHER_IMAGES or (content in _CODECS and not features.check(_CODECS[content])):

@@ -1,4 +1,4 @@
-"""PNG: the chunks that carry pixels, and the orientation that the other chunks state."""
+"""Reduce a PNG file to the chunks that carry pixels, and read the orientation from the other chunks."""
 
 import re
 import struct
@@ -32,14 +32,14 @@ class _Chunk:
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The picture without the parts that carry no pixels; None if the sequence of chunks is damaged."""
+    """A PNG picture without the parts that carry no pixels; None if the sequence of chunks is damaged."""
     chunks = list(bounded(_chunks(memoryview(data))))
     is_whole = bool(chunks) and chunks[-1].name in (b"IEND", b"IDAT")
     return _assembled(chunks) if is_whole else None
 
 
 def salvaged(data: bytes) -> Bare | None:
-    """The picture of a file with damaged chunks: bytes that cannot be a chunk are skipped; None if pixels are lost."""
+    """The picture of a damaged PNG file, or None if pixels are lost; bytes that cannot be a chunk are skipped."""
     chunks = list(bounded(_found(memoryview(data))))
     return _assembled(chunks) if _inflates(chunks) else None
 
@@ -61,7 +61,7 @@ def _assembled(chunks: list[_Chunk]) -> Bare | None:
 
 
 def _chunks(data: memoryview) -> Iterator[_Chunk]:
-    """Each chunk up to the end of the picture or the first invalid chunk; pixel data may be cut off."""
+    """Each PNG chunk up to the end of the picture or the first invalid chunk; pixel data may be truncated."""
     at = len(_SIGNATURE)
     while at + 8 <= len(data):
         chunk, end = _chunk(data, at)
@@ -74,7 +74,7 @@ def _chunks(data: memoryview) -> Iterator[_Chunk]:
 
 
 def _chunk(data: memoryview, at: int) -> tuple[_Chunk | None, int]:
-    """The chunk at a position, and where the next one begins."""
+    """The PNG chunk at a position (None if invalid), and the position of the next chunk."""
     (length,), name = struct.unpack_from(">I", data, at), bytes(data[at + 4 : at + 8])
     end = at + 8 + length
     if not _NAME.fullmatch(name) or (end > len(data) and name != b"IDAT"):
@@ -85,7 +85,7 @@ def _chunk(data: memoryview, at: int) -> tuple[_Chunk | None, int]:
 
 
 def _found(data: memoryview) -> Iterator[_Chunk]:
-    """Every chunk that can be recognised; after a damaged length, continue at the next chunk with a right checksum."""
+    """Recognisable PNG chunks; after a damaged length, reading continues at the next chunk with a valid checksum."""
     at = len(_SIGNATURE)
     while at + 8 <= len(data):
         name = bytes(data[at + 4 : at + 8])
@@ -104,14 +104,14 @@ def _found(data: memoryview) -> Iterator[_Chunk]:
 
 
 def _follows(data: memoryview, at: int, end: int) -> bool:
-    """Whether the bytes from `at` to `end` are a chunk, by the checksum or by the bytes that follow."""
+    """Whether the bytes from `at` to `end` are a PNG chunk, judged by the checksum or by the bytes after `end`."""
     if end > len(data):
         return False
     return _is_intact(data[at:end]) or end + 8 > len(data) or _chunk(data, end)[0] is not None
 
 
 def _next_landmark(data: memoryview, at: int) -> int:
-    """Start of the next chunk of pixels after `at`, found by name and checksum; else the end of the data."""
+    """Start of the next PLTE, tRNS, IDAT or IEND chunk with a valid checksum after `at`; else the end of the data."""
     checked = 0  # bytes; a text can contain the names many times, each with a length near the file's
     for match in _LANDMARKS.finditer(data, at + 8):
         start = match.start() - 4
@@ -130,14 +130,14 @@ def _is_intact(chunk: memoryview) -> bool:
 
 
 def _is_damage(chunk: _Chunk) -> bool:
-    """Whether a chunk that defines how pixels are read is damaged, allowing one wrong letter in its name."""
+    """Whether a chunk is a damaged IHDR, PLTE or tRNS chunk; one letter of the chunk's name may be wrong."""
     if chunk.is_intact:
         return False
     return any(sum(a != b for a, b in zip(chunk.name, name, strict=False)) <= 1 for name in _CHECKED)
 
 
 def _inflates(chunks: list[_Chunk]) -> bool:
-    """Whether the coded pixels decompress fully, with the right checksum and to no more than the header states."""
+    """Whether the coded pixels decompress fully, with a valid checksum and to no more bytes than the header allows."""
     if not chunks or len(chunks[0].data) < 8:
         return False
     width, height = struct.unpack_from(">II", chunks[0].data)
@@ -154,7 +154,7 @@ def _inflates(chunks: list[_Chunk]) -> bool:
 
 
 def _orientation(chunks: list[_Chunk]) -> int:
-    """The orientation from the last EXIF block, else from the last XMP text, else upright."""
+    """The picture's orientation from the last EXIF block, else from the last XMP text, else upright."""
     for block in [c.data for c in chunks if c.name == b"eXIf"][-1:]:
         found = of_exif(block)
         if found is not None:
@@ -171,7 +171,7 @@ def _orientation(chunks: list[_Chunk]) -> int:
 
 
 def _text(chunk: _Chunk) -> tuple[bytes, Iterable[bytes | memoryview]] | None:
-    """Key and text of a text chunk that may state the orientation; None for any other chunk."""
+    """Key and text of a PNG text chunk that may contain the orientation; None for any other chunk."""
     if chunk.name not in (b"tEXt", b"zTXt", b"iTXt"):
         return None
     key, _, _ = bytes(chunk.data[:80]).partition(b"\0")

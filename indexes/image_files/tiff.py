@@ -1,4 +1,4 @@
-"""TIFF: reduce the first directory to the tags that define how pixels are stored."""
+"""Reduce the first directory of a TIFF file to the tags that define how pixels are stored."""
 
 import struct
 
@@ -18,7 +18,7 @@ _RAW_LAYOUTS = (32803, 34892)  # colour filter array, linear raw
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The first picture, without the tags that carry no pixels; None if no directory can be read."""
+    """The first picture of a TIFF file, without tags that carry no pixels; None if no directory can be read."""
     view = memoryview(data)
     directory = read_directory(view)
     if directory is None or (directory.is_big and view[2] != 43):
@@ -27,7 +27,7 @@ def stripped(data: bytes) -> Bare | None:
 
 
 def _with_directory(data: bytes, directory: Directory) -> bytes:
-    """The file with a reduced directory appended at its end, so that no data that the directory points to moves."""
+    """The TIFF file with a reduced directory appended at its end, so that no data in the file have to move."""
     entries = [entry.stored for tag, entry in sorted(directory.entries.items()) if tag in _PIXELS]
     padding = -len(data) % 8
     count, offset = ("Q", "Q") if directory.is_big else ("H", "L")
@@ -39,7 +39,7 @@ def _with_directory(data: bytes, directory: Directory) -> bytes:
 
 
 def is_camera_raw(data: bytes) -> bool:
-    """Whether the file is a camera's raw picture: its first directory then holds a preview or sensor samples."""
+    """Whether a TIFF file is a camera raw file, whose first directory holds a preview or sensor samples."""
     if data[8:11] == b"CR\x02":
         return True
     directory = read_directory(memoryview(data))

@@ -1,4 +1,4 @@
-"""WebP: the chunks that carry the first frame, and the orientation that the other chunks state."""
+"""Reduce a WebP file to the chunks that carry its first frame, and read the orientation from the other chunks."""
 
 import re
 import struct
@@ -26,7 +26,7 @@ class _Chunk(NamedTuple):
 
 
 def stripped(data: bytes) -> Bare | None:
-    """The first frame without the parts that carry no pixels; None if the sequence of chunks is damaged."""
+    """The first frame of a WebP file without the parts that carry no pixels; None if the chunk sequence is damaged."""
     chunks = list(bounded(_chunks(memoryview(data), _HEAD)))
     names = [chunk.name for chunk in chunks]
     if b"ANMF" in names and any(map(_holds_a_frame, chunks[: names.index(b"ANMF")])):
@@ -35,7 +35,7 @@ def stripped(data: bytes) -> Bare | None:
 
 
 def salvaged(data: bytes) -> Bare | None:
-    """The first frame of a file with damaged chunks before it: bytes that cannot be a chunk are skipped."""
+    """The first frame of a WebP file with damaged chunks before the frame; bytes that cannot be a chunk are skipped."""
     view = memoryview(data)
     before = list(bounded(_chunks(view, _HEAD)))
     if not before or before[0].name != b"VP8X" or len(before[0].content) < 10 or stripped(data) is not None:
@@ -50,17 +50,17 @@ def salvaged(data: bytes) -> Bare | None:
 
 
 def holds_several(data: bytes) -> bool:
-    """Whether the file states that it is animated."""
+    """Whether the header of a WebP file states that the file is animated."""
     return data[12:16] == b"VP8X" and bool(data[20:21] and data[20] & _ANIMATION)
 
 
 def is_lossless(data: bytes) -> bool:
-    """Whether the pixels of a stripped WebP are stored without loss."""
+    """Whether a stripped WebP file stores its pixels without loss."""
     return b"VP8L" in data[:96] and b"VP8 " not in data[:96]
 
 
 def _chunks(view: memoryview, at: int) -> Iterator[_Chunk]:
-    """Each chunk up to the first that is invalid or cut off."""
+    """Each WebP chunk up to the first chunk that is invalid or truncated."""
     while at + 8 <= len(view):
         name, (size,) = bytes(view[at : at + 4]), struct.unpack_from("<I", view, at + 4)
         if not _NAME.fullmatch(name) or at + 8 + size > len(view):
@@ -71,7 +71,7 @@ def _chunks(view: memoryview, at: int) -> Iterator[_Chunk]:
 
 
 def _ends_well(view: memoryview, chunks: list[_Chunk]) -> bool:
-    """Whether the first frame has its stated length, judged by the bytes after it, which damage would shift."""
+    """Whether the stated length of the first frame is correct, judged by the bytes after the end of the frame."""
     end = next((chunk.end for chunk in chunks if chunk.name in (b"ANMF", b"VP8 ", b"VP8L")), 0)
     if end >= len(view) or struct.unpack_from("<I", view, 4)[0] + 8 in (end - 1, end):
         return end > 0
@@ -134,7 +134,7 @@ def _file(chunks: list[_Chunk]) -> bytes:
 
 
 def _orientation(flags: int, chunks: list[_Chunk]) -> int:
-    """The orientation from the EXIF block, else from the XMP text; each is used only if the header announces it."""
+    """The picture's orientation from EXIF, else XMP, else upright; only metadata that the header announces count."""
     for block in [content for name, content, _ in chunks if name == b"EXIF"][:1] if flags & _EXIF else []:
         found = of_exif(block)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Nearest neighbours: exact ones by matrix products, approximate ones by faiss."""
+"""Nearest-neighbour search: exact by matrix products, approximate by faiss."""
 
 from indexes.search.exact import Membership, ball_counts, knn, membership
 

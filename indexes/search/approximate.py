@@ -1,4 +1,4 @@
-"""Approximate nearest neighbours by faiss, for more rows than exact search can handle, and index files on disk."""
+"""Approximate nearest neighbours by faiss, for databases too large for exact search, and index files on disk."""
 
 from pathlib import Path
 from typing import Any, Literal, final
@@ -19,13 +19,13 @@ _INDEX = "madaudit/index/1"
 
 
 def choose_kind(n: int) -> Literal["exact", "hnsw", "ivf"]:
-    """The search method for n rows: `knn` up to 200,000, a faiss HNSW graph up to a million, inverted lists beyond."""
+    """The search method for n rows: exact up to 200,000, faiss HNSW graph up to a million, inverted lists beyond."""
     return "exact" if n <= _EXACT_LIMIT else "hnsw" if n <= _HNSW_LIMIT else "ivf"
 
 
 @final
 class NearestIndex:
-    """A faiss index over the rows it was built from; searching is safe from several threads."""
+    """A faiss index of the rows of a matrix; several threads may search the index at the same time."""
 
     def __init__(self, index: Any) -> None:
         self._index = index
@@ -33,10 +33,10 @@ class NearestIndex:
         self.dimension: int = index.d
 
     def search(self, queries: np.ndarray, k: int) -> Neighbours:
-        """The k nearest rows faiss finds for each query (n, d), nearest first.
+        """The k nearest rows that faiss finds for each query (n, d), nearest first.
 
-        Distances carry faiss' float32 rounding. Raises InputError for unusable queries or k outside 1..size, and
-        ArtifactError if the search cannot reach part of the index.
+        The distances have the float32 rounding error of faiss. Raises InputError for unusable queries or k outside
+        1..size, and ArtifactError if the search reaches fewer than k rows of the index.
         """
         queries = matrix(queries, "queries")
         if queries.shape[1] != self.dimension or not 1 <= k <= self.size:
@@ -50,15 +50,15 @@ class NearestIndex:
             effort = self._effort(self.size)
             distances[missed], indices[missed] = self._index.search(queries[missed], k, params=effort)
         if (indices < 0).any():
-            raise ArtifactError(f"the index reaches fewer than {k} of its {self.size} rows: build it again")
+            raise ArtifactError(f"the search reached fewer than {k} of {self.size} rows: build the index again")
         return Neighbours(distances=distances, indices=indices)
 
     def write(self, path: Path) -> None:
-        """Write the index to a file that `read_index` reads."""
+        """Write the index to a file that `read_index` can read."""
         _faiss().write_index(self._index, str(path))
 
     def _effort(self, rows: int) -> Any:
-        """Search parameters that visit at least `rows` rows where the graph or the lists allow it."""
+        """faiss search parameters that visit at least `rows` rows if the graph or the inverted lists allow it."""
         faiss = _faiss()
         if isinstance(self._index, faiss.IndexHNSW):
             return faiss.SearchParametersHNSW(efSearch=max(self._index.hnsw.efSearch, rows))
@@ -71,15 +71,16 @@ class NearestIndex:
 def build_index(vectors: np.ndarray, *, kind: Literal["flat", "hnsw", "ivf"]) -> NearestIndex:
     """A faiss index over the rows of `vectors` (n, d).
 
-    The graph is built on one thread, since its edges depend on the order of insertion; the lists' k-means is seeded.
-    Raises InputError for unusable vectors or an unknown kind, ResourceError where faiss is not installed.
+    An HNSW graph is built on one thread, because its edges depend on the order of insertion. The k-means of inverted
+    lists has a fixed seed. Raises InputError for unusable vectors or an unknown index kind, and ResourceError if faiss
+    is not installed.
     """
     if kind not in ("flat", "hnsw", "ivf"):
         raise InputError(f"got index kind {kind!r}, expected flat, hnsw or ivf")
     faiss, vectors = _faiss(), matrix(vectors, "vectors")
     n, d = vectors.shape
     if n == 0:
-        raise InputError("got no vectors, expected at least one to index")
+        raise InputError("got no vectors, expected at least one vector to index")
     if kind == "flat":
         index = faiss.IndexFlatL2(d)
         index.add(vectors)
@@ -99,9 +100,9 @@ def build_index(vectors: np.ndarray, *, kind: Literal["flat", "hnsw", "ivf"]) ->
 
 
 def read_index(path: Path) -> NearestIndex:
-    """The index that `NearestIndex.write` wrote, memory-mapped where its kind allows.
+    """Read an index that `NearestIndex.write` wrote, memory-mapped if the index kind allows it.
 
-    Raises ArtifactError for a file that faiss cannot read, ResourceError where faiss is not installed.
+    Raises ArtifactError for a file that faiss cannot read, and ResourceError if faiss is not installed.
     """
     faiss = _faiss()
     try:
@@ -111,7 +112,7 @@ def read_index(path: Path) -> NearestIndex:
 
 
 def _list_count(n: int) -> int:
-    """Number of inverted lists for n rows: 2^round(log2(4 sqrt n)), as autofaiss, but 39 rows per list for k-means."""
+    """Number of inverted lists for n rows: 2^round(log2(4 sqrt n)) as in autofaiss, with at least 39 rows per list."""
     return max(1, min(2 ** round(np.log2(4 * np.sqrt(n))), n // 39))
 
 
@@ -124,7 +125,7 @@ def _faiss() -> Any:
 
 
 def save_index(folder: Path, index: NearestIndex, *, encoder: str) -> None:
-    """Write an index over vectors of the encoder with this fingerprint, and its manifest."""
+    """Save an index and its manifest in a folder; `encoder` is the fingerprint of the vectors' encoder."""
     folder = emptied(folder)
     with replacing(folder / "knn.index") as path:
         index.write(path)
@@ -133,11 +134,11 @@ def save_index(folder: Path, index: NearestIndex, *, encoder: str) -> None:
 
 
 def load_index(folder: Path, *, encoder: str | None = None) -> NearestIndex:
-    """The index saved in a folder, memory-mapped where its kind allows; raises the errors of `load_embeddings`."""
+    """Load the index saved in a folder, memory-mapped if its kind allows it; raises the errors of `load_embeddings`."""
     folder = Path(folder)
     manifest = checked_manifest(folder, _INDEX, encoder)
     index = read_index(folder / "knn.index")
     if [index.size, index.dimension] != manifest["shape"]:
         found = f"an index of shape {[index.size, index.dimension]}"
-        raise ArtifactError(f"{folder} holds {found}, its manifest says {manifest['shape']}: save it again")
+        raise ArtifactError(f"{folder} holds {found}, but its manifest says {manifest['shape']}: save it again")
     return index

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours and ball counts, by blocked matrix products on CPU and GPU."""
+"""Find exact nearest neighbours and count points in balls, by blocked matrix products on CPU and GPU."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,20 +27,22 @@ _INPUT_ROUNDING = {"highest": 0.0, "high": 2.0**-9, "medium": 2.0**-6}  # relati
 def knn(
     queries: np.ndarray, database: np.ndarray, k: int, *, device: str | None = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Squared Euclidean distances (n, k) float32 and row numbers (n, k) int64 of the k nearest database rows.
+    """Squared Euclidean distances (n, k) float32 and row numbers (n, k) int64 of each query's k nearest database rows.
 
-    Exact: rows are ordered by the float64 sum of squared differences of the float32 rows, and ties go to the lowest row
-    number. The result has the same bits for any device, number of threads or other queries; equal rows are at distance
-    0, so a query that is in the database finds itself. A matrix product proposes candidates, with a proven bound on its
-    error, and differences rank the candidates. On CPUs with matrix units the first product is in bfloat16, which is
-    several times faster. Queries whose result the bound cannot prove are searched again in float32, and then by ranking
-    every row that the bound does not exclude. Memory: up to 1.5 extra copies of the database, and blocks of fixed size.
+    The search is exact: rows are ordered by the float64 sum of squared differences of the float32 rows, and ties go to
+    the lowest row number. The result has the same bits for any device, number of threads or other queries. Equal rows
+    have distance 0, so a query that is in the database finds itself. A matrix product with a proven error bound selects
+    candidate rows, and exact differences rank the candidates. On CPUs with matrix units, the first matrix product is in
+    bfloat16, which is several times faster than float32. Queries whose result the error bound cannot prove are searched
+    again in float32. Queries that are still unproven are searched by ranking every row that the error bound does not
+    exclude. Memory use: up to 1.5 extra copies of the database, and blocks of fixed size.
 
-    Raises InputError for arrays that are not two-dimensional, finite and of equal width, and for k outside 1..m.
+    Raises InputError for arrays that are not two-dimensional, finite and of equal width, and for k outside 1 to the
+    number of database rows.
     """
     queries, database, device = matrix(queries, "queries"), matrix(database, "database"), resolve_device(device)
     if not 1 <= k <= len(database):
-        raise InputError(f"got k = {k}, expected 1 to {len(database)}, the rows of the database")
+        raise InputError(f"got k = {k}, expected 1 to {len(database)} (the number of database rows)")
     distances, indices = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
     groups = _GROUPS * -(-2 * (k + _SPARE) // _GROUPS)
     left, rows = np.arange(len(queries)), queries
@@ -65,10 +67,11 @@ def ball_counts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The number of balls that contain each query (n,) int64, and whether each ball contains a query (m,) bool.
 
-    Ball j has its centre in row j of `centres` (m, d) and `radii[j]` is its squared radius, as `knn` returns it. The
-    boundary belongs to the ball: pairs within rounding of it are decided by the distance that `knn` would return, so
-    a centre's own k-th neighbour is inside. The counts give precision and density, the balls give coverage, of Naeem et
-    al., "Reliable Fidelity and Diversity Metrics for Generative Models", ICML 2020.
+    Ball j has its centre in row j of `centres` (m, d) and the squared radius `radii[j]`, as returned by `knn`. The
+    boundary of a ball belongs to the ball. Pairs within rounding error of the boundary are decided by the distance that
+    `knn` would return, so a centre's own k-th neighbour is inside the ball. The counts per query give precision and
+    density, and the flags per ball give coverage (Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative
+    Models", ICML 2020).
 
     Raises InputError for arrays that are not finite and of equal width, and for radii that are not m values >= 0.
     """
@@ -88,7 +91,7 @@ def ball_counts(
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Counts of queries in balls, as the measures and their standard errors need them."""
+    """Counts of queries in balls, for fidelity and coverage measures and the standard errors of these measures."""
 
     counts: np.ndarray  # (n,) int64, number of balls that contain each query
     totals: np.ndarray  # (m,) int64, number of queries in each ball
@@ -99,7 +102,7 @@ class Membership:
 def membership(
     queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, *, device: str | None = "cpu"
 ) -> Membership:
-    """The counts of `ball_counts` for queries and balls, and how many of them depend on a single ball or query."""
+    """Balls per query and queries per ball, counted in total and for pairs whose ball or query is the only one."""
     scorer = _balls(centres, radii, device)
     m, place = len(centres), scorer.rows.device
     totals = torch.zeros(m, dtype=torch.int64, device=place)
@@ -129,13 +132,13 @@ def _balls(centres: np.ndarray, radii: np.ndarray, device: str | None) -> "_Scor
 
 
 def matrix(array: np.ndarray, name: str) -> np.ndarray:
-    """The array as contiguous finite float32 (n, d)."""
+    """The array as a contiguous float32 matrix (n, d); raises InputError for another shape or non-finite values."""
     with np.errstate(over="ignore"):
         matrix = np.ascontiguousarray(array, dtype=np.float32)
     if np.ndim(array) != 2 or matrix.shape[1] == 0:
         raise InputError(f"got {name} of shape {np.shape(array)}, expected (n, d) with d >= 1")
     if not np.isfinite([matrix.min(initial=0), matrix.max(initial=0)]).all():  # without a temporary copy of the matrix
-        raise InputError(f"{name} hold nan or values beyond float32: drop or repair those rows first")
+        raise InputError(f"{name} hold nan or values beyond float32 range: drop or repair these rows first")
     return matrix
 
 
@@ -145,7 +148,7 @@ def _tensor(array: np.ndarray, device: str) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some queries, ready for the matrix product."""
+    """A block of queries, prepared for the matrix product with the database."""
 
     rows: Tensor  # (q, d) float32 as given
     factors: Tensor  # (q, f) centred rows, laid out for the product
@@ -153,12 +156,12 @@ class _Block:
     lifts: Tensor  # (q,) float64: score + lift is a lower bound of squared distance minus squared radius
 
     def limits(self, reach: Tensor | float) -> Tensor:
-        """Scores (q,) float32 above which the distance minus the radius, both squared, surely exceeds `reach`."""
+        """Scores (q,) float32 per query above which squared distance minus squared radius surely exceeds `reach`."""
         limits = (reach - self.lifts).float()
         return torch.nextafter(limits, torch.full_like(limits, torch.inf))
 
     def bounds(self, scores: Tensor) -> Tensor:
-        """Lower bounds (q, c) float64 for all values that round to `scores` (q, c)."""
+        """Lower bounds (q, c) float64 of squared distance minus squared radius, from rounded `scores` (q, c)."""
         return _below(scores).double() + self.lifts[:, None]
 
 
@@ -167,12 +170,12 @@ class _Block:
 class _Scorer:
     """A database laid out so that one matrix product gives lower bounds of all distances.
 
-    For a query x and a row y, both minus the database's mean (which reduces cancellation and keeps the distances),
-    |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, and the float32 error is at most `slack` (|x|^2 + |y|^2): the bound of a dot
-    product in Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1, plus the rounding of the inputs.
-    Rounding rows to bfloat16 drops known remainders r and s: 2 |x.y - (x - r).(y - s)| <= 2 |r| |y| + 2 |x - r| |s|,
-    where 2 |r| |y| <= |r|^2 / c + c |y|^2 for any c. The computed value minus the error bounds of x and y is therefore
-    a lower bound.
+    Let x be a query and y a row, both minus the database's mean, which reduces cancellation and keeps the distances.
+    Then |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, and the float32 error is at most `slack` (|x|^2 + |y|^2). This error bound
+    is the bound of a dot product in Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1, plus the
+    rounding of the inputs. Rounding x and y to bfloat16 drops known remainders r and s, which changes 2 x.y by
+    2 |x.y - (x - r).(y - s)| <= 2 |r| |y| + 2 |x - r| |s|, where 2 |r| |y| <= |r|^2 / c + c |y|^2 for any c. The
+    computed value minus the error bounds of x and y is therefore a lower bound of the squared distance.
     """
 
     rows: Tensor  # (m, d) float32 as given
@@ -189,7 +192,7 @@ class _Scorer:
         width, device = self.rows.shape[1], self.rows.device
         step = _QUERY_ROWS[device.type]
         if queries.shape[1] != width:
-            raise InputError(f"got queries of width {queries.shape[1]}, expected {width} as in the database")
+            raise InputError(f"got queries of width {queries.shape[1]}, expected width {width} as in the database")
         for start in range(0, len(queries), step):
             yield self.block(_tensor(queries[start : start + step], str(device)))
 
@@ -202,7 +205,7 @@ class _Scorer:
         return _Block(rows, factors, errors, squares - errors)
 
     def tiles(self, block: _Block) -> Iterator[tuple[int, Tensor]]:
-        """The first row number and the scores (t, q) of each tile of the database; the next tile overwrites them."""
+        """The first row number and the scores (t, q) of each database tile; the next tile overwrites the scores."""
         step = max(1, _TILE_ROWS[self.rows.device.type] // self.groups) * self.groups
         memory = self.factors.new_empty(min(step, len(self.factors)), len(block.rows))
         for start in range(0, len(self.factors), step):
@@ -243,7 +246,7 @@ def _prepare(
 
 
 def _lay_out(rows: Tensor, centre: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-    """Write rows minus the centre into `factors`; return squared norms (n,) and error bounds (n,) of the rounding."""
+    """Write rows minus the centre into `factors`; return squared norms (n,) and bounds (n,) of the rounding error."""
     centred = rows - centre
     squares = _squared_norms(centred)
     kept = factors[:, : rows.shape[1]].copy_(centred)
@@ -258,7 +261,7 @@ def _below(values: Tensor) -> Tensor:
 
 
 def _precisions(device: str) -> list[torch.dtype]:
-    """Precisions to search in, in order: bfloat16 first on a CPU with matrix units (AMX) and oneDNN, then float32."""
+    """Number formats of successive searches: bfloat16 (only on a CPU with AMX units and oneDNN), then float32."""
     supported = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # not in every torch: bool() is False
     coarse = device == "cpu" and torch.backends.mkldnn.is_available() and supported()
     return [torch.bfloat16, torch.float32] if coarse else [torch.float32]
@@ -273,15 +276,15 @@ def _input_rounding() -> float:
 
 
 def _squared_norms(rows: Tensor) -> Tensor:
-    """Squared norms (n,) float64, and the check that float32 products of these rows cannot overflow."""
+    """Squared norms (n,) float64 of the rows; raises InputError if float32 products of the rows could overflow."""
     squares = torch.linalg.vector_norm(rows, dim=1).double().square()
     if len(squares) and not bool(squares.max() < _LARGEST_SQUARE):
-        raise InputError("vectors are too long for float32 products: divide them by a common factor")
+        raise InputError("vectors are too long for float32 products: divide all vectors by a common factor")
     return squares
 
 
 def _nearest(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Exact distances (q, k) float64, row numbers (q, k), and unproven queries (u,), of which float32 leaves none."""
+    """Exact squared distances (q, k) float64, row numbers (q, k), and unproven queries (u,), always none in float32."""
     scores, columns, left_out = _candidates(block, scorer, k)
     bounds = block.bounds(scores)
     exact = torch.full_like(bounds, torch.inf)
@@ -308,10 +311,10 @@ def _nearest(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Te
 
 
 def _candidates(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores and ascending row numbers (q, c) of candidates, and a limit (q, 1) below which every score is included.
+    """Scores and ascending row numbers (q, c) of candidates, and limits (q, 1): every smaller score is included.
 
-    The limit is the (k + _SPARE)-th smallest of the smallest scores of the column groups. Unused places hold infinite
-    scores.
+    The limit of a query is the (k + _SPARE)-th smallest value among the smallest scores of all column groups. Unused
+    places in the score array are infinite.
     """
     q, size = len(block.rows), len(scorer.factors)
     best = scorer.factors.new_empty(q, 0)
@@ -338,7 +341,7 @@ def _candidates(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor,
 
 
 def _search_again(block: _Block, scorer: _Scorer, k: int, reach: Tensor) -> tuple[Tensor, Tensor]:
-    """The k nearest rows, by exact ranking of all rows that may lie within `reach` (q,), at least the k-th distance."""
+    """The k nearest rows, by exact ranking of all rows that may lie within `reach` (q,) >= the k-th distance."""
     best = torch.full((len(block.rows), k), torch.inf, dtype=torch.float64, device=reach.device)
     best_columns = torch.full_like(best, -1, dtype=torch.int64)
     limits = block.limits(reach)
@@ -355,7 +358,7 @@ def _search_again(block: _Block, scorer: _Scorer, k: int, reach: Tensor) -> tupl
 
 
 def _inside(block: _Block, scorer: _Scorer, start: int, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The pairs (query of the block, row of the database) whose distance is at most the row's radius."""
+    """The pairs (query of the block, row of the database) whose distance is at most the radius of the row's ball."""
     to, at = (scores <= block.limits(0.0)).nonzero(as_tuple=True)
     bounds = scores[to, at] + block.lifts[at]
     to = to + start
@@ -367,9 +370,9 @@ def _inside(block: _Block, scorer: _Scorer, start: int, scores: Tensor) -> tuple
 
 
 def _distances(queries: Tensor, rows: Tensor, at: Tensor, to: Tensor) -> Tensor:
-    """Squared distances (p,) float64 of the pairs `queries[at]`, `rows[to]`, from differences.
+    """Squared distances (p,) float64 of the pairs `queries[at]`, `rows[to]`, computed from differences.
 
-    The sum is folded in halves, so that a pair gives the same bits in any block and on any device.
+    Terms are summed by repeated halving, so that a pair gives the same bits in any block and on any device.
     """
     distances = torch.empty(len(at), dtype=torch.float64, device=rows.device)
     step = max(1, _PAIR_VALUES[rows.device.type] // rows.shape[1])

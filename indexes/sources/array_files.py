@@ -1,4 +1,4 @@
-"""Read the consecutive arrays in one stream of `.npy` bytes: headers, rows and the bytes that remain."""
+"""Read consecutive arrays from one stream of `.npy` bytes: headers, rows and remaining bytes."""
 
 import math
 import re
@@ -20,7 +20,7 @@ _MAX_BYTES = 2**63 - 1  # a header that states more is damaged
 
 
 class Header(NamedTuple):
-    """The properties that the header of an array states."""
+    """The header of an `.npy` array: shape, memory order, data type and data offset."""
 
     shape: tuple[int, ...]
     is_by_column: bool  # Fortran order
@@ -29,28 +29,29 @@ class Header(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Entries along its first axis, 1 for a single number."""
+        """Length of the array's first axis; 1 for a single number."""
         return self.shape[0] if self.shape else 1
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row."""
+        """Size of one row in bytes."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def bytes(self) -> int:
-        """Bytes of all rows."""
+        """Size of all rows in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def step(self) -> int:
-        """Rows of a matrix to read at once."""
+        """Number of matrix rows to read at once."""
         return max(1, min(_ROWS, MAX_ITEM_BYTES // self.row_bytes))
 
     def held(self, size: int) -> int:
         """The number of complete rows of a matrix in a stream of `size` bytes.
 
-        0 for an incomplete matrix stored by column, because the stated number of rows sets where columns begin.
+        The number of complete rows is 0 for an incomplete matrix stored by column, because the stated number of rows
+        determines where each column begins.
         """
         held = max(0, min(self.bytes, size - self.offset))
         if self.is_by_column:
@@ -59,7 +60,7 @@ class Header(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A matrix of floats in a stream."""
+    """A matrix of floats in a stream of `.npy` arrays."""
 
     header: Header
     rows: int  # rows present, perhaps fewer than the header states
@@ -67,7 +68,7 @@ class Block(NamedTuple):
 
 
 def read_header(handle: IO[bytes], where: str) -> Header:
-    """Read the header and leave the handle at the data; raises `Refused` for a pickle, ValueError for no header."""
+    """Read an array header and leave the handle at the data; `Refused` for a pickle, ValueError without a header."""
     start = handle.tell()
     if handle.read(1) == b"\x80":
         raise pickled(where)
@@ -81,18 +82,18 @@ def read_header(handle: IO[bytes], where: str) -> Header:
         raise ValueError(f"no array header: {_ADDRESS.sub('', str(error))}") from error
     header = Header(shape, is_by_column, dtype, handle.tell())
     if min(shape, default=0) < 0 or header.bytes > _MAX_BYTES or (dtype.itemsize == 0 and header.rows > _MAX_BYTES):
-        raise ValueError(f"no array has the shape {shape}")
+        raise ValueError(f"the header states the impossible shape {shape}")
     return header
 
 
 def pickled(where: str, items: int | None = None) -> Refused:
-    """The error for an array of Python objects."""
+    """The error that refuses an array of pickled Python objects."""
     message = f"{where}: holds pickled objects, refused because they can run code; save a plain float array"
     return Refused(message, "holds pickled objects", items=items)
 
 
 def unfit(header: Header, where: str) -> Refused | None:
-    """The reason why an array is not a matrix of vectors; None if it is one."""
+    """The error that says why an array is not a float matrix of vectors; None if the array is such a matrix."""
     if header.dtype.hasobject:
         return pickled(where, header.rows)
     is_matrix = len(header.shape) == 2 and min(header.shape) > 0
@@ -103,10 +104,10 @@ def unfit(header: Header, where: str) -> Refused | None:
 
 
 def blocks(handle: IO[bytes], size: int, name: str) -> Iterator[Block | Skip]:
-    """The matrices of a stream, and skips for everything else, in order; read each matrix before taking the next.
+    """The float matrices of a stream, and skips for other bytes, in order; read each matrix before taking the next.
 
-    Several calls of `numpy.save` on one handle write several arrays. Raises the errors of `read_header` if the first
-    header cannot be read.
+    A stream contains several arrays if `numpy.save` was called several times on one handle. Raises the errors of
+    `read_header` if the first header cannot be read.
     """
     position = first = 0
     last: Header | None = None  # matrix
@@ -142,7 +143,7 @@ def _missing(header: Header, rows: int, size: int, name: str) -> Iterator[Skip]:
 
 
 def _rest(handle: IO[bytes], position: int, size: int, name: str, last: Header | None) -> Skip:
-    """The skip for bytes that are not the start of an array."""
+    """The skip for bytes after the last array that are not the start of another array."""
     handle.seek(position)
     left = size - position
     if handle.read(len(_MAGIC)) == _MAGIC:
@@ -152,7 +153,7 @@ def _rest(handle: IO[bytes], position: int, size: int, name: str, last: Header |
 
 
 def read_rows(handle: IO[bytes], header: Header, start: int, stop: int) -> np.ndarray:
-    """Rows of a matrix from a handle that can seek."""
+    """Read the rows from `start` to `stop` of a matrix, from a handle that can seek."""
     if not header.is_by_column:
         handle.seek(header.offset + start * header.row_bytes)
         return _read_exactly(handle, (stop - start) * header.shape[1], header.dtype).reshape(stop - start, -1)
@@ -164,7 +165,7 @@ def read_rows(handle: IO[bytes], header: Header, start: int, stop: int) -> np.nd
 
 
 def stream_rows(handle: IO[bytes], block: Block) -> Iterator[np.ndarray]:
-    """The rows of a matrix from a handle at its data, some at a time; all at once if it is stored by column."""
+    """Read the rows of a matrix in batches, from a handle at its data; a matrix stored by column is one batch."""
     header = block.header
     if header.is_by_column:
         yield _read_exactly(handle, block.rows * header.shape[1], header.dtype).reshape(header.shape[1], -1).T
@@ -182,7 +183,7 @@ def _read_exactly(handle: IO[bytes], count: int, dtype: np.dtype) -> np.ndarray:
 
 
 def records(rows: np.ndarray, ids: list[str]) -> Iterator[Item | Skip]:
-    """One record per row; values beyond float32 become infinite, and their rows are skipped."""
+    """One item per row, or a skip if a value of the row is not finite or is beyond the range of float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         vectors = np.ascontiguousarray(rows, dtype=np.float32)
     for id, vector in zip(ids, vectors, strict=True):

@@ -1,4 +1,4 @@
-"""Rows of `.npy` and `.npz` arrays as vectors; pickled objects are never loaded."""
+"""Read the rows of `.npy` and `.npz` arrays as vectors, without ever loading pickled objects."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _MAX_WHOLE_BYTES = 2**31  # largest compressed matrix stored by column, which mu
 
 @dataclass(frozen=True, slots=True)
 class NpyShard:
-    """Consecutive rows of one matrix of a file."""
+    """A shard of consecutive rows of one matrix in an `.npy` file."""
 
     file: File
     name: str
@@ -30,11 +30,11 @@ class NpyShard:
     left: tuple[Skip, ...]  # skips for the rest of the file, on the last shard
 
     def identity(self) -> str:
-        """Digest of the rows."""
+        """Digest of the shard's rows."""
         return digest(["array"], record_parts(self.read(), self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record per row, named by its row number, then the skips for the rest of the file."""
+        """One item or skip per row, named by its row number, then the skips for the rest of the file."""
         try:
             with self.file.open() as handle:
                 rows = read_rows(handle, self.header, self.start, self.stop)
@@ -48,7 +48,7 @@ class NpyShard:
 
 @dataclass(frozen=True, slots=True)
 class NpzShard:
-    """All rows of one member of an `.npz` archive, streamed, with the `ids` stored beside it."""
+    """A shard of all rows of one array in an `.npz` archive, read as a stream, with the ids from the array `ids`."""
 
     file: File
     name: str
@@ -62,7 +62,7 @@ class NpzShard:
         return digest(["arrays", self.member.name], pieces(self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record per row, named by its stored id, else by its row number, then skips for the rest of the file."""
+        """One item or skip per row, named by stored id or else by row number, then skips for the rest of the file."""
         return merged(self._read())
 
     def _read(self) -> Iterator[Item | Skip]:
@@ -86,7 +86,7 @@ class NpzShard:
 
 
 def _records(content: IO[bytes], block: Block, name: str, ids: list[str] | None) -> Iterator[Item | Skip]:
-    """The rows of one matrix of a member."""
+    """The items and skips for the rows of one matrix in an `.npz` archive."""
     if block.rows == 0:
         return
     if block.header.is_by_column and block.header.bytes > _MAX_WHOLE_BYTES:
@@ -103,7 +103,7 @@ def _records(content: IO[bytes], block: Block, name: str, ids: list[str] | None)
 
 
 def npy_shards(file: File, kind: Kind, column: str | None) -> list[NpyShard]:
-    """Shards of 8192 rows; raises `Refused` for pickles and for a file without a matrix of floats."""
+    """Split an `.npy` file into shards of 8192 rows; raises `Refused` for pickles and files without a float matrix."""
     with file.open() as handle:
         parts = list(blocks(handle, file.size(), file.name))
         handle.seek(0)
@@ -130,12 +130,12 @@ def _no_rows(name: str, header: Header, left: tuple[Skip, ...], *, has_matrix: b
     if has_matrix:
         message = f"{name}: ends before the {header.rows} rows it states; copy or download it again"
         return Refused(message, "broken archive", items=items)
-    refusal = unfit(header, name) or Refused(f"{name}: found no rows, expected some", "not a matrix")
+    refusal = unfit(header, name) or Refused(f"{name}: found no rows, expected at least one row", "not a matrix")
     return Refused(str(refusal), refusal.reason, items=items)
 
 
 def npz_shards(file: File, kind: Kind, column: str | None) -> list[NpzShard]:
-    """One shard; raises `Refused` like `npy_shards`, and `InputError` if several matrices fit and none is named."""
+    """The shard of an `.npz` file; raises `Refused` like `npy_shards`, `InputError` if the choice is ambiguous."""
     with file.open() as handle:
         arrays, left = survey(file, handle)
         chosen, header = choose(arrays, column, file.name)
@@ -153,9 +153,10 @@ def npz_shards(file: File, kind: Kind, column: str | None) -> list[NpzShard]:
 
 
 def media_in(file: File, *, is_archive: bool) -> int | None:
-    """The number of pictures or texts in a file of arrays, which no reader here supports: rows of 3-d or string arrays.
+    """The number of images or texts in a file of arrays: rows of arrays of three or more axes, or of string arrays.
 
-    Vectors and scalars are not counted, because they describe items elsewhere. None if the headers cannot be read.
+    No reader supports arrays of images or texts. Vectors and scalars are not counted, because they describe items
+    elsewhere. Returns None if the array headers cannot be read.
     """
     try:
         with file.open() as handle:

@@ -1,4 +1,4 @@
-"""Arrow streams and files, such as Hugging Face datasets saved on disk, read batch by batch."""
+"""Read Arrow streams and files, such as Hugging Face datasets saved on disk, batch by batch."""
 
 import io
 import json
@@ -20,12 +20,12 @@ _BROKEN = "broken archive"
 
 
 def arrow_shards(file: File, kind: Kind, column: str | None) -> list[TableShard]:
-    """One shard per stream; raises `Refused` for caches and other files that `state.json` does not list."""
+    """One shard per Arrow stream in a file; raises `Refused` for caches and other files not listed in `state.json`."""
     listed = _listed(file)
     if listed is not None and posixpath.basename(file.name) not in listed:
-        raise Refused(f"{file.name}: not listed in state.json", "not part of the dataset", items=0)
+        raise Refused(f"{file.name}: the file is not listed in state.json", "not part of the dataset", items=0)
     if file.size() == 0:
-        raise Refused(f"{file.name}: empty, expected an Arrow stream or file", "empty file", items=0)
+        raise Refused(f"{file.name}: the file is empty, expected an Arrow stream or file", "empty file", items=0)
     with file.open() as handle:
         found = list(find_streams(handle, file.size()))
         if found == [Gap(0, file.size())]:
@@ -47,7 +47,7 @@ def _no_stream(file: File, head: bytes) -> Refused:
 
 
 def _listed(file: File) -> set[str] | None:
-    """The data files that `state.json` lists; None if it is missing or cannot be read."""
+    """Names of the data files listed in `state.json`; None if `state.json` is missing or cannot be read."""
     try:
         state = json.loads(file.beside("state.json").read())
         return {data_file["filename"] for data_file in state["_data_files"]}
@@ -85,7 +85,7 @@ def _schema(handle: IO[bytes], message: Message) -> Any:
 
 
 def _batches(file: File, column: str, stream: Stream) -> Iterator[Any]:
-    """The cells of all batches; a damaged batch does not affect the others."""
+    """The cells of a column in all batches of an Arrow stream; a damaged batch does not affect other batches."""
     with file.open() as handle:
         index = _schema(handle, stream[0]).get_field_index(column)
         place = 1
@@ -98,7 +98,7 @@ def _batches(file: File, column: str, stream: Stream) -> Iterator[Any]:
 
 
 def _run(handle: IO[bytes], stream: Stream, first: int, index: int) -> Generator[Any, None, int]:
-    """The cells from one message to the next gap or damaged batch; returns the message to continue at."""
+    """Yield cells from message `first` to the next gap or damaged batch; return the number of the next message."""
     stop = next((place for place in range(first, len(stream)) if stream[place].kind == "gap"), len(stream))
     batches = [place for place in range(first, stop) if stream[place].kind == "batch"]
     dictionaries = [message for message in stream[:first] if message.kind == "dictionary"]
@@ -109,7 +109,7 @@ def _run(handle: IO[bytes], stream: Stream, first: int, index: int) -> Generator
         try:
             reader = reader or pa.ipc.open_stream(joined, options=pa.ipc.IpcReadOptions(included_fields=[index]))
             if is_doubtful and pa.types.is_dictionary(reader.schema.field(0).type):
-                raise ValueError("the values of this column may have been in the gap")
+                raise ValueError("the dictionary of this column may have been in the unreadable bytes")
             cells = _cells(reader.read_next_batch())
         except (*DAMAGE, StopIteration) as error:
             yield _lost(stream[place], _BROKEN if isinstance(error, StopIteration) else damage_reason(error))
@@ -121,7 +121,7 @@ def _run(handle: IO[bytes], stream: Stream, first: int, index: int) -> Generator
 def _cells(batch: Any) -> Any:
     cells = sound(batch.column(0))
     if len(cells) != batch.num_rows:
-        raise ValueError(f"a column of {len(cells)} rows in a batch of {batch.num_rows}")
+        raise ValueError(f"a column has {len(cells)} rows in a batch of {batch.num_rows} rows")
     return cells
 
 
@@ -130,7 +130,7 @@ def _lost(message: Message, reason: str) -> Lost:
 
 
 class _Joined(io.RawIOBase):
-    """Some messages of an open file as one stream."""
+    """Selected messages of an open Arrow file, joined into one readable stream."""
 
     def __init__(self, handle: IO[bytes], messages: Sequence[Message]) -> None:
         super().__init__()

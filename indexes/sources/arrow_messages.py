@@ -1,4 +1,4 @@
-"""Locate the streams and messages of an Arrow file from headers only; files may be joined, cut or damaged."""
+"""Locate the streams and messages of an Arrow file from headers only, even if files are joined, cut or damaged."""
 
 import re
 import struct
@@ -29,7 +29,7 @@ _KINDS: dict[int, MessageKind] = {1: "schema", 2: "dictionary", 3: "batch"}
 
 
 class Message(NamedTuple):
-    """One message of a stream, or a gap: bytes between messages that cannot be read."""
+    """One message of an Arrow stream, or a gap: bytes between messages that cannot be read."""
 
     kind: MessageKind
     start: int  # bytes of the file
@@ -38,7 +38,7 @@ class Message(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Bytes outside all streams; a gap of length 0 marks a missing footer."""
+    """Bytes of an Arrow file outside all streams; a gap of length 0 marks a missing footer."""
 
     start: int
     stop: int
@@ -56,7 +56,7 @@ class _Header(NamedTuple):
 
 
 def find_streams(handle: IO[bytes], size: int) -> Iterator[Stream | Gap]:
-    """All streams and gaps of a file of `size` bytes, in order."""
+    """All streams and gaps of an Arrow file of `size` bytes, in file order."""
     position, is_file = 0, False
     while position < size:
         if _bytes(handle, position, len(MAGIC)) == MAGIC:
@@ -77,7 +77,7 @@ def find_streams(handle: IO[bytes], size: int) -> Iterator[Stream | Gap]:
 
 
 def _stream(handle: IO[bytes], position: int, size: int, is_file: bool) -> Iterator[Message]:
-    """The messages from here to the end of the stream, the start of another, or the end of the file."""
+    """Arrow messages from `position` to the end of the stream, the start of another stream, or the end of the file."""
     found = _messages(handle, position, size)
     if not found or found[0].kind != "schema":
         return
@@ -96,19 +96,19 @@ def _stream(handle: IO[bytes], position: int, size: int, is_file: bool) -> Itera
 
 
 def _is_end(handle: IO[bytes], position: int) -> bool:
-    """Whether a stream ends here: at an end mark or at the start of another file."""
+    """Whether an Arrow stream ends at `position`, with an end mark or the start of another Arrow file."""
     head = _bytes(handle, position, len(MAGIC))
     return head == MAGIC or head.startswith(_END)
 
 
 def _stop_of(handle: IO[bytes], position: int) -> int:
-    """End of a stream whose last message ends at `position`, including its end mark if present."""
+    """End of the Arrow stream whose last message ends at `position`, including the end mark if present."""
     head = _bytes(handle, position, 8)
     return position + next((len(mark) for mark in _END if head.startswith(mark)), 0)
 
 
 def _footer_stop(handle: IO[bytes], position: int, size: int) -> int:
-    """End of the file footer that starts at `position`; `position` itself if there is no footer."""
+    """End of the Arrow file footer that starts at `position`; `position` itself if there is no footer."""
     for length in _FOOTER_BYTES:
         data = _bytes(handle, position, min(length, size - position))
         found = 4
@@ -120,7 +120,7 @@ def _footer_stop(handle: IO[bytes], position: int, size: int) -> int:
 
 
 def _messages(handle: IO[bytes], position: int, size: int) -> list[Message]:
-    """The message that starts at `position`, if any; gaps up to the next message if its body is cut or inconsistent."""
+    """The message that starts at `position`, if any; gaps replace a message with a truncated or inconsistent body."""
     header = _header(handle, position, size)
     if header is None:
         return []
@@ -138,7 +138,7 @@ def _messages(handle: IO[bytes], position: int, size: int) -> list[Message]:
 
 
 def _next_start(handle: IO[bytes], start: int, stop: int, *, new: bool = False) -> int:
-    """Start of the next message or file (of the next schema or file if `new`); `stop` if there is none."""
+    """Start of the next Arrow message or file (if `new`, of the next schema or file); `stop` if nothing is found."""
     while stop - start >= len(MAGIC):
         piece = _bytes(handle, start, min(_PIECE_BYTES, stop - start))
         for match in _LIKE_A_START.finditer(piece):
@@ -177,38 +177,38 @@ class _Flat:
         self._data = data
 
     def number(self, layout: str, place: int) -> int:
-        """The number of this layout at a place."""
+        """The number at position `place`, in the `struct` format `layout`."""
         if place < 0:
-            raise ValueError("a place before the buffer")
+            raise ValueError("the position lies before the buffer")
         return int(struct.unpack_from("<" + layout, self._data, place)[0])
 
     def field(self, table: int, index: int) -> int:
-        """The place of a field's value; 0 if it is left out."""
+        """Position of a table field's value; 0 if the field is missing."""
         names = table - self.number("i", table)
         entry = 4 + 2 * index
         offset = self.number("H", names + entry) if entry < self.number("H", names) else 0
         return table + offset if offset else 0
 
     def value(self, layout: str, table: int, index: int) -> int:
-        """The number in a field, 0 by default."""
+        """The number in a table field; 0 if the field is missing."""
         place = self.field(table, index)
         return self.number(layout, place) if place else 0
 
     def target(self, table: int, index: int) -> int:
-        """The place of the table or vector that a field refers to."""
+        """Position of the table or vector that a table field refers to."""
         place = self.field(table, index)
         if not place:
             raise ValueError("a field is missing")
         return place + self.number("I", place)
 
     def pairs(self, table: int, index: int) -> list[tuple[int, int]]:
-        """A vector of structs of two 64-bit numbers."""
+        """The pairs in a vector of structs of two 64-bit numbers; empty if the field is missing."""
         if not self.field(table, index):
             return []
         place = self.target(table, index)
         stop = place + 4 + _PAIR.size * self.number("I", place)
         if stop > len(self._data):
-            raise ValueError("a vector leaves the buffer")
+            raise ValueError("the vector ends after the buffer")
         return list(_PAIR.iter_unpack(self._data[place + 4 : stop]))
 
 
@@ -217,11 +217,11 @@ def _parsed(flat: _Flat, body: int) -> _Header:
     kind = _KINDS.get(flat.value("B", message, _TYPE))
     stated = flat.value("q", message, _BODY_LENGTH)
     if kind is None or stated < 0 or not 0 <= flat.value("h", message, _VERSION) <= 4:
-        raise ValueError("no message of a stream")
+        raise ValueError("the bytes are not an Arrow message header")
     table = flat.target(message, _HEADER)
     if kind == "schema":
         if stated:
-            raise ValueError("a schema with a body")
+            raise ValueError("an Arrow schema message must have no body")
         return _Header(kind, 0, body, 0, 0)
     if kind == "dictionary":
         table = flat.target(table, _DICTIONARY_DATA)

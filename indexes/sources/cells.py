@@ -1,4 +1,4 @@
-"""Turn the cells of a table into items: known column names, and how each form of value is read."""
+"""Turn the cells of a table into items, by well-known column names and the form of the values."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -61,14 +61,14 @@ _READ = frozenset(  # skip reasons of items that were read
 
 
 class Column(NamedTuple):
-    """The column to read, and how its cells become items."""
+    """The table column to read, and the form in which its cells hold items."""
 
     name: str
     form: Form
 
 
 class Lost(NamedTuple):
-    """Rows that cannot be read; returned in place of their cells."""
+    """A run of table rows that cannot be read, yielded in place of the cells of these rows."""
 
     rows: int | None  # None: unknown
     bytes: int  # stored bytes of the rows if their number is unknown
@@ -77,7 +77,7 @@ class Lost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TableShard:
-    """Some row groups of a Parquet table, or an Arrow stream."""
+    """A shard of some row groups of a Parquet table, or of an Arrow stream."""
 
     file: File  # only the bytes of this table if the file holds several
     name: str
@@ -89,11 +89,11 @@ class TableShard:
     skips: tuple[Skip, ...] = ()  # other parts of the file; yielded after the rows
 
     def identity(self) -> str:
-        """Digest of the cells and of the files that the cells name."""
+        """Digest of the shard's table cells and of the files that the cells name."""
         return digest(["table", self.column.name, self.column.form], record_parts(self.read(), self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record per row, named by its row number in the file, and one skip for each run of lost rows."""
+        """One item or skip per row, named by its row number in the file, and one skip per run of unreadable rows."""
         return merged(self._read())
 
     def _read(self) -> Iterator[Item | Skip]:
@@ -117,13 +117,13 @@ class TableShard:
         yield from self.skips
 
     def _rows(self, first: int, count: int | None) -> str:
-        """The name in reports for a run of lost rows."""
+        """The name of a run of unreadable rows in reports."""
         last = "-" if count is None else f"-{first + count - 1}" if count > 1 else ""
         return f"{self.file.name}#{first}{last}"
 
 
 def likeliest(names: Iterable[str], form: Form) -> list[str]:
-    """The names that usually hold the items: use a single result; if there are several, the user must choose.
+    """Column names that usually hold items: a single result is used; if there are several, the user must choose.
 
     For texts, a column named "text" (case-insensitive) takes precedence over captions and other texts.
     """
@@ -133,13 +133,13 @@ def likeliest(names: Iterable[str], form: Form) -> list[str]:
 
 
 def form_of_texts(name: str, values: Iterable[Any]) -> Form:
-    """Whether texts under this name hold base64 images or file paths, judged by the name and some of the values."""
+    """The form of a text column, base64 images or file paths, judged by the column's name and some of its values."""
     says_so = "base64" in name.lower() or "b64" in name.lower()
     return "base64" if says_so or any(isinstance(value, str) and holds_image(value) for value in values) else "path"
 
 
 def with_form_of_values(shards: Sequence[TableShard]) -> list[TableShard]:
-    """The shards of one table; the form of a column of texts (path or base64) is decided by its first values."""
+    """The shards of one table, with the form of a text column (path or base64) decided by the column's first values."""
     if not shards or shards[0].column.form != "path":
         return list(shards)
     column = shards[0].column
@@ -157,9 +157,10 @@ def _texts(shard: TableShard) -> Iterator[str]:
 
 
 def sound(cells: Any) -> Any:
-    """An Arrow array with strings as bytes, validated so that hostile offsets cannot lead outside its memory.
+    """An Arrow array with strings as bytes, validated so that hostile offsets cannot point outside its memory.
 
-    Raises `pa.ArrowException` if validation fails. A string that is not UTF-8 fails later, as a single skipped item.
+    Raises `pa.ArrowException` if validation fails. A string that is not UTF-8 passes validation and later becomes a
+    single skipped item.
     """
     cells = _strings_as_bytes(cells)
     cells.validate(full=True)
@@ -185,7 +186,7 @@ def _strings_as_bytes(cells: Any) -> Any:
 
 
 def _emptiness(cells: Any) -> str | None:
-    """Why a large batch has no content, None if it may have some; a few bytes can encode billions of empty rows."""
+    """The skip reason for a large batch without content, or None; a few bytes can encode billions of empty rows."""
     if len(cells) < _MANY:
         return None
     if cells.null_count == len(cells):
@@ -209,7 +210,7 @@ def _value(cell: Any, form: Form) -> Any:
 
 
 def value_record(id: str, value: Any, form: Form, file: File) -> Item | Skip:
-    """A plain Python or numpy value as an item; a path is read only if it lies inside the folder of `file`."""
+    """A plain Python or numpy value as an item; a file path is read only if it lies inside the folder of `file`."""
     try:
         return Item(id, _READERS[form](value, file))
     except Unusable as error:
@@ -236,7 +237,7 @@ def _image_or_path(value: Any, file: File) -> bytes:
 
 
 def _path(value: Any, file: File) -> bytes:
-    """The image in the file that a text names, else the image that the text encodes."""
+    """The image in the file that a table cell names, else the image that the cell encodes as text."""
     if isinstance(value, dict):
         return _image_or_path(value, file)
     text = _string(value)
@@ -255,7 +256,7 @@ def _path(value: Any, file: File) -> bytes:
 
 
 def _base64(value: Any, file: File) -> bytes:
-    """Like `_path`, for a base64 column: a text that names no file gets the reason of the failed decoding."""
+    """The image of a cell in a base64 column; a text that names no file gets the reason of failed decoding."""
     try:
         return _path(value, file)
     except Unusable as error:
@@ -265,7 +266,7 @@ def _base64(value: Any, file: File) -> bytes:
 
 
 def _string(value: Any) -> str:
-    """The text of a cell; raises `Unusable` if the value is not a text or not UTF-8."""
+    """The text of a table cell; raises `Unusable` if the value is not a text or not UTF-8."""
     try:
         text = value.decode() if isinstance(value, bytes) else value
         if not isinstance(text, str):

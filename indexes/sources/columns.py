@@ -21,9 +21,9 @@ class _Fitting(NamedTuple):
 
 
 def choose_column(schema: Any, kind: Kind, asked: str | None, where: str, rows: int | None) -> Column:
-    """The column named by the user, or the only one whose name and type fit.
+    """The column named by the user, or the only column whose name and type fit.
 
-    Raises `Refused`, with `rows` as its item count, if no column fits, and `InputError` if several do.
+    Raises `Refused`, with `rows` as its item count, if no column fits, and `InputError` if several columns fit.
     """
     fitting = [column for field in schema if (column := _fitting(field, kind, asked))]
     if asked is None:
@@ -56,9 +56,10 @@ def _suggested(fitting: list[_Fitting], kind: Kind, where: str) -> _Fitting | No
 
 
 def _preferences(fitting: list[_Fitting], kind: Kind) -> list[list[_Fitting]]:
-    """Groups of columns, the likeliest first; if a group has several columns, the user must choose.
+    """Groups of columns that may hold the items, likeliest first; if a group has several columns, the user must choose.
 
-    Well-known names come first, then types alone (bytes, lists of floats), then columns of file names.
+    Columns with well-known names come first, then columns that fit by type alone (bytes, lists of floats), then columns
+    of file names.
     """
     plain = [column for column in fitting if column.is_plain]
     known = [column for column in fitting if column.name in likeliest([column.name], column.form)]
@@ -91,7 +92,7 @@ def _fitting(field: Any, kind: Kind, asked: str | None) -> _Fitting | None:
 
 
 def _vector(name: str, cell: Any) -> _Fitting | None:
-    """A list of numbers as a vector column; integers (often tokens) need a well-known name or the user's choice."""
+    """A column of number lists as a vector column; integers (often tokens) need a known name or the user's choice."""
     is_a = pa.types
     is_list = is_a.is_list(cell) or is_a.is_large_list(cell) or is_a.is_fixed_size_list(cell)
     if not (is_list or is_a.is_list_view(cell) or is_a.is_large_list_view(cell)):

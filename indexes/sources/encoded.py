@@ -20,7 +20,7 @@ _ALPHABET = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
 def is_web_address(value: str) -> bool:
-    """Whether a text is a web address; nothing is fetched from it."""
+    """Whether a text is a web address, which is never downloaded."""
     return bool(_ADDRESS.match(value)) and not value.lstrip().lower().startswith("file:")
 
 
@@ -30,7 +30,7 @@ def is_data_uri(value: str) -> bool:
 
 
 def holds_image(value: str) -> bool:
-    """Whether the first characters of a text are the base64 of an image, or a data URI."""
+    """Whether a text begins with an image in base64, or is a data URI."""
     if is_data_uri(value):
         return True
     head = "".join(value[:_HEAD_CHARACTERS].split()).translate(_URL_SAFE).rstrip("=")
@@ -42,7 +42,7 @@ def holds_image(value: str) -> bool:
 
 
 def decoded_image(value: str) -> bytes:
-    """The bytes that a text holds as base64 or as a data URI; raises `Unusable` if they are not an image."""
+    """The image that a text encodes as base64 or as a data URI; raises `Unusable` if the bytes are not an image."""
     uri = _DATA_URI.match(value)
     if uri is not None and not uri[1].lower().replace(" ", "").endswith(";base64"):
         data = unquote_to_bytes(value[uri.end() :])

@@ -1,4 +1,4 @@
-"""One file of a source, local or behind fsspec: open, measure and hash it, and find files named relative to it."""
+"""Open, measure and hash a source's files, locally or through fsspec, and find files at paths relative to a file."""
 
 import io
 import lzma
@@ -61,9 +61,9 @@ DAMAGE = (
 
 
 class Refused(InputError):
-    """One file cannot be opened: fatal if it is the source, one skip with `reason` if it lies in a folder.
+    """A file cannot be opened: an error if the file is the whole source, a skip with `reason` if it lies in a folder.
 
-    `items` is the number of items in the file if its format states it, else None.
+    `items` is the number of items in the file if the file format states this number, else None.
     """
 
     def __init__(self, message: str, reason: str = "unusable file", *, items: int | None = None) -> None:
@@ -74,7 +74,7 @@ class Refused(InputError):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file, with its name inside the source and its path or URL."""
+    """A file of a source, with its name relative to the source and its path or URL."""
 
     name: str  # relative to the source, "/" between parts
     path: str  # absolute local path, or path on `system`
@@ -83,7 +83,7 @@ class File:
     stop: int | None = None  # None: to the end
 
     def open(self) -> io.BufferedReader:
-        """A binary handle with bounded `readline`, which fsspec's own handles lack."""
+        """Open the file as a binary handle with a bounded `readline`, which fsspec's own handles lack."""
         self._check_permitted()
         if self.start == 0 and self.stop is None:
             return self._whole()
@@ -93,7 +93,7 @@ class File:
         return open(self.path, "rb") if self.system is None else io.BufferedReader(self.system.open(self.path, "rb"))
 
     def part(self, start: int, stop: int) -> "File":
-        """The bytes from start to stop of this file as a file of the same name."""
+        """The bytes from `start` to `stop` of this file, as a file of the same name."""
         return replace(self, start=self.start + start, stop=self.start + stop)
 
     @property
@@ -103,21 +103,21 @@ class File:
 
     def _check_permitted(self) -> None:
         if not self.is_permitted:
-            raise PermissionError(f"{self.name} lies outside what may be read")
+            raise PermissionError(f"{self.name} lies outside what may be read by this process")
 
     @property
     def address(self) -> str:
-        """The path with links resolved, or the URL."""
+        """The local path with symbolic links resolved, or the URL."""
         return os.path.realpath(self.path) if self.system is None else str(self.system.unstrip_protocol(self.path))
 
     def size(self) -> int:
-        """The length in bytes."""
+        """The length of the file in bytes."""
         self._check_permitted()
         stored = os.path.getsize(self.path) if self.system is None else int(self.system.size(self.path) or 0)
         return max(0, (stored if self.stop is None else min(self.stop, stored)) - self.start)
 
     def read(self) -> bytes:
-        """The whole content as one item; raises `Unusable` if it is too large or cannot be read."""
+        """The whole content of the file; raises `Unusable` if the file is too large or cannot be read."""
         try:
             if self.size() > MAX_ITEM_BYTES:
                 raise Unusable("too large")
@@ -127,7 +127,7 @@ class File:
             raise Unusable("unreadable file") from error
 
     def beside(self, relative: str) -> "File":
-        """The regular file at a path relative to this file's folder; raises `Unusable` if missing or outside it."""
+        """The regular file at a path relative to this file's folder; `Unusable` if missing or outside the folder."""
         try:
             found = self._beside_local(relative) if self.system is None else self._beside_remote(relative)
         except (OSError, ValueError) as error:
@@ -156,14 +156,15 @@ class File:
 def guard_opening(permits: Callable[[str], bool] | None) -> None:
     """Restrict this process to files whose real path or URL is permitted; None permits all files.
 
-    Needed for sources from untrusted users, whose links, path lists and server directories may lead anywhere.
+    Sources from untrusted users need this restriction, because their links, path lists and server directories may point
+    anywhere.
     """
     global _permits
     _permits = permits
 
 
 class _Window(io.RawIOBase):
-    """A range of bytes of an open file as a file; closing it closes the open file."""
+    """A range of bytes of an open file, used as a file; closing the range closes the open file."""
 
     def __init__(self, handle: io.BufferedReader, start: int, stop: int) -> None:
         super().__init__()
@@ -200,7 +201,7 @@ Entry = File | Skip  # an entry of a listing: a file, or the skip for an entry t
 
 
 def cut_meanwhile(file: File, stop: int, *, start: int = 0) -> Iterator[Skip]:
-    """A skip for the bytes from start to stop that a file had when it was listed and has lost since."""
+    """A skip for bytes between `start` and `stop` that a file has lost since the file was listed."""
     try:
         lost = stop - max(file.size(), start)
     except DAMAGE:
@@ -210,25 +211,25 @@ def cut_meanwhile(file: File, stop: int, *, start: int = 0) -> Iterator[Skip]:
 
 
 def damage_reason(error: BaseException) -> str:
-    """The skip reason for an archive that failed with this error."""
+    """The skip reason for an archive whose reading failed with the given error."""
     if isinstance(error, MemoryError):
         return "too large"
     return "unreadable file" if isinstance(error, PermissionError | FileNotFoundError) else "broken archive"
 
 
 def printable(name: str) -> str:
-    """The name with undecodable bytes written as escapes, so that it can be stored and shown."""
+    """A name with undecodable bytes written as escapes, so that the name can be stored and shown."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def some(words: Iterable[str]) -> str:
-    """The first twenty words, joined for a message."""
+    """The first twenty words, joined by commas for a message."""
     first = list(islice(words, _WORDS + 1))
     return ", ".join([*first[:_WORDS], *("…" for _ in first[_WORDS:])])
 
 
 def digest(label: Iterable[str], content: Iterable[bytes | str] = ()) -> str:
-    """Hex digest of a label and content; each part is hashed with its type and length, so that part borders matter."""
+    """Hex digest of a label and content; each part is hashed with its type and length, so part borders matter."""
     hasher = blake2b(digest_size=32)
     for part in chain(label, content):
         data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
@@ -238,7 +239,7 @@ def digest(label: Iterable[str], content: Iterable[bytes | str] = ()) -> str:
 
 
 def pieces(file: File, start: int = 0, stop: int | None = None) -> Iterator[bytes | str]:
-    """The bytes from start to stop for `digest`, in equal pieces; the word "unreadable" if reading fails."""
+    """A file's bytes from `start` to `stop` in equal pieces, for `digest`; ends with "unreadable" if reading fails."""
     try:
         with file.open() as handle:
             handle.seek(start)
@@ -251,7 +252,7 @@ def pieces(file: File, start: int = 0, stop: int | None = None) -> Iterator[byte
 
 
 def record_parts(records: Iterable[Item | Skip], file: File) -> Iterator[bytes | str]:
-    """The records of a file as parts for `digest`, with names relative to the file."""
+    """The items and skips of a file as parts for `digest`, with names relative to the file."""
     for record in records:
         if isinstance(record, Skip):
             yield from (record.path.removeprefix(file.name), record.reason)

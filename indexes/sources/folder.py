@@ -1,4 +1,4 @@
-"""Split a folder into shards: loose files in chunks, each archive or table on its own, all other files counted."""
+"""Split a folder into shards: loose files in chunks, each archive or table by itself; other files become skips."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,18 +23,18 @@ _CHUNK = 1024  # files in a shard
 
 @dataclass(frozen=True, slots=True)
 class LooseShard:
-    """Consecutive loose files of a folder, including skips for entries that cannot be read."""
+    """A shard of consecutive loose files of a folder, including skips for entries that cannot be read."""
 
     name: str
     kind: Kind
     entries: tuple[Entry, ...]
 
     def identity(self) -> str:
-        """Digest of relative paths and contents."""
+        """Digest of the files' relative paths and contents."""
         return digest([self.kind], chain.from_iterable(map(_parts, self.entries)))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record per entry, in path order."""
+        """One item or skip per entry of the folder, in path order."""
         return (_record(entry, self.kind) for entry in self.entries)
 
 
@@ -56,7 +56,7 @@ def _record(entry: Entry, kind: Kind) -> Item | Skip:
 
 
 def folder_shards(spec: str, entries: Sequence[Entry], kind: Kind, column: str | None) -> tuple[Shard, ...]:
-    """Shards of loose files, then of each archive or table; raises `InputError` if nothing can hold the kind."""
+    """Shards of loose files, then of each archive or table; raises `InputError` if no file can hold the kind."""
     described = sidecars([entry.name for entry in entries if isinstance(entry, File)], kind)
     found = [_sorted_out(entry, kind) for entry in entries if isinstance(entry, Skip) or entry.name not in described]
     has_loose = any(isinstance(entry, File) and not is_many for entry, is_many in found)
@@ -78,7 +78,7 @@ def folder_shards(spec: str, entries: Sequence[Entry], kind: Kind, column: str |
 
 
 def _sorted_out(entry: Entry, kind: Kind) -> tuple[Entry, bool]:
-    """The file, or a skip if it is not read, and whether the file may hold many items."""
+    """The file, or a skip if the file is not read, and whether the file may hold many items."""
     if isinstance(entry, Skip):
         return entry, False
     if is_junk(entry.name):
@@ -106,7 +106,7 @@ def _size(file: File) -> int | None:
 def _archive_shards(file: File, kind: Kind, column: str | None, has_loose: bool) -> Sequence[Shard]:
     shards = split(file, kind, column)
     if has_loose and any(_lists_files(shard) for shard in shards):  # the listed files are read as loose files
-        raise Refused(f"{file.name}: lists files that are read themselves", "list of files beside it", items=0)
+        raise Refused(f"{file.name}: lists files that are also read as loose files", "list of files beside it", items=0)
     return shards
 
 
@@ -120,7 +120,7 @@ def _chunks(loose: list[Entry], kind: Kind) -> Iterator[LooseShard]:
 
 
 def _nothing(spec: str, found: list[Entry], kind: Kind, refusals: list[Refused]) -> InputError:
-    """The most informative error, or else one that says what was expected."""
+    """The error for a folder without usable files: the most informative refusal, else the expected formats."""
     telling = [refusal for refusal in refusals if refusal.reason != UNSUPPORTED]
     if telling:
         return telling[0]

@@ -1,4 +1,4 @@
-"""File formats that hold many items, recognised by content, else by suffix."""
+"""Recognise file formats that hold many items, by content or else by suffix, and split files into shards."""
 
 from collections.abc import Callable, Sequence
 from typing import get_args
@@ -42,16 +42,16 @@ _LOOSE: dict[Kind, str] = {"image": "image files, ", "text": ".txt files, ", "ve
 
 
 def supported(kind: Kind) -> str:
-    """The formats that can hold a kind, for messages."""
+    """The file formats that can hold items of a kind, as text for messages."""
     names = [ending for ending, name in _SUFFIXES.items() if kind in _FORMATS[name][0]]
     packed = [f"{ending}.gz" for ending, name in _SUFFIXES.items() if ending in (".tar", ".jsonl") and ending in names]
     return _LOOSE[kind] + ", ".join([*names, *packed])
 
 
 def format_of(file: File, head: bytes) -> str | None:
-    """The format of a file that may hold many items, by its first `HEAD_BYTES`, else by its suffix; None for others.
+    """The format of a file that may hold many items, by its first `HEAD_BYTES`, else by its suffix; else None.
 
-    Content takes precedence, because the suffixes of scraped files are often wrong.
+    The content takes precedence over the suffix, because the suffixes of scraped files are often wrong.
     """
     named, content = _named(file.name), content_of(head)
     if content in COMPRESSED:
@@ -82,7 +82,7 @@ def _packed_format(file: File, named: str | None) -> str | None:
 
 
 def split(file: File, kind: Kind, column: str | None) -> Sequence[Shard]:
-    """The shards of one file; raises `Refused` if its type, directory or columns do not allow the kind."""
+    """The shards of one file; raises `Refused` if the file's type, directory or columns do not fit the kind."""
     try:
         with file.open() as handle:
             found = format_of(file, handle.read(HEAD_BYTES))

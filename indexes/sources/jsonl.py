@@ -1,4 +1,4 @@
-"""JSON lines: a plain file in blocks of about 8 MiB, a compressed file as one shard."""
+"""Read JSON lines: a plain file in shards of about 8 MiB, a compressed file as one shard."""
 
 import io
 import json
@@ -38,7 +38,7 @@ _BETWEEN = re.compile(r"[ \t\r\n,]*")  # values in one line
 
 @dataclass(frozen=True, slots=True)
 class JsonLinesShard:
-    """The lines between two byte offsets of a file."""
+    """A shard of the lines between two byte offsets of a JSON lines file."""
 
     file: File
     name: str
@@ -50,13 +50,13 @@ class JsonLinesShard:
     size: int = 0  # least size of the file in bytes when it was listed
 
     def identity(self) -> str:
-        """Digest of the lines, or of the records if the lines name files."""
+        """Digest of the shard's lines, or of its items and skips if the lines name files."""
         names_files = self.column.form == "path"
         content = record_parts(self.read(), self.file) if names_files else pieces(self.file, self.start, self.stop)
         return digest(["json lines", self.asked or "", self.column.form, str(self.first_line)], content)
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record per non-blank line, named by its line number, which starts at 1."""
+        """One item or skip per non-blank line, named by its line number, which starts at 1."""
         return merged(self._read())
 
     def _read(self) -> Iterator[Item | Skip]:
@@ -82,12 +82,12 @@ class JsonLinesShard:
 
 
 def json_lines_shards(file: File, kind: Kind, column: str | None) -> list[JsonLinesShard]:
-    """Blocks of lines; raises `Refused` when the file is empty or no line has a key that holds the kind.
+    """Split a JSON lines file into shards; raises `Refused` if the file is empty or no line has a key of the kind.
 
-    Raises `InputError` if the first line with such a key has several.
+    Raises `InputError` if the first line with a usable key has several usable keys.
     """
     if file.size() == 0:
-        raise Refused(f"{file.name}: empty, expected JSON lines", "empty file", items=0)
+        raise Refused(f"{file.name}: the file is empty, expected JSON lines", "empty file", items=0)
     with unpacked(file) as (handle, _):
         if handle.read(2) in _UTF16:
             message = (
@@ -104,7 +104,7 @@ def json_lines_shards(file: File, kind: Kind, column: str | None) -> list[JsonLi
 
 
 def _lines(handle: io.BufferedIOBase, length: int | None = None) -> Iterator[bytes | int]:
-    """Lines within the next `length` bytes; a line that is too long is never held in memory and gives only its size."""
+    """The lines within the next `length` bytes; a line that is too long for memory is replaced by its size in bytes."""
     done = 0
     while (length is None or done < length) and (line := handle.readline(_MAX_LINE_BYTES)):
         size = len(line)
@@ -118,7 +118,7 @@ def _lines(handle: io.BufferedIOBase, length: int | None = None) -> Iterator[byt
 
 
 def _is_torn(line: bytes | int, packed: Unpacked | None) -> bool:
-    """Whether the compressed stream breaks off in this line; the skip for the damage already counts the line."""
+    """Whether a damaged compressed stream ends inside the line; the skip for the damage already counts such a line."""
     is_damaged = packed is not None and packed.left is not None and packed.left.reason in (BOMB, BROKEN, CUT)
     return is_damaged and isinstance(line, bytes) and not line.endswith(b"\n")
 
@@ -139,14 +139,14 @@ def _record(id: str, line: bytes, asked: str | None, form: Form, file: File) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One JSON object, and its repeated keys."""
+    """One JSON object of a line, and its repeated keys."""
 
     values: dict[str, Any]
     repeated: frozenset[str] = frozenset()
 
 
 def _parse(line: bytes) -> _Line | Skip:
-    """The object in a line, or a skip; a line with several objects or a list of objects counts as that many items."""
+    """The JSON object in a line, or a skip; several objects or a list of objects in a line count as several items."""
     try:
         found = _DECODER.decode(line.removeprefix(_BYTE_ORDER_MARK).decode())
     except UnicodeDecodeError:
@@ -187,7 +187,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_line)
 
 
 def _keys_of(line: _Line, asked: str | None, form: Form) -> list[str]:
-    """The keys of a line that may hold its item: the key named by the user, else the well-known keys."""
+    """The keys of a line that may hold an item: the key named by the user, else the well-known keys."""
     if asked is None:
         return likeliest(line.values, form)
     if asked in line.values:
@@ -196,7 +196,7 @@ def _keys_of(line: _Line, asked: str | None, form: Form) -> list[str]:
 
 
 def _chosen(file: File, kind: Kind, asked: str | None) -> Column:
-    """The key in the first line that has a usable key, and its form, decided by the first values."""
+    """The key of the items in a JSON lines file, from the first line with a usable key, and the form of the values."""
     form, found = _FORMS[kind], _Found()
     try:
         with unpacked(file) as (handle, _):
@@ -219,7 +219,7 @@ def _chosen(file: File, kind: Kind, asked: str | None) -> Column:
 
 
 class _Found:
-    """Keys and values found so far in the lines of a file."""
+    """Keys and values found so far in the lines of a JSON lines file."""
 
     def __init__(self) -> None:
         self.lines = 0  # non-blank lines
@@ -243,7 +243,7 @@ class _Found:
 
 
 def _blocks(handle: IO[bytes]) -> Iterator[tuple[int, int, int]]:
-    """Start, stop and first line number of blocks that end with a line."""
+    """Start, stop and first line number of each block of lines; a block ends at the end of a line."""
     start = position = 0
     line = 1
     while chunk := handle.read(_BLOCK_BYTES):

@@ -26,13 +26,13 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 def list_entries(spec: str) -> list[Entry]:
-    """The files of a source, sorted by name; raises `InputError` if there are none."""
+    """The files and skips of a source, sorted by name; raises `InputError` if nothing is found."""
     system, path = _locate(spec)
     try:
         paths = _expanded(path, system)
         fixed = [_fixed(each, system) for each in paths]
         if not all(File("", each, system).is_permitted for each in fixed):
-            raise InputError(f"{spec}: lies outside what may be read")
+            raise InputError(f"{spec}: lies outside what may be read by this process; choose a permitted path")
         root = _common_folder(fixed, system)
         census = _Census()
         found = {location: entry for each in paths for location, entry in _entries(each, root, system, census)}
@@ -50,7 +50,7 @@ def _name(entry: Entry) -> str:
 
 
 def expand_braces(pattern: str, *, most: int = _MAX_EXPANSION) -> list[str]:
-    """All names of a brace pattern such as `{a,b}` or `{008..011}` (zeros kept); InputError for more than `most`."""
+    """All names of a brace pattern such as `{a,b}` or `{008..011}` (zeros kept); InputError above `most` names."""
     names, is_open = [pattern], True
     while is_open:
         is_open = False
@@ -59,7 +59,7 @@ def expand_braces(pattern: str, *, most: int = _MAX_EXPANSION) -> list[str]:
             found = next((m for m in _BRACES.finditer(name) if "," in m[1] or ".." in m[1]), None)
             words = [] if found is None else _alternatives(found[1])
             if len(expanded) + max(len(words), 1) > most:
-                raise InputError(f"{pattern:.200}: stands for over {most} names; check the range")
+                raise InputError(f"{pattern:.200}: the pattern gives over {most} names; check the range")
             if found is None:
                 expanded.append(name)
             else:
@@ -78,7 +78,7 @@ def _expanded(path: str, system: Any) -> list[str]:
 
 
 def _existing_part(path: str, system: Any) -> tuple[str, str]:
-    """The longest leading folder that exists and the rest of the path; braces in an existing name are literal."""
+    """The longest existing folder at the start of a path, and the rest; braces in existing folder names are literal."""
     parts = path.split("/")
     known = next((n for n in range(len(parts) - 1, 0, -1) if _is_folder("/".join(parts[:n]) or "/", system)), 0)
     return "/".join(parts[:known]) or ("/" if path.startswith("/") and known else ""), "/".join(parts[known:])
@@ -101,7 +101,7 @@ def absolute_spec(spec: str) -> str:
 
 
 def _locate(spec: str) -> tuple[Any, str]:
-    """The fsspec file system (None for the local disk) and the absolute path on it."""
+    """The fsspec file system of a source (None for the local disk), and the absolute path on that file system."""
     if not spec.strip():
         raise InputError("the source is an empty name: give a path, pattern or URL")
     if "://" not in spec and not _is_chain(spec):
@@ -117,21 +117,21 @@ def _locate(spec: str) -> tuple[Any, str]:
 
 
 def _is_chain(spec: str) -> bool:
-    """Whether `::` joins fsspec protocols, as in `simplecache::/data`. False if a local file or folder has the name."""
+    """Whether `::` joins fsspec protocols, as in `simplecache::/data`, and is not part of the name of a local path."""
     before, colons, after = spec.partition("::")
     name = f"{before}{colons}{after.partition('/')[0]}"
     return bool(colons) and not os.path.lexists(os.path.abspath(os.path.expanduser(name)))
 
 
 def _common_folder(fixed: list[str], system: Any) -> str:
-    """The common folder of all paths, each cut after its first part with a wildcard."""
+    """The common folder of all paths, after each path was cut at its first part with a wildcard."""
     if len(fixed) == 1 and _is_folder(fixed[0], system):
         return fixed[0]
     return posixpath.commonpath([posixpath.dirname(path) for path in fixed])
 
 
 def _fixed(path: str, system: Any) -> str:
-    """The path; a pattern is cut after its first part with a wildcard."""
+    """The unchanged path, or the pattern up to and including its first part with a wildcard."""
     if not _is_pattern(path, system):
         return path
     folder, rest = _existing_part(path, system)
@@ -153,7 +153,7 @@ def _is_folder(path: str, system: Any) -> bool:
 
 
 def _entries(path: str, root: str, system: Any, census: "_Census") -> Iterator[tuple[str, Entry]]:
-    """Path and entry of every file that one expanded path matches."""
+    """Path and listing entry of every file that an expanded path or pattern matches."""
     if _is_pattern(path, system):
         found = _matching(path, system)
     elif _is_folder(path, system):
@@ -197,7 +197,7 @@ def _left_out(name: str, path: str, root: str, reason: str, census: "_Census") -
 
 
 class _Census:
-    """Counts entries in linked folders, up to one limit for all folders together."""
+    """Counts entries in symbolically linked folders, up to one limit for all folders together."""
 
     def __init__(self) -> None:
         self._left = _MAX_COUNTED
@@ -214,7 +214,7 @@ class _Census:
 
 
 def _matching(pattern: str, system: Any) -> Iterable[tuple[str, str]]:
-    """Files that match a wildcard; local folders are walked here because `glob` follows links in a loop."""
+    """Files that match a wildcard; local folders are listed by `_walk`, because `glob` can loop over links."""
     folder, rest = _existing_part(pattern, system)
     literal = posixpath.join(glob.escape(folder), rest)
     if system is not None:
@@ -234,7 +234,7 @@ def _wanted_parts(pattern: str) -> list[_Part]:
 
 
 def _fits(names: Sequence[str], wanted: Sequence[_Part]) -> bool:
-    """Whether the parts of a path match those of a pattern; the time grows only with the numbers of parts."""
+    """Whether the parts of a path match the parts of a pattern; run time grows only with the numbers of parts."""
     reached = _with_skipped({0}, wanted)
     for name in names:
         steps = {(at, wanted[at]) for at in reached if at < len(wanted)}
@@ -255,7 +255,7 @@ def _with_skipped(places: set[int], wanted: Sequence[_Part]) -> set[int]:
 
 
 def _walk(folder: str, depth: int | None = None) -> Iterator[tuple[str, str]]:
-    """Path and reason of every entry below a folder, down to `depth` separators; the reason is empty for a file."""
+    """Path and skip reason (empty for a file) of every entry below a folder, down to `depth` path separators."""
     waiting = [folder]  # a loop, not recursion, because folders may be nested thousands deep
     while waiting:
         folder = waiting.pop()

@@ -56,7 +56,7 @@ class StoredAlike:
 
 
 def stored_alike(source: Source, storages: tuple[JpegStorage, ...], *, seed: int) -> Source:
-    """The source with lossless images re-encoded as JPEG; unchanged without `storages` or for other kinds."""
+    """The source with lossless images re-encoded as JPEG; returned unchanged without `storages` or images."""
     if source.kind != "image" or not storages:
         return source
     return replace(source, shards=tuple(StoredAlike(shard, storages, seed) for shard in source.shards))

@@ -45,12 +45,12 @@ _JUNK_FILES = frozenset({".DS_Store", ".directory", "Thumbs.db", "ehthumbs.db", 
 
 
 def suffix(name: str) -> str:
-    """The last extension, in lower case."""
+    """The last extension of a file name, in lower case."""
     return posixpath.splitext(name)[1].lower()
 
 
 def key(name: str) -> str:
-    """The WebDataset key: the path up to the first dot of its last part."""
+    """The WebDataset key of a file: its path up to the first dot of the file name."""
     folder, base = posixpath.split(name)
     return posixpath.join(folder, base[0:1] + base[1:].partition(".")[0])
 
@@ -77,20 +77,20 @@ def is_unsafe(name: str) -> bool:
 
 
 def clean(name: str) -> str:
-    """The member's name without `./`; an unsafe name is returned unchanged."""
+    """An archive member's name without `./`; an unsafe name is returned unchanged."""
     return name if is_unsafe(name) else posixpath.normpath(name)
 
 
 def junk_record(path: str, size: int) -> Skip:
-    """The skip for a file that `is_junk`: its reason is counted, but it holds no item."""
+    """The skip for a junk file (see `is_junk`), whose reason is counted, but which holds no item."""
     return Skip(path, JUNK, items=0, bytes=size)
 
 
 def unwanted_record(path: str, head: bytes, size: int, kind: Kind) -> Skip | None:
-    """The skip for a file without a wanted suffix, by its first `HEAD_BYTES`; None if it is an item of the kind.
+    """The skip for a file without a wanted suffix, by its first bytes; None if the file is an item of the kind.
 
-    Texts beside images or vectors describe them and count as no item, like a README or a licence. Archives, tables and
-    lists of texts count as an unknown number of items.
+    A text beside images or vectors only describes these, so it counts as no item, like a README or a licence. Archives,
+    tables and lists of texts count as an unknown number of items.
     """
     content = content_of(head)
     if kind == "image" and content in IMAGES:

@@ -1,4 +1,4 @@
-"""Vectors in memory as a source."""
+"""Use an array of vectors in memory as a data source."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _ROWS = 8192  # rows per shard
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayShard:
-    """Some rows of an array; an item's id is its row number."""
+    """A shard of consecutive rows of an array; an item's id is its row number."""
 
     vectors: np.ndarray  # (n, d) float32
     first: int
@@ -37,7 +37,7 @@ class ArrayShard:
 
 
 def source_of_array(vectors: np.ndarray) -> Source:
-    """A source over the rows of (n, d); raises InputError for any other shape."""
+    """A source whose items are the rows of an array (n, d); raises InputError for any other shape."""
     if vectors.ndim != 2 or len(vectors) == 0:
         raise InputError(f"got an array of shape {vectors.shape}, expected vectors (n ≥ 1, d)")
     if vectors.dtype.kind not in "fiub":

@@ -1,4 +1,4 @@
-"""The content of an `.npz` file: its arrays by name, the chosen array, its ids, and members that are not arrays."""
+"""List the arrays of an `.npz` file, choose the array of vectors and its ids, and count members that are not arrays."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -30,7 +30,7 @@ class Array(NamedTuple):
 
 
 def survey(file: File, handle: IO[bytes]) -> tuple[list[Array], list[Skip]]:
-    """The arrays of all archives in a file, in file order, and skips for the rest; raises the errors of `layout`."""
+    """The arrays of all zip archives of a file in order, and skips for other bytes; raises the errors of `layout`."""
     found = layout(file)
     arrays: list[Array] = []
     left = list(found.left)
@@ -61,7 +61,7 @@ def _array(handle: IO[bytes], member: Member, where: str) -> Array:
 
 
 def _other(handle: IO[bytes], member: Member, where: str) -> Skip:
-    """The skip for a member that is not an array."""
+    """The skip for an `.npz` member that is not an array."""
     path = f"{where}/{printable(clean(member.name))}"
     if is_junk(member.name):
         return junk_record(path, member.extent)
@@ -75,7 +75,7 @@ def _other(handle: IO[bytes], member: Member, where: str) -> Skip:
 def choose(arrays: Sequence[Array], asked: str | None, where: str) -> tuple[Array, Header]:
     """The array named by the user, else the only matrix of floats, with its header.
 
-    Raises `InputError` if several fit, `Refused` if none fits.
+    Raises `InputError` if several arrays fit, and `Refused` if no array fits.
     """
     first: dict[str, Array] = {}
     for array in arrays:
@@ -107,7 +107,7 @@ def _rows(arrays: list[Array], fitting: list[str]) -> int | None:
 
 
 def remains(arrays: Sequence[Array], chosen: Array, where: str, *, is_asked: bool) -> Iterator[Skip]:
-    """Skips for arrays that may hold rows but are not read; other arrays only describe the chosen one."""
+    """Skips for arrays that may hold rows but are not read; other arrays only describe the chosen array."""
     for array in arrays:
         path = f"{where}/{printable(array.key)}.npy"
         is_same = array is not chosen and array.key == chosen.key
@@ -119,13 +119,15 @@ def remains(arrays: Sequence[Array], chosen: Array, where: str, *, is_asked: boo
 
 
 def checked_ids(handle: IO[bytes], arrays: Sequence[Array], key: str, rows: int, where: str) -> Member | None:
-    """The member of strings stored as `ids`, if there is one; raises `Refused` unless each row has its own id."""
+    """The archive member `ids` with the row ids, if there is one; raises `Refused` unless each row has its own id."""
     stored = next((array for array in arrays if array.key == "ids" and key != "ids"), None)
     if stored is None:
         return None
     header = stored.header
     if header is None:
-        raise Refused(f"{where}: ids cannot be read ({stored.reason}); correct or remove ids", "wrong ids", items=rows)
+        raise Refused(
+            f"{where}: ids cannot be read ({stored.reason}); correct or remove the ids", "wrong ids", items=rows
+        )
     if len(header.shape) != 1 or header.dtype.kind != "U" or header.bytes > MAX_ITEM_BYTES:
         message = f"{where}: ids are {header.dtype} of shape {header.shape}, expected a list of strings"
         raise Refused(message, "wrong ids", items=rows)
@@ -133,21 +135,21 @@ def checked_ids(handle: IO[bytes], arrays: Sequence[Array], key: str, rows: int,
         ids = read_ids(handle, stored.member)
     except DAMAGE as error:
         raise Refused(
-            f"{where}: ids cannot be read ({error}); correct or remove ids", "wrong ids", items=rows
+            f"{where}: ids cannot be read ({error}); correct or remove the ids", "wrong ids", items=rows
         ) from error
     if len(set(ids)) != rows or len(ids) != rows:
         message = f"{where}: found {len(ids)} ids, {len(set(ids))} of them distinct, for the {rows} rows of {key}"
         raise Refused(
-            f"{message}; expected one distinct id for each row; correct or remove ids", "wrong ids", items=rows
+            f"{message}; expected one distinct id for each row; correct or remove the ids", "wrong ids", items=rows
         )
     return stored.member
 
 
 def read_ids(handle: IO[bytes], member: Member) -> list[str]:
-    """The strings of a member; raises one of `DAMAGE` for damaged bytes."""
+    """The strings in an `.npz` member; raises one of the errors in `DAMAGE` for damaged bytes."""
     return np.lib.format.read_array(opened(handle, member), allow_pickle=False).tolist()
 
 
 def opened(handle: IO[bytes], member: Member) -> IO[bytes]:
-    """The decompressed bytes of a member; raises one of `DAMAGE` for damaged bytes."""
+    """The decompressed bytes of an `.npz` member; raises one of the errors in `DAMAGE` for damaged bytes."""
     return contents(handle, member, data_start(handle, member))

@@ -10,11 +10,12 @@ __all__ = ["open_source"]
 
 
 def open_source(spec: str | Path, *, kind: Kind, column: str | None = None) -> Source:
-    """Open a file, folder, pattern (`{000..011}.tar`, `*.parquet`) or fsspec URL; read only its directory.
+    """Open a file, folder, pattern (`{000..011}.tar`, `*.parquet`) or fsspec URL, without reading all items yet.
 
-    `kind` is the kind of item that the encoder reads, `column` the key of a table, JSON line or `.npz`. Names of shards
-    and item ids are relative to the source, so copies in different places are equal. Raises `InputError` if the source
-    is empty or cannot hold the kind; damage inside the source is not checked here, but yielded as skips while reading.
+    `kind` is the kind of item that the encoder reads; `column` names the table column, JSON key or `.npz` array.
+    Shard names and item ids are relative to the source, so copies of a source in different places give equal results.
+    Raises `InputError` if the source is empty or cannot hold the kind. Damage inside the source is not checked by this
+    function, but yielded as skips while reading.
     """
     spec = str(spec)
     return Source(spec, kind, folder_shards(spec, list_entries(spec), kind, column))

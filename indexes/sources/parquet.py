@@ -1,4 +1,4 @@
-"""Parquet: read every table of a file, in shards of consecutive row groups with about a thousand rows."""
+"""Read every table of a Parquet file, in shards of consecutive row groups with about a thousand rows."""
 
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
@@ -23,7 +23,7 @@ _BATCH_ROWS, _BATCH_BYTES = 128, 64 * 2**20  # in memory at once; a single row m
 
 
 class _Group(NamedTuple):
-    """A row group by its number, the rows that it holds, and where its columns start."""
+    """A row group of a Parquet table: its number, its row count, and the offsets at which its columns start."""
 
     number: int
     rows: int
@@ -31,7 +31,7 @@ class _Group(NamedTuple):
 
 
 def parquet_shards(file: File, kind: Kind, column: str | None) -> list[TableShard]:
-    """Shards by row groups; raises `Refused` when the footer is damaged or no column fits."""
+    """Split a Parquet file into shards of row groups; raises `Refused` if the footer is damaged or no column fits."""
     tables = find_tables(file)
     skips = [skip for table in tables for skip in table.skips]
     return part_shards(file, [_part(table) for table in tables], skips, kind, column, _batches)
@@ -44,7 +44,7 @@ def _part(table: Table) -> Part:
 
 
 def _runs(groups: list[_Group]) -> Iterator[tuple[_Group, ...]]:
-    """Consecutive row groups with enough rows for a shard."""
+    """Runs of consecutive row groups, each with enough rows for a shard."""
     run: list[_Group] = []
     for group in groups:
         run.append(group)
@@ -66,7 +66,7 @@ def _batches(file: File, column: str, groups: tuple[_Group, ...]) -> Iterator[An
 
 
 def _dictionary_bytes(handle: IO[bytes], group: _Group) -> int:
-    """The size of the largest column dictionary of a group; any number of rows may repeat a dictionary value."""
+    """Size in bytes of the largest column dictionary of a row group; many rows may repeat a dictionary value."""
     found = 0
     for start in group.starts:
         handle.seek(start)
@@ -75,7 +75,7 @@ def _dictionary_bytes(handle: IO[bytes], group: _Group) -> int:
 
 
 def _group(table: pq.ParquetFile, column: str, group: _Group, repeated: int, *, most: int) -> Iterator[Any]:
-    """The cells of one row group up to `most` bytes, then the number of rows lost.
+    """The cells of one row group up to `most` bytes, then the number of rows that were not read.
 
     Batches are small enough that memory suffices even if every row repeats a value of `repeated` bytes.
     """

@@ -1,4 +1,4 @@
-"""Read row counts and offsets from the footer of a Parquet table, because pyarrow aborts on some damage."""
+"""Read row counts and offsets from the footer of a Parquet table, because pyarrow aborts on some damaged files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Range = tuple[int, int]  # start and stop of bytes, counted from the start of th
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """Row counts of the groups, and the offsets of column pages, indexes and Bloom filters."""
+    """Contents of a Parquet footer: row counts per group, and offsets of column pages, indexes and Bloom filters."""
 
     rows: tuple[int, ...]
     starts: tuple[tuple[int, ...], ...]  # start of each column of each group
@@ -36,7 +36,7 @@ class Footer:
 
 
 def read_footer(data: bytes) -> Footer:
-    """The footer in these bytes; raises `ValueError`, `TypeError` or `LookupError` on damage."""
+    """Parse the bytes of a Parquet footer; raises `ValueError`, `TypeError` or `LookupError` on damage."""
     table, _ = read_struct(data)
     groups = table.get(_GROUPS, [])
     stored = [chunk for group in groups for chunk in group[_COLUMNS]]
@@ -57,7 +57,7 @@ def _pages(column: dict[int, Any]) -> Range:
 
 
 def _rows(table: dict[int, Any], groups: list[dict[int, Any]]) -> Iterator[int]:
-    """Row count per group: the median of the counts of the group, its flat columns, and the table minus the others."""
+    """Rows of each row group: median of the counts of the group, its flat columns, and the table minus other groups."""
     stated = [group.get(_GROUP_ROWS, 0) for group in groups]
     flat = [number for number, is_flat in enumerate(_flat_columns(table[_SCHEMA])) if is_flat][:_WITNESSES]
     total = table.get(_TABLE_ROWS, 0)
@@ -68,7 +68,7 @@ def _rows(table: dict[int, Any], groups: list[dict[int, Any]]) -> Iterator[int]:
 
 
 def _flat_columns(schema: list[dict[int, Any]]) -> Iterator[bool]:
-    """For each stored column, whether it holds one value per row."""
+    """For each stored column of a Parquet table, whether the column holds one value per row."""
     open_groups = [(schema[0].get(_CHILDREN, 0), False)]  # children to come, and whether they are repeated
     for element in schema[1:]:
         while open_groups and open_groups[-1][0] == 0:
@@ -83,7 +83,7 @@ def _flat_columns(schema: list[dict[int, Any]]) -> Iterator[bool]:
 
 
 def page_fits(data: bytes, length: int) -> bool:
-    """Whether these bytes begin with the header of a page that ends within `length` bytes."""
+    """Whether the bytes begin with the header of a Parquet page that ends within `length` bytes."""
     try:
         header, size = read_struct(data)
         return 0 <= header[_PAGE_TYPE] <= 3 and 0 <= header[_PAGE_BYTES] <= length - size
@@ -92,7 +92,7 @@ def page_fits(data: bytes, length: int) -> bool:
 
 
 def dictionary_bytes(data: bytes) -> int:
-    """The uncompressed size of the dictionary page whose header starts these bytes; 0 for any other page."""
+    """The uncompressed size of the dictionary page whose header is at the start of `data`; 0 for any other page."""
     try:
         header, _ = read_struct(data)
         return max(0, int(header[_UNPACKED])) if header[_PAGE_TYPE] == _DICTIONARY else 0
@@ -101,7 +101,7 @@ def dictionary_bytes(data: bytes) -> int:
 
 
 def filter_length(data: bytes) -> int:
-    """The length of the Bloom filter that starts with these bytes; 0 if there is none."""
+    """The length in bytes of the Bloom filter at the start of `data`; 0 if there is no Bloom filter."""
     try:
         header, size = read_struct(data)
         return size + max(0, int(header[_FILTER_BYTES]))

@@ -1,4 +1,4 @@
-"""Locate the tables in a Parquet file; a joined file holds several, each with offsets from its own start."""
+"""Locate the tables in a Parquet file; a joined file holds several tables, each with offsets from its own start."""
 
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple
@@ -22,7 +22,7 @@ _CHUNKS = 8  # column chunks that are checked to find where a table starts
 
 
 class Table(NamedTuple):
-    """One table of a file, and skips for undescribed bytes inside and after it."""
+    """One table of a Parquet file, and skips for bytes in and after the table that no footer describes."""
 
     file: File  # the table's own bytes
     schema: Any
@@ -32,7 +32,7 @@ class Table(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A footer with its place in the file."""
+    """A Parquet footer with its position in the file."""
 
     start: int
     stop: int
@@ -41,7 +41,7 @@ class _Found(NamedTuple):
 
 
 def find_tables(file: File) -> list[Table]:
-    """All tables in file order; raises pyarrow's error if no table can be read."""
+    """All tables of a Parquet file, in file order; raises pyarrow's error if no table can be read."""
     tables: list[Table] = []
     with file.open() as handle:
         size = stop = file.size()
@@ -71,7 +71,7 @@ def _skip(file: File, reason: str, left: int) -> Skip | None:
 
 
 def _last_footer(handle: IO[bytes], file: File, stop: int) -> _Found | None:
-    """The last readable footer that ends at or before `stop`."""
+    """The last readable Parquet footer that ends at or before `stop`."""
     for place in _magics(handle, max(0, stop - _SEARCH_BYTES), stop):
         end = place + len(MAGIC)
         length = int.from_bytes(_bytes(handle, max(0, end - _TAIL), _TAIL - len(MAGIC)), "little")
@@ -88,7 +88,7 @@ def _last_footer(handle: IO[bytes], file: File, stop: int) -> _Found | None:
 
 
 def _magics(handle: IO[bytes], start: int, stop: int) -> Iterator[int]:
-    """Positions of the magic bytes between two offsets, the last first."""
+    """Positions of Parquet's magic bytes between two offsets, from last to first."""
     while stop - start >= len(MAGIC):
         piece_start = max(start, stop - _PIECE_BYTES)
         piece = _bytes(handle, piece_start, stop - piece_start)
@@ -106,7 +106,7 @@ def _bytes(handle: IO[bytes], start: int, length: int) -> bytes:
 
 
 def _table_start(handle: IO[bytes], found: _Found) -> int | None:
-    """Start of the table that this footer describes: usually the footer's start minus the number of described bytes."""
+    """Start of the table that a footer describes: usually the footer's start minus the number of described bytes."""
     last = max((stop for _, stop in (*found.footer.chunks, *found.footer.indexes)), default=len(MAGIC))
     exact = found.start - last
     if exact == 0 or (exact > 0 and _bytes(handle, exact, len(MAGIC)) == MAGIC):
@@ -116,7 +116,7 @@ def _table_start(handle: IO[bytes], found: _Found) -> int | None:
 
 
 def _fits(handle: IO[bytes], found: _Found, start: int) -> bool:
-    """Whether pages lie at the offsets of the footer if the table starts at `start`."""
+    """Whether column pages lie at the offsets that the footer states, if the table starts at `start`."""
     looked = found.footer.chunks[:_CHUNKS]
     lengths = [(start + first, last - first) for first, last in looked]
     fitting = sum(page_fits(_bytes(handle, place, min(length, _HEADER_BYTES)), length) for place, length in lengths)
@@ -124,7 +124,7 @@ def _fits(handle: IO[bytes], found: _Found, start: int) -> bool:
 
 
 def _undescribed(handle: IO[bytes], found: _Found, start: int) -> int:
-    """Number of bytes in gaps that the footer does not describe; gaps of zeros are padding and not counted."""
+    """Number of bytes of a table that the footer does not describe; gaps of zeros are padding and not counted."""
     indexes = [
         (first, last if last > first else first + filter_length(_bytes(handle, start + first, _HEADER_BYTES)))
         for first, last in found.footer.indexes

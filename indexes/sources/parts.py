@@ -1,4 +1,4 @@
-"""Shards of the consecutive tables in one file; each table has its own column, and row numbers continue."""
+"""Split consecutive tables of one file into shards; each table has its own column, and row numbers continue."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ BEFORE = "bytes before the table"
 
 
 class Part(NamedTuple):
-    """One table of a file."""
+    """One of the consecutive tables of a file."""
 
     file: File  # the file that its shards read
     size: int  # bytes
@@ -31,9 +31,10 @@ _Batches = Callable[[File, str, tuple[Any, ...]], Iterator[Any]]
 def part_shards(
     file: File, parts: Sequence[Part], skips: Sequence[Skip], kind: Kind, column: str | None, batches: _Batches
 ) -> list[TableShard]:
-    """The shards of all parts with a column of the kind; skips for the other parts, and `skips`, go to the last shard.
+    """Shards of all tables that have a column of the kind; `skips` and skips for other tables go to the last shard.
 
-    Raises `Refused`, with the rows of all parts, if no part has such a column, and `InputError` if one has several.
+    Raises `Refused`, with the total number of rows, if no table has a suitable column, and `InputError` if a table has
+    several suitable columns.
     """
     skips = list(skips)
     shards: list[TableShard] = []
@@ -68,7 +69,7 @@ def _shards(part: Part, column: Column, batches: _Batches, first_row: int) -> li
 
 
 def _named(shards: list[TableShard], name: str, skips: tuple[Skip, ...]) -> list[TableShard]:
-    """The shards with names, numbered if there are several; the skips go to the last shard."""
+    """The shards with names, which are numbered if there are several shards; the skips go to the last shard."""
     names = [name] if len(shards) == 1 else [f"{name}:{number:05d}" for number in range(len(shards))]
     named = [replace(shard, name=each) for shard, each in zip(shards, names, strict=True)]
     return [*named[:-1], replace(named[-1], skips=skips)] if named else []

@@ -11,9 +11,9 @@ _SINGLE = 1000  # skips of a run that are yielded one by one
 
 
 def merged(records: Iterable[Item | Skip]) -> Iterator[Item | Skip]:
-    """The records in order; in a run of skips with one reason, all after the first thousand are merged into one.
+    """The items and skips in order; in a run of equal skips, all after the first thousand are merged into one skip.
 
-    The merged skip is named after the first and last skip it replaces, and sums their items and bytes.
+    A merged skip is named after the first and last skip that it replaces, and has the sums of all items and bytes.
     """
     length, run = 0, None  # length of the current run of skips, and its common properties
     first = last = Skip("", "")  # first and last of the skips that are merged
@@ -35,7 +35,7 @@ def merged(records: Iterable[Item | Skip]) -> Iterator[Item | Skip]:
 
 
 def _sign(record: Item | Skip) -> tuple[str, bool, bool, bool] | None:
-    """The properties that the skips of a run share; None for an item or a skip with unknown amounts."""
+    """The properties that all skips of a run share; None for an item or for a skip with unknown items or bytes."""
     if isinstance(record, Item) or record.items is None or record.bytes is None:
         return None
     return record.reason, record.items > 0, record.is_plain, record.was_read

@@ -13,7 +13,7 @@ _DATASET_RECORDS = ("dataset_dict.json", "dataset_info.json", "state.json")
 
 
 def sidecars(names: Collection[str], kind: Kind) -> frozenset[str]:
-    """Names of files that describe other files: captions, and img2dataset, clip-retrieval and Hugging Face records."""
+    """Names of files that describe other files: captions, metadata of img2dataset, clip-retrieval and Hugging Face."""
     names = frozenset(names)
     return frozenset(
         [
@@ -26,20 +26,20 @@ def sidecars(names: Collection[str], kind: Kind) -> frozenset[str]:
 
 
 def companions(names: Collection[str], kind: Kind) -> frozenset[str]:
-    """The names that share their key with a wanted file, such as the caption of an image."""
+    """Names of files that describe a wanted file with the same key, such as the caption of an image."""
     wanted = {key(name) for name in names if is_wanted(name, kind)}
     return frozenset(name for name in names if is_companion(name, kind) and key(name) in wanted)
 
 
 def _img2dataset(names: frozenset[str]) -> Iterator[str]:
-    """Records of img2dataset about its shards, which are tars or folders."""
+    """Metadata files that img2dataset writes beside its shards, which are tar archives or folders."""
     folders = {posixpath.dirname(name) for name in names}
     for stem in {name.removesuffix(".tar") for name in names if name.endswith(".tar")} | folders:
         yield from names & {f"{stem}.parquet", f"{stem}_stats.json"}
 
 
 def _clip_retrieval(names: frozenset[str], kind: Kind) -> Iterator[str]:
-    """Files of the sibling folders `img_emb`, `text_emb` and `metadata` that do not hold items of the kind."""
+    """Files in clip-retrieval's folders `img_emb`, `text_emb` and `metadata` that do not hold items of the kind."""
     images = {posixpath.dirname(name) for name in names if name.endswith(".npy")}
     roots = {posixpath.dirname(folder) for folder in images if posixpath.basename(folder) == "img_emb"}
     unread = {"vector": ("metadata", "text_emb"), "text": _EMBEDDING_FOLDERS, "image": ()}[kind]

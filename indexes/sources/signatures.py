@@ -32,9 +32,9 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 def content_of(head: bytes) -> str:
-    """The format that the first `HEAD_BYTES` of a file show: one of the names above, "text", "empty", or "unknown".
+    """The format of a file by its first `HEAD_BYTES`: a name in this module's sets, "text", "empty", or "unknown".
 
-    It may also be "pdf", "video" or "audio".
+    Other possible formats are "pdf", "video" and "audio".
     """
     if not head:
         return "empty"
@@ -57,7 +57,7 @@ def content_of(head: bytes) -> str:
 
 
 def _is_printable(magic: bytes) -> bool:
-    """Whether a plain text could also start with these bytes, such as `ORC`; False for the signature of PDF."""
+    """Whether a plain text could also start with this signature, such as `ORC`; False for the signature of PDF."""
     return magic != b"%PDF-" and all(32 <= byte < 127 for byte in magic)
 
 

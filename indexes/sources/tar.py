@@ -57,7 +57,7 @@ _HEADER: Any = tarfile.HeaderError
 
 @dataclass(frozen=True, slots=True)
 class TarShard:
-    """A whole tar archive, compressed or not."""
+    """A shard that is a whole tar archive, compressed or not."""
 
     file: File
     name: str
@@ -69,7 +69,7 @@ class TarShard:
         return digest(["tar", self.kind], pieces(self.file))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record per wanted or refused member, in stored order, and one for each run of other bytes.
+        """One item or skip per wanted or refused member, in stored order, and one skip for each run of other bytes.
 
         Joined archives are read to the end, like `tar --ignore-zeros`; after a damaged header, reading continues at the
         next valid header.
@@ -84,12 +84,12 @@ class TarShard:
 
 
 def tar_shards(file: File, kind: Kind, column: str | None) -> list[TarShard]:
-    """One shard; the content of the archive is known only once it is read."""
+    """The single shard of a tar archive; the content of the archive is known only when it is read."""
     return [TarShard(file, file.name, kind, file.size())]
 
 
 class _Header(tarfile.TarInfo):
-    """A header class that reports each block that is not a header to its archive."""
+    """A tar header class that tells its archive about each block that is not a valid header."""
 
     @classmethod
     def fromtarfile(cls, archive: Any) -> Any:
@@ -128,13 +128,13 @@ class Archive(tarfile.TarFile):
         super().__init__(fileobj=Forward(handle), mode="r", ignore_zeros=True)  # type: ignore[arg-type]
 
     def pass_over(self, size: int) -> None:
-        """Count skipped bytes that are not a header."""
+        """Count `size` skipped bytes that are not a valid header."""
         if self.passed == 0:
             self.passed_after_end = self.ended
         self.passed += size
 
     def entries(self, name: str) -> Iterator[tarfile.TarInfo | Skip]:
-        """Members that are not folders, and skips for the bytes between and after them."""
+        """Tar members that are not folders, and skips for the bytes between and after members."""
         while (member := self.next()) is not None:
             self.members.clear()  # type: ignore[attr-defined]  # otherwise tarfile keeps every header
             if self.passed:
@@ -144,7 +144,7 @@ class Archive(tarfile.TarFile):
         yield from self._remains(name)
 
     def _remains(self, name: str) -> Iterator[Skip]:
-        """Skips for the bytes after the last member, and for a missing end mark."""
+        """Skips for the bytes after the last member of a tar archive, and for a missing end mark."""
         left = None if self.packed is None else self.packed.left
         if self.passed:
             reason = AFTER if self.passed_after_end else BROKEN
@@ -155,7 +155,7 @@ class Archive(tarfile.TarFile):
             yield left
 
     def cut_short(self, member: tarfile.TarInfo, name: str) -> Skip:
-        """The skip for a member whose content ends early."""
+        """The skip for a tar member whose content ends early."""
         if self.packed is not None and self.packed.left is not None:
             return self.packed.left
         stream: Any = self.fileobj
@@ -183,13 +183,13 @@ class Archive(tarfile.TarFile):
 
 @contextmanager
 def open_tar(file: File) -> Iterator[Archive]:
-    """A tar archive as a stream, decompressed while it is read."""
+    """Open a tar archive as a stream that is decompressed while it is read."""
     with unpacked(file) as (handle, packed), Archive(handle, packed) as archive:
         yield archive
 
 
 def _records(archive: Archive, root: str, kind: Kind) -> Iterator[Item | Skip]:
-    """Records grouped by key; a companion is ignored if a wanted member shares its key, else counted as a skip."""
+    """The items and skips of an archive; a companion is ignored if a wanted member shares its key, else skipped."""
     seen: set[str] = set()
     for _, group in groupby(archive.entries(root), key=_key):
         alone: list[Skip] = []
@@ -233,7 +233,7 @@ def _refusal(member: tarfile.TarInfo, path: str, seen: set[str]) -> Skip | None:
 
 
 def _member_record(archive: Archive, member: tarfile.TarInfo, path: str, kind: Kind) -> Item | Skip | None:
-    """The member as an item or skip, by content if the suffix does not decide; None if the archive ends inside it."""
+    """A tar member as an item or skip, by content if its suffix is not wanted; None if the archive ends inside it."""
     content = archive.extractfile(member)
     if content is None:
         return Skip(path, "not a regular file", bytes=member.size)

@@ -11,7 +11,7 @@ _INTEGERS = (4, 5, 6)
 
 
 def read_struct(data: bytes) -> tuple[dict[int, Any], int]:
-    """The values of the struct at the start of `data` by field number, and its length; doubles and UUIDs stay bytes.
+    """The struct at the start of `data` as values by field number, and its length; doubles and UUIDs stay bytes.
 
     Raises `ValueError` or `IndexError` on damaged bytes.
     """
@@ -103,5 +103,5 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
         position += 1
         if shift > 63:
-            raise ValueError("a number of more than 64 bits")
+            raise ValueError("the number has more than 64 bits")
     return value | byte << shift, position + 1

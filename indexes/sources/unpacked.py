@@ -1,4 +1,4 @@
-"""Decompress gzip, bzip2 and xz files as one stream of plain bytes, over all members, to the last byte."""
+"""Decompress gzip, bzip2 and xz files as one stream of plain bytes, across all members, to the last byte."""
 
 import bz2
 import io
@@ -50,7 +50,7 @@ class _Decompressor(Protocol):
 
 
 class _Gzip:
-    """One gzip member (RFC 1952), its checksum verified by zlib; the error comes after all bytes before the damage."""
+    """Decompresses and checks one gzip member (RFC 1952); an error is raised after all bytes before the damage."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP_HEADER)
@@ -84,7 +84,7 @@ class _Gzip:
         return given
 
     def _until_damage(self, member: Any, packed: bytes) -> bytes:
-        """The output of decompressing the bytes one by one, up to the first invalid byte."""
+        """The output of decompressing `packed` byte by byte, up to the first invalid byte."""
         unpacked = []
         for position in range(len(packed)):
             try:
@@ -104,10 +104,10 @@ COMPRESSED = frozenset(_DECOMPRESSORS)
 
 
 class Unpacked(io.RawIOBase):
-    """The plain bytes of a compressed handle, up to the first damage; `left` is a skip for the bytes not decompressed.
+    """The decompressed bytes of a handle, up to the first damage; `left` is a skip for bytes that are not decompressed.
 
-    Members may follow each other directly or after zeros, as in gzip and tar. An error ends the stream and is not
-    raised, so that readers keep all bytes decompressed before it.
+    Compressed members may follow each other directly or after zeros, as in gzip and tar. A decompression error ends the
+    stream and is not raised, so that readers keep all bytes decompressed before the error.
     """
 
     def __init__(self, handle: io.BufferedReader, size: int, name: str) -> None:
@@ -157,7 +157,7 @@ class Unpacked(io.RawIOBase):
         return raw
 
     def _follow(self) -> None:
-        """Start the next member, or end the stream if only zeros or other data follow."""
+        """Start the next compressed member, or end the stream if only zeros or other data follow."""
         while not self._rest.lstrip(b"\x00") and (more := self._handle.read(_PIECE_BYTES)):
             self._rest = more
         self._rest = self._rest.lstrip(b"\x00")
@@ -186,7 +186,7 @@ def compression_of_file(file: File) -> str | None:
 
 @contextmanager
 def unpacked(file: File) -> Iterator[tuple[io.BufferedReader, Unpacked | None]]:
-    """A handle on a file's plain bytes, and its decompressor if the file is compressed."""
+    """A handle on a file's decompressed bytes, and the decompressor (None for a plain file)."""
     with file.open() as handle:
         if content_of(handle.read(HEAD_BYTES)) not in COMPRESSED:
             handle.seek(0)

@@ -1,4 +1,4 @@
-"""Zip archives of images or texts, in chunks of their members."""
+"""Read images or texts from zip archives, in shards of consecutive members."""
 
 import stat
 from collections.abc import Iterable, Iterator
@@ -42,7 +42,7 @@ class _Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ZipShard:
-    """Consecutive members of a zip file, which may consist of several joined archives."""
+    """A shard of consecutive members of a zip file, which may consist of several joined archives."""
 
     file: File
     name: str
@@ -63,7 +63,7 @@ class ZipShard:
             yield from (skip.reason, str(skip.bytes))
 
     def read(self) -> Iterator[Item | Skip]:
-        """One record per member, in file order, then skips for bytes outside members."""
+        """One item or skip per zip member, in file order, then skips for bytes outside members."""
         done = 0
         try:
             with self.file.open() as handle:
@@ -82,7 +82,7 @@ class ZipShard:
 
 
 def zip_shards(file: File, kind: Kind, column: str | None) -> list[ZipShard]:
-    """Shards of the members; raises `Refused` if no member is of the kind, by name or by content."""
+    """Split a zip file into shards of members; raises `Refused` if no member is of the kind, by name or by content."""
     found = layout(file)
     parts = list(_parts(file.name, found.members, kind, is_bomb=_is_bomb(found.members, file)))
     chunks = [tuple(parts[start : start + _CHUNK]) for start in range(0, len(parts), _CHUNK)] or [()]
@@ -95,7 +95,7 @@ def zip_shards(file: File, kind: Kind, column: str | None) -> list[ZipShard]:
 
 
 def _check_contents(shards: list[ZipShard], members: int) -> None:
-    """Search for an item by content if no name fits; raises `Refused`, with the number of possible items, if none."""
+    """Search all members for an item by content; raises `Refused`, with the number of possible items, if none fits."""
     items: int | None = 0
     for shard in shards:
         for record in shard.read():
@@ -108,7 +108,7 @@ def _check_contents(shards: list[ZipShard], members: int) -> None:
 
 
 def _is_bomb(members: Iterable[Member], file: File) -> bool:
-    """Whether the members together decompress to more than the limit for a compressed file."""
+    """Whether all members together decompress to more bytes than the limit for a compressed file."""
     return sum(member.size for member in members) > max(MOST_BYTES, MOST_RATIO * file.size())
 
 
@@ -145,7 +145,7 @@ def _reason(member: Member, *, is_repeated: bool) -> str | None:
 
 
 def _read(handle: IO[bytes], part: _Part, path: str, kind: Kind) -> tuple[Item | Skip, list[_Gap]]:
-    """The record of a member, and gaps of unused bytes after it."""
+    """The item or skip for a zip member, and the gaps of unused bytes after the member."""
     member = part.member
     try:
         start = data_start(handle, member)
@@ -179,7 +179,7 @@ def _broken(member: Member, path: str) -> Skip:
 
 
 def _between(name: str, gaps: list[_Gap]) -> Iterator[Skip]:
-    """One skip for all bytes between members; its items are the unlisted members found in these bytes."""
+    """One skip for all bytes between zip members; its item count is the number of unlisted members in these bytes."""
     if gaps:
         members = [gap.members for gap in gaps if gap.members is not None]
         yield Skip(name, BETWEEN, items=sum(members) if members else None, bytes=sum(gap.bytes for gap in gaps))

@@ -1,7 +1,8 @@
 """Locate everything in a zip file: the members of one or more joined archives, and bytes outside all archives.
 
-A readable directory decides what its archive holds. If the directory is missing or damaged, members are found by their
-own headers. Every byte of the file belongs to a member, to a directory, or to one of the skips.
+If the directory of an archive is readable, the directory decides which members the archive holds. If the directory is
+missing or damaged, members are found by their own headers. Every byte of the file belongs to a member, to a directory,
+or to one of the skips.
 """
 
 import struct
@@ -28,7 +29,7 @@ _FIRST_PIECE, _PIECE = 2**12, 2**20  # bytes read at once
 
 
 class Layout(NamedTuple):
-    """All members in file order, and skips for bytes that belong to no member."""
+    """All members of a zip file in file order, and skips for bytes that belong to no member."""
 
     members: tuple[Member, ...]
     left: tuple[Skip, ...]
@@ -49,7 +50,7 @@ class _End(NamedTuple):
 
 
 def layout(file: File) -> Layout:
-    """The layout of a file; raises `BadZipFile` when it holds neither a directory nor a member."""
+    """The layout of a zip file; raises `BadZipFile` if the file holds neither a directory nor a member."""
     with file.open() as handle:
         size = file.size()
         archives = list(_archives(file, handle, size))[::-1]
@@ -77,7 +78,7 @@ def _repaired(name: str, pieces: list[Member | Stretch]) -> Iterator[Skip]:
 
 
 def _others(name: str, others: list[Stretch], size: int) -> Iterator[Skip]:
-    """One skip for each kind of place that holds bytes outside all archives."""
+    """One skip each for unused bytes at the start, in the middle and at the end of a zip file, if there are any."""
     for reason in (BEFORE, BETWEEN, AFTER):
         found = [stretch.stop - stretch.start for stretch in others if _place(stretch, size) == reason]
         if found:
@@ -108,7 +109,7 @@ def _archives(file: File, handle: IO[bytes], size: int) -> Iterator[_Archive]:
 
 
 def _end(handle: IO[bytes], offset: int) -> _End | None:
-    """The end record at an offset, None if no directory lies before it."""
+    """The zip end record at an offset; None if no directory lies before the record."""
     handle.seek(offset)
     record = handle.read(END_BYTES)
     if len(record) < END_BYTES:
@@ -126,7 +127,7 @@ def _end(handle: IO[bytes], offset: int) -> _End | None:
 
 
 def _archive(file: File, handle: IO[bytes], end: _End, limit: int) -> _Archive | None:
-    """The archive with this end record; None if its directory is damaged or does not point to its members."""
+    """The zip archive with this end record; None if its directory is damaged or does not point to its members."""
     stop = min(end.offset + END_BYTES + end.comment, limit)
     if end.directory == end.offset:
         return _Archive(end.offset, stop, [])
@@ -165,7 +166,7 @@ def _listed(info: zipfile.ZipInfo, limit: int | None, directory: int) -> Member:
 
 
 def _last_end(handle: IO[bytes], stop: int) -> int | None:
-    """Start of the last end record before `stop`; None if there is none."""
+    """Start of the last zip end record before `stop`; None if no end record is found."""
     step = _FIRST_PIECE
     while stop >= END_BYTES:
         start = max(0, stop - step)

@@ -27,7 +27,7 @@ _BEGINNING = 2**16  # bytes
 
 
 class Member(NamedTuple):
-    """One stored file, as described by the directory, else by its own header."""
+    """One file stored in a zip archive, as described by the archive's directory, else by its own header."""
 
     name: str
     stored_name: str  # the name in the member's own header
@@ -43,12 +43,12 @@ class Member(NamedTuple):
 
     @property
     def extent(self) -> int:
-        """The number of bytes that the member takes in the file."""
+        """The number of bytes that the member takes in the zip file."""
         return max(0, self.limit - self.offset)
 
 
 def decoded(name: bytes, flags: int) -> str:
-    """A stored name as text; damaged bytes become escapes."""
+    """A stored member name as text; undecodable bytes become escapes."""
     return name.decode("utf-8" if flags & _IS_UTF8 else "cp437", "backslashreplace")
 
 
@@ -61,14 +61,14 @@ def data_start(handle: IO[bytes], member: Member) -> int:
     name_length, extra_length = struct.unpack_from("<HH", head, 26)
     start = member.offset + LOCAL_HEADER.size + name_length + extra_length
     if decoded(handle.read(name_length), member.flags) != member.stored_name:
-        raise zipfile.BadZipFile("another name than in the directory")
+        raise zipfile.BadZipFile("the member's header has another name than the directory")
     if start + member.compressed > member.limit:
-        raise zipfile.BadZipFile("reaches into the next member")
+        raise zipfile.BadZipFile("the member's data reach into the next member")
     return start
 
 
 def contents(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
-    """The decompressed data; raises NotImplementedError for an unknown method, and at its end for a wrong checksum."""
+    """A member's decompressed data; raises NotImplementedError for an unknown method, BadZipFile for a bad checksum."""
     info = zipfile.ZipInfo(member.name)
     info.compress_type, info.flag_bits = member.method, member.flags
     info.CRC, info.compress_size, info.file_size = member.checksum, member.compressed, member.size
@@ -77,7 +77,7 @@ def contents(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
 
 
 def beginning(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
-    """The first decompressed bytes, up to 64 KiB; the checksum of a stored or deflated member is not checked."""
+    """First decompressed bytes of a member, up to 64 KiB; a stored or deflated member's checksum is not checked."""
     if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return contents(handle, member, start)
     handle.seek(start)
@@ -87,7 +87,7 @@ def beginning(handle: IO[bytes], member: Member, start: int) -> IO[bytes]:
 
 
 def bytes_after(handle: IO[bytes], member: Member, start: int) -> int:
-    """The number of unused bytes between a member's end and its limit."""
+    """The number of unused bytes between a member's end and the next structure of the zip file."""
     end = start + member.compressed
     if member.flags & HAS_DESCRIPTOR and end < member.limit:
         end += _descriptor_length(handle, member, end)

@@ -30,7 +30,7 @@ _FIRST_PIECE, _PIECE = 2**12, 2**20  # bytes read at once
 
 
 class Stretch(NamedTuple):
-    """Bytes that belong to no member."""
+    """A range of bytes in a zip file that belongs to no member."""
 
     start: int
     stop: int
@@ -38,7 +38,7 @@ class Stretch(NamedTuple):
 
 
 def pieces_between(handle: IO[bytes], start: int, stop: int) -> Iterator[Member | Stretch]:
-    """Members found by their own headers, directory records, and the bytes between them, in order."""
+    """Zip members found by their own headers, directory records, and the bytes between these, in file order."""
     position = search = start
     tried = 0
     while tried <= _MOST_MARKS and (found := _next_mark(handle, search, stop)) is not None:
@@ -70,7 +70,7 @@ def _next_mark(handle: IO[bytes], start: int, stop: int) -> int | None:
 
 
 def _piece(handle: IO[bytes], offset: int, stop: int) -> Member | Stretch | None:
-    """The member or record that begins at a mark; None if it is too short or not a header."""
+    """The zip member or directory record that begins at a signature; None if it is too short or not a header."""
     handle.seek(offset)
     head = handle.read(min(_CENTRAL_BYTES, stop - offset))
     if head.startswith(LOCAL):
@@ -89,7 +89,7 @@ def _piece(handle: IO[bytes], offset: int, stop: int) -> Member | Stretch | None
 
 
 def _member(handle: IO[bytes], head: bytes, offset: int, stop: int) -> Member | None:
-    """The member with its header at `offset`; not whole if the range ends before the member."""
+    """The zip member with its header at `offset`; `is_whole` is False if the range ends before the member."""
     if len(head) < LOCAL_HEADER.size:
         return None
     _, flags, method, checksum, compressed, size, name_length, extra_length = LOCAL_HEADER.unpack_from(head)
@@ -117,7 +117,7 @@ def _sizes_in_extra(extra: bytes, compressed: int, size: int) -> tuple[int, int]
 
 
 def _described_after(handle: IO[bytes], start: int, stop: int) -> tuple[int, bool, tuple[int, int, int]]:
-    """End, completeness, and checksum and sizes of a member that states them after its data, before the next mark."""
+    """End and completeness of a member, and the checksum and sizes stored after its data, before the next signature."""
     search, first = start, stop
     for number in range(_MOST_NESTED):
         end = _next_mark(handle, search, stop)
@@ -144,7 +144,7 @@ def _descriptor(handle: IO[bytes], form: str, offset: int, start: int) -> tuple[
 
 
 def count_headers(handle: IO[bytes], start: int, stop: int) -> int | None:
-    """The number of member headers between two positions, None if there are none."""
+    """The number of zip member headers between two positions; None if there are none."""
     found, position = 0, start
     while (mark := _next_mark(handle, position, stop)) is not None:
         found += is_at(handle, mark, LOCAL)
@@ -153,6 +153,6 @@ def count_headers(handle: IO[bytes], start: int, stop: int) -> int | None:
 
 
 def is_at(handle: IO[bytes], offset: int, signature: bytes) -> bool:
-    """Whether the bytes at an offset are this signature."""
+    """Whether the bytes at an offset are the given signature."""
     handle.seek(offset)
     return handle.read(len(signature)) == signature

@@ -1,1 +1,1 @@
-"""Fit a risk model to finished loops, and measure its skill."""
+"""Fit the risk model to finished loops, and measure how well it forecasts other loops."""

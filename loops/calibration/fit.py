@@ -1,4 +1,4 @@
-"""Fit the risk model to finished loops, with its skill on held-out families and data."""
+"""Fit the risk model to finished loops, and measure its skill on held-out model families and data sets."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _RESAMPLES = 40  # bootstrap draws of families for the interval of a probability
 
 
 def calibrate(rows: Sequence[CalibrationRow], *, on_progress: Callable[[str], None] = lambda line: None) -> RiskModel:
-    """The model fitted to all rows, with the skill that it has on held-out families and data."""
+    """A risk model fitted to all `rows`, with its forecast skill on held-out model families and data sets."""
     families, data = {row.family for row in rows}, {row.data for row in rows}
     if len(rows) < _FEWEST_ROWS or len(families) < _FEWEST_FAMILIES or len(data) < _FEWEST_DATA:
         raise InputError(

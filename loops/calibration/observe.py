@@ -1,4 +1,4 @@
-"""Observe what a team could know before its loop: an audit of its data, samples of its first model, and a pilot."""
+"""Measure what is known before a loop starts: an audit of the data, samples of a first model, and a pilot run."""
 
 import dataclasses
 import json
@@ -28,17 +28,18 @@ _FEWEST_CONTAMINANTS = 50  # least number of samples of the known generator in t
 
 
 def write_observed(loop: Loop, folder: Path) -> None:
-    """Write the observations into the loop's folder, unless they exist already."""
+    """Write the result of `observe` to `observed.json` in the loop's folder, unless that file exists."""
     if not (folder / OBSERVED).exists():
         write_atomic(folder / OBSERVED, json.dumps(observe(loop), indent=1).encode())
 
 
 def observe(loop: Loop) -> dict[str, Any]:
-    """An audit of the training items of generation 1, and statistics of models trained on them with another seed.
+    """Audit of the generation 1 training items, and statistics of models trained on those items with another seed.
 
-    The trusted reference holds the real items that the loop measures against, and samples of one generator: the
-    contaminant in loops with an even seed, else a Gaussian with the real moments. Half of the contaminations therefore
-    come from a generator that the reference does not know. The pilot is one more generation of the workflow.
+    The audit's reference holds the real items that the loop's measures use, and samples of one known generator. The
+    known generator is the contaminant in contaminated loops with an even seed, else a Gaussian with real moments. In
+    contaminated loops with an odd seed, the reference therefore lacks the contaminating generator. The pilot consists
+    of a second generation that is trained under the loop's workflow.
     """
     with compute_threads(loop.config.threads):
         population = loop.world.clean
@@ -63,7 +64,7 @@ def observe(loop: Loop) -> dict[str, Any]:
 
 
 def _own_models(loop: Loop, real: np.ndarray) -> dict[str, Any]:
-    """Statistics of the first two generations of a loop over the same data with another seed."""
+    """Statistics of samples from the first two generations of another loop, with the same data and a different seed."""
     config = dataclasses.replace(loop.config, seed=loop.config.seed + _OTHER_SEED, generations=2)
     other = Loop(config, loop.family, loop.world, like=loop)
     found: dict[str, Any] = {}
@@ -80,7 +81,7 @@ def _own_models(loop: Loop, real: np.ndarray) -> dict[str, Any]:
 
 
 def _generated(loop: Loop, real: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Samples of the generator that the reference knows, (n, d)."""
+    """Samples (n, d) of the one generator that is included in the audit's reference."""
     drawn = loop.world.drawn
     supply = drawn if isinstance(drawn, Contaminated) else getattr(drawn, "supply", None)
     n = max(len(real) // 2, _FEWEST_CONTAMINANTS)

@@ -1,4 +1,4 @@
-"""Finished loops as rows of a calibration: the facts known before the loop, and its outcome."""
+"""Read finished loops as calibration rows: the facts known before each loop, and the measured outcome of the loop."""
 
 import json
 import math
@@ -27,7 +27,7 @@ _DIVERGED = 6.0  # limit of the log (natural) of a distance over its floor; a mo
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRow:
-    """One finished loop: its inputs to a forecast, and its measured outputs."""
+    """One finished loop: the inputs for a forecast of the loop, and the measured outputs of the loop."""
 
     key: str
     family: str
@@ -37,7 +37,7 @@ class CalibrationRow:
 
 
 def read_rows(folders: Sequence[Path]) -> list[CalibrationRow]:
-    """The finished and observed loops of sweeps, sorted by key; InputError if there are none."""
+    """All finished loops below `folders` that have an `observed.json`, sorted by key; InputError if there are none."""
     found: dict[str, CalibrationRow] = {}
     for folder in folders:
         for mark in sorted(folder.glob(f"**/{OBSERVED}")):
@@ -51,7 +51,7 @@ def read_rows(folders: Sequence[Path]) -> list[CalibrationRow]:
 
 
 def read_row(folder: Path) -> CalibrationRow | None:
-    """The loop in a folder; None if it is not finished."""
+    """The finished loop in a folder as a calibration row; None if the loop is not finished."""
     stored, observed = read_loop(folder), json.loads((folder / OBSERVED).read_text(encoding="utf-8"))
     config, generations = stored["config"], read_generations(folder)
     if len(generations) < config["generations"]:
@@ -84,7 +84,7 @@ def read_row(folder: Path) -> CalibrationRow | None:
 
 
 def _in_its_scale(observed: Mapping[str, Any]) -> AuditFigures:
-    """The audit's figures, with the floor on the scale of the loop's own measures."""
+    """The audit's figures, with the floor (Fréchet distance of a real sample) as measured by the loop."""
     figures = read_record(AuditFigures, observed["audit"], where=f"the audit in {OBSERVED}")
     variance = observed["total_variance"]
     return replace(
@@ -95,21 +95,29 @@ def _in_its_scale(observed: Mapping[str, Any]) -> AuditFigures:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """Corrects exact distances of a normal model, which follow from its parameters and ignore the sampling bias."""
+    """Applies the sampling bias λ to exact Fréchet distances of Gaussian models, which are computed for λ = 1."""
 
     bias: float
     width: int
     total_variance: float  # of the real distribution
 
     def biased(self, measures: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Distance of N(μ, λΣ), (T,): gap + λ tr Σ + tr S − 2 √λ tr (S^½ Σ S^½)^½, and F gives the last trace."""
+        """Fréchet distance (T,) between the real data and the biased model N(μ, λΣ) at each generation.
+
+        With real mean m and covariance S, the Fréchet distance is |μ − m|² + λ tr Σ + tr S − 2 √λ tr (S^½ Σ S^½)^½. The
+        term tr (S^½ Σ S^½)^½ is computed from the Fréchet distance at λ = 1.
+        """
         gap, trace = measures["mean_error"], measures["variance"] * self.width
         twice = gap + trace + self.total_variance - measures["frechet"]
         return np.asarray(gap + self.bias * trace + self.total_variance - np.sqrt(self.bias) * twice)
 
 
 def outputs_of(measures: Mapping[str, np.ndarray], *, floor: float, n: int, exact: Exact | None) -> np.ndarray:
-    """The outputs (4, T) from the measures; exact distances get the sampling bias and floor that samples would show."""
+    """Outputs (4, T) of a loop, computed from the loop's measures per generation.
+
+    If `exact` is given, exact Fréchet distances are made comparable with distances of samples: the sampling bias is
+    applied, and `floor` (the distance of a real sample) is added.
+    """
     frechet = measures["frechet"] if exact is None else exact.biased(measures) + floor
     level = np.clip(np.log(frechet / floor), -_DIVERGED, _DIVERGED)
     recall = measures["recall"] + 1 / n

@@ -1,4 +1,4 @@
-"""Forecast without a calibration, by simulating a loop on the audited set's own vectors under its plan."""
+"""Forecast a planned loop without a fitted risk model, by simulating the loop on the audited vectors."""
 
 import dataclasses
 import math
@@ -32,16 +32,19 @@ _MEASURED = 1000  # items measured per chain at most
 def simulate_forecast(
     family: str, plan: Plan, real: np.ndarray, training: np.ndarray, *, event: Event, seed: int
 ) -> Simulation:
-    """The trajectory of four loops of a family, measured against real vectors (m, d), as `mad_risk.simulation`.
+    """Trajectory of a planned loop, simulated in four chains with a model family, for the field `mad_risk.simulation`.
 
-    Generation 1 is trained on the audited vectors (n, d). All data called real are drawn from these vectors too, so
-    they include the set's own contamination. If only a sample of the set is available, all counts are scaled down by
-    the same factor. `low` and `high` are the minimum and maximum over the loops. Raises InputError for a family that
-    does not read vectors, and for too few items.
+    Measures compare model samples with the real vectors `real` (m, d). Generation 1 is trained on the audited vectors
+    `training` (n, d). Real items of later generations are also drawn from the audited vectors, so they include any
+    contamination of the audited set. If `training` has fewer items than the plan's generation 1, all item counts are
+    scaled down by the same factor. The interval limits `low` and `high` are the minimum and maximum over the four
+    chains. Raises InputError if the family does not read vectors or if there are too few items.
     """
     made = make_family(family, {})
     if made.reads != "vectors":
-        raise InputError(f"the simulation needs vectors, but {family} reads {made.reads}: choose another family")
+        raise InputError(
+            f"the simulation needs a family that reads vectors, but {family} reads {made.reads}: choose another"
+        )
     if min(len(real), len(training)) < _FEWEST:
         raise InputError(
             f"the simulation needs at least {_FEWEST} training and {_FEWEST} real items, "
@@ -74,7 +77,7 @@ def simulate_forecast(
 
 
 def _courses(loop: Loop) -> np.ndarray:
-    """Outputs (chains, 4, T)."""
+    """Run the loop, and return the outputs (chains, 4, T) of each chain."""
     truth = loop.world.clean.truth
     exact = Exact(loop.config.bias, len(truth.mean), float(np.trace(truth.covariance)))
     records = [dataclasses.replace(record, training=None, models=None) for record in run_loop(loop)]

@@ -1,4 +1,4 @@
-"""Fit one tier of the risk model to finished loops: regression, event probabilities, bands and reach."""
+"""Fit one tier of the risk model (audit, model samples or pilot) to finished loops."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _RATIO, _DIVERSITY = OUTPUTS.index("frechet_ratio"), OUTPUTS.index("diversity_ra
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows as arrays, for one tier."""
+    """Calibration rows as arrays, with the features of one tier of the risk model."""
 
     tier: str
     known: tuple[ForecastInputs, ...]  # (m,)
@@ -46,7 +46,7 @@ class Table:
 
     @property
     def trajectories(self) -> np.ndarray:
-        """(m, outputs, T)."""
+        """The measured outputs of all loops as an array (m, outputs, T)."""
         return self.outputs.reshape(len(self.outputs), len(OUTPUTS), -1)
 
     def take(self, rows: np.ndarray) -> "Table":
@@ -57,7 +57,7 @@ class Table:
 
 
 def table_of(rows: Sequence[CalibrationRow], tier: str) -> Table:
-    """The rows with the features of a tier."""
+    """A table of calibration rows, with the features that are known in the given tier of the risk model."""
     prepared = [prepared_for(row.known, tier) for row in rows]
     features = [inputs for inputs, _ in prepared]
     names = tuple(features[0])
@@ -76,7 +76,7 @@ def table_of(rows: Sequence[CalibrationRow], tier: str) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """The hyperparameters of a regression."""
+    """Hyperparameters of the kernel ridge regression."""
 
     length: float
     ridge: float
@@ -84,7 +84,10 @@ class _Shape:
 
 
 def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int = 0) -> TierModel:
-    """The tier fitted to a table; event probabilities are also fitted to `resamples` bootstrap draws of families."""
+    """One tier of the risk model, fitted to a table of loops.
+
+    Event probabilities are also refitted to `resamples` bootstrap draws of the model families.
+    """
     shape, inner = _chosen(table)
     centre, scale = _standards(table, shape.fade)
     rows = _standardised(table.features, centre, scale)
@@ -103,7 +106,7 @@ def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int
 
 
 def _standards(table: Table, fade: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (p,) of each feature, and its unit of distance (p,): the standard deviation, larger for older features."""
+    """Mean (p,) and scale (p,) of each feature; the scale is the standard deviation, enlarged for earlier tiers."""
     centre = np.nan_to_num(np.nanmean(table.features, axis=0))
     scale = np.nan_to_num(np.nanstd(table.features, axis=0))
     weights = np.array([fade ** tiers_ago(name, table.tier) for name in table.names])
@@ -121,7 +124,7 @@ def _regression(rows: np.ndarray, outputs: np.ndarray, shape: _Shape) -> KernelR
 
 
 def _chosen(table: Table) -> tuple[_Shape, np.ndarray]:
-    """The shape with the least error on held-out families, and its held-out forecasts (m, outputs, T)."""
+    """Hyperparameters with the smallest error on held-out families, and their held-out forecasts (m, outputs, T)."""
     fades = _FADES if table.tier != TIERS[0] else (1.0,)
     shapes = [_Shape(*values) for values in product(_LENGTHS, _RIDGES, fades)]
     rows = {fade: _standardised(table.features, *_standards(table, fade)) for fade in fades}
@@ -141,15 +144,16 @@ def _across_families(rows: np.ndarray, table: Table, shape: _Shape) -> np.ndarra
 
 
 def happened_in(trajectories: np.ndarray, event: Event) -> np.ndarray:
-    """Whether each of the trajectories (m, outputs, T) met the event, (m,) 0 or 1."""
+    """An array (m,) that is 1 for each trajectory (m, outputs, T) in which the event happens, else 0."""
     beyond = margins(trajectories[:, _RATIO], trajectories[:, _DIVERSITY], event)
     return np.asarray((beyond > 0).any(1), dtype=np.float64)
 
 
 def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.ndarray:
-    """Coefficients (1 + B, 6) of the log odds of events with several limits, from forecasts of held-out families.
+    """Coefficients (1 + B, 6) of logistic regressions that turn forecasts into event probabilities.
 
-    The first row is fitted to all rows, the other B to families drawn with replacement.
+    The regressions are fitted to forecasts of held-out families, for events with several limits. Coefficient row 0 is
+    fitted to all loops, and each of the other B = `resamples` rows to families drawn with replacement.
     """
     rows, happened, weighed = [], [], []
     for ((ratio, diversity), weight), (horizon, nearness) in product(_LIMITS.items(), _HORIZONS.items()):
@@ -168,7 +172,7 @@ def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.nd
 
 
 def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Coefficients (6,) of the log odds; `weights` (events, m) weigh the rows."""
+    """Logistic regression coefficients (6,) for the log odds of events, with sample weights (events, m)."""
     used = weights.ravel()
     known, flat = labels.ravel(), features.reshape(-1, features.shape[-1])
     if len(np.unique(known[used > 0])) < 2:
@@ -178,7 +182,7 @@ def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> 
 
 
 def _bands(inner: np.ndarray, table: Table) -> dict[str, np.ndarray]:
-    """Conformal half widths (outputs, T) by workflow class, which cover whole trajectories of held-out families."""
+    """Conformal half widths (outputs, T) per workflow class, of bands that cover whole held-out trajectories."""
     errors = np.abs(inner - table.trajectories)
     spread = np.sqrt((errors**2).mean(0)) + 1e-6
     worst = (errors / spread).max(axis=2)  # (m, outputs)
@@ -188,7 +192,7 @@ def _bands(inner: np.ndarray, table: Table) -> dict[str, np.ndarray]:
 
 
 def _quantile(scores: np.ndarray) -> np.ndarray:
-    """The ⌈(n + 1) level⌉-th smallest value of each column, or the largest if n is too small."""
+    """Conformal quantile of each column of n scores: the ⌈(n + 1) · LEVEL⌉-th smallest, or the largest for small n."""
     rank = min(len(scores), int(np.ceil((len(scores) + 1) * LEVEL)))
     return np.asarray(np.sort(scores, axis=0)[rank - 1])
 

@@ -1,4 +1,4 @@
-"""Skill of the risk model on held-out families and data, compared with a forecast from the synthetic share alone."""
+"""Forecast skill of the risk model, and of a baseline using only the synthetic share, on held-out families and data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _PRECISION = OUTPUTS.index("precision")
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """Forecasts for rows with both family and data held out, and the true outcomes."""
+    """Forecasts for loops whose model family and data set were both held out, and the true outcomes of the loops."""
 
     trajectories: np.ndarray  # (m, outputs, T)
     chances: dict[str, np.ndarray]  # at, ever: (m, T) probability of the default event at each horizon
@@ -36,7 +36,7 @@ class Predicted:
 
 
 def held_out(rows: Sequence[CalibrationRow], tier: str) -> Predicted:
-    """Forecasts of each row by a model fitted to other families on other data; hyperparameters are chosen anew."""
+    """Forecast each loop with a model fitted, including its hyperparameters, to other families on other data sets."""
     table = table_of(rows, tier)
     found = _nothing_yet(table)
     for tested, train in _folds(table):
@@ -54,7 +54,7 @@ def held_out(rows: Sequence[CalibrationRow], tier: str) -> Predicted:
 
 
 def share_alone(rows: Sequence[CalibrationRow]) -> Predicted:
-    """Held-out forecasts from only the synthetic share of the last training set: the baseline for every forecast."""
+    """Held-out baseline forecasts that use only one feature, the synthetic share of the last training set."""
     table = table_of(rows, TIERS[0])
     found, column = _nothing_yet(table), table.names.index("synthetic_share")
     shares = table.features[:, [column]]
@@ -79,7 +79,7 @@ def _nothing_yet(table: Table) -> Predicted:
 
 
 def _folds(table: Table) -> Iterator[tuple[np.ndarray, Table]]:
-    """For each family on each data set: its row numbers, and the table of all other families on all other data."""
+    """The row numbers of each pair of family and data set, and a table of the rows that differ in both."""
     for family, data in sorted(set(zip(table.families.tolist(), table.data.tolist(), strict=True))):
         own, other = (
             (table.families == family) & (table.data == data),
@@ -98,12 +98,12 @@ def _note_rates(found: Predicted, tested: np.ndarray, train: Table) -> None:
 
 
 def _horizons(table: Table) -> range:
-    """The possible horizons, in generations."""
+    """All possible forecast horizons: 2 generations up to the length of the trajectories."""
     return range(2, table.trajectories.shape[2] + 1)
 
 
 def skill_of(found: Predicted) -> dict[str, dict[str, float]]:
-    """Skill at the last generation and coverage of whole trajectories, by workflow class and for all rows."""
+    """Forecast skill, and coverage of whole trajectories by the bands, for each workflow class and for all loops."""
     groups = {"all": np.ones(len(found.classes), dtype=bool)}
     groups |= {str(kind): found.classes == kind for kind in np.unique(found.classes)}
     return {name: _skill(found, rows) for name, rows in groups.items()}
@@ -135,7 +135,7 @@ def _skill(found: Predicted, rows: np.ndarray) -> dict[str, float]:
 
 
 def _in_class(found: Predicted, rows: np.ndarray, horizon: int, *, suffix: str) -> dict[str, float]:
-    """Brier skill relative to the event rate of the workflow class at this horizon, and its standard error.
+    """Brier skill at a horizon, relative to forecasting the event rate of the workflow class, and the standard error.
 
     Loops of one family are not independent, so the standard error is clustered by family.
     """
@@ -153,14 +153,14 @@ def _in_class(found: Predicted, rows: np.ndarray, horizon: int, *, suffix: str) 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Observed event frequency compared with forecast probability."""
+    """Reliability diagram: observed event frequencies compared with forecast probabilities."""
 
     bins: tuple[tuple[float, float, int], ...]  # mean forecast, observed share, number of rows; about equal numbers
     error: float  # expected calibration error: Σ rows · |forecast − share| / all
 
 
 def reliability(found: Predicted) -> Reliability:
-    """Reliability of the default event at the last generation, over tenths of the forecasts (Naeini et al. 2015)."""
+    """Reliability of default-event forecasts at the last generation, in ten equal-size bins (Naeini et al. 2015)."""
     return _reliability(found.chances["at"][:, -1], happened_in(found.truth, Event()))
 
 

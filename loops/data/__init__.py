@@ -1,1 +1,1 @@
-"""The real data of a loop: formulas, bundled sets, user sources, and contaminated variants of them."""
+"""Real data for loops: formulas, bundled data sets and user sources, optionally with contamination."""

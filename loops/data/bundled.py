@@ -1,4 +1,4 @@
-"""Real data sets from the dependencies and the standard library, by name, without files or a network."""
+"""Named data sets made from installed libraries (scikit-learn, NumPy, Python), without a download."""
 
 import hashlib
 import inspect
@@ -21,7 +21,7 @@ _PIECE = 64  # characters of a text
 
 @dataclass(frozen=True, slots=True)
 class Bundled:
-    """One bundled data set: a summary, and a function that makes its vectors or its texts."""
+    """One bundled data set: a summary, and a function that returns the vectors or texts of the data set."""
 
     summary: str
     vectors: Callable[[], Empirical] | None = None
@@ -29,13 +29,13 @@ class Bundled:
 
 
 def bundled_vectors(name: str) -> Empirical | None:
-    """The data set of that name; None if unknown or if it holds texts."""
+    """The bundled vector data set called `name`; None if the name is unknown or belongs to a text data set."""
     found = BUNDLED.get(name)
     return None if found is None or found.vectors is None else found.vectors()
 
 
 def bundled_texts(name: str) -> list[str] | None:
-    """The texts of the data set of that name, at most 64 characters each; None if unknown or without texts."""
+    """The texts, at most 64 characters each, of the bundled data set `name`; None if there is no such text data set."""
     found = BUNDLED.get(name)
     return None if found is None or found.texts is None else found.texts()
 
@@ -99,7 +99,7 @@ def _colours() -> Empirical:
 
 
 def _cut_out(side: int, look: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Flattened patches from random positions of scikit-learn's two photographs, and the photograph number of each."""
+    """Flattened random patches of scikit-learn's two sample photographs, and the photograph number of each patch."""
     from sklearn.datasets import load_sample_images
 
     rng, patches = np.random.default_rng(_SEED), []
@@ -112,7 +112,7 @@ def _cut_out(side: int, look: Callable[[np.ndarray], np.ndarray]) -> tuple[np.nd
 
 
 def _pieces(text: str) -> list[str]:
-    """The running text in pieces split at word borders; pieces with few letters are left out."""
+    """A text cut at word boundaries into pieces of at most 64 characters; pieces with few letters are dropped."""
     pieces = textwrap.wrap(" ".join(text.split()), _PIECE, break_long_words=True)
     return [piece for piece in pieces if sum(c.isalpha() for c in piece) > _PIECE // 2]
 
@@ -129,13 +129,13 @@ def _numpy_docstrings() -> list[str]:
 
 
 BUNDLED = {
-    "digits": Bundled("1,797 handwritten digits, 8 × 8 in grey levels 0 … 16, with their labels", _digits),
-    "patches": Bundled("4,000 grey patches, 8 × 8, of two photographs", _patches),
-    "colours": Bundled("4,000 patches of two photographs, 4 × 4 pixels in red, green and blue", _colours),
-    "cancer": Bundled("569 breast masses by 30 standardised measurements, two labels", _cancer),
-    "diabetes": Bundled("442 patients by 10 standardised measurements", _diabetes),
-    "moons": Bundled("4,000 points on two half circles in the plane, two labels", _moons),
-    "swiss-roll": Bundled("4,000 points on a rolled sheet in space", _swiss_roll),
-    "topics": Bundled("Python's language reference in pieces of 64 characters", texts=_python_topics),
-    "docstrings": Bundled("NumPy's docstrings in pieces of 64 characters", texts=_numpy_docstrings),
+    "digits": Bundled("1,797 labelled handwritten digits, 8 × 8 pixels with grey levels 0 to 16", _digits),
+    "patches": Bundled("4,000 grey patches of 8 × 8 pixels from two photographs", _patches),
+    "colours": Bundled("4,000 colour patches of 4 × 4 pixels from two photographs", _colours),
+    "cancer": Bundled("569 breast tumours with 30 standardised measurements each and two labels", _cancer),
+    "diabetes": Bundled("442 diabetes patients with 10 standardised measurements each", _diabetes),
+    "moons": Bundled("4,000 noisy points on two half circles in the plane, with two labels", _moons),
+    "swiss-roll": Bundled("4,000 noisy points on a rolled-up sheet in three dimensions", _swiss_roll),
+    "topics": Bundled("Python's language reference, cut into pieces of at most 64 characters", texts=_python_topics),
+    "docstrings": Bundled("NumPy's docstrings, cut into pieces of at most 64 characters", texts=_numpy_docstrings),
 }

@@ -1,4 +1,4 @@
-"""Real distributions given by a formula, so that a loop can be compared with theory."""
+"""Real distributions defined by a formula, so that loop results can be compared with theory."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ __all__ = ["FORMULAS", "Distribution", "distribution_named"]
 
 @dataclass(frozen=True)
 class Distribution:
-    """A formula as the real distribution: a sampler, and the logarithm of its density up to a constant."""
+    """A real distribution defined by a formula: a sampler, and a log density up to a constant."""
 
     name: str
     space: Space
@@ -27,34 +27,34 @@ class Distribution:
     size: None = None
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
-        """Independent draws, `fresh` or not."""
+        """Draw n independent items per chain; `fresh` makes no difference for a formula."""
         return self.sampler(chains, n, rng)
 
     def embed(self, values: np.ndarray) -> np.ndarray:
-        """The values themselves; a token becomes its one-hot vector, and all rare tokens share one vector."""
+        """Items as vectors: numbers are unchanged, and tokens become one-hot vectors (one for all rare tokens)."""
         if not self.space.vocabulary:
             return values
         return np.eye(len(self.truth.mean), dtype=np.float32)[np.minimum(values[:, 0], len(self.truth.mean) - 1)]
 
     @property
     def skipped(self) -> dict[str, int]:
-        """Empty: a formula has no unusable items."""
+        """An empty mapping, because a formula has no unusable items."""
         return {}
 
     def spell(self, values: np.ndarray) -> None:
-        """None: no formula makes texts."""
+        """Always None, because no formula produces texts."""
 
     def typicality(self, values: np.ndarray) -> np.ndarray:
-        """Log density."""
+        """Log density of each item."""
         return self.log_density(values)
 
     def typical_floor(self, share: float, *, rng: np.random.Generator) -> float:
-        """The quantile of the log density at `share`, estimated from 10,000 draws."""
+        """The `share` quantile of the log density of real items, estimated from 10,000 draws."""
         return float(np.quantile(self.log_density(self.sampler(1, 10_000, rng).values[0]), share))
 
 
 def distribution_named(spec: str) -> Distribution | None:
-    """The distribution named `NAME[:NUMBER]`; None if there is no formula of that name."""
+    """The distribution for a specification `NAME[:NUMBER]`; None if NAME is not a known formula."""
     name, colon, argument = spec.partition(":")
     if name not in FORMULAS:
         return None
@@ -99,9 +99,9 @@ def _grid(name: str, number: float) -> Distribution:
 
 
 def _rosenbrock(name: str, spread: float) -> Distribution:
-    """x ~ N(1, 1), y ~ N(x², spread²): the banana."""
+    """Banana-shaped distribution of pairs (x, y): x ~ N(1, 1) and y ~ N(x², spread²)."""
     if not spread > 0:
-        raise InputError(f"got {name}, expected a positive standard deviation")
+        raise InputError(f"got {name}, expected a positive standard deviation after the colon")
     truth = Truth(np.array([1.0, 2.0]), np.array([[1.0, 2.0], [2.0, 6.0 + spread**2]]))
 
     def draw(chains: int, n: int, rng: np.random.Generator) -> Samples:
@@ -122,7 +122,7 @@ def _uniform_tokens(name: str, number: float) -> Distribution:
 
 def _bernoulli(name: str, chance: float) -> Distribution:
     if not 0 < chance < 1:
-        raise InputError(f"got {name}, expected a probability between 0 and 1")
+        raise InputError(f"got {name}, expected a probability between 0 and 1 after the colon")
     return _tokens(name, np.array([1 - chance, chance]))
 
 
@@ -131,7 +131,7 @@ _TAIL = 200_000  # tokens of the Zipf distribution; for β = 2 the mass beyond i
 
 def _zipf(name: str, exponent: float) -> Distribution:
     if not exponent > 1:
-        raise InputError(f"got {name}, expected an exponent above 1")
+        raise InputError(f"got {name}, expected an exponent above 1 after the colon")
     masses = np.arange(1, _TAIL + 1, dtype=np.float64) ** -exponent
     return _tokens(name, masses / masses.sum())
 
@@ -158,7 +158,7 @@ def _tokens(name: str, probabilities: np.ndarray) -> Distribution:
 
 
 def _linear(name: str, number: float) -> Distribution:
-    """Inputs N(0, I), all coefficients 1/√d, label noise of variance 1."""
+    """Linear regression data: d inputs from N(0, I), all coefficients 1/√d, and label noise of variance 1."""
     width = _count(name, number)
     coefficients = np.full(width, 1 / math.sqrt(width))
     covariance = np.eye(width + 1)
@@ -191,9 +191,9 @@ def _count(name: str, number: float) -> int:
 FORMULAS: dict[str, tuple[Callable[[str, float], Distribution], float, str]] = {
     "normal": (_normal, 1, "standard normal in D dimensions, normal:D"),
     "grid": (_grid, 5, "a square grid of G × G narrow modes in the plane, grid:G"),
-    "rosenbrock": (_rosenbrock, 0.3, "the banana x ~ N(1, 1), y ~ N(x², s²), rosenbrock:s"),
-    "tokens": (_uniform_tokens, 10, "one of K tokens, all as likely, tokens:K"),
-    "bernoulli": (_bernoulli, 0.5, "token 1 with probability p, else 0, bernoulli:p"),
-    "zipf": (_zipf, 2, "200,000 tokens with probability in proportion to rank^−β, zipf:β"),
+    "rosenbrock": (_rosenbrock, 0.3, "a banana-shaped distribution x ~ N(1, 1), y ~ N(x², s²), rosenbrock:s"),
+    "tokens": (_uniform_tokens, 10, "one of K equally likely tokens, tokens:K"),
+    "bernoulli": (_bernoulli, 0.5, "token 1 with probability p, else token 0, bernoulli:p"),
+    "zipf": (_zipf, 2, "200,000 tokens with probabilities proportional to rank^−β, zipf:β"),
     "linear": (_linear, 10, "D standard normal inputs and a noisy linear response, linear:D"),
 }

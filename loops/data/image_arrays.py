@@ -1,4 +1,4 @@
-"""Read image arrays from `.npz`: `images` (or `arr_0`), n × height × width [× channels], and optional `labels`."""
+"""Read `.npz` files with an array `images` (or `arr_0`), n × height × width [× channels], and optional `labels`."""
 
 import zipfile
 from pathlib import Path
@@ -12,10 +12,11 @@ __all__ = ["read_image_array"]
 
 
 def read_image_array(path: str) -> tuple[np.ndarray, np.ndarray | None, Space] | None:
-    """Values (n, channels·height·width) float32, labels (n,) or None, and the space; None if it holds no images.
+    """Image rows (n, channels·height·width) float32, labels (n,) or None, and the space; None if there are no images.
 
-    The bounds are 0 and the largest value of the type for uint8 and uint16, else the least and largest value found.
-    Pickled objects are never loaded. Raises InputError for labels that do not match the images.
+    The bounds of the space are 0 and 255 for uint8 images, 0 and 65,535 for uint16 images, and for other types the
+    smallest and largest pixel value in the file. Pickled objects are never loaded. Raises InputError for an unreadable
+    file, invalid images, or labels that do not match the images.
     """
     if not path.endswith(".npz") or not Path(path).is_file():
         return None
@@ -36,12 +37,16 @@ def read_image_array(path: str) -> tuple[np.ndarray, np.ndarray | None, Space] |
     depth = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(images.dtype)
     bounds = (float(images.min()), float(images.max())) if depth is None else (0.0, depth)
     if bounds[0] == bounds[1]:
-        raise InputError(f"{path} holds images of one value, {bounds[0]:g}: expected at least two values")
+        raise InputError(
+            f"{path} holds images of only one value, {bounds[0]:g}: expected at least two different pixel values"
+        )
     values = np.ascontiguousarray(images.reshape(len(images), -1), dtype=np.float32)
     classes = 0
     if labels is not None:
         if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-            raise InputError(f"{path} holds labels of shape {labels.shape}, expected {len(images)} integers ≥ 0")
+            raise InputError(
+                f"{path} holds labels of shape {labels.shape}, expected {len(images)} integers ≥ 0, one per image"
+            )
         names, labels = np.unique(labels, return_inverse=True)
         labels, classes = labels.astype(np.int64), len(names)
     return values, labels, Space(values.shape[1], image=images.shape[1:], bounds=bounds, classes=classes)

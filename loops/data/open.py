@@ -1,4 +1,4 @@
-"""Open the data of a loop: a formula, a bundled data set or any source, in the form that the family reads."""
+"""Open the data of a loop (formula, bundled data set or source) as the vectors or tokens that the family reads."""
 
 import dataclasses
 import hashlib
@@ -41,7 +41,7 @@ _SIDE = 32  # pixels of an image, at most
 
 @dataclass(frozen=True, slots=True)
 class LoopData:
-    """The supply of real items, perhaps contaminated or labelled by clustering, and the clean distribution."""
+    """Real items for training (optionally contaminated, or labelled by clustering), and the clean real distribution."""
 
     drawn: Supply
     clean: Population
@@ -49,7 +49,7 @@ class LoopData:
 
 
 def default_data(family: str) -> str:
-    """The default data of a family."""
+    """The name of the data that a model family uses by default."""
     return _DEFAULTS.get(plain_name(family), "digits")
 
 
@@ -68,13 +68,13 @@ def open_world(config: LoopConfig, family: Family) -> LoopData:
 
 
 def open_data(spec: str, config: LoopConfig, *, reads: str, like: Population | None = None) -> Population:
-    """A formula, a bundled data set or a source, as vectors or tokens; tokens use the codec of `like` if given."""
+    """Open a formula, bundled data set or source as vectors or tokens; tokens use the codec of `like` if given."""
     formula = distribution_named(spec)
     if formula is not None:
         if (reads == "tokens") != bool(formula.space.vocabulary):
             kind = "tokens" if formula.space.vocabulary else "vectors"
             raise InputError(
-                f"{spec} is made of {kind}, and the family {config.family} reads {reads}: choose other --data"
+                f"{spec} is made of {kind}, but the family {config.family} reads {reads}: choose other --data"
             )
         return formula
     arrays = read_image_array(spec) if config.encoder is None else None
@@ -102,7 +102,7 @@ def _check_alike(like: Population | None, *, texts: bool) -> None:
 
 
 def _read_source(spec: str, config: LoopConfig) -> tuple[list[str], Empirical]:
-    """The texts, if the source holds texts, and the vectors that an encoder makes of the items."""
+    """The texts of a source (an empty list if the items are not texts), and the encoded vectors of all items."""
     problems = []
     for kind, encoder in _attempts(spec, config):
         try:
@@ -111,7 +111,7 @@ def _read_source(spec: str, config: LoopConfig) -> tuple[list[str], Empirical]:
             problems.append(str(error))
             continue
         if sum(len(batch.ids) for batch in batches) < 2:
-            problems.append(f"{spec} holds fewer than 2 usable items as {kind}s ({skipped.total()} skipped)")
+            problems.append(f"{spec} holds fewer than 2 items usable as {kind}s ({skipped.total()} skipped)")
             continue
         texts, found = _population(spec, kind, encoder, batches, config)
         return texts, dataclasses.replace(found, skipped=dict(skipped))
@@ -119,7 +119,7 @@ def _read_source(spec: str, config: LoopConfig) -> tuple[list[str], Empirical]:
 
 
 def _attempts(spec: str, config: LoopConfig) -> list[tuple[Kind, str]]:
-    """Kinds that a source may hold, the likeliest first, each with its encoder."""
+    """Item kinds to try when reading a source, the most likely kind first, each with the encoder to use."""
     if config.encoder is not None:
         return [(load_encoder(config.encoder).kind, config.encoder)]
     vectors: tuple[Kind, str] = ("vector", "embeddings")
@@ -146,7 +146,7 @@ def _encode(spec: str, kind: Kind, encoder_spec: str, config: LoopConfig) -> tup
 
 
 def _fitting(spec: str, kind: Kind, encoder_spec: str, config: LoopConfig) -> str:
-    """The encoder; for images, `pixels` at the shorter side of the first image, at most 32, so small ones keep size."""
+    """The encoder to use; by default, images get `pixels:N` with N the shorter side of the first image (at most 32)."""
     if kind != "image" or config.encoder is not None:
         return encoder_spec
     probe = load_encoder("pixels:1")
@@ -175,7 +175,7 @@ def _population(
 
 
 def _channels_first(vectors: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Rows of (height, width, 3) as (channels, height, width), with one channel if all three are equal."""
+    """Reorder flat (height, width, 3) images to (channels, height, width), with one channel if all images are grey."""
     side = round((vectors.shape[1] / 3) ** 0.5)
     images = vectors.reshape(-1, side, side, 3).transpose(0, 3, 1, 2)
     if (images == images[:, :1]).all():
@@ -184,9 +184,10 @@ def _channels_first(vectors: np.ndarray) -> tuple[np.ndarray, tuple[int, int, in
 
 
 def _labels_of(ids: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels from the folders of the items, if there are at least two folders and each has at least two items.
+    """Labels (n,) from the folders of the items, and the folder names; (None, ()) if the folders give no labels.
 
-    An archive is not a folder: the same folder in several archives gives one label.
+    Folders give labels only if there are at least two and at most n/5 folders, with at least two items in each. An
+    archive does not count as a folder: the same folder in several archives gives one label.
     """
     parents = [PurePosixPath(name).parent.parts for name in ids]
     folders = ["/".join(part for part in parent if not part.lower().endswith(_ARCHIVES)) for parent in parents]
@@ -197,7 +198,7 @@ def _labels_of(ids: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
 
 
 def _text_population(spec: str, texts: list[str], like: Population | None) -> Empirical:
-    """Texts as tokens, one per character, with the codec of `like` if any; measured with the encoder `lexical`."""
+    """Texts as character tokens (codec of `like` if given); measures use vectors of the encoder `lexical`."""
     _check_alike(like, texts=True)
     known = like.codec if isinstance(like, Empirical) else None
     codec = known if isinstance(known, TextCodec) else TextCodec.of(texts, length=_LENGTH)
@@ -212,13 +213,13 @@ def _text_population(spec: str, texts: list[str], like: Population | None) -> Em
 
 
 def _embedded(coded: Empirical) -> Empirical:
-    """Texts as the vectors of their embedding."""
+    """Convert a data set of tokenised texts to the embedding vectors of the texts."""
     vectors = coded.embed(coded.values)
     return Empirical(coded.name, Space(vectors.shape[1]), vectors, digest=_digest(vectors))
 
 
 def _quantised(found: Empirical, like: Population | None) -> Empirical:
-    """Vectors as tokens, 17 levels per column, with the codec of `like` if any; measured as decoded vectors."""
+    """Vectors as tokens, 17 levels per column (codec of `like` if given); measures use the decoded vectors."""
     _check_alike(like, texts=False)
     known = like.codec if isinstance(like, Empirical) else None
     codec = (
@@ -231,13 +232,16 @@ def _quantised(found: Empirical, like: Population | None) -> Empirical:
 
 
 def _contaminant(name: str, config: LoopConfig, family: Family, clean: Population) -> Population | Sampled:
-    """The contaminant: samples of a family fitted to clean data, or a formula or source."""
+    """The contaminant called `name`: samples of a model family fitted to clean data, or a formula or other data."""
     if plain_name(name) not in FAMILIES and ".py:" not in name:
         coded = family.reads == "tokens" and clean.size is not None
         return open_data(name, config, reads=family.reads, like=clean if coded else None)
     other = make_family(name, device=config.device)
     if other.reads != family.reads:
-        raise InputError(f"the contaminant {name} reads {other.reads}, the family {config.family} {family.reads}")
+        raise InputError(
+            f"the contaminant {name} reads {other.reads}, but the family {config.family} reads {family.reads}: choose "
+            f"a contaminant that reads {family.reads}"
+        )
     made = sampled(other, clean, rng=Streams(config.seed).rng(Purpose.contaminant, 0))
     return dataclasses.replace(made, digest=file_digest(name))
 
@@ -250,7 +254,7 @@ def _digest(values: np.ndarray, labels: np.ndarray | None = None) -> str:
 
 
 def _kept(n: int, config: LoopConfig) -> np.ndarray:
-    """Row numbers of a random sample of `limit` items, in order; all rows if there are no more than `limit`."""
+    """Sorted row numbers of a random sample of `limit` items; all row numbers if there are at most `limit` items."""
     if config.limit is None or config.limit >= n:
         return np.arange(n)
     return np.sort(Streams(config.seed).rng(Purpose.limit, 0).permutation(n)[: config.limit])

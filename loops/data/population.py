@@ -1,4 +1,4 @@
-"""The real distribution that a loop starts from, and its interface."""
+"""Interfaces for the real data of a loop, and the implementation for a finite set of items."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,34 +20,34 @@ _NEIGHBOUR = 5
 
 
 class Supply(Protocol):
-    """A source of the items that the loop calls real."""
+    """Interface of a supply of the training items that a loop calls real (they may be contaminated)."""
 
     @property
     def space(self) -> Space:
-        """The space of the items."""
+        """The form of the items: width, image shape, bounds, vocabulary and number of classes."""
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
-        """n items for each chain; data are drawn with replacement if `fresh`, else without."""
+        """Draw n items for each chain; finite data are drawn with replacement if `fresh`, else without replacement."""
 
 
 class Population(Supply, Protocol):
-    """A supply of clean items with known properties."""
+    """Interface of a supply of clean real items whose distribution has known properties."""
 
     @property
     def name(self) -> str:
-        """The name that the user gave."""
+        """The name of the data, as given by the user."""
 
     @property
     def skipped(self) -> Mapping[str, int]:
-        """Items of its source that could not be used, by reason."""
+        """Number of items in the data source that could not be used, by reason."""
 
     @property
     def digest(self) -> str:
-        """Digest of the data, so that a loop is not continued on other data; empty for a formula."""
+        """Digest of the data, which prevents continuing a stored loop on other data; empty for a formula."""
 
     @property
     def size(self) -> int | None:
-        """Number of distinct items; None for a formula, which never runs out."""
+        """Number of items in the data; None for a formula, which can produce any number of items."""
 
     @property
     def truth(self) -> Truth:
@@ -55,24 +55,24 @@ class Population(Supply, Protocol):
 
     @property
     def centres(self) -> np.ndarray | None:
-        """Centres (modes, d) of the modes of a formula, if it has any."""
+        """Centres (modes, d) of the modes of a formula; None if no centres are known."""
 
     def embed(self, values: np.ndarray) -> np.ndarray:
-        """Items (n, width) as the vectors (n, d) on which measures are computed."""
+        """Convert items (n, width) to the vectors (n, d) on which measures are computed."""
 
     def spell(self, values: np.ndarray) -> list[str] | None:
-        """Items (n, width) as texts; None if the items are not texts."""
+        """Convert items (n, width) to texts; None if the items are not texts."""
 
     def typicality(self, values: np.ndarray) -> np.ndarray:
-        """How typical of the real data each item (n, width) is; higher is more typical, without a unit."""
+        """Score of how typical of the real data each item (n, width) is; higher is more typical (no unit)."""
 
     def typical_floor(self, share: float, *, rng: np.random.Generator) -> float:
-        """The typicality below which a fraction `share` of the real items lies."""
+        """The typicality score below which a fraction `share` of the real items lies."""
 
 
 @dataclass(frozen=True)
 class Empirical:
-    """A set of items as the real distribution."""
+    """A real distribution that is given by a finite set of items."""
 
     name: str
     space: Space
@@ -88,7 +88,9 @@ class Empirical:
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or len(self.values) < 2 or self.values.shape[1] != self.space.width:
-            raise InputError(f"got data of shape {self.values.shape}, expected at least 2 rows of {self.space.width}")
+            raise InputError(
+                f"got data of shape {self.values.shape}, expected at least 2 rows of {self.space.width} values"
+            )
 
     @property
     def size(self) -> int:
@@ -123,7 +125,7 @@ class Empirical:
         return None if self.spelling is None else self.spelling(values)
 
     def typicality(self, values: np.ndarray) -> np.ndarray:
-        """Minus the squared distance to the fifth nearest of up to 2,000 real items."""
+        """Minus the squared distance from each item to the fifth nearest of up to 2,000 real items."""
         distances, _ = knn(_single(self.embed(values)), self._judges, min(_NEIGHBOUR, len(self._judges)))
         return -distances[:, -1].astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Simulate generator samples with the simulator's models, fitted to the real data of a reference."""
+"""Simulate generator samples (stand-ins) with models that are fitted to the real data of a reference."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ _LOOKED_AT = 200  # images whose size is measured
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """Items in memory as a shard."""
+    """A shard whose items are held in memory."""
 
     name: str
     items: tuple[Item, ...]
@@ -49,16 +49,16 @@ class _Made:
 
 
 def stand_in_label(family: str) -> str:
-    """The label of a family's stand-ins: `simulated-` and its name."""
+    """Label of simulated generator samples: `simulated-` followed by the name of the model family."""
     return "simulated-" + re.sub(r"[^\w.-]+", "-", plain_name(family).rpartition("/")[2])
 
 
 def simulate_stand_ins(family: str, real: Sequence[Source], *, column: str | None, seed: int, device: str) -> Source:
-    """As many samples as real items, at most 1,000 per source, from a model fitted to each real source.
+    """Simulated generator samples, from a model fitted to each real source: one per real item, at most 1,000 a source.
 
-    Images have the median size of the real images, and the JPEG settings of the real images if those are JPEGs. Texts
-    are pieces of 64 characters, joined to the lengths of the real texts. Raises InputError for a family that cannot
-    make such items, and for images larger than 64 pixels, which the simulator's models cannot imitate.
+    Simulated images have the median size of the real images, and JPEG settings taken from the real images if there are
+    JPEGs among them. Simulated texts are pieces of up to 64 characters, joined to the length of a random real text.
+    Raises InputError if the family cannot produce items of the real kind, or if real images are larger than 64 pixels.
     """
     label = stand_in_label(family)
     made = [tuple(_stand_ins(family, source, column=column, seed=seed, device=device)) for source in real]
@@ -105,8 +105,8 @@ def _images(model: Sampled, clean: Population, source: Source, n: int, rng: np.r
     side = _usual_side(source)
     if side > _LARGEST:
         raise InputError(
-            f"the real images of {source.spec} measure {side} pixels, the simulator's models at most 32 (expected "
-            f"{_LARGEST} or less): name samples of real generators with --synthetic"
+            f"the real images of {source.spec} measure {side} pixels on the shorter side, but generators can "
+            f"be simulated only for at most {_LARGEST} pixels: give samples of real generators with --synthetic"
         )
     assert clean.space.image is not None
     low, high = clean.space.bounds or (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Supplies that modify the drawn items: contamination, samples of a model, and labels from clustering."""
+"""Supplies of training items other than clean data: contaminated data, model samples, and data with cluster labels."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ _FITTED_TO = 2000  # clean items, at most
 
 @dataclass(frozen=True, slots=True)
 class Contaminated:
-    """A supply in which a share of every draw comes from another supply."""
+    """A supply of real items in which a fixed share of every draw is replaced by contaminant items."""
 
     clean: Supply
     contaminant: Supply
@@ -29,19 +29,21 @@ class Contaminated:
             kinds = [
                 f"{s.width} columns" + (f" of {s.vocabulary} tokens" if s.vocabulary else "") for s in (found, expected)
             ]
-            raise InputError(f"the contaminant's items have {kinds[0]}, the real ones {kinds[1]}: choose data alike")
+            raise InputError(
+                f"the contaminant's items have {kinds[0]}, but the real items have {kinds[1]}: choose matching data"
+            )
         if found.bounds and expected.bounds and found.bounds != expected.bounds:
-            ranges = f"the contaminant's values lie in {found.bounds}, the real ones in {expected.bounds}"
-            raise InputError(f"{ranges}: store both alike")
+            ranges = f"the contaminant's values lie in {found.bounds}, but the real values lie in {expected.bounds}"
+            raise InputError(f"{ranges}: store real items and contaminant with the same range")
 
     @property
     def space(self) -> Space:
-        """The space of the clean items, without classes if the clean and the mixed-in supply differ in their number."""
+        """The space of the clean items, without classes if clean items and contaminant have different class counts."""
         same = self.clean.space.classes == self.contaminant.space.classes
         return self.clean.space if same else replace(self.clean.space, classes=0)
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
-        """n items per chain; contaminants are at the positions of `is_contaminant`, so every part has its share."""
+        """Draw n items per chain; the contaminants are spread evenly, so that every part of the draw has its share."""
         which = is_contaminant(n, self.share)
         foreign = int(which.sum())
         parts = [
@@ -56,14 +58,14 @@ class Contaminated:
 
 
 def is_contaminant(n: int, share: float) -> np.ndarray:
-    """Mask (n,) of the contaminants: any first k positions hold k·share contaminants, rounded."""
+    """Mask (n,) of contaminant positions: the first k positions hold k·share contaminants, rounded, for every k."""
     steps = np.floor(np.arange(n + 1) * share + 0.5 + 1e-9)
     return np.diff(steps) > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """The samples of a model."""
+    """A supply whose items are samples of a fitted model."""
 
     model: Model
     space: Space
@@ -71,7 +73,7 @@ class Sampled:
     digest: str = ""  # digest of the family's file, if the user wrote the family
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
-        """Independent samples, `fresh` or not."""
+        """Draw n independent model samples per chain; `fresh` makes no difference."""
         drawn = self.model.sample(n * chains, bias=1.0, rng=rng)
         drawn = drawn.chain(0) if self.is_vectorised else drawn
         labels = None if drawn.labels is None else drawn.labels.reshape(chains, n)
@@ -79,7 +81,7 @@ class Sampled:
 
 
 def sampled(family: Family, clean: Population, *, rng: np.random.Generator) -> Sampled:
-    """Samples of a family fitted to at most 2,000 clean items."""
+    """A supply of samples from a model that is fitted to at most 2,000 clean items."""
     supply: Supply = clustered(clean, clean, rng=rng) if family.conditional else clean
     drawn = supply.draw(min(clean.size or _FITTED_TO, _FITTED_TO), chains=1, fresh=False, rng=rng)
     data = drawn if family.vectorised else drawn.chain(0)
@@ -93,7 +95,7 @@ _CLUSTERS = 10
 
 @dataclass(frozen=True, slots=True)
 class Clustered:
-    """A supply whose items are labelled by their nearest centre."""
+    """A supply whose items are labelled with the number of the nearest cluster centre."""
 
     supply: Supply
     centres: np.ndarray  # (classes, width) float32
@@ -103,14 +105,14 @@ class Clustered:
         return replace(self.supply.space, classes=len(self.centres))
 
     def draw(self, n: int, *, chains: int, fresh: bool, rng: np.random.Generator) -> Samples:
-        """The items of the underlying supply, with labels."""
+        """Draw items from the underlying supply, with the cluster number as label."""
         values = self.supply.draw(n, chains=chains, fresh=fresh, rng=rng).values
         flat = np.ascontiguousarray(values.reshape(chains * n, -1), dtype=np.float32)
         return Samples(values, knn(flat, self.centres, 1)[1].reshape(chains, n))
 
 
 def clustered(supply: Supply, clean: Population, *, rng: np.random.Generator) -> Supply:
-    """The supply itself if its items have labels, else with labels from ten k-means clusters of clean data."""
+    """The supply unchanged if its items have labels, else with labels from ten k-means clusters of clean data."""
     if supply.space.classes:
         return supply
     from sklearn.cluster import KMeans

@@ -1,1 +1,1 @@
-"""One generation of a loop: training set, chains, selection of samples, measures, and the record on disk."""
+"""Parts of one loop generation: training set, models, sample selection, measures, and storage on disk."""

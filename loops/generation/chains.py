@@ -1,4 +1,4 @@
-"""Independent chains, fitted together by vectorised families and one after the other by all others."""
+"""Fit and sample independent chains (repetitions): all at once for vectorised model families, else one by one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ __all__ = ["Chains", "fit_chains", "streams_of"]
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """The models of one generation: a single vectorised model, or one model per chain."""
+    """The fitted models of one generation: one vectorised model for all chains, or one model per chain."""
 
     models: tuple[Model, ...]
     count: int
     width: int  # numbers or tokens per item
 
     def sample(self, n: int, *, bias: float, rngs: list[np.random.Generator]) -> Samples:
-        """n items from every chain, values (chains, n, width)."""
+        """Draw n items from the model of every chain, with values (chains, n, width)."""
         with blamed(self.models[0]):
             if self.vectorised is not None:
                 made = self.vectorised.sample(n, bias=bias, rng=rngs[0])
@@ -34,23 +34,23 @@ class Chains:
         )
 
     def first(self, count: int) -> "Chains":
-        """The first chains."""
+        """The models of only the first `count` chains."""
         if self.vectorised is not None:
             return Chains((self.vectorised.first(count),), count, self.width)
         return Chains(self.models[:count], count, self.width)
 
     def cross_entropy(self, values: np.ndarray) -> np.ndarray | None:
-        """Minus the mean log likelihood (chains,) of items (n, width), in nats per item; None without a likelihood."""
+        """Cross-entropy (chains,) of items (n, width), in nats per item; None if the models have no likelihood."""
         able = [model for model in self.models if isinstance(model, Likelihood)]
         return np.array([-model.log_likelihood(values).mean() for model in able]) if able else None
 
     def exact(self, truth: Truth) -> dict[str, np.ndarray]:
-        """Measures (chains,) that need no samples; none for most families."""
+        """Measures (chains,) computed from model parameters without samples; empty for most families."""
         return {} if self.vectorised is None else self.vectorised.exact(truth)
 
     @property
     def vectorised(self) -> VectorisedModel | None:
-        """The one model of all chains, if there is one."""
+        """The single model of all chains if the family is vectorised, else None."""
         found = self.models[0]
         return found if isinstance(found, VectorisedModel) else None
 
@@ -58,7 +58,7 @@ class Chains:
 def streams_of(
     streams: Streams, purpose: Purpose, generation: int, *, family: Family, chains: int
 ) -> list[np.random.Generator]:
-    """One stream for all chains of a vectorised family, else one stream per chain."""
+    """Random generators for the chains of a loop: a single one if the family is vectorised, else one per chain."""
     if family.vectorised:
         return [streams.rng(purpose, generation)]
     return [streams.rng(purpose, generation, chain) for chain in range(chains)]
@@ -73,7 +73,7 @@ def fit_chains(
     rngs: list[np.random.Generator],
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Chains:
-    """Models trained from scratch on data (chains, n, width); `on_progress` receives the number of finished chains."""
+    """Train models from scratch on data (chains, n, width); `on_progress` receives the number of finished chains."""
     count = len(data.values)
     models = []
     with blamed(family):

@@ -1,4 +1,4 @@
-"""A loop on disk: the results of each finished generation, so that a killed loop can continue."""
+"""Store the results of each finished generation on disk, so that an interrupted loop can continue."""
 
 import io
 import json
@@ -32,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class LoopFolder:
-    """`loop.json` says which loop it is; `generations/NNNN.json`, written last, marks a finished generation."""
+    """The folder of a loop: `loop.json` identifies the loop; `generations/NNNN.json` marks a finished generation."""
 
     path: Path
 
@@ -47,16 +47,16 @@ class LoopFolder:
                 changed = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
                 raise InputError(
                     f"{self.path} holds another loop (it differs in {', '.join(changed)}): choose another --out, or "
-                    "discard it (--overwrite of loop run, or delete the folder)"
+                    "discard the old loop (use loop run --overwrite, or delete the folder)"
                 )
             self._clear()
         elif self.path.is_dir() and any(not file.name.startswith(_UNFINISHED) for file in self.path.iterdir()):
-            raise InputError(f"{self.path} holds other files: choose another --out")
+            raise InputError(f"{self.path} holds files that are not part of a loop: choose another --out")
         make_folder(self.path)
         write_atomic(mark, json.dumps(identity, indent=1).encode())
 
     def finished(self) -> list[Generation]:
-        """The finished generations from the first on, without their models."""
+        """All stored generations from generation 1 on, without training sets and models."""
         found: list[Generation] = []
         while (mark := self._file(len(found) + 1, "json")).exists():
             arrays = _load_arrays(self._file(len(found) + 1, "npz"))
@@ -67,7 +67,7 @@ class LoopFolder:
         return found
 
     def batches(self, done: int, *, needed_from: int) -> list[Batch]:
-        """The batches that finished generations sampled for generation `needed_from` and later."""
+        """Stored batches of synthetic items that generation `needed_from` or a later one trains on."""
         found = []
         for origin in range(1, done + 1):
             file = self._file(origin, "batches.npz")
@@ -77,7 +77,7 @@ class LoopFolder:
         return found
 
     def save(self, record: Generation, batches: list[Batch]) -> None:
-        """Store a finished generation and the batches sampled for later ones; delete batches no longer needed."""
+        """Store a finished generation and its batches for later generations; delete batches no longer needed."""
         (self.path / "generations").mkdir(exist_ok=True)
         write_atomic(self._file(record.generation, "batches.npz"), _pack(_batch_arrays(batches)))
         write_atomic(self._file(record.generation, "npz"), _pack(_record_arrays(record)))
@@ -95,7 +95,7 @@ class LoopFolder:
         return self.path / "generations" / f"{generation:04d}.{suffix}"
 
     def _clear(self) -> None:
-        """Delete all but `loop.json`, which is replaced last, so that an interrupted clear can be repeated."""
+        """Delete all files of the loop except `loop.json`, so that deletion can be repeated after an interruption."""
         derived = [self.path / name for name in ("result.json", "generations.parquet", "chains.parquet")]
         kept = self.path / "generations"
         for file in [*derived, *kept.glob("[0-9]*.json"), *kept.glob("[0-9]*.npz")]:
@@ -103,7 +103,7 @@ class LoopFolder:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder to write into; raises InputError if that fails."""
+    """Create a folder to write into; raises InputError if the folder cannot be created."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -111,7 +111,7 @@ def make_folder(path: Path) -> None:
 
 
 def read_loop(path: Path) -> dict[str, Any]:
-    """The content of `loop.json`: the configuration and the measures of real samples; InputError if it is missing."""
+    """The content of `loop.json`: configuration and measures of real samples; InputError if the file is missing."""
     mark = path / "loop.json"
     if not mark.exists():
         raise InputError(f"{path} holds no loop: expected loop.json, which madaudit loop run --out writes")
@@ -119,12 +119,12 @@ def read_loop(path: Path) -> dict[str, Any]:
 
 
 def read_generations(path: Path) -> list[Generation]:
-    """The finished generations of the loop in a folder."""
+    """Read the finished generations of the loop that is stored in a folder."""
     return LoopFolder(path).finished()
 
 
 def generation_rows(config: Mapping[str, Any], generations: list[Generation]) -> list[dict[str, Any]]:
-    """One row per generation: configuration, counts, and every measure with its interval and n."""
+    """One table row per generation: configuration, item counts, and every measure with its interval and n."""
     settings = json.dumps(config.get("settings", {}), sort_keys=True)
     constants = {**{k: v for k, v in config.items() if k != "settings"}, "settings": settings}
     rows = []
@@ -143,13 +143,13 @@ def generation_rows(config: Mapping[str, Any], generations: list[Generation]) ->
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows as Parquet, with the columns of all rows; the same rows give the same bytes."""
+    """Write rows as a Parquet file with every column that any row has; equal rows give identical files."""
     names = list(dict.fromkeys(key for row in rows for key in row))
     write_columns(path, {name: [row.get(name) for row in rows] for name in names})
 
 
 def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write columns of equal length as Parquet."""
+    """Write columns of equal length to a Parquet file."""
     buffer = io.BytesIO()
     pq.write_table(pa.table(dict(columns)), buffer)
     write_atomic(path, buffer.getvalue())

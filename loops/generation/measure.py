@@ -1,4 +1,4 @@
-"""Measure every generation with the auditor's own functions, with intervals over chains."""
+"""Measure the samples of each generation with the auditor's functions, with confidence intervals over chains."""
 
 import math
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ _SURVIVES = 0.1  # a mode is alive if it has at least this fraction of its real 
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Which mode of the real distribution a vector belongs to."""
+    """Assigns vectors to the modes of the real distribution."""
 
     landmarks: np.ndarray  # (m, d) float32: centres, or labelled real items
     labels: np.ndarray  # (m,)
     shares: np.ndarray  # (modes,) real share of each mode
 
     def assign(self, vectors: np.ndarray) -> np.ndarray:
-        """The mode (n,) of the nearest landmark."""
+        """The mode number (n,) of each vector, taken from the nearest mode centre or labelled real item."""
         nearest = knn(np.ascontiguousarray(vectors, dtype=np.float32), self.landmarks, 1)[1][:, 0]
         assigned: np.ndarray = self.labels[nearest]
         return assigned
 
 
 def modes_of(population: Population, vectors: np.ndarray, labels: np.ndarray | None) -> Modes | None:
-    """Modes from the centres of a formula, else from labelled real items; None if there are no labels."""
+    """The modes of the real data: centres of a formula, else classes of labelled real items; None without either."""
     centres = population.centres
     if centres is not None:
         count = len(centres)
@@ -50,7 +50,7 @@ def modes_of(population: Population, vectors: np.ndarray, labels: np.ndarray | N
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Measures items against a real sample; values that depend only on the real sample are computed once."""
+    """Compares items with a real sample; quantities that depend only on the real sample are computed once."""
 
     population: Population
     items: np.ndarray  # (m, width), the real sample
@@ -62,7 +62,7 @@ class Evaluator:
     k: int
 
     def measure(self, values: np.ndarray) -> dict[str, float]:
-        """Measures of items (n, width), which are comparable only for equal n."""
+        """Quality measures of items (n, width); the values are comparable only between sets of equal size n."""
         vectors = np.asarray(self.population.embed(values), dtype=np.float64)
         single = np.ascontiguousarray(vectors, dtype=np.float32)
         moments = moments_of(vectors)
@@ -81,7 +81,7 @@ class Evaluator:
         return found if self.modes is None else {**found, **self._of_modes(vectors, self.modes)}
 
     def frechet(self, values: np.ndarray) -> float:
-        """Only the Fréchet distance of items (n, width)."""
+        """Fréchet distance between items (n, width) and the real distribution."""
         return frechet_of(self.truth, moments_of(np.asarray(self.population.embed(values), dtype=np.float64)))
 
     def mode_shares(self, values: np.ndarray) -> np.ndarray | None:
@@ -92,7 +92,7 @@ class Evaluator:
         return np.bincount(assigned, minlength=len(self.modes.shares)) / len(assigned)
 
     def _log_determinant(self, covariance: np.ndarray) -> float:
-        """Log determinant within the span of the real data; −∞ if the items lack a direction of the span."""
+        """Log determinant of a covariance within the span of the real data; −∞ if some direction has no variance."""
         if self.basis.shape[1] == 0:
             return math.nan
         values = np.linalg.eigvalsh(self.basis.T @ covariance @ self.basis)
@@ -114,16 +114,16 @@ class Evaluator:
 def gauge_for(
     population: Population, *, n: int, k: int = 5, rng: np.random.Generator
 ) -> tuple[Evaluator, dict[str, Measure]]:
-    """An evaluator with a real sample of n items, and its measures of other real samples of n items.
+    """An evaluator with a real sample of n items, and the measures of other real samples of n items.
 
-    A formula gives eight other samples. Data give one, which shares no item with the evaluator's sample, if they hold
-    2 n items. The Fréchet distance, which compares with the whole of the data, is measured on eight draws with
-    replacement: a subset of the data lies nearer to the whole than independent items do, in proportion to the share
-    that the subset leaves out.
+    If the real data come from a formula, eight other real samples are measured. For finite data with at least 2 n
+    items, one other real sample is measured, which shares no item with the evaluator's sample. The Fréchet distance
+    compares a sample with all of the data, so for finite data it is measured on eight samples drawn with replacement.
+    Drawing without replacement would reduce the distance in proportion to the share of the data that is left out.
     """
     size = population.size
     if n <= k and size is not None and size <= 2 * k + 1:
-        raise InputError(f"{population.name} holds {size} items, expected at least {2 * (k + 1)} for the measures")
+        raise InputError(f"{population.name} holds {size} items, expected at least {2 * (k + 1)} to compute measures")
     if n <= k:
         raise InputError(f"n_measure is {n}, expected more than {k}")
     if size is not None and size < n:
@@ -151,14 +151,14 @@ def _means(readings: list[dict[str, float]]) -> dict[str, Measure]:
 
 
 def over_chains(values: np.ndarray, *, level: float = 0.95) -> Measure:
-    """Mean over the chains that have a value, with its t interval; a single chain gets no interval."""
+    """Mean over the chains that have a value, with a t confidence interval (no interval for a single chain)."""
     found = values[~np.isnan(values)]
     n = len(found)
     if n == 0:
         return Measure(math.nan, reason="no chain has a value")
     mean = float(found.mean())
     if not math.isfinite(mean):
-        return Measure(mean, n=n, reason="it is infinite in some chains")
+        return Measure(mean, n=n, reason="the value is infinite in some chains")
     if n == 1:
         return Measure(mean, n=n)
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * found.std(ddof=1) / math.sqrt(n))
@@ -166,7 +166,7 @@ def over_chains(values: np.ndarray, *, level: float = 0.95) -> Measure:
 
 
 def _as_moments(truth: Truth) -> Moments:
-    """A mean and covariance in the form the auditor's functions take."""
+    """Convert a mean and a covariance to the `Moments` type that the auditor's functions use."""
     n = 2
     return Moments(n, n * truth.mean, (n - 1) * truth.covariance + n * np.outer(truth.mean, truth.mean))
 

@@ -1,4 +1,4 @@
-"""The record of one generation."""
+"""The recorded results of one generation of a loop."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["Generation"]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The training data and the measures of one generation."""
+    """Results of one generation: the training data, measures and samples."""
 
     generation: int
     n_real: int
@@ -32,7 +32,7 @@ class Generation:
     models: Chains | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as `loop run --json` writes them; a number that is not determined is null."""
+        """The fields as a dictionary for `loop run --json`; undetermined numbers are null."""
         return {
             "generation": self.generation,
             "n_real": self.n_real,

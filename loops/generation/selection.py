@@ -1,4 +1,4 @@
-"""Select synthetic samples: all, the best of every K, or those that an imperfect verifier accepts."""
+"""Select synthetic samples: all samples, the best of every K, or the samples that an imperfect verifier accepts."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def draw_selected(
     floor: float,
     selecting: np.random.Generator,
 ) -> Samples:
-    """n synthetic items of every chain, selected by the rule of the workflow."""
+    """Draw n synthetic items from every chain, selected by the rule of the loop's workflow."""
     selection = workflow_named(config.workflow).selection
     if selection == "best":
         candidates = models.sample(n * config.candidates, bias=config.bias, rngs=rngs)
@@ -35,7 +35,7 @@ def draw_selected(
 
 
 def best_of(candidates: Samples, reward: np.ndarray, *, group: int) -> Samples:
-    """The candidate with the highest reward in every `group` consecutive ones; reward is (chains, n·group)."""
+    """The candidate with the highest reward (chains, n·group) among each `group` consecutive candidates."""
     chains, total = reward.shape
     winner = reward.reshape(chains, -1, group).argmax(2) + group * np.arange(total // group)
     return candidates.pick(winner)
@@ -53,9 +53,9 @@ def verified(
 ) -> Samples:
     """The first n samples of every chain that the verifier accepts.
 
-    A sample is good if its typicality is at least `floor`. The verifier accepts good samples with probability 1 − e and
-    bad ones with probability e, the verifier error (after Feng et al. 2024). Raises InputError if the verifier accepts
-    less than 1 % of a chain's samples.
+    A sample is good if its typicality score is at least `floor`. With a verifier error of e, good samples are accepted
+    with probability 1 − e and bad samples with probability e (after Feng et al. 2024). Raises InputError if the
+    verifier accepts less than 1 % of a chain's samples.
     """
     kept: list[list[Samples]] = [[] for _ in range(models.count)]
     missing = np.full(models.count, n)
@@ -70,8 +70,8 @@ def verified(
         if not missing.any():
             return _stack(kept)
     raise InputError(
-        f"the verifier accepted fewer than 1 in {_ROUNDS} samples of {np.count_nonzero(missing)} chains: the model has "
-        "left the real data; use more real data (--n-real) or a larger verifier_error"
+        f"the verifier accepted fewer than 1 in {_ROUNDS} samples in {np.count_nonzero(missing)} chains, because the "
+        "samples no longer resemble real data: use more real data (--n-real) or a larger verifier_error"
     )
 
 

@@ -1,4 +1,4 @@
-"""The training set of a generation, with the origin of every item."""
+"""Build the training set of a generation, and record the origin of every item."""
 
 import hashlib
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ REAL, CONTAMINANT = 0, -1  # origins that are not a generation
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Synthetic items, the generation that sampled them, and the generation that uses them (None: all later ones)."""
+    """A batch of synthetic items, the generation that sampled it, and the generation that uses it (None: all later)."""
 
     origin: int
     use: int | None
@@ -29,7 +29,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Items (chains, n, width), the same number for every chain, and where they come from."""
+    """The training items (chains, n, width) of one generation, with the origin of each item."""
 
     samples: Samples
     origins: np.ndarray  # (n,), or (chains, n) if chains differ: REAL, CONTAMINANT or a generation
@@ -38,16 +38,17 @@ class TrainingSet:
 
     @property
     def counts(self) -> dict[int, float]:
-        """Number of items by origin, mean over chains."""
+        """Number of training items by origin, averaged over chains."""
         chains = 1 if self.origins.ndim == 1 else len(self.origins)
         found, counts = np.unique(self.origins, return_counts=True)
         return {int(o): float(c / chains) for o, c in zip(found, counts, strict=True)}
 
 
 def real_set(supply: Supply, config: LoopConfig, streams: Streams) -> Samples:
-    """The real items that are drawn once: for generation 1, and for workflows that keep a fixed real set.
+    """The real items that a loop draws once, for generation 1 and for workflows that keep a fixed real set.
 
-    A workflow with fresh data also starts with a fresh draw; otherwise real data alone would seem to lose quality.
+    If later generations draw real items with replacement, generation 1 does so too; otherwise quality would seem to
+    fall even when training only on real data.
     """
     kind = workflow_named(config.workflow).real
     n = max(config.n_initial or 0, (config.n_real or 0) if kind == "fixed" else 0)
@@ -57,7 +58,7 @@ def real_set(supply: Supply, config: LoopConfig, streams: Streams) -> Samples:
 
 
 def initial_set(fixed: Samples, config: LoopConfig) -> TrainingSet:
-    """The training set of generation 1: only real data."""
+    """The training set of generation 1, which contains only real items."""
     real = fixed.take(slice(config.n_initial))
     return TrainingSet(real, _real_origins(real.n, config), None, _digest(real))
 
@@ -71,7 +72,7 @@ def later_set(
     config: LoopConfig,
     streams: Streams,
 ) -> TrainingSet:
-    """The training set of generation 2 or later: the workflow's real part and this generation's synthetic items."""
+    """The training set of generation 2 or later: real items as the workflow requires, and earlier synthetic items."""
     workflow = workflow_named(config.workflow)
     real = _real_part(generation, fixed, supply=supply, config=config, streams=streams)
     used = [batch for batch in batches if batch.use in (None, generation) and batch.samples.n]
@@ -80,7 +81,7 @@ def later_set(
     )
     parts = ([] if real is None else [real]) + [batch.samples for batch in used]
     if not parts:
-        raise InputError(f"generation {generation} has nothing to train on: give n_real or n_synthetic")
+        raise InputError(f"generation {generation} has nothing to train on: set n_real or n_synthetic above 0")
     samples, n_real = concatenate(parts), 0 if real is None else real.n
     digest = _digest(real)
     selecting = streams.rng(Purpose.selection, generation)
@@ -95,10 +96,10 @@ def later_set(
 
 
 def batch_sizes(generation: int, config: LoopConfig) -> dict[int | None, int]:
-    """The number of items that this generation's model samples for each later generation (None: for all later ones).
+    """Number of items that a generation's model samples for each later generation (None: for all later generations).
 
-    With a memory of K, the n_s synthetic items of a generation come in equal parts from the last K models (fewer if
-    fewer exist), and each part is sampled for one generation only.
+    With a memory of K, the n_s synthetic items of a training set come in equal parts from the last K models, or from
+    all models if there are fewer than K. Each part of the synthetic items is sampled for one generation only.
     """
     n = config.n_synthetic or 0
     if generation >= config.generations:
@@ -134,13 +135,13 @@ def _real_origins(n: int, config: LoopConfig) -> np.ndarray:
 
 def _weights(n_real: int, n: int, real_weight: float) -> np.ndarray:
     if not 0 < n_real < n:
-        raise InputError("a weighted loss needs real and synthetic items: give n_real and n_synthetic")
+        raise InputError("a weighted loss needs real and synthetic items: set n_real and n_synthetic above 0")
     shares = [np.full(n_real, real_weight / n_real), np.full(n - n_real, (1 - real_weight) / (n - n_real))]
     return n * np.concatenate(shares)  # mean 1, so that a family may treat weights as numbers of copies
 
 
 def _subsets(samples: Samples, budget: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows (chains, budget) drawn without replacement; all rows if there are no more than `budget`."""
+    """Row numbers (chains, budget) drawn without replacement; all row numbers if there are at most `budget` rows."""
     chains, n = samples.values.shape[:2]
     if n <= budget:
         return np.tile(np.arange(n), (chains, 1))
@@ -148,7 +149,7 @@ def _subsets(samples: Samples, budget: int, rng: np.random.Generator) -> np.ndar
 
 
 def _binomial_rows(samples: Samples, n_real: int, config: LoopConfig, rng: np.random.Generator) -> np.ndarray:
-    """Rows (chains, n_r + n_s): each is synthetic with the chance n_s/(n_r + n_s)."""
+    """Row numbers (chains, n_r + n_s); each row is a synthetic item with probability n_s/(n_r + n_s), else real."""
     n = (config.n_real or 0) + (config.n_synthetic or 0)
     chance = (config.n_synthetic or 0) / n
     is_synthetic = rng.random((len(samples.values), n)) < chance

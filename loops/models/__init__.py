@@ -1,4 +1,4 @@
-"""Families of generative models behind one protocol: fit(data, rng) gives a model, sample(n, bias, rng) gives data."""
+"""Generative model families with a common interface: `fit` trains a model, and the model's `sample` draws items."""
 
 from loops.models.catalogue import FAMILIES, make_family
 

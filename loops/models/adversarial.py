@@ -29,7 +29,7 @@ class AdversarialModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Generator outputs for standard normal latents multiplied by λ, which moves them towards their mean 0."""
+        """Generate n items from standard normal latents multiplied by λ, which moves the latents towards the mean 0."""
         return decoded(
             self.generator,
             self.scaling,
@@ -43,7 +43,7 @@ class AdversarialModel:
 
 @dataclass(frozen=True)
 class Adversarial:
-    """A generator and a critic, multilayer perceptrons of two hidden layers, for vectors and small images."""
+    """A Wasserstein GAN for vectors and small images; generator and critic are perceptrons with two hidden layers."""
 
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = False
@@ -62,7 +62,7 @@ class Adversarial:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> AdversarialModel:
-        """Both networks trained from scratch, the generator's moving average kept; InputError without items."""
+        """Train both networks from scratch, and keep the generator's moving average; InputError without items."""
         scaling = scaling_of(data.values, space)
         hidden = (self.hidden, self.hidden)
         with seeded(rng, self.device):
@@ -77,7 +77,7 @@ class Adversarial:
         return AdversarialModel(kept, scaling, self.latent, self.device)
 
     def _play(self, generator: nn.Module, critic: nn.Module, batches: Iterable[torch.Tensor]) -> nn.Module:
-        """Trains both networks, the generator after every `critic_steps` batches; returns the generator's average."""
+        """Train the critic on every batch, the generator on every `critic_steps`-th; returns the averaged generator."""
         average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGING))
         critic_adam, critic_schedule = self._adam(critic, self.critic_rate, self.steps * self.critic_steps)
         adam, schedule = self._adam(generator, self.rate, self.steps)
@@ -100,7 +100,7 @@ class Adversarial:
 
 
 def _critic_loss(critic: nn.Module, real: torch.Tensor, made: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Mean score of generated items minus that of real items, plus the penalty at random points between them."""
+    """Critic loss: mean score of generated items minus mean score of real items, plus the gradient penalty."""
     shares = torch.rand(len(real), 1, device=real.device)
     between = torch.lerp(real, made, shares).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)

@@ -1,4 +1,4 @@
-"""Model families by name, imported on demand; add one with a file and a line here, or use your own `FILE.py:CLASS`."""
+"""Model families by name; add a family with a module and an entry here, or use your own class as `FILE.py:CLASS`."""
 
 import dataclasses
 import hashlib
@@ -44,7 +44,7 @@ _MAY_BE_0 = ("ddof", "halvings")  # whole-number settings that may be 0; all oth
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyDescription:
-    """A family's properties and settings."""
+    """Properties and settings of one model family."""
 
     name: str
     reads: str  # vectors, images or tokens
@@ -74,12 +74,12 @@ def _described(name: str) -> FamilyDescription:
 
 
 def plain_name(name: str) -> str:
-    """The canonical name of a family; any other text is returned unchanged."""
+    """The canonical name for an alias of a model family; any other text is returned unchanged."""
     return _ALSO.get(name, name)
 
 
 def family_class(name: str) -> Any:
-    """The class of a family, by its name here or as FILE.py:CLASS; InputError if there is none."""
+    """The class of a model family, given by name or as FILE.py:CLASS; InputError if the class is not found."""
     place = FAMILIES.get(plain_name(name), name)
     module, colon, label = place.rpartition(":")
     if not colon:
@@ -92,13 +92,13 @@ def family_class(name: str) -> Any:
 
 
 def make_family(name: str, settings: Mapping[str, Any] | None = None, *, device: str = "cpu") -> Family:
-    """The family with its settings changed as given; raises InputError for a setting it does not have."""
+    """A model family with the given settings; raises InputError for an unknown setting or an invalid value."""
     kind = family_class(name)
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        raise InputError(f"the family {name} is not a dataclass: see docs/loops.md on how to write one")
+        raise InputError(f"the family {name} is not a dataclass: see docs/loops.md on how to write a family")
     expected = ("reads", "vectorised", "conditional", "bias_means", "fit")
     if missing := [part for part in expected if not hasattr(kind, part)]:
-        raise InputError(f"the family {name} has no {', '.join(missing)}: see docs/loops.md on how to write one")
+        raise InputError(f"the family {name} has no {', '.join(missing)}: see docs/loops.md on how to write a family")
     known = {field.name: field.default for field in dataclasses.fields(kind) if field.name != "device"}
     changed = {key.replace("-", "_"): value for key, value in (settings or {}).items()}
     if unknown := sorted(set(changed) - set(known)):

@@ -1,4 +1,4 @@
-"""Categorical distributions of single tokens, for many chains at once."""
+"""A categorical distribution of single tokens, fitted to many chains at once."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,13 +14,13 @@ __all__ = ["Categorical", "CategoricalModel"]
 
 @dataclass(frozen=True, slots=True)
 class CategoricalModel:
-    """Probabilities (chains, vocabulary)."""
+    """Fitted token probabilities (chains, vocabulary) of all chains."""
 
     probabilities: np.ndarray
     width: int  # tokens per item, drawn independently
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Tokens (chains, n, width) at temperature λ."""
+        """Draw tokens (chains, n, width) at temperature λ."""
         with np.errstate(divide="ignore"):
             chances = self.probabilities if bias == 1 else tempered(np.log(self.probabilities), bias)
         counts = rng.multinomial(n * self.width, chances / chances.sum(1, keepdims=True))  # (chains, vocabulary)
@@ -30,7 +30,10 @@ class CategoricalModel:
         return Samples(tokens.reshape(chains, n, self.width))
 
     def exact(self, truth: Truth) -> dict[str, np.ndarray]:
-        """Σp², support, and relative to the real p₀: lost mass Σ p₀[p = 0], total variation and Σ(p − p₀)²."""
+        """Exact measures of the fitted probabilities p, compared with the real probabilities p₀.
+
+        The measures are Σp², the support size, the lost mass Σ p₀[p = 0], the total variation and Σ(p − p₀)².
+        """
         if truth.probabilities is None:
             return {}
         p, real = self.probabilities, truth.probabilities
@@ -43,13 +46,13 @@ class CategoricalModel:
         }
 
     def first(self, chains: int) -> "CategoricalModel":
-        """The models of the first chains."""
+        """The models of only the first `chains` chains."""
         return CategoricalModel(self.probabilities[:chains], self.width)
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """Frequencies of single tokens (maximum likelihood)."""
+    """A categorical distribution of single tokens, fitted as token frequencies (maximum likelihood)."""
 
     reads: ClassVar[str] = "tokens"
     vectorised: ClassVar[bool] = True
@@ -59,10 +62,12 @@ class Categorical:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> CategoricalModel:
-        """Weighted counts; InputError for a token outside the vocabulary."""
+        """Fit probabilities as weighted token counts; InputError for a token outside the vocabulary."""
         values = data.values  # (chains, n, width)
         if values.size == 0 or values.min() < 0 or values.max() >= space.vocabulary:
-            raise InputError(f"expected at least one token, all of 0 … {space.vocabulary - 1}")
+            raise InputError(
+                f"got tokens of shape {values.shape}, expected at least one, and all from 0 to {space.vocabulary - 1}"
+            )
         chains, _, width = values.shape
         codes = (values + space.vocabulary * np.arange(chains)[:, None, None]).ravel()
         shares = None if weights is None else np.tile(np.repeat(weights, width), chains)

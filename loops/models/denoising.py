@@ -23,20 +23,22 @@ _CHUNK = 2**19  # numbers sampled at once, which bounds the memory: 668 images o
 
 
 def class_labels(data: Samples, space: Space) -> np.ndarray:
-    """The labels of the data (n,); InputError unless every item has one in 0..classes−1."""
+    """The labels (n,) of the training items; InputError if an item has no label from 0 to classes − 1."""
     if data.labels is None or space.classes < 1:
-        raise InputError("got items without labels, expected one in 0..classes−1 each: label all 0 for one class")
+        raise InputError(
+            "got items without labels, expected a label in 0..classes−1 for each: with one class, use label 0"
+        )
     if data.n == 0:
         raise InputError("got no items to train on")
     low, high = int(data.labels.min()), int(data.labels.max())
     if low < 0 or high >= space.classes:
-        raise InputError(f"got labels from {low} to {high}, expected them in 0..{space.classes - 1}")
+        raise InputError(f"got labels from {low} to {high}, expected labels in 0..{space.classes - 1}")
     return data.labels
 
 
 @dataclass(frozen=True, slots=True)
 class DenoisingModel:
-    """A network that predicts the velocity of noisy rows from time and label; label number `classes` means hidden."""
+    """A trained diffusion network, which predicts the velocity of noisy rows; label `classes` means a hidden label."""
 
     network: nn.Module
     schedule: DDIMScheduler
@@ -46,9 +48,10 @@ class DenoisingModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Labels with their training frequencies, values by DDIM (Song et al. 2021) with guidance w = 1/λ − 1.
+        """Draw labels with their training frequencies, then values by DDIM with guidance weight w = 1/λ − 1.
 
-        Raises InputError for λ = 0, which means infinite guidance.
+        DDIM is the deterministic sampler of Song et al. (2021). Raises InputError for λ = 0, which would mean an
+        infinite guidance weight.
         """
         guidance = guidance_weight(bias)
         labels = rng.choice(len(self.chances), size=n, p=self.chances)
@@ -67,7 +70,7 @@ class DenoisingModel:
         return rows.cpu().numpy()
 
     def _velocity(self, rows: torch.Tensor, times: torch.Tensor, labels: torch.Tensor, guidance: float) -> torch.Tensor:
-        """(1 + w) times the conditional velocity minus w times the unconditional one (Ho & Salimans 2021)."""
+        """Guided velocity: (1 + w) · conditional velocity − w · unconditional velocity (Ho & Salimans 2021)."""
         conditional: torch.Tensor = self.network(rows, times, labels)
         if guidance == 0:
             return conditional
@@ -89,11 +92,11 @@ def fit_denoising(
     sampling_steps: int,
     device: str,
 ) -> DenoisingModel:
-    """The network from `build`, trained to predict the velocity, with averaged parameters.
+    """Train the network from `build` to predict diffusion velocities; the returned model has averaged parameters.
 
-    Training uses `levels` noise levels of a cosine schedule (Nichol & Dhariwal 2021) and velocities (Salimans & Ho
-    2022); predicted images are clipped to the bounds, if there are any. Raises InputError without labels, or if
-    `sampling_steps` does not divide `levels`.
+    Training uses `levels` noise levels of a cosine schedule (Nichol & Dhariwal 2021) and velocity targets (Salimans &
+    Ho 2022). Predicted images are clipped to the bounds of the data, if the data have bounds. Raises InputError if the
+    items have no labels, or if `sampling_steps` does not divide `levels`.
     """
     labels = class_labels(data, space)
     if not 1 <= sampling_steps <= levels or levels % sampling_steps:

@@ -1,4 +1,4 @@
-"""Conditional diffusion on vectors, by a residual network on whole vectors."""
+"""Conditional diffusion for vectors, with a residual multilayer perceptron."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _PERIOD = 10_000.0  # longest period of the time encoding, in noise levels times
 
 @dataclass(frozen=True)
 class Diffusion:
-    """A residual multilayer perceptron that denoises vectors under a label, sampled with classifier-free guidance."""
+    """A diffusion model for labelled vectors: a residual perceptron, sampled with classifier-free guidance."""
 
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = False
@@ -39,7 +39,7 @@ class Diffusion:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> DenoisingModel:
-        """A network trained from scratch to denoise the data given their labels; InputError if there are none."""
+        """Train a network from scratch to denoise the labelled data; InputError if the data have no labels or items."""
         return fit_denoising(
             partial(_Network, space, self.hidden, self.blocks),
             data,
@@ -56,7 +56,7 @@ class Diffusion:
 
 
 class _Network(nn.Module):
-    """Residual blocks plus a direct linear path, which is exact for normal classes with independent columns."""
+    """Residual blocks plus a linear path; the linear path is exact if each class is normal with independent columns."""
 
     def __init__(self, space: Space, hidden: int, blocks: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _Network(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two layers with a residual connection; the condition scales and shifts their input."""
+    """Two layers with a residual connection; time and label scale and shift the input of the layers."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -94,13 +94,13 @@ class _Block(nn.Module):
 
 
 def _octaves(rows: torch.Tensor, count: int) -> torch.Tensor:
-    """The rows (n, d), with sines and cosines of each column at `count` frequencies, which double each time."""
+    """Rows (n, d) extended by sines and cosines of each column at `count` frequencies, each twice the one before."""
     angles = [rows * (math.pi / 2 * 2**octave) for octave in range(count)]
     return torch.cat([rows, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], dim=1)
 
 
 def _waves(times: torch.Tensor) -> torch.Tensor:
-    """Sines and cosines (n, 2 · frequencies) of the times (n,)."""
+    """Encode times (n,) as sines and cosines (n, 2 · frequencies)."""
     powers = torch.arange(_FREQUENCIES, device=times.device) / _FREQUENCIES
     angles = times[:, None] * torch.exp(-math.log(_PERIOD) * powers)
     return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,4 +1,4 @@
-"""A normalizing flow of coupling layers."""
+"""A normalizing flow made of coupling layers."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _FEW = 3  # columns; up to this number random masks would often leave a column u
 
 @dataclass(frozen=True, slots=True)
 class FlowModel:
-    """The fitted map between items and a standard normal latent of the same width."""
+    """The fitted invertible map between items and standard normal latents of the same width."""
 
     flow: Any  # a zuko Flow
     scaling: Scaling
@@ -29,7 +29,7 @@ class FlowModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Items mapped from latents drawn from N(0, λI); at λ = 0 all items are mapped from the latent's mean."""
+        """Generate n items from latents drawn from N(0, λI); at λ = 0 all items come from the latent mean."""
         return decoded(
             self.flow().transform.inv,
             self.scaling,
@@ -43,7 +43,7 @@ class FlowModel:
 
 @dataclass(frozen=True)
 class Flow:
-    """Affine coupling layers (Dinh et al. 2017) fitted by maximum likelihood; splines where there is one column."""
+    """A normalizing flow of affine coupling layers (Dinh et al. 2017), or of splines for items with one column."""
 
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = False
@@ -58,10 +58,10 @@ class Flow:
     device: str = "cpu"
 
     def fit(self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator) -> FlowModel:
-        """A flow trained from scratch; InputError if there are no items.
+        """Train a flow from scratch by maximum likelihood; InputError if there are no items.
 
-        Bounded items, such as pixels, have many equal values, for which the likelihood of a density has no maximum.
-        Training therefore adds Gaussian noise; clipping the samples to the bounds removes most of it again.
+        Bounded items, such as pixels, have many equal values, which would make the likelihood unbounded. Training
+        therefore adds Gaussian noise to bounded items; clipping the samples to the bounds removes most of the noise.
         """
         scaling = scaling_of(data.values, space)
         noise = 0.0 if space.bounds is None else self.noise

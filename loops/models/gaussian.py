@@ -15,20 +15,20 @@ __all__ = ["Gaussian", "GaussianModel"]
 
 @dataclass(frozen=True)
 class GaussianModel:
-    """Means (chains, d) and covariances (chains, d, d)."""
+    """Fitted Gaussians with means (chains, d) and covariances (chains, d, d)."""
 
     mean: np.ndarray
     covariance: np.ndarray
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Draws from N(μ, λΣ): the covariance is scaled, the standard deviation by √λ."""
+        """Draw n items per chain from N(μ, λΣ); standard deviations are thereby multiplied by √λ."""
         noise = rng.standard_normal((len(self.mean), n, self.mean.shape[1]))
         scaled = np.sqrt(check_bias(bias)) * self._root
         moved = noise * scaled if self.mean.shape[1] == 1 else noise @ scaled.transpose(0, 2, 1)
         return Samples(np.add(moved, self.mean[:, None, :], out=moved))
 
     def exact(self, truth: Truth) -> dict[str, np.ndarray]:
-        """Squared 2-Wasserstein distance and its components, computed from the parameters."""
+        """Squared 2-Wasserstein distance to the real distribution, and its components, from the model parameters."""
         gap = ((self.mean - truth.mean) ** 2).sum(1)
         width = len(truth.mean)
         if width == 1:
@@ -50,18 +50,18 @@ class GaussianModel:
         }  # fmt: skip
 
     def first(self, chains: int) -> "GaussianModel":
-        """The models of the first chains."""
+        """The models of only the first `chains` chains."""
         return GaussianModel(self.mean[:chains], self.covariance[:chains])
 
     @cached_property
     def _root(self) -> np.ndarray:
-        """Symmetric square roots (chains, d, d)."""
+        """Symmetric square roots (chains, d, d) of the covariances."""
         return np.sqrt(self.covariance) if self.mean.shape[1] == 1 else _roots(self.covariance)
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A Gaussian with full covariance, fitted by its moments."""
+    """A Gaussian with full covariance, fitted to the mean and covariance of the data."""
 
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = True
@@ -72,7 +72,7 @@ class Gaussian:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> GaussianModel:
-        """Weighted means and covariances; with ddof = 1 divided by 1 − Σw², w summing to 1 (reliability weights)."""
+        """Fit weighted means and covariances; with ddof = 1 covariances are divided by 1 − Σw² (weights w sum to 1)."""
         values = np.asarray(data.values, dtype=np.float64)  # (chains, n, d)
         n = values.shape[1]
         if n <= self.ddof:
@@ -93,7 +93,7 @@ def _roots(covariances: np.ndarray) -> np.ndarray:
 
 
 def _log_determinants(covariances: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Log determinants (chains,) within the span of the real covariance; −∞ if a chain has lost a direction."""
+    """Log determinants (chains,) in the span of the real covariance; −∞ for a chain with no variance in a direction."""
     values, directions = np.linalg.eigh(real)
     basis = directions[:, values > 1e-10 * values[-1]]
     found = np.linalg.eigvalsh(basis.T @ covariances @ basis)  # (chains, r)

@@ -24,7 +24,7 @@ class GaussianMixtureModel:
     factors: np.ndarray  # (k, d, d), lower Cholesky factors of the covariances
 
     def sample(self, n: int, *, bias: float = 1.0, rng: np.random.Generator) -> Samples:
-        """n samples; λ multiplies the components' covariances."""
+        """Draw n samples; λ multiplies the covariances of the components."""
         check_bias(bias)
         component = rng.choice(len(self.weights), size=n, p=self.weights)
         values = rng.standard_normal((n, self.means.shape[1]))
@@ -36,7 +36,7 @@ class GaussianMixtureModel:
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """A mixture of full-covariance Gaussians by expectation maximisation."""
+    """A mixture of full-covariance Gaussians, fitted by expectation maximisation."""
 
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = False
@@ -49,10 +49,10 @@ class GaussianMixture:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> GaussianMixtureModel:
-        """Starts from k-means; raises InputError with no more items than components."""
+        """Fit a mixture, starting from k-means; InputError unless there are more items than components."""
         rows = np.asarray(data.values, dtype=np.float64)
         if self.components < 1 or self.iterations < 1 or self.regularisation < 0:
-            raise InputError(f"got {self}, expected at least one component and iteration, and no negative number")
+            raise InputError(f"got {self}, expected components >= 1, iterations >= 1 and regularisation >= 0")
         if rows.ndim != 2 or len(rows) <= self.components:
             raise InputError(
                 f"got data of shape {rows.shape}, expected more than {self.components} rows to fit the mixture"
@@ -69,7 +69,7 @@ class GaussianMixture:
 
 
 class _Weighted(mixture.GaussianMixture):  # type: ignore[misc]  # scikit-learn has no types
-    """scikit-learn's mixture with a weight for each item, which multiplies its responsibilities."""
+    """scikit-learn's Gaussian mixture with item weights, which multiply the items' responsibilities."""
 
     item_weights: np.ndarray | None = None
 

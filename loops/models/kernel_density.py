@@ -14,14 +14,14 @@ __all__ = ["KernelDensity", "KernelDensityModel"]
 
 @dataclass(frozen=True, slots=True)
 class KernelDensityModel:
-    """The training data and the factor of the kernel's covariance."""
+    """The training data, and a matrix factor of the kernel's covariance."""
 
     data: np.ndarray  # (n, d)
     weights: np.ndarray | None  # (n,), summing to 1
     factor: np.ndarray  # (d, d): kernel covariance = factor · factorᵀ
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Rows of the data, drawn with replacement, plus noise with λ times the kernel's covariance."""
+        """Draw n training rows with replacement, and add Gaussian noise with λ times the kernel's covariance."""
         check_bias(bias)
         centres = self.data[rng.choice(len(self.data), size=n, p=self.weights)]
         noise = rng.standard_normal(centres.shape) @ self.factor.T
@@ -30,7 +30,7 @@ class KernelDensityModel:
 
 @dataclass(frozen=True)
 class KernelDensity:
-    """A Gaussian kernel density estimate with Scott's (1992) bandwidth times `bandwidth`."""
+    """A Gaussian kernel density estimate with `bandwidth` times the bandwidth of Scott (1992)."""
 
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = False
@@ -41,7 +41,7 @@ class KernelDensity:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> KernelDensityModel:
-        """Kernel covariance = data covariance times squared bandwidth; n in Scott's rule is Kish's effective number."""
+        """Fit the kernel: data covariance times squared bandwidth; Scott's rule uses Kish's effective sample size."""
         rows = np.asarray(data.values, dtype=np.float64)
         if len(rows) < 2:
             raise InputError(f"got {len(rows)} items, expected at least 2 for a kernel density estimate")

@@ -1,4 +1,4 @@
-"""A small causal transformer over token sequences of one length."""
+"""A small causal transformer for token sequences of fixed length."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,7 +22,7 @@ _BLOCK = 1024  # sequences drawn at a time: bounds the memory of keys and values
 
 
 class _Layer(nn.Module):
-    """Causal self-attention and a perceptron, each with a normalisation before it and a residual connection."""
+    """Causal self-attention and a perceptron, both with normalised input and a residual connection."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class _Layer(nn.Module):
 
 
 class _Transformer(nn.Module):
-    """Logits of each token given the tokens before it."""
+    """Network that returns the logits of each token, given the preceding tokens."""
 
     def __init__(self, vocabulary: int, length: int, width: int, layers: int, heads: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _Transformer(nn.Module):
         self.logits = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, vocabulary))
 
     def forward(self, recent: torch.Tensor, seen: torch.Tensor | None = None, place: int = 0) -> torch.Tensor:
-        """Logits (n, m, vocabulary) from the tokens before each place, (n, m, _RECENT); `place` is the first."""
+        """Logits (n, m, vocabulary) at m positions from `place` on, given the preceding tokens (n, m, _RECENT)."""
         tables = torch.arange(_RECENT, device=recent.device) * (self.start + 1)  # one embedding table per distance
         x = self.tokens(recent + tables).sum(-2) + self.places[place : place + recent.shape[1]]
         for at, layer in enumerate(self.layers):
@@ -76,7 +76,7 @@ class _Transformer(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class FittedLanguageModel:
-    """A trained transformer and its device."""
+    """A trained transformer, and the device that holds the transformer."""
 
     network: _Transformer
     length: int
@@ -84,7 +84,7 @@ class FittedLanguageModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Sequences drawn token by token at temperature λ; at λ = 0 always the likeliest token."""
+        """Draw n sequences token by token at temperature λ; λ = 0 always takes the most likely token."""
         check_bias(bias)
         with seeded(rng, self.device), torch.inference_mode(), _precision(self.device):
             blocks = [self._draw(min(_BLOCK, n - first), bias) for first in range(0, n, _BLOCK)]
@@ -110,10 +110,10 @@ class FittedLanguageModel:
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal transformer (Vaswani et al. 2017) that sees the last few tokens side by side, trained from scratch.
+    """A causal transformer (Vaswani et al. 2017) with the last four tokens as direct input, trained from scratch.
 
-    The input at each place is the sum of embeddings of the tokens just before it, with one table per distance. Without
-    this input, a thousand steps teach little more than which token follows which.
+    The input at each position is the sum of the embeddings of the last four tokens, with one embedding table per
+    distance. Without this sum as input, 1,000 training steps teach little more than which token follows which.
     """
 
     reads: ClassVar[str] = "tokens"
@@ -131,7 +131,7 @@ class LanguageModel:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> FittedLanguageModel:
-        """A transformer trained on the mean cross-entropy of the tokens; items are drawn by their weights, if any."""
+        """Train a transformer on the mean cross-entropy of tokens; batches are drawn by item weights, if given."""
         rows = token_rows(data.values, space)
         if self.width < 1 or self.heads < 1 or self.width % self.heads:
             raise InputError(f"got a width of {self.width} and {self.heads} heads, expected width % heads = 0")

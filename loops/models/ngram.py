@@ -1,4 +1,4 @@
-"""An n-gram model of token sequences of one length."""
+"""An n-gram model of token sequences with fixed length."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,10 +18,10 @@ _BLOCK = 8192  # sequences drawn at a time: bounds the memory, (block, vocabular
 
 @dataclass(frozen=True, slots=True)
 class NGramModel:
-    """Counts of each token after each context, for contexts of 0 to order − 1 tokens.
+    """Fitted counts of how often each token follows each context of 0 to order − 1 tokens.
 
-    A context is coded as a number in base vocabulary + 1 whose digits are its tokens, with the latest token last; the
-    digit `vocabulary` represents places before the sequence.
+    A context is stored as a number in base vocabulary + 1, with the tokens of the context as digits, latest token last.
+    The digit `vocabulary` represents positions before the start of the sequence.
     """
 
     contexts: tuple[np.ndarray, ...]  # for each number of tokens: context codes (c,), increasing
@@ -30,7 +30,7 @@ class NGramModel:
     smoothing: bool
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Sequences drawn token by token, from p(token | context) at temperature λ; at λ = 0 the likeliest token."""
+        """Draw n sequences token by token from p(token | context) at temperature λ; λ = 0 takes the likeliest token."""
         check_bias(bias)
         blocks = [self._draw(min(_BLOCK, n - first), bias, rng) for first in range(0, n, _BLOCK)]
         return Samples(np.concatenate([np.empty((0, self.width), dtype=np.int64), *blocks]))
@@ -46,7 +46,7 @@ class NGramModel:
         return total
 
     def next_probabilities(self, tokens: np.ndarray) -> np.ndarray:
-        """Probabilities (n, vocabulary) of the token after the first m tokens (n, m) of each sequence."""
+        """Probabilities (n, vocabulary) of the next token, given the first m tokens (n, m) of each sequence."""
         order, vocabulary = len(self.contexts), self.counts[0].shape[1]
         return self._next(_codes(np.pad(tokens, ((0, 0), (0, 1))), order, vocabulary)[:, -1])
 
@@ -63,7 +63,7 @@ class NGramModel:
         return tokens
 
     def _next(self, codes: np.ndarray, length: int | None = None) -> np.ndarray:
-        """p(token | context) (m, vocabulary) from contexts of `length` tokens; None means the longest contexts."""
+        """Next-token probabilities (m, vocabulary) after contexts of `length` tokens; None means the maximum length."""
         vocabulary = self.counts[0].shape[1]
         if length == -1:
             return np.full((len(codes), vocabulary), 1 / vocabulary)
@@ -84,9 +84,11 @@ class NGramModel:
 class NGram:
     """An n-gram model with the interpolated smoothing of Witten and Bell (1991; as in Chen and Goodman 1999, §2.6).
 
-    p(w | h) = [c(h, w) + t(h) p(w | h′)] / [c(h) + t(h)], where t(h) counts the distinct tokens seen after h, h′ is h
-    without its first token, and the base of the recursion is uniform. Unlike Kneser and Ney's smoothing it allows
-    weighted counts c. Without smoothing, p(w | h) = c(h, w) / c(h), and h′ is used only if h was never seen.
+    The probability of token w after context h is p(w | h) = [c(h, w) + t(h) p(w | h′)] / [c(h) + t(h)] with counts c.
+    In Witten–Bell smoothing, t(h) is the number of distinct tokens seen after h, and h′ is h without the first token.
+    The recursion to shorter contexts ends with a uniform distribution. Unlike Kneser–Ney smoothing, Witten–Bell
+    smoothing allows weighted counts. Without smoothing, p(w | h) = c(h, w) / c(h), and the shorter context h′ is used
+    only if the context h was never seen.
     """
 
     reads: ClassVar[str] = "tokens"
@@ -97,12 +99,12 @@ class NGram:
     smoothing: bool = True
 
     def fit(self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator) -> NGramModel:
-        """The model with counts of all grams, including those at the start; an item of weight w counts as w copies."""
+        """Count all n-grams, including those at the start of a sequence; an item of weight w counts as w copies."""
         tokens, base = token_rows(data.values, space), space.vocabulary + 1
         if self.order < 1 or base**self.order >= 2**63:
             raise InputError(
-                f"got grams of {self.order} of {space.vocabulary} tokens, expected at least 1, and few enough that "
-                f"(vocabulary + 1)^order < 2^63"
+                f"got order {self.order} for a vocabulary of {space.vocabulary} tokens, expected an order >= 1 "
+                f"and low enough that (vocabulary + 1)^order < 2^63"
             )
         copies = np.ones(len(tokens)) if weights is None else np.asarray(weights, dtype=np.float64)
         tokens, copies = tokens[copies > 0], copies[copies > 0]
@@ -123,7 +125,7 @@ class NGram:
 
 
 def _codes(tokens: np.ndarray, order: int, vocabulary: int) -> np.ndarray:
-    """The code of the order − 1 tokens before each place, (n, width)."""
+    """Codes (n, width) of the contexts, each made of the order − 1 tokens before a position."""
     base = vocabulary + 1
     codes = np.full(tokens.shape, base ** (order - 1) - 1)
     for place in range(1, tokens.shape[1]):

@@ -1,4 +1,4 @@
-"""Shared parts of the neural families: seeding that leaves the caller's streams alone, scaling, and training."""
+"""Shared code of the neural model families: seeding, scaling, batches, optimisation and decoding."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ _CHUNK = 4096  # items decoded at a time
 
 @contextmanager
 def seeded(rng: np.random.Generator, device: str) -> Iterator[None]:
-    """Seed torch's global generators from `rng` inside the block, and restore their state after it."""
+    """Seed torch's global random generators from `rng` inside a `with` block, and restore them at the end."""
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(rng.integers(2**63)))
@@ -26,31 +26,31 @@ def seeded(rng: np.random.Generator, device: str) -> Iterator[None]:
 
 
 def tensor(array: np.ndarray, device: str) -> torch.Tensor:
-    """A copy of the array on the device: float32, or int64 for whole numbers."""
+    """A tensor copy of the array on the device: int64 for integer arrays, else float32."""
     kind = torch.int64 if np.issubdtype(array.dtype, np.integer) else torch.float32
     return torch.tensor(np.ascontiguousarray(array), dtype=kind, device=device)
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Affine map from data to network values: to [−1, 1] if the bounds are known, else standardised."""
+    """Affine map from data to network inputs: bounded data are mapped to [−1, 1], other data are standardised."""
 
     centre: np.ndarray  # (width,) or ()
     scale: np.ndarray  # (width,) or ()
     bounds: tuple[float, float] | None
 
     def forward(self, values: np.ndarray) -> np.ndarray:
-        """Data (n, width) as network values, float32."""
+        """Convert data (n, width) to the scaled float32 values that a network uses."""
         return ((values - self.centre) / self.scale).astype(np.float32)
 
     def backward(self, values: np.ndarray) -> np.ndarray:
-        """Network values (n, width) in the units of the data, clipped to the bounds, which real data never exceed."""
+        """Convert network values (n, width) back to the units of the data, clipped to the data's bounds (if any)."""
         found = values.astype(np.float64) * self.scale + self.centre
         return (found if self.bounds is None else np.clip(found, *self.bounds)).astype(np.float32)
 
 
 def scaling_of(values: np.ndarray, space: Space) -> Scaling:
-    """The scaling by the bounds of the space if it has bounds, else by each column's mean and standard deviation."""
+    """Scaling by the bounds of the space; without bounds, by the mean and standard deviation of each column."""
     if len(values) == 0:
         raise InputError("got no items to train on")
     if space.bounds is not None:
@@ -62,7 +62,7 @@ def scaling_of(values: np.ndarray, space: Space) -> Scaling:
 
 
 def perceptron(entering: int, hidden: Iterable[int], leaving: int, activation: torch.nn.Module) -> torch.nn.Sequential:
-    """Linear layers with the activation between them; the activation is shared and must have no parameters."""
+    """A multilayer perceptron; all layers share one activation module, which must have no parameters."""
     sizes = [entering, *hidden]
     layers: list[torch.nn.Module] = []
     for before, after in pairwise(sizes):
@@ -71,7 +71,7 @@ def perceptron(entering: int, hidden: Iterable[int], leaving: int, activation: t
 
 
 def minibatches(n: int, size: int, steps: int, *, weights: np.ndarray | None, device: str) -> Iterator[torch.Tensor]:
-    """`steps` batches of row numbers: epochs in random order, or drawn in proportion to the weights if given."""
+    """Yield `steps` batches of row numbers: shuffled epochs, or draws in proportion to `weights` if given."""
     if n == 0:
         raise InputError("got no items to train on")
     if weights is not None:
@@ -97,7 +97,7 @@ def optimise(
     average: torch.optim.swa_utils.AveragedModel | None = None,
     source: torch.nn.Module | None = None,
 ) -> None:
-    """Adam with a cosine decay of the learning rate; `average` follows `source` after each step if given."""
+    """Run Adam with a cosine decay of the learning rate; `average`, if given, is updated from `source` at each step."""
     kept = list(parameters)
     optimiser = torch.optim.Adam(kept, lr=rate, fused=True)  # five times faster on a CPU with many small tensors
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(1, steps))
@@ -122,10 +122,12 @@ def decoded(
     rng: np.random.Generator,
     device: str,
 ) -> Samples:
-    """n items decoded from latents (n, width) of standard deviation `deviation`; InputError if any is not finite."""
+    """Decode normal latents (n, width) of standard deviation `deviation` to n items; InputError if not finite."""
     with seeded(rng, device):
         latents = deviation * torch.randn(n, width, device=device)
         made = np.concatenate([decode(chunk).cpu().numpy() for chunk in latents.split(_CHUNK)])
     if not np.isfinite(made).all():
-        raise InputError("the model makes values that are not finite: its training diverged, lower its learning rate")
+        raise InputError(
+            "the model makes values that are not finite because training diverged: lower the learning rate"
+        )
     return Samples(scaling.backward(made))

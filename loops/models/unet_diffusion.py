@@ -1,4 +1,4 @@
-"""Conditional diffusion on images, by a U-Net (Ronneberger et al. 2015; Ho et al. 2020)."""
+"""Conditional diffusion for images, with a U-Net (Ronneberger et al. 2015; Ho et al. 2020)."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ _PADDED = 8  # largest padded side, in multiples of the image's larger side
 
 @dataclass(frozen=True)
 class UNetDiffusion:
-    """A U-Net that denoises images under a label, sampled with classifier-free guidance."""
+    """A diffusion model for labelled images: a U-Net, sampled with classifier-free guidance."""
 
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = False
@@ -40,16 +40,18 @@ class UNetDiffusion:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> DenoisingModel:
-        """A network trained from scratch to denoise the images given their labels; InputError if there are none."""
+        """Train a network from scratch to denoise labelled images; InputError if there are no images or labels."""
         if space.image is None:
             raise InputError("unet-diffusion needs images, but the items are not images: use the family diffusion")
         if self.channels < 1 or self.channels % _GROUPS or self.halvings < 0:
             raise InputError(
                 f"got {self.channels} channels and {self.halvings} halvings, "
-                f"expected a multiple of {_GROUPS} and a number >= 0"
+                f"expected channels as a multiple of {_GROUPS}, and halvings >= 0"
             )
         if 2**self.halvings > _PADDED * max(space.image[1:]):
-            raise InputError(f"got {self.halvings} halvings for images of {space.image[1:]} pixels, expected fewer")
+            raise InputError(
+                f"got {self.halvings} halvings for images of {space.image[1:]} pixels, expected fewer halvings"
+            )
         widths = tuple(self.channels * 2**halving for halving in range(self.halvings + 1))
         return fit_denoising(
             partial(_Network, space.image, space.classes, widths, self.layers),
@@ -67,7 +69,7 @@ class UNetDiffusion:
 
 
 class _Network(nn.Module):
-    """A U-Net with flat rows as input and output; images are padded with zeros to a size that can be halved."""
+    """A U-Net with flat rows as input and output; images are zero-padded to a size that can be halved repeatedly."""
 
     def __init__(self, image: tuple[int, int, int], classes: int, widths: tuple[int, ...], layers: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Report faults in a family that the user wrote, in one line with file and line number."""
+"""Report errors in a user-written model family as one line with file and line number."""
 
 import sys
 import traceback
@@ -15,7 +15,7 @@ OWN_MODULE = "madaudit_family_"  # prefix of the names of modules loaded from FI
 
 @contextmanager
 def blamed(part: object) -> Iterator[None]:
-    """In the body, turn an exception of a user's family into an InputError; for shipped families it passes through."""
+    """Convert exceptions of a user-written family to InputError; exceptions of shipped families stay unchanged."""
     try:
         yield
     except AuditError:
@@ -30,7 +30,7 @@ def blamed(part: object) -> Iterator[None]:
 
 
 def checked(drawn: object, shape: tuple[int, ...], part: object) -> Samples:
-    """`drawn`, if it is Samples of the expected shape; else raises an InputError that names the model."""
+    """Return `drawn` if it is a Samples object of the expected shape; else raises InputError naming the model."""
     if isinstance(drawn, Samples) and drawn.values.shape == shape:
         return drawn
     found = f"values of shape {drawn.values.shape}" if isinstance(drawn, Samples) else f"a {type(drawn).__name__}"

@@ -1,4 +1,4 @@
-"""A variational autoencoder of two multilayer perceptrons."""
+"""A variational autoencoder made of two multilayer perceptrons."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _MANY = 4096  # items from which the final variance is estimated
 
 @dataclass(frozen=True, slots=True)
 class VariationalAutoencoderModel:
-    """The fitted decoder and the standard deviation of items around the decoded mean."""
+    """The fitted decoder, and the standard deviation of items around the decoded mean."""
 
     decoder: nn.Module
     deviation: float  # in the scaled units of the decoder; 0 if samples get no noise
@@ -30,7 +30,7 @@ class VariationalAutoencoderModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Decoded latents drawn from N(0, λI), plus noise with λ times the decoder's variance if noise is on."""
+        """Decode n latents drawn from N(0, λI); the setting `noise` adds noise with λ times the decoder's variance."""
         root = math.sqrt(check_bias(bias))
 
         def decode(latents: torch.Tensor) -> torch.Tensor:
@@ -42,7 +42,7 @@ class VariationalAutoencoderModel:
 
 @dataclass(frozen=True)
 class VariationalAutoencoder:
-    """A decoder of one Gaussian variance at its most likely value (Rybkin et al. 2021) and a standard normal latent."""
+    """A variational autoencoder whose decoder has one variance, set to its most likely value (Rybkin et al. 2021)."""
 
     reads: ClassVar[str] = "vectors"
     vectorised: ClassVar[bool] = False
@@ -59,7 +59,7 @@ class VariationalAutoencoder:
     def fit(
         self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator
     ) -> VariationalAutoencoderModel:
-        """Both networks trained from scratch on the evidence lower bound; InputError if there are no items."""
+        """Train encoder and decoder from scratch on the evidence lower bound; InputError if there are no items."""
         scaling = scaling_of(data.values, space)
         hidden = (self.hidden,) * _LAYERS
         with seeded(rng, self.device):

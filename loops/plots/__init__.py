@@ -1,1 +1,1 @@
-"""Plots of loops."""
+"""Plots of the results of loops."""

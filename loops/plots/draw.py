@@ -1,4 +1,4 @@
-"""Plot the measures of loops over the generations, compared by workflow and sampling bias."""
+"""Plot the measures of loops over the generations, to compare workflows and sampling biases."""
 
 import dataclasses
 import io
@@ -45,16 +45,18 @@ _LOG = 30.0  # a scale is logarithmic if the largest value exceeds the smallest 
 
 
 def draw_plots(folder: Path, *, out: Path | None = None) -> list[Path]:
-    """Plot a loop, or all loops up to three folders below, into `out` (default: folder/plots); returns the files.
+    """Plot the loop in `folder`, or all loops up to three levels below; returns the plot files.
 
-    `loops.png` and `quality-diversity.png` compare the loops; loops that differ only in their seed are combined.
-    `admissible.png` shows fresh data loops of several sizes and biases; `samples-RUN` and `modes-RUN` show each of the
-    first 24 loops. Raises InputError if there is no loop with a finished generation.
+    Plots are written to `out` (default: the folder `plots` in `folder`). The plots `loops.png` and
+    `quality-diversity.png` compare the loops; loops that differ only in their seed are combined. The plot
+    `admissible.png` shows the effective sample sizes of loops with fresh real data, by sample size and bias. The plots
+    `samples-RUN` and `modes-RUN` show the samples and modes of each of the first 24 loops. Raises InputError if there
+    is no loop with a finished generation.
     """
     runs = find_runs(folder)
     groups = grouped(runs)
     if len(runs) > _SHEETS:
-        _log.info("samples and modes are drawn for the first %d of %d loops only", _SHEETS, len(runs))
+        _log.info("samples and modes are plotted only for the first %d of %d loops", _SHEETS, len(runs))
     with matplotlib.rc_context(_STYLE):
         figures = {
             "loops": _loops_figure(groups),
@@ -86,7 +88,7 @@ def _marker_of(groups: list[Group]) -> dict[str, str]:
 
 
 def _loops_figure(groups: list[Group]) -> Figure:
-    """One column per workflow, one row per measure."""
+    """Figure of measures over generations, with one column per workflow and one row per measure."""
     theory = [predicted(group.longest.config, width=group.longest.space.width) for group in groups]
     rows = _rows(groups, theory)
     columns = list(dict.fromkeys(group.column for group in groups))
@@ -115,7 +117,7 @@ def _loops_figure(groups: list[Group]) -> Figure:
 
 
 def _rows(groups: list[Group], theory: list[dict[str, np.ndarray]]) -> dict[str, str]:
-    """The measures to plot, plus one that theory predicts if it predicts no other measure of some loop."""
+    """The measures to plot; a further measure is added if some loop otherwise has no theoretical curve."""
     found = {name: any(np.isfinite(group.curve(name)[0]).any() for group in groups) for name in _ROWS | _KNOWN_ROWS}
     if all(group.longest.space.width == 1 for group in groups):
         found["vendi"] = False  # always 1 for items of one number
@@ -133,7 +135,7 @@ def _draw_curve(axes: Axes, group: Group, name: str, colour: Any, marker: str) -
 
 
 def _draw_real(axes: Axes, groups: list[Group], name: str, colours: dict[str, Any]) -> None:
-    """One line if all groups have the same real data and number of samples, else one line per group."""
+    """Draw the real data's value: one line if all groups share real data and sample size, else one line per group."""
     kinds = {(g.longest.data, g.longest.digest, g.longest.config.n_measure) for g in groups}
     values = {g.colour: g.real(name) for g in groups}
     lines = {"black": float(np.mean(list(values.values())))} if len(kinds) == 1 else values
@@ -175,7 +177,7 @@ def _legend(figure: Figure, groups: list[Group], *, has_theory: bool) -> None:
 
 
 def _title(groups: list[Group]) -> str:
-    """The families and data of all loops."""
+    """The figure title, which names the model families and data of all loops."""
     configs = [group.longest.config for group in groups]
     families = {config.family for config in configs}
     data = {Path(group.longest.data).name for group in groups}
@@ -183,7 +185,7 @@ def _title(groups: list[Group]) -> str:
 
 
 def _quality_figure(groups: list[Group]) -> Figure | None:
-    """The path of each loop in the plane of recall and precision, else coverage and density; None without both."""
+    """Figure of each loop's path in the recall–precision plane, or else coverage–density; None if neither is known."""
     for across, up in (("recall", "precision"), ("coverage", "density")):
         shown = [g for g in groups if np.isfinite(g.curve(across)[0] * g.curve(up)[0]).any()]
         if shown:
@@ -221,7 +223,7 @@ def _quality_figure(groups: list[Group]) -> Figure | None:
 
 
 def _limits(values: list[float], *, most: float) -> tuple[float, float]:
-    """Axis limits around the values, which lie in [0, `most`]; at least 0.3 apart, so that small steps look small."""
+    """Axis limits around values in [0, `most`]; the limits are at least 0.3 apart, so that small steps look small."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     margin = max(0.3 - (high - low), 0.12 * (high - low)) / 2
     top = min(high + margin, most)
@@ -229,7 +231,7 @@ def _limits(values: list[float], *, most: float) -> tuple[float, float]:
 
 
 def _draw_trajectory(axes: Axes, x: np.ndarray, y: np.ndarray, colour: Any, marker: str) -> None:
-    """A line that starts at an open marker for the first generation, with an arrow head at the end of each step."""
+    """Draw a path that starts at an open marker (first generation), with an arrow head at the end of each step."""
     kept = np.flatnonzero(np.isfinite(x * y))
     axes.plot(x[kept], y[kept], color=colour, lw=1.1, alpha=0.7)
     axes.plot(x[kept[:1]], y[kept[:1]], marker, color=colour, mfc="white", ms=5, zorder=4)
@@ -241,7 +243,7 @@ def _draw_trajectory(axes: Axes, x: np.ndarray, y: np.ndarray, colour: Any, mark
 
 
 def _admissible_figure(groups: list[Group]) -> Figure | None:
-    """n_e / n_r of fresh data loops at their last generation, by n_s and λ (or n_r); None if it is not determined."""
+    """Map of effective / real sample size of fresh-data loops, by n_synthetic and λ (or n_real); None if unknown."""
     fresh = [g for g in groups if g.workflow == "fresh" and g.longest.config.n_real]
     configs = [g.longest.config for g in fresh]
     biases, reals, sizes = ({getattr(c, name) or 0 for c in configs} for name in ("bias", "n_real", "n_synthetic"))
@@ -264,7 +266,7 @@ def _admissible_figure(groups: list[Group]) -> Figure | None:
         axes.set_xticks(range(len(acrosses)), acrosses)
         axes.set_yticks(range(len(ups)), [f"{up:g}" for up in ups])
         axes.set(xlabel="n_synthetic", title=f"n_real = {panel}" if panel else f"λ = {min(biases):g}")
-    figure.suptitle(f"{_title(fresh)}: above 1, synthetic data help", fontsize=10, x=0.01, ha="left")
+    figure.suptitle(f"{_title(fresh)}: values above 1 mean that synthetic data help", fontsize=10, x=0.01, ha="left")
     figure.axes[0].set_ylabel("sampling bias λ" if side == "bias" else "n_real")
     bar = figure.colorbar(mesh, ax=figure.axes, label="effective / real sample size", extend="both")
     bar.set_ticks([0.25, 0.5, 1, 2, 4], labels=["¼", "½", "1", "2", "4"])

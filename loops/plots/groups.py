@@ -1,4 +1,4 @@
-"""Read loops from disk, and group those that differ only in their seed."""
+"""Read stored loops, and group loops that differ only in their random seed."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ _FIRST = ("bias", "family", "data", "n_synthetic", "n_real", "n_initial", "memor
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A loop read back from its folder."""
+    """A stored loop, read from its folder."""
 
     name: str  # unique among the loops drawn together
     config: LoopConfig  # resolved
@@ -43,7 +43,7 @@ class Run:
 
 
 def read_run(path: Path, *, name: str) -> Run:
-    """The loop in a folder; raises InputError if there is none and ArtifactError if it cannot be read."""
+    """Read the loop stored in a folder; InputError if there is no loop, ArtifactError if the loop cannot be read."""
     stored = read_loop(path)
     generations = read_generations(path)
     fields: dict[str, Any] = stored.get("space") or {}
@@ -64,7 +64,7 @@ def read_run(path: Path, *, name: str) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one loop that differ only in their seed, with the labels that distinguish the group."""
+    """Runs that differ only in their random seed, with the plot labels that distinguish the group from others."""
 
     runs: tuple[Run, ...]
     column: str  # label of the group's panels: the workflow, plus a field if there would be too many markers
@@ -84,9 +84,9 @@ class Group:
         return np.array([record.generation for record in self.longest.generations])
 
     def measure(self, name: str, generation: int) -> Measure:
-        """Mean and t interval over the runs, or over the chains if there is a single run.
+        """Mean of a measure with its t interval over the runs, or over the chains if there is only one run.
 
-        Runs are preferred, because the chains of one run share real items and are not independent.
+        The interval is over runs if possible, because the chains of one run share real items and are not independent.
         """
         records = [run.generations[generation - 1] for run in self.runs if len(run.generations) >= generation]
         if len(records) == 1:
@@ -95,18 +95,18 @@ class Group:
         return over_chains(np.array(found)) if found else Measure(math.nan)
 
     def curve(self, name: str) -> np.ndarray:
-        """Value, low and high (3, generations); nan where not determined."""
+        """Value, lower limit and upper limit of a measure (3, generations); nan where undetermined."""
         measures = [self.measure(name, int(generation)) for generation in self.generations]
         values = np.array([[m.estimate, m.low, m.high] for m in measures]).T
         return np.where(np.isfinite(values), values, np.nan)
 
     def real(self, name: str) -> float:
-        """The measure of real samples, mean over the runs."""
+        """The value of a measure for real samples, averaged over the runs."""
         return float(np.mean([run.real.get(name, math.nan) for run in self.runs]))
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """The loops that have a finished generation; folders inside a loop's folder are not searched."""
+    """All stored loops with a finished generation in or below a folder, without searching inside a loop's folder."""
     paths, level = [], [folder]
     for depth in range(_DEPTH + 1):
         inner = [path for path in level if (path / "loop.json").is_file()]
@@ -117,17 +117,17 @@ def find_runs(folder: Path) -> list[Run]:
         planned = {entry["key"] for entry in json.loads((folder / "sweep.json").read_text(encoding="utf-8"))}
         paths = [path for path in paths if path.name in planned]  # loops of earlier sweeps may still be there
     if not paths:
-        raise InputError(f"{folder} holds no loop: expected loop.json in it or up to {_DEPTH} folders below")
+        raise InputError(f"{folder} holds no loop: expected loop.json there or up to {_DEPTH} levels of folders below")
     short = [path.resolve().name for path in paths]
     names = short if len(set(short)) == len(paths) else ["-".join(path.relative_to(folder).parts) for path in paths]
     runs = sorted((read_run(path, name=name) for path, name in zip(paths, names, strict=True)), key=lambda r: r.name)
     if not any(run.generations for run in runs):
-        raise InputError(f"{folder} holds no finished generation: let a loop run until it has one")
+        raise InputError(f"{folder} holds no finished generation: run a loop until one generation is finished")
     return [run for run in runs if run.generations]
 
 
 def grouped(runs: list[Run]) -> list[Group]:
-    """Groups ordered by workflow and fields; of two runs with equal configuration and seed only the longer counts."""
+    """Sorted groups of runs with equal configuration; of runs that also have equal seeds, only the longest is kept."""
     distinct: dict[str, dict[int, Run]] = {}
     for run in runs:
         seeds = distinct.setdefault(repr(_fields(run)), {})
@@ -152,7 +152,7 @@ def grouped(runs: list[Run]) -> list[Group]:
 
 
 def _fields(run: Run) -> dict[str, Any]:
-    """The fields that identify a loop, in the order of preference for labels."""
+    """The fields that identify a loop, starting with the fields that plot labels prefer."""
     fields = {key: value for key, value in run.config.as_json().items() if key not in (*_SHARED, "settings")}
     fields |= dict(sorted(run.config.settings.items())) | {"data": run.data}
     ordered = {name: fields.pop(name) for name in _FIRST}
@@ -160,7 +160,7 @@ def _fields(run: Run) -> dict[str, Any]:
 
 
 def _telling(column: list[dict[str, Any]]) -> list[str]:
-    """Fields that distinguish the loops of a column, in order of preference; each one splits the column further."""
+    """The preferred fields that distinguish the loops of a plot column; each field splits the loops further."""
     names: list[str] = []
     parts = 1
     for name in dict.fromkeys(key for fields in column for key in fields):
@@ -171,7 +171,7 @@ def _telling(column: list[dict[str, Any]]) -> list[str]:
 
 
 def _sortable(name: str, value: Any) -> tuple[bool, float, str]:
-    """Sort key: numbers in rising order, biases in falling order from λ = 1."""
+    """Sort key of a field value: numbers ascending, but sampling biases descending from λ = 1."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     number = float(value) if is_number else 0.0
     return (not is_number, -number if name == "bias" else number, "" if is_number else str(value))
@@ -188,7 +188,10 @@ def _label(name: str, value: Any) -> str:
 
 
 def effective_share(group: Group, groups: list[Group]) -> float:
-    """n_e / n_r at the last generation: exact for a Gaussian on normal:1, else from training on only real items."""
+    """Effective / real sample size of a loop at the last generation; nan if undetermined.
+
+    The ratio is exact for the family gaussian on normal:1, else estimated from models trained only on real items.
+    """
     run = group.longest
     last = run.generations[-1]
     frechet, n_real = group.measure("frechet", last.generation), run.config.n_real or 0
@@ -211,7 +214,7 @@ def effective_share(group: Group, groups: list[Group]) -> float:
 
 
 def _is_alike(one: Group, other: Group) -> bool:
-    """Whether two groups differ only in workflow and sizes, so that models of only real items are comparable."""
+    """Whether two groups differ only in workflow and item counts, so that their real-only models are comparable."""
     free: dict[str, Any] = {
         "workflow": "replace", "n_real": 0, "n_synthetic": 0, "n_initial": 1, "memory": 1, "mixing": "fixed",
         "budget": 1, "generations": 1, "seed": 0, "chains": 1,

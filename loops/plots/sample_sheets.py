@@ -27,7 +27,7 @@ _SHADES = 2.0  # ratio of share to real share that has the darkest colour
 
 
 def samples_figure(run: Run) -> Figure | None:
-    """One row of images or one panel of points per generation; None for other items."""
+    """Figure with one row of images or one panel of points per generation; None for other kinds of items."""
     if run.space.image is not None and (run.space.vocabulary == 0 or run.space.bounds is not None):
         return _image_sheet(run, run.space.image)
     if run.space.width == 2 and run.space.vocabulary == 0:
@@ -36,7 +36,7 @@ def samples_figure(run: Run) -> Figure | None:
 
 
 def samples_text(run: Run) -> str | None:
-    """A few texts of every generation; None if the items are not texts."""
+    """A few sample texts of every generation; None if the items are not texts."""
     parts = [
         f"generation {g.generation}\n" + "".join(f"  {' '.join(text.split())}\n" for text in g.texts[:_TEXTS])
         for g in run.generations
@@ -46,7 +46,7 @@ def samples_text(run: Run) -> str | None:
 
 
 def modes_figure(run: Run) -> Figure | None:
-    """Share of every mode over the generations, and how many modes survive; None for data without modes."""
+    """Figure of each mode's share over the generations, and of the share of surviving modes; None without modes."""
     kept = [g for g in run.generations if g.mode_shares is not None]
     if not kept:
         return None
@@ -70,7 +70,7 @@ def modes_figure(run: Run) -> Figure | None:
 
 
 def generation_axis(axes: Axes, x: np.ndarray) -> None:
-    """Whole generations along the bottom, also where there is only one."""
+    """Label the horizontal axis with whole generation numbers, even if there is only one generation."""
     axes.set_xlabel("generation")
     axes.set_xlim(x.min() - 0.5, x.max() + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
@@ -104,7 +104,7 @@ def _image_sheet(run: Run, shape: tuple[int, int, int]) -> Figure:
 
 
 def _pixels(space: Space, values: np.ndarray) -> np.ndarray:
-    """Pixel values (n, width) of images; tokens represent evenly spaced values between the bounds."""
+    """Pixel values (n, width) of images; image tokens become evenly spaced values between the bounds."""
     if not space.vocabulary or space.bounds is None:
         return values.astype(np.float64)
     low, high = space.bounds
@@ -132,7 +132,7 @@ def _scatter_panels(run: Run) -> Figure:
         axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    figure.suptitle(f"{_title(run)}\nblue: samples, grey: {what}", fontsize=9)
+    figure.suptitle(f"{_title(run)}\nblue: model samples, grey: {what}", fontsize=9)
     return figure
 
 
@@ -149,7 +149,7 @@ def _mode_lines(axes: Axes, x: np.ndarray, shares: np.ndarray, *, real: np.ndarr
 
 
 def _mode_map(figure: Figure, axes: Axes, x: np.ndarray, shares: np.ndarray, *, real: np.ndarray | None) -> None:
-    """A heat map with the largest modes on top; a mode with base share 0 has no ratio and stays grey."""
+    """Draw a heat map of mode shares relative to real shares (or generation 1); modes with base share 0 stay grey."""
     base = shares[0] if real is None else real
     ratio = np.divide(shares, base, out=np.full_like(shares, np.nan), where=base > 0)
     order = np.argsort(-shares.mean(0), kind="stable")
@@ -160,7 +160,7 @@ def _mode_map(figure: Figure, axes: Axes, x: np.ndarray, shares: np.ndarray, *, 
     axes.invert_yaxis()
     step = math.ceil(len(order) / 30)
     axes.set_yticks(range(0, len(order), step), order[::step], fontsize=6)
-    axes.set_ylabel("mode, by its mean share")
+    axes.set_ylabel("mode (sorted by mean share)")
     axes.tick_params(length=0)
     label = "share / real share" if real is not None else "share / share in generation 1"
     bar = figure.colorbar(mesh, ax=axes, extend="max", label=label, pad=0.01)
@@ -168,13 +168,13 @@ def _mode_map(figure: Figure, axes: Axes, x: np.ndarray, shares: np.ndarray, *, 
 
 
 def _real_shares(run: Run, modes: int) -> np.ndarray | None:
-    """Real shares of the modes: equal for a formula; None for data, whose shares are not stored."""
+    """Real shares of the modes: equal for a formula; None for other data, because their mode shares are not stored."""
     formula = distribution_named(run.data)
     return None if formula is None or formula.centres is None else np.full(modes, 1 / modes)
 
 
 def _apart(heights: np.ndarray, *, gap: float) -> np.ndarray:
-    """The heights, moved up just enough that labels do not overlap."""
+    """Heights of labels, moved up just enough that the labels do not overlap."""
     placed = heights.astype(np.float64).copy()
     order = np.argsort(placed, kind="stable")
     for before, after in itertools.pairwise(order):
@@ -183,7 +183,7 @@ def _apart(heights: np.ndarray, *, gap: float) -> np.ndarray:
 
 
 def _spread(generations: list[Generation], most: int) -> list[Generation]:
-    """At most `most` generations, evenly spaced, including the first and the last."""
+    """Up to `most` evenly spaced generations, including the first and the last generation."""
     rows = np.unique(np.linspace(0, len(generations) - 1, min(most, len(generations))).round().astype(int))
     return [generations[row] for row in rows]
 

@@ -1,1 +1,1 @@
-"""Theory of loops: closed forms and effective sample sizes."""
+"""Theoretical results about loops: closed-form expectations and effective sample sizes."""

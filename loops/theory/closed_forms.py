@@ -1,4 +1,4 @@
-"""Closed forms for expectations over loops, for a real variance of 1."""
+"""Closed-form expectations of loop measures, for real data with variance 1."""
 
 import math
 
@@ -20,7 +20,7 @@ __all__ = [
 
 
 def alpha(n: ArrayLike) -> np.ndarray:
-    """Expected standard deviation (ddof 1) of n > 1 standard normal items: ≈ 1 − 1/(4n)."""
+    """Expected sample standard deviation (ddof = 1) of n > 1 standard normal items, about 1 − 1/(4n)."""
     k = np.asarray(n, dtype=np.float64) - 1
     exact = np.sqrt(2 / k) * np.exp(special.gammaln((k + 1) / 2) - special.gammaln(k / 2))
     series = 1 - 1 / (4 * k) + 1 / (32 * k**2) + 5 / (128 * k**3) - 21 / (2048 * k**4)  # gammaln is inexact
@@ -28,20 +28,27 @@ def alpha(n: ArrayLike) -> np.ndarray:
 
 
 def replace_variance(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
-    """E Σ_t of a Gaussian loop on n synthetic items: λ^(t−1), for ddof = 0 times (1 − 1/n)ᵗ (Kazdan et al. 2024)."""
+    """Expected variance at generation t if each Gaussian model is trained only on n samples of the previous model.
+
+    The expected variance is λ^(t−1) for ddof = 1, and λ^(t−1) (1 − 1/n)ᵗ for ddof = 0 (Kazdan et al. 2024).
+    """
     t = np.asarray(t, dtype=np.float64)
     return bias ** (t - 1) * (1 - 1 / n) ** (t * (1 - ddof))
 
 
 def replace_standard_deviation(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
-    """E √Σ_t of the one-dimensional loop of `replace_variance`: λ^((t−1)/2) α(n)ᵗ (Alemohammad et al. 2024)."""
+    """Expected model standard deviation at generation t of the loop of `replace_variance`, in one dimension.
+
+    For ddof = 1 the expected standard deviation is λ^((t−1)/2) α(n)ᵗ (Alemohammad et al. 2024).
+    """
     return np.sqrt(replace_variance(n, t, bias, ddof=ddof)) * alpha(n) ** np.asarray(t, dtype=np.float64)
 
 
 def replace_log_det(n: int, d: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
-    """E log det Σ_t in d < n dimensions (Alemohammad et al. 2024).
+    """Expected log determinant of the model covariance at generation t, in d < n dimensions (Alemohammad et al. 2024).
 
-    A refit multiplies det Σ by λᵈ Π χ²(n − i)/(n − ddof), i = 1 … d (Bartlett's decomposition of a Wishart matrix).
+    Each refit multiplies the determinant by λᵈ Π χ²(n − i)/(n − ddof) over i = 1 … d. The χ² product follows from
+    Bartlett's decomposition of a Wishart matrix.
     """
     t = np.asarray(t, dtype=np.float64)
     step = special.digamma((n - np.arange(1, d + 1)) / 2).sum() + d * math.log(2 / (n - ddof))
@@ -49,51 +56,67 @@ def replace_log_det(n: int, d: int, t: ArrayLike, bias: float = 1.0, *, ddof: in
 
 
 def replace_log_det_variance(n: int, d: int, t: ArrayLike) -> np.ndarray:
-    """Variance of log det Σ_t, for any λ and ddof: t Σ ψ₁((n − i)/2), i = 1 … d (Alemohammad et al. 2024)."""
+    """Variance over chains of the log determinant of the model covariance at generation t, for any λ and ddof.
+
+    The variance of the log determinant is t times the sum of ψ₁((n − i)/2) over i = 1 … d (Alemohammad et al. 2024).
+    """
     return np.asarray(t, dtype=np.float64) * special.polygamma(1, (n - np.arange(1, d + 1)) / 2).sum()
 
 
 def replace_mean_error(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
-    """E μ_t² in one dimension: (1 − λᵗ)/(n(1 − λ)); ddof = 0 multiplies λ by 1 − 1/n (Alemohammad et al. 2024)."""
+    """Expected squared error of the model mean at generation t, in one dimension.
+
+    The expected error is (1 − λᵗ)/(n(1 − λ)); for ddof = 0, λ is multiplied by 1 − 1/n (Alemohammad et al. 2024).
+    """
     t, bias = np.asarray(t, dtype=np.float64), bias * (1 - 1 / n) ** (1 - ddof)
     return t / n if bias == 1 else (1 - bias**t) / (n * (1 - bias))
 
 
 def replace_wasserstein(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
-    """E W₂², squared, to the real N(0, 1) of the one-dimensional loop (Alemohammad et al. 2024); ≈ 1.5 t/n early on."""
+    """Expected squared Wasserstein distance between the real N(0, 1) and a one-dimensional model at generation t.
+
+    In early generations t, the expected squared distance is about 1.5 t/n (Alemohammad et al. 2024).
+    """
     spread = 1 + replace_variance(n, t, bias, ddof=ddof) - 2 * replace_standard_deviation(n, t, bias, ddof=ddof)
     return replace_mean_error(n, t, bias, ddof=ddof) + spread
 
 
 def fresh_variance(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
-    """The limit of E Σ_t of a fresh data loop, unbiased covariance; about r/(1 − λs).
+    """Limit over generations of the expected model variance in a loop with fresh real data; about r/(1 − λs).
 
-    Derived: (E Σ_t, E μ_t²) is linear in its value at t − 1, by the sums of squares about 0 and the pooled mean; this
-    is the fixed point. Here and below r = n_r/n and s = n_s/n are the shares of real and synthetic items, with
-    n = n_r + n_s.
+    The model covariance is unbiased (ddof = 1). Derived: the expected variance and squared error of the mean are linear
+    in their values one generation earlier, and the limit is the fixed point of this linear map. The linear map follows
+    from the sums of squares about 0 and about the pooled mean. In this module r = n_r/n and s = n_s/n are the shares of
+    real and synthetic items in a training set of n = n_r + n_s items.
     """
     n, r, s = _shares(n_real, n_synthetic)
     return (n_real - r / (1 + s)) / (n - 1 - bias * (n_synthetic - s / (1 + s)))
 
 
 def fresh_mean_error(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
-    """The limit of E μ_t² of a fresh data loop, per dimension (derived as above); errors shrink by s each time."""
+    """Limit over generations of the expected squared error of the mean, per dimension, in a loop with fresh real data.
+
+    The limit is derived as in `fresh_variance`. Each generation multiplies an initial error of the mean by the
+    synthetic share s.
+    """
     n, r, s = _shares(n_real, n_synthetic)
     return (r + s * bias * fresh_variance(n_real, n_synthetic, bias)) / (n * r * (1 + s))
 
 
 def effective_size_ratio(n_real: int, n_synthetic: int, memory: int = 1) -> float:
-    """n_e/n_r of a fresh data loop at λ = 1 for large n_r and n_s: 1 + ρK/(K + ρ), ρ = n_s/n_r; at K = 1 it is 1 + s.
+    """Effective / real sample size of a loop with fresh real data and memory K, for λ = 1 and large item counts.
 
-    Derived: errors are an AR(K) process with coefficients s/K; one autocorrelation solves its Yule–Walker equations.
+    With ρ = n_s/n_r the ratio is 1 + ρK/(K + ρ), which is 1 + s for K = 1. Derived: model errors follow an AR(K)
+    process with coefficients s/K, and a single autocorrelation for all lags solves the Yule–Walker equations.
     """
     return 1 + n_synthetic * memory / (n_real * memory + n_synthetic)
 
 
 def effective_size(distance: float, *, variance: float = 1.0) -> float:
-    """n_e, the number of real items that alone give a 1-d Gaussian with E W₂² = `distance`; nan outside 2 … 10¹².
+    """Number of real items that alone give a 1-d Gaussian with the expected squared Wasserstein distance `distance`.
 
-    E W₂² for n items is variance · (1/n + 2(1 − α(n))): the definition of Alemohammad et al. 2024, unbiased variances.
+    The result is nan if the number of items is not between 2 and 10¹². For n real items the expected squared distance
+    is variance · (1/n + 2(1 − α(n))); this is the definition of Alemohammad et al. (2024), with unbiased variances.
     """
     low, high = (1 / n + 2 * (1 - alpha(n)) for n in (1e12, 2.0))
     if not low <= distance / variance <= high:
@@ -102,39 +125,50 @@ def effective_size(distance: float, *, variance: float = 1.0) -> float:
 
 
 def admissible_synthetic(bias: float, d: int = 1) -> float:
-    """The most synthetic items a fresh data loop can use without being worse than its real items alone, as n_r → ∞.
+    """Largest number of synthetic items that a fresh-data loop can use without loss of quality, as n_r → ∞.
 
-    Derived: at this n_s the terms of E W₂² in 1/n_r² cancel. These terms are the reduced noise of mean and covariance,
-    the squared shrinkage s²(1 − λ)²/4, and the third-order product of shrinkage and noise.
+    Quality is compared with a model trained on the n_r real items alone. Derived: at this number of synthetic items,
+    the terms of order 1/n_r² in the expected squared Wasserstein distance cancel. The cancelling terms are the reduced
+    noise of mean and covariance, the squared shrinkage s²(1 − λ)²/4, and a third-order product of shrinkage and noise.
     """
     gained = 4 * (2 - bias) + (d + 1) * (2 * bias - bias**2 + (1 - bias) / 2)
     return math.inf if bias == 1 else gained / (1 - bias) ** 2
 
 
 def augment_error_ratio(n_real: int, n_synthetic: int) -> float:
-    """The limit of E W₂² with a fixed real set over E W₂² of the real set alone, λ = 1, large n: (1 + 2s)/(1 + s).
+    """Limit of the error of a loop with a fixed real set, divided by the error of a model of that real set alone.
 
-    A Gaussian loop with fixed real data therefore does not go MAD. Derived: the deviation from the real set's estimate
-    is an AR(1) process with coefficient s and noise s/n.
+    Model errors are expected squared Wasserstein distances to the real distribution. For λ = 1 and large n the error
+    ratio is (1 + 2s)/(1 + s), so a Gaussian loop with fixed real data does not go MAD (its error stays bounded).
+    Derived: the deviation of the model from a model of the real set alone is an AR(1) process with coefficient s and
+    noise variance s/n.
     """
     return (n_real + 3 * n_synthetic) / (n_real + 2 * n_synthetic)
 
 
 def regression_replace(t: ArrayLike, n: int, d: int, *, noise_variance: float = 1.0) -> np.ndarray:
-    """E |ŵ_t − w|² of least squares, n > d + 1 standard normal inputs with new labels (Gerstgrasser et al. 2024)."""
+    """Expected squared coefficient error of least squares at generation t if all labels are replaced each generation.
+
+    All generations use the same n > d + 1 standard normal inputs in d dimensions (Gerstgrasser et al. 2024).
+    """
     return np.asarray(t, dtype=np.float64) * noise_variance * d / (n - d - 1)
 
 
 def regression_accumulate(t: ArrayLike, n: int, d: int, *, noise_variance: float = 1.0) -> np.ndarray:
-    """As `regression_replace` with all labels kept: factor Σ 1/i², i ≤ t, below π²/6 (Gerstgrasser et al. 2024)."""
+    """Expected squared coefficient error of least squares at generation t if the labels of all generations are kept.
+
+    At generation t, the error of generation 1 is multiplied by the sum of 1/i² over i ≤ t, which is below π²/6
+    (Gerstgrasser et al. 2024).
+    """
     return (math.pi**2 / 6 - special.zeta(2, np.asarray(t, dtype=np.float64) + 1)) * noise_variance * d / (n - d - 1)
 
 
 def subsample_ratio(t: ArrayLike) -> np.ndarray:
-    """Error of generation t, trained on n of the t·n existing items, over that of generation 1; → π²/2 − 2, large n.
+    """Error of generation t divided by the error of generation 1, if n of the t·n existing items are used; large n.
 
-    Derived: drawing without replacement adds (1 − 1/t)/n to the error of the whole pool. The pool's error grows by
-    (1 + 1 − 1/(t − 1))/(n t²), from the noise of the labels of generation t − 1 and of its own draw.
+    The error ratio tends to π²/2 − 2 for large t. Derived: drawing without replacement adds (1 − 1/t)/n to the error of
+    a model of the whole pool. In generation t the error of a model of the whole pool grows by
+    (1 + 1 − 1/(t − 1))/(n t²), because of the label noise and the random draw of generation t − 1.
     """
     t = np.asarray(t, dtype=np.float64)
     i = np.arange(2, int(t.max()) + 1)
@@ -143,9 +177,11 @@ def subsample_ratio(t: ArrayLike) -> np.ndarray:
 
 
 def accumulate_variance(n: int, t: ArrayLike, *, ddof: int = 0) -> np.ndarray:
-    """E Σ_t if every generation adds n items to the pool, λ = 1: Π (1 − 1/(n i²)), i ≤ t (Kazdan et al. 2024).
+    """Expected variance at generation t of a Gaussian loop in which every generation adds n items to a pool, for λ = 1.
 
-    The limit is sin(π/√n)/(π/√n). For ddof = 1 (derived the same way) the factors are 1 − 1/(i(n i − 1)) from i = 2 on.
+    For ddof = 0 the expected variance is the product of 1 − 1/(n i²) over i ≤ t, with the limit sin(π/√n)/(π/√n)
+    (Kazdan et al. 2024). For ddof = 1 the factors of the product are 1 − 1/(i(n i − 1)) from i = 2 on (derived in the
+    same way).
     """
     t = np.asarray(t, dtype=np.float64)
     i = np.arange(1, int(t.max()) + 1)
@@ -154,44 +190,53 @@ def accumulate_variance(n: int, t: ArrayLike, *, ddof: int = 0) -> np.ndarray:
 
 
 def collision(n: int, t: ArrayLike, p0: np.ndarray) -> np.ndarray:
-    """E Σp² of frequencies re-estimated each generation from n draws; p₀: real probabilities (Seddik et al. 2024)."""
+    """Expected sum of squared token frequencies if each generation is estimated from n draws of the generation before.
+
+    The argument `p0` holds the real token probabilities (Seddik et al. 2024).
+    """
     return 1 - (1 - 1 / n) ** np.asarray(t, dtype=np.float64) * (1 - (p0**2).sum())
 
 
 def fresh_probability_variance(n_real: int, n_synthetic: int, p: float, *, mixing: str = "fixed") -> float:
-    """The limit of Var p_t of a token in a fresh data loop (Seddik et al. 2024; derived: law of total variance)."""
+    """Limit over generations of the variance of a token's estimated probability in a loop with fresh real data.
+
+    The limit follows from the law of total variance (compare Seddik et al. 2024).
+    """
     noise, kept = _probability_step(n_real, n_synthetic, mixing)
     return p * (1 - p) * noise / (1 - kept)
 
 
 def contraction(synthetic_to_real: float) -> float:
-    """Factor per generation by which the first error of a well-specified model shrinks with fixed real data.
+    """Factor per generation by which the initial error of a well-specified model shrinks with fixed real data.
 
-    The factor is λ_B/(1 + λ_B), where λ_B is the ratio of synthetic to real items and not the sampling bias. A model of
-    error ε stays near the real data if λ_B(1 + Lε/α) < 1/2, a sufficient but not necessary condition (Bertrand et al.
-    2024).
+    The factor is λ_B/(1 + λ_B), where λ_B is the ratio of synthetic to real items and not the sampling bias. A model
+    with error ε stays near the real data if λ_B(1 + Lε/α) < 1/2, in the notation of Bertrand et al. (2024). The
+    condition λ_B(1 + Lε/α) < 1/2 is sufficient but not necessary.
     """
     return synthetic_to_real / (1 + synthetic_to_real)
 
 
 def weighted_error_ratio(real_weight: ArrayLike) -> np.ndarray:
-    """Limit of E W₂² over E W₂² of only real data, n_r = n_s large, w the weight of fresh real data in the loss.
+    """Limit of the error of a weighted loop, divided by the error of a model of real data alone; for large n_r = n_s.
 
-    (w² + (1 − w)²)/(1 − (1 − w)²), the fixed point of E μ_t² = w²/n + (1 − w)²(E μ_(t−1)² + 1/n) (He et al. 2025).
+    Model errors are expected squared Wasserstein distances to the real distribution, and w is the weight of fresh real
+    data in the loss. The ratio (w² + (1 − w)²)/(1 − (1 − w)²) is the fixed point of E μ_t² = w²/n + (1 − w)²(E μ_(t−1)²
+    + 1/n), times n, where μ_t is the error of the model mean (He et al. 2025).
     """
     w = np.asarray(real_weight, dtype=np.float64)
     return (w**2 + (1 - w) ** 2) / (w * (2 - w))
 
 
 def best_real_weight() -> float:
-    """The weight (√5 − 1)/2 that minimises `weighted_error_ratio`; the minimum has the same value (He et al. 2025)."""
+    """The weight (√5 − 1)/2 that minimises `weighted_error_ratio`; the minimum is also (√5 − 1)/2 (He et al. 2025)."""
     return (math.sqrt(5) - 1) / 2
 
 
 def zipf_test_error(n: ArrayLike, exponent: float) -> np.ndarray:
-    """Expected mass of tokens missed by n draws, for large n; probabilities are proportional to rank^−β.
+    """Expected total probability of tokens that n draws miss, for large n and probabilities proportional to rank^−β.
 
-    C^(1/β) Γ(1 − 1/β)/β · n^−(1 − 1/β), C = 1/ζ(β): the integral approximation of Σ p(1 − p)ⁿ (Dohmatob et al. 2024).
+    The formula C^(1/β) Γ(1 − 1/β)/β · n^−(1 − 1/β) with C = 1/ζ(β) approximates Σ p(1 − p)ⁿ by an integral (Dohmatob et
+    al. 2024).
     """
     decay = 1 - 1 / exponent
     scale = special.zeta(exponent) ** (-1 / exponent) * special.gamma(decay) / exponent
@@ -199,9 +244,10 @@ def zipf_test_error(n: ArrayLike, exponent: float) -> np.ndarray:
 
 
 def predicted(config: LoopConfig, *, width: int) -> dict[str, np.ndarray]:
-    """Curves (generations,) of the measures whose expectation is known exactly for this loop; empty if none is known.
+    """Expected values (generations,) of all measures that have an exact theory for this loop; empty if there are none.
 
-    `config` must have its counts filled in; `width` is the width of the items. Limits and large-n forms are left out.
+    `config` must have all counts filled in; `width` is the number of columns of an item. Limits over generations and
+    approximations for large n are not included.
     """
     families = {"gaussian": _gaussian, "categorical": _categorical,
                 "linear-regression": _regression, "regression": _regression}  # fmt: skip
@@ -232,7 +278,7 @@ def _gaussian(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]:
 
 
 def _has_rank(n: int, d: int, t: int) -> bool:
-    """Whether the largest variance stays below e³³ times the least, the limit of rounding, in almost all chains."""
+    """Whether the ratio of largest to smallest variance stays below e³³ (rounding limit) in almost all chains."""
     if d == 1 or n <= d:
         return n > d
     most, least = (n - 1) / 2, (n - d) / 2  # their logarithms drift by ψ of these values per generation
@@ -241,10 +287,11 @@ def _has_rank(n: int, d: int, t: int) -> bool:
 
 
 def _beside_real(config: LoopConfig, ddof: int) -> tuple[np.ndarray, np.ndarray]:
-    """E Σ_t and E μ_t² of one dimension, with fresh or fixed real items in every training set.
+    """Expected variance and squared error of the mean, per dimension, for training sets with fresh or fixed real items.
 
-    Exact: the total sum of squares about the mean is the sum within the real items, the sum within the synthetic items,
-    and n_r s times the squared gap between their means; all three expectations are linear in those of generation t − 1.
+    The result is exact. The total sum of squares about the mean has three parts: the sum within the real items, the sum
+    within the synthetic items, and n_r s times the squared gap between the means of real and synthetic items. The
+    expectation of each part is linear in the expectations of generation t − 1.
     """
     first, n_real, n_synthetic = config.n_initial or 0, config.n_real or 0, config.n_synthetic or 0
     n, r, s = _shares(n_real, n_synthetic)
@@ -263,7 +310,11 @@ def _beside_real(config: LoopConfig, ddof: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _categorical(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]:
-    """1 − Σp² shrinks by a factor per generation towards its limit; E p is constant, so E Σ(p − p₀)² = E Σp² − Σp₀²."""
+    """Expected collision Σp² and squared error Σ(p − p₀)² of categorical models, if known exactly.
+
+    For token probabilities p, the expectation of 1 − Σp² shrinks by a factor per generation towards its limit. The
+    expected probabilities do not change over generations, so E Σ(p − p₀)² = E Σp² − Σp₀².
+    """
     n, p0 = config.n_initial or 0, data.truth.probabilities
     t = np.arange(1, config.generations + 1)
     if p0 is None or config.bias != 1:
@@ -291,7 +342,7 @@ def _regression(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]
 
 
 def _probability_step(n_real: int, n_synthetic: int, mixing: str) -> tuple[float, float]:
-    """The coefficients (a, b) in Var p_t = p(1 − p)·a + b·Var p_(t−1)."""
+    """Coefficients (a, b) of the recursion Var p_t = p(1 − p)·a + b·Var p_(t−1) for a token's probability p_t."""
     n, _, s = _shares(n_real, n_synthetic)
     return 1 / n, s**2 - s / n if mixing == "fixed" else s**2 * (1 - 1 / n)
 

@@ -1,4 +1,4 @@
-"""Effective sample size: the number of real items that alone give a model of the same distance as a loop."""
+"""Effective sample size: the number of real items that alone give a model as close to real data as the loop's model."""
 
 import dataclasses
 import math
@@ -20,17 +20,17 @@ _FACTORS = (0.125, 0.25, 0.5, 1, 2, 4, 8)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RealOnly:
-    """Distances of models trained only on real items, by number of items."""
+    """Fréchet distances of models trained only on real items, by number of training items."""
 
     sizes: np.ndarray  # (m,) increasing
     distances: np.ndarray  # (m,)
 
 
 def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOnly:
-    """Distances of generation 1 of the same loop with ⅛ … 8 times its n_real, as far as the data suffice.
+    """Fréchet distances of models trained on real items only, for ⅛ to 8 times the loop's n_real if the data suffice.
 
-    `config` must be resolved. Real items are drawn as in the loop, with or without replacement. With a folder, the
-    models' results are stored there and not computed again.
+    `config` must be resolved. Real items are drawn as in the loop, with or without replacement. If `folder` is given,
+    the results of the models are stored in the folder and reused.
     """
     workflow = "fresh" if workflow_named(config.workflow).real == "fresh" else "replace"
     around = config.n_real or config.n_initial or 1
@@ -46,10 +46,11 @@ def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOn
 
 
 def effective_ratio(record: Generation, curve: RealOnly, n_real: int) -> Measure:
-    """n_e / n_r, with an interval from the interval of the distance; not determined outside the curve.
+    """Effective / real sample size n_e / n_r of a generation; undetermined if its distance is outside the curve.
 
-    n_e is read from the curve, which isotonic regression makes decreasing; the interval does not include the error of
-    the curve (Alemohammad et al. 2024: synthetic items are admissible if n_e ≥ n_r).
+    The effective size n_e is read from the curve, which isotonic regression makes decreasing. The interval of the ratio
+    includes the uncertainty of the distance, but not the error of the curve. Synthetic items are called admissible if
+    n_e ≥ n_r (Alemohammad et al. 2024).
     """
     frechet = record.measures["frechet"]
     logs = IsotonicRegression(increasing=False).fit_transform(np.log(curve.sizes), np.log(curve.distances))
@@ -58,12 +59,14 @@ def effective_ratio(record: Generation, curve: RealOnly, n_real: int) -> Measure
         _read_off(d, curve.sizes, falling) / n_real for d in (frechet.estimate, frechet.low, frechet.high)
     )
     if math.isnan(value):
-        return Measure(math.nan, reason=f"the distance {frechet.estimate:.4g} is outside the range of real items alone")
+        return Measure(
+            math.nan, reason=f"the distance {frechet.estimate:.4g} is outside the range of models trained on real items"
+        )
     return Measure(value, low=low, high=high, n=frechet.n)
 
 
 def _read_off(distance: float, sizes: np.ndarray, falling: np.ndarray) -> float:
-    """The size at a distance, by log–log interpolation; nan outside the curve."""
+    """The number of real items that gives a distance, by log–log interpolation; nan outside the curve."""
     rounding = 1e-9
     if not falling[-1] * (1 - rounding) <= distance <= falling[0] * (1 + rounding) or distance <= 0:
         return math.nan

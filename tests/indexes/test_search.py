@@ -194,7 +194,7 @@ def test_knn_refuses_k_outside_the_database(k, rng):
     [
         (np.zeros(4), "shape"),
         (np.zeros((2, 0)), "d >= 1"),
-        (np.zeros((2, 5)), "width 5, expected 4"),
+        (np.zeros((2, 5)), "width 5, expected width 4"),
         (np.full((2, 4), np.nan), "queries hold nan"),
         (np.full((2, 4), 1e300), "beyond float32"),
         (np.full((2, 4), 1e30), "too long"),

@@ -63,5 +63,5 @@ def test_without_true_probabilities_there_are_no_exact_measures() -> None:
 
 @pytest.mark.parametrize("values", [np.zeros((1, 0, 1), dtype=int), np.full((1, 2, 1), 3), np.full((1, 2, 1), -1)])
 def test_tokens_outside_the_vocabulary_and_no_tokens_are_refused(values: np.ndarray) -> None:
-    with pytest.raises(InputError, match="all of 0 … 2"):
+    with pytest.raises(InputError, match="all from 0 to 2"):
         fit(values)

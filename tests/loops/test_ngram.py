@@ -149,8 +149,8 @@ def test_no_samples_are_an_empty_array(rng: np.random.Generator) -> None:
     ("tokens", "order", "says"),
     [
         ([[0, 5]], 2, "tokens 0 to 5"),
-        ([[0, 1]], 0, "at least 1"),
-        ([[0, 1]], 40, "few enough"),
+        ([[0, 1]], 0, "order >= 1"),
+        ([[0, 1]], 40, "low enough"),
         ([[0.5, 1]], 2, "reads"),
     ],
 )

@@ -212,7 +212,9 @@ def test_overwriting_replaces_another_loop(tmp_path: Path) -> None:
 def test_lost_samples_stop_a_loop_rather_than_change_its_numbers(workflow: str, lost: int, tmp_path: Path) -> None:
     list(itertools.islice(run_loop(config(workflow=workflow), folder=tmp_path / "loop"), 3))
     (tmp_path / "loop" / "generations" / f"000{lost}.batches.npz").unlink()
-    with pytest.raises(ArtifactError, match=f"lacks the samples of generation {lost} .*delete it, then run again"):
+    with pytest.raises(
+        ArtifactError, match=f"lacks the samples of generation {lost} .*delete the folder, then run again"
+    ):
         list(run_loop(config(workflow=workflow), folder=tmp_path / "loop"))
 
 

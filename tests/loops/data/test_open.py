@@ -184,7 +184,7 @@ def test_a_missing_source_is_an_input_error(spec: str, tmp_path: Path) -> None:
 
 def test_a_source_without_usable_items_is_an_input_error(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.full((4, 2), np.nan, dtype=np.float32))
-    with pytest.raises(InputError, match="fewer than 2 usable items as vectors \\(4 skipped\\)"):
+    with pytest.raises(InputError, match="fewer than 2 items usable as vectors \\(4 skipped\\)"):
         opened(tmp_path / "x.npy")
 
 
@@ -203,7 +203,7 @@ def test_another_name_of_a_family_has_the_same_default(other: str, name: str) ->
 
 def test_a_contaminant_that_reads_something_else_is_refused() -> None:
     config = LoopConfig(contamination=0.1, contaminant="ngram")
-    with pytest.raises(InputError, match="ngram reads tokens, the family gaussian vectors"):
+    with pytest.raises(InputError, match="ngram reads tokens, but the family gaussian reads vectors"):
         prepare_loop(config)
 
 

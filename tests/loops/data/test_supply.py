@@ -44,7 +44,7 @@ def test_nothing_can_be_drawn(rng: np.random.Generator) -> None:
 
 
 def test_contaminants_of_another_width_are_refused() -> None:
-    with pytest.raises(InputError, match="3 columns, the real ones 2 columns"):
+    with pytest.raises(InputError, match="3 columns, but the real items have 2 columns"):
         Contaminated(constant(0), formula("normal:3"), 0.1)
 
 

@@ -104,7 +104,7 @@ def test_following_the_remedy_helps(kept: tuple[Path, list[Generation]]) -> None
 
 def test_a_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(InputError, match="holds other files: choose another --out"):
+    with pytest.raises(InputError, match="files that are not part of a loop: choose another --out"):
         LoopFolder(tmp_path).claim(IDENTITY, overwrite=True)
     assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
 

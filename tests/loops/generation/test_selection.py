@@ -88,7 +88,9 @@ def test_a_verified_draw_of_tokens_is_not_sorted_before_it_is_cut() -> None:
 
 
 def test_a_verifier_that_passes_almost_nothing_is_given_up_with_a_remedy() -> None:
-    with pytest.raises(InputError, match="2 chains: the model has left the real data; use more real data"):
+    with pytest.raises(
+        InputError, match="2 chains, because the samples no longer resemble real data: use more real data"
+    ):
         select(gaussians(mean=50.0), 5, "verified", verifier_error=0.0)
 
 
