@@ -1,4 +1,4 @@
-"""From arrays to answers: evidence, synthetic fraction, fidelity, diversity, policy, verdict."""
+"""Audit of a dataset: evidence of origin, synthetic fraction, fidelity, diversity, policy checks, and verdict."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

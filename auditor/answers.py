@@ -1,4 +1,4 @@
-"""The parts of an audit's result: typed, frozen, every number with its interval or a reason why it is missing."""
+"""Typed, frozen records that make up an audit's result; every number has an interval or a reason why it is missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ CONDITIONS = {  # field of `SyntheticFraction` → the condition under which its
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """What was offered and could not be read or used."""
+    """Counts of the input items and files that could not be read or used."""
 
     share: Measure  # of the items offered
     items: int  # known to be missing
@@ -79,14 +79,15 @@ class Unread:
         parts = [f"{self.items} unread"] if self.items else []
         if self.files:
             held = "an unknown number of" if self.items_estimated is None else f"about {self.items_estimated:.0f}"
-            parts.append(f"{held} in {self.files} unread {'file' if self.files == 1 else 'files'} or parts of files")
+            files, items = "s" * (self.files != 1), "s" * (held != "about 1")
+            parts.append(f"{self.files} unread file{files} or parts of files with {held} item{items}")
         known = f" ({100 * self.share.estimate:.2g} % of what was offered)" if self.share.is_known else ""
         return " and ".join(parts) + known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """How well this reference and this many items could have noticed a generator that the reference lacks."""
+    """Power of an audit, given its reference and set size, to detect a generator that the reference lacks."""
 
     smallest_noticed: float  # smallest share of the set that is noticed with probability .8; 1 if no share is
     may_hide: float  # share of such a generator's items that may look real, at the threshold that notices most
@@ -94,7 +95,7 @@ class Power:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Counts of log-odds scores of the set and of each component of the reference, between the same edges."""
+    """Histograms, with common bin edges, of the log-odds scores of the audited set and of each reference component."""
 
     edges: tuple[float, ...]
     incoming: tuple[int, ...]
@@ -103,7 +104,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FractionBeforeReview(Measure):
-    """The audit's own answer, which a review by labels replaced."""
+    """The automatic estimate of the synthetic fraction, which an estimate from human labels replaced."""
 
     status: FractionStatus
     method: str
@@ -116,11 +117,11 @@ class FractionBeforeReview(Measure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticFraction(Measure):
-    """The share of synthetic items in the set, what this answer assumes, and further answers under stated conditions.
+    """The share of synthetic items in the audited set, its assumptions, and further estimates under stated conditions.
 
-    `determined`: an estimate and a narrow interval. `bounds`: an interval without an estimate. `undetermined`: nothing
-    can be said, for the reason given. The interval from `low` to `high` holds for any generators and real sources,
-    unless `assumes` names a declaration.
+    Status `determined` means an estimate with a narrow interval. Status `bounds` means an interval without an estimate.
+    Status `undetermined` means that nothing can be said; `reason` states why. The interval from `low` to `high` is
+    valid for any generators and real sources, unless `assumes` lists a condition that the user declared.
     """
 
     level: float  # confidence level of all its intervals
@@ -143,14 +144,14 @@ class SyntheticFraction(Measure):
     before_review: FractionBeforeReview | None = None
 
     def under(self, condition: str) -> Measure:
-        """The answer under one of `CONDITIONS`."""
+        """The synthetic fraction under one of the conditions in `CONDITIONS`."""
         found: Measure = getattr(self, condition)
         return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diversity:
-    """How varied the set is compared with the reference's real part."""
+    """Diversity of the audited set compared with the real items of the reference."""
 
     loss: Measure
     measures: Mapping[str, Measure]
@@ -158,7 +159,7 @@ class Diversity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The unit in which a forecast states distances."""
+    """The unit of the distances in a forecast, measured on a real sample."""
 
     n: int  # items of the real sample
     frechet: float  # F between a real sample of n items and the distribution itself
@@ -168,7 +169,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """How close the set lies to the reference's real part."""
+    """Similarity of the audited set to the real items of the reference."""
 
     measures: Mapping[str, Measure]
     scale: Scale | None
@@ -176,7 +177,7 @@ class Fidelity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleStatistics:
-    """Measures of n items against n real ones; distances are squared and in units of the real total variance."""
+    """Statistics of n items compared with n real items; distances are squared, in units of the real total variance."""
 
     n: int
     frechet: Number
@@ -202,7 +203,7 @@ class KnownSamples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationForecast:
-    """The forecast for one generation."""
+    """Forecast of the quality and diversity of one generation in a training loop."""
 
     generation: int  # from 1
     frechet_level: Measure  # F divided by the F of a real sample of the same size
@@ -213,7 +214,7 @@ class GenerationForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanForecast:
-    """A plan with its probability of the event and its last generation."""
+    """Forecast for one training plan: the probability of model autophagy, and the state of the last generation."""
 
     plan: Plan
     tier: Tier
@@ -224,7 +225,7 @@ class PlanForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeavesTolerance:
-    """The first generation that is expected to be beyond each limit of the event; None if no generation is."""
+    """First generation expected to violate each limit of the autophagy event; None if no generation violates it."""
 
     frechet_ratio: int | None
     diversity_ratio: int | None
@@ -232,7 +233,7 @@ class LeavesTolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshRealData:
-    """The least number of real items, new in every generation, that keeps the risk within the limit."""
+    """Smallest number of new real items per generation that keeps the forecast risk within the limit."""
 
     n_real: int | None
     tier: Tier
@@ -251,7 +252,7 @@ class LargestSyntheticShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """Advice for a plan, so that the high end of the probability's interval stays within a limit."""
+    """How to change a training plan so that the upper end of its risk interval stays within `limit`."""
 
     limit: float
     leaves_tolerance: LeavesTolerance
@@ -262,7 +263,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextTier:
-    """How reliable a forecast would be if the samples of the next tier were measured."""
+    """Skill that a forecast would have if the samples of the next tier (model samples or pilot) were measured."""
 
     tier: Tier
     skill: Mapping[str, Number]
@@ -270,7 +271,7 @@ class NextTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """Loops of a family simulated on the set's own vectors; intervals span the lowest and the highest loop."""
+    """Training loops of one model family, simulated on the audited set's vectors; intervals span all the loops."""
 
     family: str
     chains: int  # simulated loops
@@ -304,7 +305,7 @@ class MadRisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confound:
-    """A difference that could pass for evidence of origin."""
+    """A storage difference, such as file format or size, that the scores could mistake for evidence of origin."""
 
     name: str
     detail: str
@@ -312,7 +313,7 @@ class Confound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderRole:
-    """Which encoder plays a role, so that it can be loaded again and recognised."""
+    """The encoder that serves one role (evidence or semantic), with the data needed to load and identify it again."""
 
     spec: str
     fingerprint: str
@@ -322,7 +323,7 @@ class EncoderRole:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoders:
-    """The encoders behind an audit."""
+    """The encoders that an audit used, by role."""
 
     evidence: EncoderRole
     semantic: EncoderRole | None  # None: only traces are seen
@@ -330,7 +331,7 @@ class Encoders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexUse:
-    """How neighbours were searched."""
+    """Method and recall of the nearest-neighbour search."""
 
     kind: Literal["exact"]
     recall: float  # share of the true nearest neighbours that are found
@@ -338,7 +339,7 @@ class IndexUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseForSize:
-    """What a reference can show about a set of one size."""
+    """What a reference can detect in audited sets of one given size."""
 
     smallest_noticed: float  # share of an unseen generator that is noticed with probability .8
     may_hide: float  # share of its items that may look real
@@ -348,7 +349,7 @@ class PromiseForSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What a reference can promise before any audit."""
+    """What a reference can detect, computed before any audit."""
 
     separation: Mapping[str, Measure]  # generator → total variation from the real source that it resembles most
     left_out: Mapping[str, Mapping[str, float]]  # generator → threshold → share that hides when it is left out
@@ -359,7 +360,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceSummary:
-    """The description of a reference in lists and results."""
+    """Description of a reference, as shown in lists and results."""
 
     name: str
     identity: str  # digest of the content
@@ -395,7 +396,7 @@ class KnownAnswers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
-    """One stratum of a review: items in the set, items labelled, and items labelled synthetic."""
+    """Counts for one stratum of a review: items in the audited set, labelled items, and items labelled synthetic."""
 
     items: int
     labelled: int
@@ -404,7 +405,7 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """The labels behind a reviewed answer."""
+    """The human labels on which a reviewed synthetic fraction is based."""
 
     id: str
     drawn: int  # items of the set
@@ -419,7 +420,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """How the audit was run."""
+    """Start time, settings and command of an audit run."""
 
     started: datetime
     out: str  # the audit's folder
@@ -437,7 +438,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds of the two passes."""
+    """Duration of each of the two passes of an audit, in seconds."""
 
     evidence_s: float
     finalise_s: float

@@ -1,4 +1,4 @@
-"""The event whose probability is forecast: what counts as model autophagy."""
+"""Definition of model autophagy, the event whose probability is forecast."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["Event", "margins"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A loop counts as MAD if its Fréchet ratio is above, or its diversity ratio below, the limit given here."""
+    """Model autophagy (MAD): a loop's Fréchet ratio exceeds one limit, or its diversity ratio falls below another."""
 
     frechet_ratio: float = 2.0  # limit of F divided by the F of generation 1
     diversity_ratio: float = 0.8  # limit of recall divided by the recall of generation 1
@@ -21,21 +21,22 @@ class Event:
     def __post_init__(self) -> None:
         if not (1 < self.frechet_ratio < math.inf and 0 < self.diversity_ratio < 1 and self.when in ("at", "ever")):
             raise InputError(
-                f"an event has frechet_ratio {self.frechet_ratio}, diversity_ratio {self.diversity_ratio} and when "
-                f"{self.when}, expected a frechet_ratio above 1, a diversity_ratio between 0 and 1, and at or ever"
+                f"the event has frechet_ratio {self.frechet_ratio}, diversity_ratio {self.diversity_ratio} and when "
+                f"{self.when}; expected a frechet_ratio above 1, a diversity_ratio between 0 and 1, and when at or ever"
             )
 
     @property
     def sentence(self) -> str:
-        """The event in words."""
+        """The definition of the event in words."""
         when = "at the last generation" if self.when == "at" else "at any generation"
         return f"{when}, frechet_ratio > {self.frechet_ratio:g} or diversity_ratio < {self.diversity_ratio:g}"
 
 
 def margins(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Event) -> np.ndarray:
-    """How far each trajectory (n, T) is beyond each of the two limits, in logarithms, (n, 2).
+    """Log margins (n, 2) by which loop trajectories (n, T) violate the two limits of the autophagy event.
 
-    The first column of a trajectory is generation 1. Negative numbers are within a limit.
+    The first column of a trajectory is generation 1. A negative margin means that the trajectory stays within the
+    limit.
     """
     beyond = np.stack(
         [log_ratio - math.log(event.frechet_ratio), math.log(event.diversity_ratio) - log_diversity], axis=-1

@@ -1,4 +1,4 @@
-"""An audit's folder: every file name inside it, the audit it belongs to, and a lock for its one writer."""
+"""The folder of an audit: its file names, the record of which audit owns it, and a lock for writing."""
 
 import fcntl
 import json
@@ -21,63 +21,63 @@ _MOST_NAME = 255  # bytes of a file's name
 
 @dataclass(frozen=True, slots=True)
 class AuditFolder:
-    """The paths of the parts of an audit. The folder itself need not exist."""
+    """Paths of the files and folders of an audit. The audit folder need not exist yet."""
 
     path: Path
 
     @property
     def result(self) -> Path:
-        """result.json, written last."""
+        """Path of result.json, which is written last."""
         return self.path / "result.json"
 
     @property
     def report(self) -> Path:
-        """The report as an HTML page."""
+        """Path of the report, an HTML page."""
         return self.path / "report.html"
 
     @property
     def skipped(self) -> Path:
-        """The table of everything that could not be used."""
+        """Path of the table of all input that could not be used."""
         return self.path / "skipped.parquet"
 
     @property
     def items(self) -> Path:
-        """The folder of the tables of items, one for each shard."""
+        """Folder of the item tables, one table per shard."""
         return self.path / "items"
 
     @property
     def state(self) -> Path:
-        """The folder that holds one folder for each finished shard, and the files that belong to no shard."""
+        """Folder with one subfolder per finished shard, and with files about the whole audit."""
         return self.path / "state"
 
     @property
     def gallery(self) -> Path:
-        """The most suspicious items, to be shown in the report."""
+        """Path of the file with the most suspicious items, which the report shows."""
         return self.state / "gallery.json"
 
     @property
     def review(self) -> Path:
-        """The folder that goes to a labeller."""
+        """Folder that is sent to a person who labels items."""
         return self.path / "review"
 
     @property
     def label_table(self) -> Path:
-        """The table that a labeller fills in."""
+        """Path of the table that a labeller fills in."""
         return self.review / "items.csv"
 
     @property
     def label_page(self) -> Path:
-        """The page on which a labeller can label."""
+        """Path of the web page on which a person can label items."""
         return self.review / "index.html"
 
     @property
     def labels(self) -> Path:
-        """The labels that were given."""
+        """Path of the table with the labels of a finished review."""
         return self.review / "labels.csv"
 
     @property
     def review_key(self) -> Path:
-        """The origins of the items of a review; this file is not in the folder that goes to a labeller."""
+        """Path of the true origins of review items, stored outside the folder that the labeller receives."""
         return self.state / "review.json"
 
     @property
@@ -90,41 +90,44 @@ class AuditFolder:
 
     @property
     def has_review(self) -> bool:
-        """Whether labels of a review were given."""
+        """Whether the folder holds the labels of a finished review."""
         return self.labels.exists() and self.review_key.exists()
 
     def item_files(self) -> list[Path]:
-        """The tables of items in the order of the shards; raises ArtifactError where there are none."""
+        """Item tables in the order of the shards; raises ArtifactError if no item table exists."""
         files = sorted(self.items.glob("*.parquet"))
         if not files:
-            raise ArtifactError(f"{self.items} holds no items: run the audit again, into a folder that you keep")
+            raise ArtifactError(f"{self.items} holds no items: run the audit again and keep its folder")
         return files
 
     def shards(self) -> list[tuple[str, Path]]:
-        """Name and folder of each finished shard, in order; raises ArtifactError where the audit is not finished."""
+        """Name and folder of each finished shard, in order; raises ArtifactError if the audit is not finished."""
         try:
             listed = json.loads(self._shards.read_bytes())
         except (OSError, ValueError) as error:
-            raise ArtifactError(f"{self._shards} cannot be read ({error}): finish that audit first") from None
+            raise ArtifactError(f"{self._shards} cannot be read ({error}): finish this audit first") from None
         return [(name, self.state / key) for name, key in listed]
 
     def write_shards(self, shards: Iterator[tuple[str, Path]]) -> None:
-        """List the finished shards."""
+        """Write the list of finished shards."""
         write_atomic(self._shards, json.dumps([[name, folder.name] for name, folder in shards]).encode())
 
     def check(self) -> None:
-        """Raise InputError if the folder cannot exist: a file lies in its path, or its name is invalid."""
+        """Raise InputError if the folder cannot be created: a file blocks its path, or its name is invalid."""
         out = self.path
         standing = next((path for path in (out, *out.parents) if os.path.lexists(path)), None)
         if standing is not None and not standing.is_dir():
             found = "a link that does not lead to a folder" if standing.is_symlink() else "a file"
-            raise InputError(f"{standing} is {found}, expected a folder for the audit: choose another --out")
+            raise InputError(f"the path {standing} is {found}, expected a folder for the audit: choose another --out")
         if "\0" in str(out) or any(len(os.fsencode(part)) > _MOST_NAME for part in out.parts):
-            raise InputError(f"no folder can have the name {out}: choose another --out")
+            raise InputError(f"the folder name {out} is invalid: choose another --out")
 
     @contextmanager
     def only_writer(self) -> Iterator[None]:
-        """Lock the folder; raises ResourceError while another process has locked it. The lock ends with its process."""
+        """Lock the folder; raises ResourceError if another process holds the lock.
+
+        A lock ends with the process that holds it.
+        """
         self.check()
         self.path.mkdir(parents=True, exist_ok=True)
         folder = os.open(self.path, os.O_RDONLY)
@@ -135,13 +138,13 @@ class AuditFolder:
             os.close(folder)
 
     def claim(self, source: str, configuration: Mapping[str, Any], *, overwrite: bool, resume: bool = True) -> None:
-        """Mark the folder as this audit's and delete an earlier result; without `resume`, delete its shards too.
+        """Record this audit as the folder's owner and delete an old result; without `resume`, delete finished shards.
 
-        Raises InputError if the folder holds another audit, or files with names that an audit writes.
+        Raises InputError if the folder holds another audit, or other files with names that an audit would write.
         """
         wanted = {"source": _place(source), **configuration}
         if printable(str(self.path)) != str(self.path):
-            raise InputError(f"{printable(str(self.path))} is not valid Unicode: use another --out")
+            raise InputError(f"the folder name {printable(str(self.path))} is not valid Unicode: use another --out")
         if not overwrite:
             self._check_own(wanted)
         elif self._claim.is_file() and self._claim.read_bytes() != _claim_text(wanted):
@@ -158,23 +161,21 @@ class AuditFolder:
             found["source"] = _place(str(found.get("source")))
             if differing := ", ".join(sorted(k for k in wanted if found.get(k) != wanted[k])):
                 raise InputError(
-                    f"{self.path} holds an audit with another {differing}, expected the same: use --overwrite or "
-                    "another --out"
+                    f"{self.path} holds an audit with another {differing}, expected the settings of this audit: "
+                    "use --overwrite or another --out"
                 )
             return
         strangers = [path for path in (self.items, self.skipped, self.result, self.report) if path.exists()]
         if strangers:
-            raise InputError(
-                f"{self.path} holds {strangers[0].name}, but no audit in progress: use --overwrite or another --out"
-            )
+            raise InputError(f"{self.path} holds {strangers[0].name} but no audit: use --overwrite or another --out")
 
     def read_claim(self) -> dict[str, Any]:
-        """The source, reference and encoders of the folder's audit; raises ArtifactError if it is no audit's folder."""
+        """Source, reference and encoders of the folder's audit; raises ArtifactError if the folder holds no audit."""
         try:
             claimed: dict[str, Any] = json.loads(self._claim.read_bytes())
         except (OSError, ValueError) as error:
             raise ArtifactError(
-                f"{self._claim} cannot be read ({error}): name an audit's folder, or use --overwrite"
+                f"{self._claim} cannot be read ({error}): give the folder of an audit, or use --overwrite"
             ) from None
         return claimed
 
@@ -183,11 +184,13 @@ def _lock(folder: int, out: Path) -> None:
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ResourceError(f"another audit is writing into {out}: wait for it, or use another --out") from None
+        raise ResourceError(
+            f"another audit is writing to {out}: wait until it has finished, or use another --out"
+        ) from None
 
 
 def _place(spec: str) -> str:
-    """The absolute path of a local source, with links resolved; other sources keep their names."""
+    """Absolute path of a local source, with links resolved; names of other sources are returned unchanged."""
     return os.path.realpath(spec) if os.path.isabs(spec) or os.path.exists(spec) else spec
 
 

@@ -1,4 +1,4 @@
-"""How a team intends to train on the data: workflow, sizes, sampling bias, and the number of generations."""
+"""A team's plan to train on the data: workflow, set sizes, sampling bias, and number of generations."""
 
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import Any
@@ -13,9 +13,9 @@ GENERATIONS = 8  # by default
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An intended self-consuming training. A size of None stands for the size of the audited set.
+    """Plan of a self-consuming training loop. A size of None stands for the size of the audited set.
 
-    Raises InputError for values that no loop can have.
+    Raises InputError for invalid values, such as negative sizes.
     """
 
     workflow: str  # a name in WORKFLOWS
@@ -34,14 +34,14 @@ class Plan:
             wrong.append(f"generations {self.generations}")
         if wrong:
             raise InputError(
-                f"a plan has {', '.join(wrong)}, expected at least 2 generations, at least 1 initial item and no "
+                f"the plan has {', '.join(wrong)}, expected at least 2 generations, at least 1 initial item and no "
                 "negative count"
             )
         if not 0 < self.bias <= 1:
             raise InputError(f"the sampling bias is {self.bias}, expected a number above 0 and at most 1")
 
     def for_set(self, n: int) -> "Plan":
-        """The plan with sizes of None set to n, and no real items if the workflow uses none beside the initial ones."""
+        """The plan with sizes of None set to n; `n_real` is set to 0 if the workflow adds no real items."""
         return replace(
             self,
             n_initial=n if self.n_initial is None else self.n_initial,
@@ -51,14 +51,16 @@ class Plan:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Number of initial, real and synthetic items; raises InputError if one is None."""
+        """Number of initial, real and synthetic items; raises InputError if a size is None."""
         if self.n_initial is None or self._n_real is None or self.n_synthetic is None:
-            raise InputError("the plan has sizes of None, which need the size of an audited set: use plan.for_set(n)")
+            raise InputError(
+                "the plan has sizes of None, which stand for the size of an audited set: use plan.for_set(n)"
+            )
         return self.n_initial, self._n_real, self.n_synthetic
 
     @property
     def _n_real(self) -> int | None:
-        """Real items beside the initial ones; 0 for workflows that use none, whatever was given."""
+        """Number of real items beyond the initial ones; always 0 for workflows that use no further real items."""
         return 0 if workflow_named(self.workflow).real in ("none", "initial") else self.n_real
 
 
@@ -66,9 +68,9 @@ PLAN_FIELDS = tuple(field.name for field in fields(Plan))
 
 
 def plan_named(workflow: str | None, **given: Any) -> Plan | None:
-    """The plan for a workflow; None without a workflow. Raises InputError for sizes without a workflow."""
+    """The plan for a workflow, or None without a workflow. Raises InputError if sizes are given without a workflow."""
     if workflow is not None:
         return Plan(workflow, **given)
     if unused := [name for name in ("n_initial", "n_real", "n_synthetic") if given.get(name) is not None]:
-        raise InputError(f"{', '.join(unused)} was given and no workflow: name the workflow that uses it")
+        raise InputError(f"{', '.join(unused)} was given and no workflow was named: name the workflow that uses it")
     return None

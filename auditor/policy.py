@@ -1,4 +1,4 @@
-"""Thresholds of a policy, the checks of answers against them, and the verdict."""
+"""Policy thresholds, checks of an audit's answers against the thresholds, and the verdict."""
 
 import math
 import reprlib
@@ -36,7 +36,7 @@ QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk", "unread")
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The values from which a quantity warns and fails, and what is compared: the interval, or one number of it."""
+    """Values from which a quantity warns and fails, and what is compared: the whole interval, or one of its numbers."""
 
     warn: Limit
     fail: Limit
@@ -44,16 +44,16 @@ class Threshold:
 
     def __post_init__(self) -> None:
         if percent := [limit for limit in (self.warn, self.fail) if 1 < limit < math.inf]:
-            raise InputError(f"policy: {percent[0]} lies above 1, expected a share: write 5 % as 0.05")
+            raise InputError(f"policy: threshold {percent[0]} lies above 1, expected a share: write 5 % as 0.05")
         if self.compare not in _COMPARED:
             raise InputError(f"policy: compare is {_shown(self.compare)}, expected one of {', '.join(_COMPARED)}")
         if not self.warn <= self.fail:
-            raise InputError(f"policy: warn {self.warn} lies above fail {self.fail}: swap them")
+            raise InputError(f"policy: warn {self.warn} lies above fail {self.fail}: swap the two limits")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a dataset must satisfy; by default 5 % synthetic or 1 % unread items warn, and 20 % or 10 % fail."""
+    """Limits that a dataset must meet; by default 5 % synthetic or 1 % unread items warn, and 20 % or 10 % fail."""
 
     synthetic_fraction: Threshold = Threshold(0.05, 0.20, "interval")
     diversity_loss: Threshold = Threshold(0.10, 0.25, "interval")
@@ -63,9 +63,9 @@ class Policy:
     mad_event: Event = field(default_factory=Event)
 
     def requires(self, *, workflow: bool, content: bool) -> tuple[str, ...]:
-        """The checks that decide the verdict.
+        """Names of the checks that decide the verdict.
 
-        By default `mad_risk` is one of them only if a workflow was named, `diversity_loss` only if an encoder sees
+        By default `mad_risk` is required only if a workflow was named, and `diversity_loss` only if an encoder sees
         content.
         """
         if self.required is not None:
@@ -74,13 +74,13 @@ class Policy:
         return tuple(name for name in QUANTITIES if asked.get(name, True))
 
     def in_force(self, *, workflow: bool, content: bool) -> "Policy":
-        """The policy with `required` filled in."""
+        """The policy with the names of its required checks filled in."""
         return replace(self, required=self.requires(workflow=workflow, content=content))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One threshold applied to one answer."""
+    """Result of comparing one answer of an audit with its threshold."""
 
     name: str
     status: Status
@@ -90,7 +90,7 @@ class Check:
 
 
 def load_policy(path: str | Path | None) -> Policy:
-    """The policy in a YAML file, its missing parts from the defaults; raises InputError for anything unknown."""
+    """Read a policy from a YAML file; missing parts get default values, and unknown keys raise InputError."""
     if path is None:
         return Policy()
     try:
@@ -101,7 +101,7 @@ def load_policy(path: str | Path | None) -> Policy:
 
 
 def policy_of(content: Any, *, where: str = "policy") -> Policy:
-    """The policy that a mapping states, its missing parts from the defaults; `where` names it in errors."""
+    """Policy from a mapping, with defaults for missing parts; error messages call the mapping `where`."""
     if not isinstance(content, dict) or (unknown := set(content) - {*QUANTITIES, "required", "mad_event"}):
         found = ", ".join(sorted(map(str, unknown))) if isinstance(content, dict) else _shown(content)
         raise InputError(
@@ -120,7 +120,7 @@ def policy_of(content: Any, *, where: str = "policy") -> Policy:
 
 
 def _shown(value: Any) -> str:
-    """A shortened text of a value: YAML can repeat a small list so often that the full text would take gigabytes."""
+    """Shortened text of a value; YAML can repeat a small list so often that the full text would take gigabytes."""
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxother = 2, 60, 60
     return short.repr(value)
@@ -152,12 +152,12 @@ def _event(given: Any) -> Event:
 def check(
     name: str, threshold: Threshold, answer: Measure, *, reason: str | None = None, otherwise: Measure | None = None
 ) -> Check:
-    """One check; it is undetermined if the number to compare is missing, or if there is a `reason` not to use it.
+    """Compare an answer with a threshold; undetermined if the number is missing, or if `reason` says not to use it.
 
     An interval fails if its estimate or its low end reaches `fail`, is undetermined if only its high end reaches
-    `fail`, and warns if its high end reaches `warn`. If `answer` has no estimate, the estimate of `otherwise` counts,
-    provided that the low end of `otherwise` reaches `warn`: an estimate from a handful of items, whose interval begins
-    at 0, fails nothing.
+    `fail`, and warns if its high end reaches `warn`. If `answer` has no estimate, the estimate of `otherwise` is used,
+    provided that the low end of `otherwise` reaches `warn`. Therefore an estimate from a few items, with an interval
+    that begins at 0, never fails a check.
     """
     if threshold.compare == "interval" and math.isfinite(answer.high) and reason is None:
         return _check_interval(name, threshold, answer, otherwise)
@@ -192,7 +192,7 @@ def _where(threshold: Threshold, status: Status) -> str:
 
 
 def status_of(threshold: Threshold, value: float) -> Status:
-    """The status of a number that is compared with a threshold."""
+    """Status of one number compared with the limits of a threshold."""
     return "fail" if value >= threshold.fail else "warn" if value >= threshold.warn else "pass"
 
 

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as JSON documents and back, with JSON Schemas made from their types."""
+"""Conversion of frozen dataclasses to JSON documents and back, and JSON Schemas generated from their types."""
 
 import math
 from collections.abc import Callable
@@ -39,12 +39,12 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def record_document(record: Any) -> dict[str, Any]:
-    """The JSON document of a frozen dataclass: every field, null for a number that is missing."""
+    """JSON document of a frozen dataclass with all of its fields; missing numbers become null."""
     return cast(dict[str, Any], _adapter(type(record)).dump_python(record, mode="json"))
 
 
 def read_record(kind: type[_Record], document: Any, *, where: str) -> _Record:
-    """The record that `record_document` wrote; raises ArtifactError, which names `where` and the first fault."""
+    """Read a document from `record_document`; an invalid document raises ArtifactError with `where` and a fault."""
     try:
         return _adapter(kind).validate_python(document)
     except ValidationError as error:

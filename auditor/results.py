@@ -53,7 +53,7 @@ FORECAST_SCHEMA: Literal["madaudit/forecast/2"] = "madaudit/forecast/2"
 
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """Everything an audit found."""
+    """The complete result of an audit."""
 
     schema: Literal["madaudit/result/2"] = SCHEMA
     version: str  # of madaudit
@@ -80,12 +80,12 @@ class AuditResult:
     review: Review | None = None  # None: no person has labelled items
 
     def to_dict(self) -> dict[str, Any]:
-        """The document of result.json: only JSON types, null for a missing number."""
+        """Content of result.json: only JSON types, with null for a missing number."""
         return record_document(self)
 
     @staticmethod
     def from_dict(document: Any, *, where: str = "the document") -> "AuditResult":
-        """The result that `to_dict` wrote; raises ArtifactError for another schema and for a missing or wrong field."""
+        """Read a document from `to_dict`; raises ArtifactError for another schema and for missing or invalid fields."""
         found = document.get("schema") if isinstance(document, Mapping) else None
         if found != SCHEMA:
             raise ArtifactError(f"{where} has the schema {found!r}, expected {SCHEMA!r}: run the audit again")
@@ -113,7 +113,7 @@ class AuditResult:
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """The answers in a few lines."""
+        """The main results as a few lines of text."""
         yield f"{self.verdict.upper()}: {self.n_items} items used, {self.unread}"
         told = ""
         for check in self.checks:
@@ -135,7 +135,7 @@ class AuditResult:
         yield f"  MAD risk            {_risk_in_words(self.mad_risk)}"
 
     def _repr_html_(self) -> str:
-        """The verdict and three cards, for a notebook."""
+        """HTML with the verdict and three result cards, for notebooks."""
         colour = {"pass": "#1e7e4e", "warn": "#a86a00", "fail": "#b03024"}.get(self.verdict, "#566573")
         answers = {
             "Synthetic fraction": in_words(self.synthetic_fraction),
@@ -162,22 +162,22 @@ class AuditResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastResult(MadRisk):
-    """The document of a forecast: the same fields as `mad_risk` in the result of an audit."""
+    """A stored forecast, which has the same fields as `mad_risk` in the result of an audit."""
 
     schema: Literal["madaudit/forecast/2"] = FORECAST_SCHEMA
 
     @staticmethod
     def of(risk: MadRisk) -> "ForecastResult":
-        """The forecast with its schema."""
+        """A copy of the given forecast with the name of its JSON schema."""
         return ForecastResult(**{field.name: getattr(risk, field.name) for field in fields(MadRisk)})
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document."""
+        """The forecast as a JSON document."""
         return record_document(self)
 
     @staticmethod
     def from_dict(document: Any) -> "ForecastResult":
-        """The forecast that `to_dict` wrote; raises ArtifactError for anything else."""
+        """Read a forecast from `to_dict`; raises ArtifactError for any other document."""
         return read_record(ForecastResult, document, where="the forecast")
 
 
@@ -192,12 +192,12 @@ def forecast_schema() -> dict[str, Any]:
 
 
 def read_items(folder: AuditFolder) -> pa.Table:
-    """The items of a finished audit, in the order of its shards; raises ArtifactError where there are none."""
+    """Table of the items of a finished audit, in the order of its shards; raises ArtifactError if no table exists."""
     return pa.concat_tables([pq.read_table(file) for file in folder.item_files()])
 
 
 def read_result(folder: AuditFolder) -> AuditResult:
-    """The result of a finished audit; raises ArtifactError if it is missing, damaged or of another version."""
+    """Read the result of a finished audit; raises ArtifactError if it is missing, damaged or of another version."""
     path = folder.result
     try:
         document = json.loads(path.read_bytes())
@@ -206,20 +206,20 @@ def read_result(folder: AuditFolder) -> AuditResult:
             raise ArtifactError(
                 f"{path} is missing: {folder.path} is not a folder written by madaudit audit --out"
             ) from None
-        raise ArtifactError(f"{path} is missing: the audit is not finished, run it again") from None
+        raise ArtifactError(f"{path} is missing because the audit is not finished: run the audit again") from None
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged ({error}): run the audit again") from None
     return AuditResult.from_dict(document, where=str(path))
 
 
 def write_result(folder: AuditFolder, result: AuditResult) -> None:
-    """Write result.json; call this last, since the file means that all other files are complete."""
+    """Write result.json; call this last, because the file marks all other files as complete."""
     text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(folder.result, text.encode())
 
 
 def in_words(answer: Measure, told: str = "") -> str:
-    """An estimate with its interval; a missing estimate adds its reason, unless `told` contains it."""
+    """Text of an estimate with its interval; without an estimate, the reason is added unless `told` contains it."""
     if math.isnan(answer.low):
         return f"not determined ({answer.reason})"
     interval = f"{answer.low:.3f} – {answer.high:.3f}"

@@ -1,4 +1,4 @@
-"""An audit, from a source to a result: read this first."""
+"""Run an audit, from a source to a result; start reading the code here."""
 
 import json
 import tempfile
@@ -44,7 +44,7 @@ DECLARATIONS = ("reference-complete", "generators-complete")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditOptions:
-    """How the evidence is gathered."""
+    """Options for reading the data and gathering the evidence."""
 
     batch_size: int = 256
     threads: int = 2  # decoding threads, beside the one thread that computes
@@ -73,16 +73,19 @@ def audit(
     options: AuditOptions | None = None,
     on_progress: OnProgress = no_progress,
 ) -> AuditResult:
-    """Audit a source, or vectors (n, d) from the reference's encoder, against a reference and return the result.
+    """Audit a source, or vectors (n, d) from the reference's encoder, against a reference; return the result.
 
-    `plan` is the intended training; without a plan the risk is not determined. `declare` holds what is known about the
-    reference: `reference-complete` (all real items come from its sources), `generators-complete` (there is no
-    other generator). `model_samples` and `pilot` are samples (n, d) of the team's first model and of a second
-    generation, in the space of the reference's semantic encoder. Shards that an earlier run into `out` finished are
-    not read again; without `out` nothing is left on disk. Raises InputError if no item of the data can be used.
+    `plan` is the intended training; without a plan, the risk is undetermined. `declare` lists facts about the
+    reference: `reference-complete` (all real items come from its sources), `generators-complete` (there are no
+    generators outside it). `model_samples` and `pilot` are samples (n, d) of the team's first model and of a second
+    generation, in the space of the reference's semantic encoder. Shards that an earlier run with the same `out`
+    finished are not read again; without `out`, nothing is left on disk. Raises InputError if no item of the data can be
+    used.
     """
     if unknown := set(declare) - set(DECLARATIONS):
-        raise InputError(f"declared {', '.join(sorted(unknown))}, expected some of {', '.join(DECLARATIONS)}")
+        raise InputError(
+            f"unknown declaration {', '.join(sorted(unknown))}, expected some of {', '.join(DECLARATIONS)}"
+        )
     request = AuditRequest(
         policy=policy or Policy(), plan=plan, level=level, declared=frozenset(declare), seed=seed,
         model_samples=model_samples, pilot=pilot,
@@ -106,9 +109,9 @@ def audit_into(
     run: Runner | None = None,
     on_progress: OnProgress = no_progress,
 ) -> AuditResult:
-    """Audit into a folder that is kept; `run` may process the shards elsewhere, by default in this process.
+    """Audit into a permanent folder; `run` processes the shards, by default in this process.
 
-    The first pass writes the evidence of each shard. The second pass computes what needs the whole set.
+    The first pass writes the evidence of each shard. The second pass computes the results that need the whole set.
     """
     started = time.time()
     options = options or AuditOptions()
@@ -135,7 +138,7 @@ def audit_into(
 
 
 def prepare(folder: AuditFolder, source: Source, reference: Reference, options: AuditOptions) -> list[ShardTask]:
-    """Mark the folder as this audit's and return the tasks; raises InputError if the folder is another audit's."""
+    """Record this audit as the folder's owner and return its tasks; raises InputError if another audit owns it."""
     configuration = {
         "reference": reference.identity,
         "evidence": reference.evidence.fingerprint,
@@ -158,7 +161,9 @@ def prepare(folder: AuditFolder, source: Source, reference: Reference, options: 
 def _check_apart(out: Path, spec: str) -> None:
     source = Path(spec).expanduser()
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{out} lies inside the source {spec} and would become part of it: use another --out")
+        raise InputError(
+            f"the folder {out} lies inside the source {spec} and would be audited with it: use another --out"
+        )
 
 
 def _source(data: Data, reference: Reference, options: AuditOptions) -> Source:
@@ -171,7 +176,7 @@ def _source(data: Data, reference: Reference, options: AuditOptions) -> Source:
 
 
 def run_here(tasks: Sequence[ShardTask], reference: Reference) -> Iterator[int]:
-    """Audit every shard in this process on one computing thread; any number of workers writes the same bytes."""
+    """Audit every shard in this process on one computing thread; the output bytes do not depend on the worker count."""
     if tasks:
         encoders = reference.encoders(device=reference.detector.device)
     for task in tasks:

@@ -1,4 +1,4 @@
-"""What was offered but not read: counted where possible, estimated otherwise, and judged by the policy."""
+"""Input items that were not read: counted where possible, estimated otherwise, and checked against the policy."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,10 @@ _PLAIN, _PACKED = 10.0, 1000.0  # most items over the estimate: from plain bytes
 
 @dataclass(frozen=True, slots=True)
 class ReadCounts:
-    """Counts of what the readers of a set found. Add the counts of shards for those of the set."""
+    """Counts of the items and files that readers found.
+
+    The counts of a set are the sums of the counts of its shards.
+    """
 
     read: int = 0  # items whose bytes were read
     read_bytes: int = 0  # bytes of `read`
@@ -43,7 +46,7 @@ class ReadCounts:
         return ReadCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def with_skip(self, skip: Skip) -> "ReadCounts":
-        """The counts after one more skip by a reader."""
+        """Counts after a reader has skipped one more entry."""
         size = skip.bytes or 0
         if skip.items is None:
             unmeasured = self.unmeasured + (skip.bytes is None)
@@ -60,7 +63,7 @@ class ReadCounts:
 
 
 class Metered:
-    """A shard that counts what is read from it."""
+    """Wrapper of a shard that counts the items and bytes read from the shard."""
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
@@ -92,20 +95,21 @@ class Metered:
             yield found
 
     def finished(self, skips: Sequence[Skip]) -> ReadCounts:
-        """The counts after encoding; each of `skips` that is not the reader's is an item that could not be used."""
+        """Counts after encoding; each of `skips` that the reader did not report is an item that could not be used."""
         size = sum(skip.bytes or 0 for skip in skips) - self.skipped_bytes
         return replace(self.counts, unusable=len(skips) - self.skips, unusable_bytes=size)
 
 
 def unread_share(counts: ReadCounts, used: int, *, level: float = 0.95) -> Measure:
-    """The share of the offered items that could not be read or used; `used` is the number of items audited.
+    """Share of all input items that could not be read or used; `used` is the number of items audited.
 
-    The share is exact if every file states its number of items. The items in other files are estimated from their
-    bytes at the mean size of the items read, at least one item per file. The interval begins at one item per file. It
-    ends at ten times the estimate for plain bytes; for bytes that may be compressed, at a thousand times the estimate
+    The share is exact if every file states its number of items. For files without a stated number, the number of items
+    is estimated from the files' bytes and the mean size of the items read, at least one item per file. The lower end of
+    the interval assumes one item per file of unknown content. The upper end of the interval assumes ten times the
+    estimate for plain bytes. For bytes that may be compressed, the upper end assumes a thousand times the estimate
     (Deflate packs at most 1032 to one) or one item per byte, whichever is more. If only a sample of the items was
-    tried, the unusable items among the rest are estimated from the sample (Wilson). If even the bytes are unknown, or
-    no item was read to compare with, the value is nan and the high end 1.
+    tried, the unusable items among the rest are estimated from the sample (Wilson). If the size of a file is unknown,
+    or no item was read for comparison, the share is nan and its upper end is 1.
     """
     tried = used + counts.unusable
     read = max(counts.read, tried)
@@ -126,14 +130,14 @@ def unread_share(counts: ReadCounts, used: int, *, level: float = 0.95) -> Measu
 
 
 def _guess(counts: ReadCounts) -> float:
-    """Items in the files with an unknown number of items, estimated from the bytes."""
+    """Estimated number of items in the files with an unknown number of items, from the size of the files."""
     if not counts.read_bytes:
         return float(counts.unknown)
     return max(float(counts.unknown), counts.unknown_bytes * counts.read / counts.read_bytes)
 
 
 def _most(counts: ReadCounts) -> float:
-    """The most items that the files with an unknown number of items may hold."""
+    """Largest number of items that the files with an unknown number of items may hold."""
     if not counts.unknown:
         return 0.0
     per_byte = counts.read / counts.read_bytes
@@ -162,7 +166,7 @@ def _unmeasured(counts: ReadCounts) -> str:
 
 
 def unread_of(counts: ReadCounts, share: Measure) -> Unread:
-    """The record of unread items in a result, from the counts and the unread share."""
+    """Build a result's record of unread items from the counts and the unread share."""
     return Unread(
         share=share,
         items=counts.unread + counts.unusable,
@@ -175,9 +179,10 @@ def unread_of(counts: ReadCounts, share: Measure) -> Unread:
 
 
 def of_the_whole_set(answer: Measure, share: Measure) -> Measure:
-    """The interval of the synthetic fraction for everything offered; unread items may be real or synthetic.
+    """Interval of the synthetic fraction of the whole input; unread items may be real or synthetic.
 
-    [low (1 − u), high (1 − u) + u], where u is the high end of the unread share. There is an estimate only if u is 0.
+    The interval is [low (1 − u), high (1 − u) + u], where u is the upper end of the unread share. A point estimate is
+    given only if the whole input was read.
     """
     unread = share.high
     low, high = answer.low * (1 - unread), answer.high * (1 - unread) + unread
@@ -188,19 +193,21 @@ def of_the_whole_set(answer: Measure, share: Measure) -> Measure:
 
 
 def check_unread(threshold: Threshold, share: Measure) -> Check:
-    """The check of the unread share; an unknown share fails if its low end reaches `fail`."""
+    """Policy check of the unread share; an unknown share fails if its lower end reaches `fail`."""
     judged = check("unread", threshold, share, reason=None if share.is_known else share.reason)
     if not share.is_known and share.low >= threshold.fail:
-        return replace(judged, status="fail", value=share.low, reason=f"at least {share.low:.4g} was not read")
+        return replace(
+            judged, status="fail", value=share.low, reason=f"a share of at least {share.low:.4g} was not read"
+        )
     return judged
 
 
 def heed_unread(judged: Check, threshold: Threshold, share: Measure) -> Check:
-    """The check of the synthetic fraction, made stricter if unread items could change its status.
+    """Policy check of the synthetic fraction, made stricter if unread items could change the status of the check.
 
-    If every unread item were synthetic, the compared number v would be v (1 − u) + u, where u is the high end of the
-    unread share. If this number crosses a threshold that v does not, the status is `warn`, or `undetermined` if the set
-    would fail.
+    If every unread item were synthetic, the compared number v would become v (1 − u) + u, where u is the upper end of
+    the unread share. If v (1 − u) + u crosses a threshold that v does not cross, the status becomes `warn`, or
+    `undetermined` instead of `fail`.
     """
     unread = share.high
     if judged.value is None or unread == 0:
@@ -217,10 +224,10 @@ def heed_unread(judged: Check, threshold: Threshold, share: Measure) -> Check:
 
 
 def heed_unread_roughly(judged: Check, limits: Threshold, share: Measure) -> Check:
-    """The check of a quantity that unread items could change by an unknown amount: no pass if much is unread.
+    """Check of a quantity that unread items could change by an unknown amount; many unread items prevent a pass.
 
-    It is `warn` or `undetermined` if the high end of the unread share reaches the policy's `limits` for unread items,
-    whether or not the check of unread items is required.
+    The status becomes `warn` (or `undetermined`) if the upper end of the unread share reaches the warn (or fail) limit
+    for unread items. Unread items have this effect even if the policy does not require the check of unread items.
     """
     status = status_of(limits, share.high)
     if judged.value is None or not worse(status, judged.status):

@@ -1,4 +1,4 @@
-"""Workflows: what each generation's training set consists of."""
+"""Workflows: the real and the synthetic items in the training set of each generation."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,35 +21,35 @@ class Workflow:
 
 
 WORKFLOWS = {
-    "replace": Workflow("the fully synthetic loop: only what the last generation sampled", "none"),
-    "augment": Workflow("the same real set every generation, and what the last generation sampled", "fixed"),
+    "replace": Workflow("fully synthetic loop: only samples of the last generation", "none"),
+    "augment": Workflow("the same real items in every generation, and samples of the last generation", "fixed"),
     "augment-accumulate": Workflow(
-        "the same real set every generation, and what all generations sampled", "fixed", "pool"
+        "the same real items in every generation, and samples of all earlier generations", "fixed", "pool"
     ),
-    "fresh": Workflow("real data drawn anew every generation, and what the last K generations sampled", "fresh"),
-    "accumulate": Workflow("the initial real data, and what all generations sampled", "initial", "pool"),
+    "fresh": Workflow("new real items in every generation, and samples of the last K generations", "fresh"),
+    "accumulate": Workflow("the initial real items, and samples of all earlier generations", "initial", "pool"),
     "accumulate-subsample": Workflow(
-        "a random subset, of fixed size, of the initial real data and what all generations sampled",
+        "a random subset, of fixed size, of the initial real items and samples of all earlier generations",
         "initial", "pool", subsampled=True,
     ),
     "weighted": Workflow(
-        "real data drawn anew, with a given share in the loss, and what the last generation sampled",
+        "new real items in every generation, with a given weight in the loss, and samples of the last generation",
         "fresh", weighted=True,
     ),
     "curated": Workflow(
-        "what the last generation sampled, the most typical of every K; with --n-real, beside fixed real data",
+        "the most typical of every K samples of the last generation; with --n-real, also fixed real items",
         "fixed", selection="best",
     ),
     "verified": Workflow(
-        "what the last generation sampled and a verifier of a given error rate let pass; with --n-real, beside fixed "
-        "real data",
+        "samples of the last generation that pass a verifier with a given error rate; with --n-real, also fixed real "
+        "items",
         "fixed", selection="verified",
     ),
 }  # fmt: skip
 
 
 def workflow_named(name: str) -> Workflow:
-    """The workflow of that name; InputError if there is none."""
+    """The workflow with this name; raises InputError for an unknown name."""
     if name not in WORKFLOWS:
         raise InputError(f"no workflow is called {name!r}, expected one of {', '.join(WORKFLOWS)}")
     return WORKFLOWS[name]

@@ -1,1 +1,1 @@
-"""Everything a person or another program touches: command line, service, storage, reports."""
+"""The user interfaces of madaudit: command line, HTTP service, storage and reports."""

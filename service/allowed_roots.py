@@ -1,4 +1,4 @@
-"""The sources that HTTP requests may name: those under the allowed folders and URL prefixes."""
+"""Access control for the sources in HTTP requests: only allowed folders and URL prefixes can be read."""
 
 import ipaddress
 import os
@@ -18,24 +18,24 @@ __all__ = ["AllowedRoots", "Forbidden", "confine"]
 
 _WEB = ("http", "https")
 _LONGEST = 4096  # characters of a source
-_MOST_NAMES = 10_000  # that its braces may stand for
+_MOST_NAMES = 10_000  # largest number of names that brace patterns may expand to
 
 
 class Forbidden(InputError):
-    """A source was named that the service may not open."""
+    """The request names a source that the service must not open."""
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedRoots:
-    """Folders and URL prefixes under which everything may be read."""
+    """Folders and URL prefixes below which the service may read every source."""
 
     folders: tuple[str, ...]  # with links resolved
     urls: tuple[str, ...]
-    allow_private: bool = False  # addresses that the internet does not route
+    allow_private: bool = False  # whether hosts with private addresses are allowed
 
     @classmethod
     def of(cls, roots: Sequence[str], *, allow_private: bool = False) -> "AllowedRoots":
-        """From the settings; raises InputError for a root that is neither an absolute path nor a URL."""
+        """Build the roots from the settings; raises InputError if a root is neither an absolute path nor a URL."""
         folders, urls = [], []
         for root in roots:
             if "://" in root:
@@ -43,17 +43,22 @@ class AllowedRoots:
             elif os.path.isabs(os.path.expanduser(root)):
                 folders.append(os.path.realpath(os.path.expanduser(root)))
             else:
-                raise InputError(f"the allowed root {root!r} is no absolute path and no URL: give one of these")
+                raise InputError(f"the allowed root {root!r} is neither an absolute path nor a URL: give one of these")
         return cls(tuple(folders), tuple(urls), allow_private)
 
     def check(self, spec: str) -> str:
-        """The source, if all that it names lies under the roots; raises Forbidden.
+        """Return the source if every path or URL in it lies under an allowed root; otherwise raise Forbidden.
 
-        Links are resolved and patterns expanded first; what they match is checked again when it is opened.
+        Links are resolved and brace patterns are expanded first. Files that a wildcard matches are checked when opened.
         """
         if len(spec) > _LONGEST or not spec.isprintable() or "::" in spec:
-            raise Forbidden(f"{_shown(spec)} is no path or URL that may be named here")
-        literal = [spec] if os.path.lexists(spec) else []  # is opened as it is, whatever its braces stand for
+            raise Forbidden(
+                f"{_shown(spec)} is not an allowed source: give a printable path or URL without '::', of at most "
+                f"{_LONGEST} characters"
+            )
+        literal = (
+            [spec] if os.path.lexists(spec) else []
+        )  # an existing file of exactly this name is opened, braces included
         for name in [*literal, *expand_braces(spec, most=_MOST_NAMES)]:
             if "://" in name:
                 self._check_url(name)
@@ -62,31 +67,31 @@ class AllowedRoots:
         return spec
 
     def permits(self, address: str) -> bool:
-        """Whether a path without links, or a URL, lies under a root."""
+        """Whether a path (with links already resolved) or a URL lies under an allowed root."""
         if "://" in address:
             return any(_under_url(address, root) for root in self.urls)
         return any(_lies_under(address, root) for root in self.folders)
 
     def _check_path(self, path: str, spec: str) -> None:
         if not os.path.isabs(path) or ".." in path.split("/"):
-            raise Forbidden(f"{_shown(spec)}: expected an absolute path without ..")
+            raise Forbidden(f"{_shown(spec)} is not allowed: expected an absolute path without ..")
         if not self.permits(os.path.realpath(_plain_part(path))):
-            raise Forbidden(f"{_shown(spec)} lies under no allowed root: see MADAUDIT_ALLOWED_ROOTS")
+            raise Forbidden(f"{_shown(spec)} is outside the allowed roots: see MADAUDIT_ALLOWED_ROOTS")
 
     def _check_url(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.username is not None or ".." in parts.path.split("/") or "%" in url or "\\" in url:
-            raise Forbidden(f"{_shown(url)}: expected a plain URL without credentials, .., % or backslashes")
+            raise Forbidden(f"{_shown(url)} is not allowed: expected a URL without credentials, .., % or backslashes")
         if parts.scheme not in _WEB and ("?" in url or "#" in url):
-            raise Forbidden(f"{_shown(url)}: expected no ? and no # in a URL of this kind")
+            raise Forbidden(f"{_shown(url)} is not allowed: only http and https URLs may contain ? or #")
         if not self.permits(url):
-            raise Forbidden(f"{_shown(url)} lies under no allowed root: see MADAUDIT_ALLOWED_ROOTS")
+            raise Forbidden(f"{_shown(url)} is outside the allowed roots: see MADAUDIT_ALLOWED_ROOTS")
         if parts.scheme in _WEB and not self.allow_private:
             check_public(parts.hostname or "")
 
 
 def check_public(host: str) -> None:
-    """Raises Forbidden for a host that resolves to an address that the internet does not route, or to none."""
+    """Raise Forbidden if a host name does not resolve, or resolves to a private address."""
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
@@ -96,7 +101,7 @@ def check_public(host: str) -> None:
 
 
 def confine(roots: AllowedRoots) -> None:
-    """From now on, this process opens only sources under the roots, also when links or redirects lead elsewhere."""
+    """Restrict this process to sources under the allowed roots, even if a link or a redirect points elsewhere."""
     guard_opening(roots.permits)
     for scheme in _WEB:
         fsspec.config.conf[scheme] = {"get_client": _guarded_client(roots), "skip_instance_cache": True}
@@ -106,14 +111,16 @@ def _guarded_client(roots: AllowedRoots) -> Any:
     async def get_client(**options: Any) -> Any:
         import aiohttp
 
-        class Refusing(aiohttp.ThreadedResolver):  # asked again at every connection: names may be rebound
+        class Refusing(
+            aiohttp.ThreadedResolver
+        ):  # the host is checked at every connection, because its address may change
             async def resolve(self, host: str, *arguments: Any, **named: Any) -> Any:
                 if not roots.allow_private:
                     check_public(host)
                 return await super().resolve(host, *arguments, **named)
 
         async def refuse_redirects(session: Any, context: Any, details: Any) -> None:
-            raise aiohttp.ClientError(f"{details.response.status}: a redirect, which is not followed")
+            raise aiohttp.ClientError(f"HTTP status {details.response.status}: redirects are not followed")
 
         tracing = aiohttp.TraceConfig()
         tracing.on_request_redirect.append(refuse_redirects)
@@ -125,7 +132,7 @@ def _guarded_client(roots: AllowedRoots) -> Any:
 
 
 def _plain_part(path: str) -> str:
-    """The path up to its first part with a wildcard, if nothing of that very name exists."""
+    """The folder before the first wildcard of a path, or the whole path if a file of exactly this name exists."""
     if os.path.lexists(path):
         return path
     parts = path.split("/")
@@ -138,7 +145,7 @@ def _lies_under(path: str, root: str) -> bool:
 
 
 def _under_url(url: str, root: str) -> bool:
-    """Compares scheme, host with port, and whole parts of the path."""
+    """Whether a URL lies under a root URL, compared by scheme, host, port and whole path segments."""
     one, other = urlsplit(url), urlsplit(root)
     same = (one.scheme.lower(), one.netloc.lower()) == (other.scheme.lower(), other.netloc.lower())
     return same and (one.path == other.path or one.path.startswith(other.path.rstrip("/") + "/"))

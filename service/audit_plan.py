@@ -1,4 +1,4 @@
-"""A dry run of an audit: its plan and the policy in force."""
+"""The dry run of an audit: its planned settings, its number of shards, and the policy in force."""
 
 from collections import Counter
 from pathlib import Path
@@ -30,10 +30,10 @@ def audit_plan(
     options: AuditOptions,
     workers: int | None,
 ) -> dict[str, Any]:
-    """The plan of an audit, as far as it is named; the source is opened and not read.
+    """Plan of an audit from the arguments that are given; the source is opened, but no items are read.
 
-    Raises InputError for a source that is not there or cannot hold what the reference's encoder reads, for an unknown
-    reference, and for an output folder that cannot be one.
+    Raises InputError if the source is missing or of the wrong kind for the reference's encoder, if the reference is
+    unknown, or if the output folder cannot be used.
     """
     if out is not None:
         AuditFolder(out).check()
@@ -59,7 +59,7 @@ def audit_plan(
 
 
 def _of_shards(source: Source, workers: int | None) -> dict[str, Any]:
-    """The number of shards and of workers, and the files that are skipped before anything is read."""
+    """Number of shards and of workers, and counts of the files that are skipped before reading."""
     loose = [shard for shard in source.shards if isinstance(shard, LooseShard)]
     left_out = Counter(entry.reason for shard in loose for entry in shard.entries if isinstance(entry, Skip))
     files = sum(not isinstance(entry, Skip) for shard in loose for entry in shard.entries)

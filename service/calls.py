@@ -1,4 +1,4 @@
-"""The requests and answers of both clients, and when to retry."""
+"""Requests, responses and retry rules that the synchronous and the asynchronous client share."""
 
 import asyncio
 import secrets
@@ -32,13 +32,13 @@ __all__ = [
     "upload",
 ]
 
-BUSY = (429, 503)  # come again later
+BUSY = (429, 503)  # status codes after which the client retries
 _HOPELESS = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 _PIECE = 2**20
 
 
 class ClientError(Exception):
-    """The service refused, with the status and the detail of its problem; status 0 where it could not be reached."""
+    """An error response of the service, with its status and detail; status 0 if the service cannot be reached."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(f"{status}: {detail}" if status else detail)
@@ -47,7 +47,7 @@ class ClientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A job, as the service last described it."""
+    """State of a job, according to the latest response of the service."""
 
     id: str
     kind: str
@@ -65,17 +65,17 @@ class JobStatus:
 
     @property
     def audit(self) -> AuditResult:
-        """The result of an audit that succeeded; raises InputError for any other job."""
+        """The result of a succeeded audit; raises InputError for any other job."""
         if self.kind != "audit" or self.result is None:
             raise InputError(
-                f"the {self.kind} {self.id} is {self.state}, expected an audit with its result: wait for it"
+                f"the {self.kind} {self.id} is {self.state} and has no audit result: wait until an audit has succeeded"
             )
-        return AuditResult.from_dict(self.result, where=f"the answer of the service for {self.id}")
+        return AuditResult.from_dict(self.result, where=f"the service's response for {self.id}")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. A POST that creates a job carries an idempotency key, so that it may be sent again."""
+    """One HTTP request. A POST that creates a job has an idempotency key, so it is safe to retry the request."""
 
     method: str
     path: str
@@ -83,7 +83,7 @@ class Call:
     json: Any = None
     file: Path | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    is_sent_once: bool = False  # a lost answer is an error: a second request would make a second thing
+    is_sent_once: bool = False  # no retry after a lost response: a second request would create a second object
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -92,18 +92,18 @@ class Call:
 
 
 def is_hopeless(call: Call, error: httpx.TransportError) -> bool:
-    """Whether a failed call must not be retried: it cannot succeed, or it may have created something already."""
+    """Whether a failed request must not be retried: it cannot succeed, or it may already have created something."""
     return isinstance(error, _HOPELESS) or (call.is_sent_once and not isinstance(error, httpx.ConnectError))
 
 
 def creation(path: str, body: Mapping[str, Any]) -> Call:
-    """A request for a new job, without the fields that are None."""
+    """Request that creates a job; body fields with the value None are left out."""
     given = {name: value for name, value in body.items() if value is not None}
     return Call("POST", path, json=given, headers={"Idempotency-Key": secrets.token_hex(16)})
 
 
 def upload(file: Path, reference: str, options: Mapping[str, Any]) -> Call:
-    """An upload; its options are query parameters."""
+    """Request that uploads a file for an audit; the options become query parameters."""
     params = {"reference": reference, "name": file.stem, **options}
     return Call(
         "POST", "/v1/audits/upload", params=params, file=file, headers={"Idempotency-Key": secrets.token_hex(16)}
@@ -111,19 +111,19 @@ def upload(file: Path, reference: str, options: Mapping[str, Any]) -> Call:
 
 
 def question(workflow: str, asked: Mapping[str, Any]) -> Call:
-    """A forecast; a job may be given in place of its id."""
+    """Request for a forecast; an option may be a job instead of a job id."""
     given = {name: value.id if isinstance(value, JobStatus) else value for name, value in asked.items()}
     return Call("POST", "/v1/forecasts", json={"workflow": workflow, **given})
 
 
 def key_request(name: str, scopes: Sequence[str], sees: Sequence[str] | Literal["all"]) -> Call:
-    """A new API key, which has no idempotency key: its token is answered once."""
+    """Request that creates an API key; it is sent only once, because a retry would create a second key."""
     view = sees if isinstance(sees, str) else list(sees)
     return Call("POST", "/v1/keys", json={"name": name, "scopes": list(scopes), "sees": view}, is_sent_once=True)
 
 
 def job_of(answer: Mapping[str, Any]) -> JobStatus:
-    """The job in an answer of the service."""
+    """The job that a response of the service describes."""
     progress = answer["progress"]
     return JobStatus(
         answer["id"], answer["kind"], answer["state"], progress["done"], progress["total"], answer["result"],
@@ -132,7 +132,7 @@ def job_of(answer: Mapping[str, Any]) -> JobStatus:
 
 
 def checked(response: httpx.Response) -> httpx.Response:
-    """The response; raises ClientError for a refusal."""
+    """Return a successful response; raise ClientError for any other response."""
     if response.is_success:
         return response
     try:
@@ -143,36 +143,36 @@ def checked(response: httpx.Response) -> httpx.Response:
 
 
 def settled(call: Call, response: httpx.Response, attempt: int) -> httpx.Response | None:
-    """The response unless it says to come again; what is gone at a second DELETE was deleted by the first."""
+    """The response, or None if the client must retry; status 404 after a retried DELETE counts as success."""
     if call.method == "DELETE" and attempt and response.status_code == 404:
         return response
     return None if response.status_code in BUSY else checked(response)
 
 
 def pause_before(response: httpx.Response | None, attempt: int) -> float:
-    """Seconds to wait before asking again: what the service said, else twice as long every time."""
+    """Seconds before the next retry: the Retry-After header, or else a delay that doubles with every attempt."""
     said = "" if response is None else response.headers.get("Retry-After", "")
     return float(said) if said.isdigit() else min(0.5 * 2**attempt, 30.0)
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:
-    """The content of an open file."""
+    """The content of an open file, in chunks."""
     while piece := file.read(_PIECE):
         yield piece
 
 
 async def async_pieces(file: BinaryIO) -> AsyncIterator[bytes]:
-    """The content of an open file, read in another thread."""
+    """The content of an open file, in chunks that are read in another thread."""
     while piece := await asyncio.to_thread(file.read, _PIECE):
         yield piece
 
 
 def connection_options(key: str | None, url: str, timeout: float) -> dict[str, Any]:
-    """The arguments of an HTTP client."""
+    """Keyword arguments for the constructor of the HTTP client."""
     headers = {} if not key else {"Authorization": f"Bearer {key}"}
     return {"base_url": url, "headers": headers, "timeout": timeout}
 
 
 def unreached(error: httpx.TransportError) -> ClientError:
-    """The error of a service that gives no answer."""
+    """The error to raise if the service cannot be reached."""
     return ClientError(0, f"the service cannot be reached ({error or type(error).__name__})")

@@ -1,4 +1,4 @@
-"""A client of the service, sync and async: it waits as the service asks, and retries where that is safe."""
+"""Synchronous and asynchronous clients of the HTTP service, which retry requests that are safe to repeat."""
 
 import asyncio
 import time
@@ -36,11 +36,11 @@ _View = Sequence[str] | Literal["all"]  # ids of keys, whose jobs another key se
 
 
 class Client:
-    """Calls the service at a URL with an API key; a context manager, which closes its connections.
+    """Client of the service at a URL, with an API key; as a context manager, it closes its connections on exit.
 
-    A full queue is waited for, for `patience` seconds in all, and so is a service that is being restarted: every
-    request that creates something carries an idempotency key, so that sending it again makes nothing twice. Methods
-    raise ClientError for what the service refuses.
+    The client retries for up to `patience` seconds while the queue is full or the service restarts. A request that
+    creates a job has an idempotency key, so a retry never creates a second job. Methods raise ClientError if the
+    service refuses a request.
     """
 
     def __init__(
@@ -66,29 +66,29 @@ class Client:
         self._http.close()
 
     def start_audit(self, source: str, reference: str, **options: Any) -> JobStatus:
-        """Ask for an audit of a source that the service can open; `options` as in the API: workflow, policy, …"""
+        """Start an audit of a source that the service can open; `options` are API fields such as workflow or policy."""
         return job_of(self._json(creation("/v1/audits", {"source": source, "reference": reference, **options})))
 
     def upload_audit(self, file: str | Path, reference: str, **options: Any) -> JobStatus:
-        """Ask for an audit of a file here: zip, tar, parquet, npy or jsonl; `options`: workflow, column, name."""
+        """Upload a local file (zip, tar, parquet, npy, jsonl) and audit it; `options`: workflow, column, name."""
         return job_of(self._json(upload(Path(file), reference, options)))
 
     def audit(self, source: str, reference: str, *, on_progress: _OnProgress = None, **options: Any) -> JobStatus:
-        """Audit a source and wait for the result; `on_progress` is called with every progress."""
+        """Audit a source and wait for the result; `on_progress` is called with the job after every status check."""
         return self.wait(self.start_audit(source, reference, **options), on_progress=on_progress)
 
     def build_reference(self, name: str, *, real: Any, encoder: str, **options: Any) -> JobStatus:
-        """Ask for a reference, from a real source or several, each perhaps with a label."""
+        """Start to build a reference; `real` is one source or a list of sources, each with an optional label."""
         return job_of(
             self._json(creation("/v1/references", {"name": name, "real": real, "encoder": encoder, **options}))
         )
 
     def run_loop(self, **config: Any) -> JobStatus:
-        """Ask for an autophagy loop."""
+        """Start the simulation of a self-consuming training loop."""
         return job_of(self._json(creation("/v1/loops", {"config": config})))
 
     def job(self, job: JobStatus, *, patience: float | None = None) -> JobStatus:
-        """The job as it is now."""
+        """The current state of a job."""
         return job_of(self._sent(Call("GET", job.place), patience).json())
 
     def wait(
@@ -99,11 +99,11 @@ class Client:
         every: float = 0.5,
         on_progress: _OnProgress = None,
     ) -> JobStatus:
-        """The job once it is finished; raises TimeoutError after so many seconds."""
+        """Wait until a job is finished and return the job; raises TimeoutError after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not job.is_finished:
             if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"the {job.kind} {job.id} is {job.state} after {timeout} s")
+                raise TimeoutError(f"the {job.kind} {job.id} is still {job.state} after {timeout} s")
             time.sleep(every)
             try:
                 job = self.job(job, patience=None if deadline is None else max(deadline - time.monotonic(), 0.0))
@@ -115,7 +115,7 @@ class Client:
         return job if job.result is not None or job.state != "succeeded" else self.job(job)
 
     def audits(self) -> Iterator[JobStatus]:
-        """All audits that the key may see, newest first, without their results."""
+        """All audits that the API key may see, newest first, without their results."""
         return map(job_of, self._pages(Call("GET", "/v1/audits", params={"limit": 200})))
 
     def items(self, job: JobStatus) -> Iterator[dict[str, Any]]:
@@ -127,25 +127,25 @@ class Client:
         return self._sent(Call("GET", f"{job.place}/report", params={"format": form})).text
 
     def references(self) -> Iterator[dict[str, Any]]:
-        """The references."""
+        """All references, sorted by name."""
         return self._pages(Call("GET", "/v1/references", params={"limit": 200}))
 
     def forecast(self, workflow: str, **asked: Any) -> ForecastResult:
-        """A forecast of MAD risk, from `audit=`, a job or its id, or from `synthetic_fraction` and `n_initial`."""
+        """Forecast of the MAD risk from `audit` (a job or a job id), or from `synthetic_fraction` and `n_initial`."""
         return ForecastResult.from_dict(self._json(question(workflow, asked)))
 
     def search(self, reference: str, vectors: Sequence[Sequence[float]], *, k: int = 10) -> list[list[dict[str, Any]]]:
-        """The items of a reference nearest to each vector, nearest first."""
+        """The `k` reference items nearest to each vector, nearest first."""
         asked = {"reference": reference, "vectors": [list(map(float, row)) for row in vectors], "k": k}
         found: list[list[dict[str, Any]]] = self._json(Call("POST", "/v1/search", json=asked))["neighbours"]
         return found
 
     def cancel(self, job: JobStatus) -> JobStatus:
-        """End a job that waits or runs."""
+        """Cancel a job that is queued or running."""
         return job_of(self._json(Call("POST", f"{job.place}/cancel")))
 
     def delete(self, job: JobStatus) -> None:
-        """Delete a finished job with all that it left."""
+        """Delete a finished job and all its files."""
         self._sent(Call("DELETE", job.place))
 
     def delete_reference(self, name: str) -> None:
@@ -153,7 +153,7 @@ class Client:
         self._sent(Call("DELETE", f"/v1/references/{name}"))
 
     def create_key(self, name: str, scopes: Sequence[str], *, sees: _View = ()) -> dict[str, Any]:
-        """Make an API key; the answer holds its token. `sees`: for scope read, whose jobs it sees beside its own."""
+        """Create an API key and return its token; with scope read, `sees` lists other keys whose jobs are visible."""
         return self._json(key_request(name, scopes, sees))
 
     def keys(self) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ class Client:
         return found
 
     def revoke_key(self, id: str) -> None:
-        """End an API key at once and for good."""
+        """Revoke an API key immediately and permanently."""
         self._sent(Call("DELETE", f"/v1/keys/{id}"))
 
     def _json(self, call: Call) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class Client:
 
 
 class AsyncClient:
-    """The client for asyncio: the methods of `Client`, to be awaited or iterated with `async for`."""
+    """Client for asyncio with the methods of `Client`, to be awaited or iterated with `async for`."""
 
     def __init__(
         self,
@@ -227,28 +227,28 @@ class AsyncClient:
         await self._http.aclose()
 
     async def start_audit(self, source: str, reference: str, **options: Any) -> JobStatus:
-        """As Client.start_audit."""
+        """Asynchronous version of Client.start_audit."""
         return job_of(await self._json(creation("/v1/audits", {"source": source, "reference": reference, **options})))
 
     async def upload_audit(self, file: str | Path, reference: str, **options: Any) -> JobStatus:
-        """As Client.upload_audit."""
+        """Asynchronous version of Client.upload_audit."""
         return job_of(await self._json(upload(Path(file), reference, options)))
 
     async def audit(self, source: str, reference: str, *, on_progress: _OnProgress = None, **options: Any) -> JobStatus:
-        """As Client.audit."""
+        """Asynchronous version of Client.audit."""
         return await self.wait(await self.start_audit(source, reference, **options), on_progress=on_progress)
 
     async def build_reference(self, name: str, *, real: Any, encoder: str, **options: Any) -> JobStatus:
-        """As Client.build_reference."""
+        """Asynchronous version of Client.build_reference."""
         asked = {"name": name, "real": real, "encoder": encoder, **options}
         return job_of(await self._json(creation("/v1/references", asked)))
 
     async def run_loop(self, **config: Any) -> JobStatus:
-        """As Client.run_loop."""
+        """Asynchronous version of Client.run_loop."""
         return job_of(await self._json(creation("/v1/loops", {"config": config})))
 
     async def job(self, job: JobStatus) -> JobStatus:
-        """As Client.job."""
+        """Asynchronous version of Client.job."""
         return job_of(await self._json(Call("GET", job.place)))
 
     async def wait(
@@ -259,7 +259,7 @@ class AsyncClient:
         every: float = 0.5,
         on_progress: _OnProgress = None,
     ) -> JobStatus:
-        """As Client.wait."""
+        """Asynchronous version of Client.wait."""
         async with asyncio.timeout(timeout):
             while not job.is_finished:
                 await asyncio.sleep(every)
@@ -269,59 +269,59 @@ class AsyncClient:
         return job if job.result is not None or job.state != "succeeded" else await self.job(job)
 
     async def audits(self) -> AsyncIterator[JobStatus]:
-        """As Client.audits."""
+        """Asynchronous version of Client.audits."""
         async for found in self._pages(Call("GET", "/v1/audits", params={"limit": 200})):
             yield job_of(found)
 
     async def items(self, job: JobStatus) -> AsyncIterator[dict[str, Any]]:
-        """As Client.items."""
+        """Asynchronous version of Client.items."""
         async for found in self._pages(Call("GET", f"{job.place}/items", params={"limit": 1000})):
             yield found
 
     async def report(self, job: JobStatus, *, form: str = "html") -> str:
-        """As Client.report."""
+        """Asynchronous version of Client.report."""
         return (await self._sent(Call("GET", f"{job.place}/report", params={"format": form}))).text
 
     async def references(self) -> AsyncIterator[dict[str, Any]]:
-        """As Client.references."""
+        """Asynchronous version of Client.references."""
         async for found in self._pages(Call("GET", "/v1/references", params={"limit": 200})):
             yield found
 
     async def forecast(self, workflow: str, **asked: Any) -> ForecastResult:
-        """As Client.forecast."""
+        """Asynchronous version of Client.forecast."""
         return ForecastResult.from_dict(await self._json(question(workflow, asked)))
 
     async def search(
         self, reference: str, vectors: Sequence[Sequence[float]], *, k: int = 10
     ) -> list[list[dict[str, Any]]]:
-        """As Client.search."""
+        """Asynchronous version of Client.search."""
         asked = {"reference": reference, "vectors": [list(map(float, row)) for row in vectors], "k": k}
         found: list[list[dict[str, Any]]] = (await self._json(Call("POST", "/v1/search", json=asked)))["neighbours"]
         return found
 
     async def cancel(self, job: JobStatus) -> JobStatus:
-        """As Client.cancel."""
+        """Asynchronous version of Client.cancel."""
         return job_of(await self._json(Call("POST", f"{job.place}/cancel")))
 
     async def delete(self, job: JobStatus) -> None:
-        """As Client.delete."""
+        """Asynchronous version of Client.delete."""
         await self._sent(Call("DELETE", job.place))
 
     async def delete_reference(self, name: str) -> None:
-        """As Client.delete_reference."""
+        """Asynchronous version of Client.delete_reference."""
         await self._sent(Call("DELETE", f"/v1/references/{name}"))
 
     async def create_key(self, name: str, scopes: Sequence[str], *, sees: _View = ()) -> dict[str, Any]:
-        """As Client.create_key."""
+        """Asynchronous version of Client.create_key."""
         return await self._json(key_request(name, scopes, sees))
 
     async def keys(self) -> list[dict[str, Any]]:
-        """As Client.keys."""
+        """Asynchronous version of Client.keys."""
         found: list[dict[str, Any]] = (await self._sent(Call("GET", "/v1/keys"))).json()
         return found
 
     async def revoke_key(self, id: str) -> None:
-        """As Client.revoke_key."""
+        """Asynchronous version of Client.revoke_key."""
         await self._sent(Call("DELETE", f"/v1/keys/{id}"))
 
     async def _json(self, call: Call) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where shards are worked on: in this process, or in several on this machine."""
+"""Runners that audit shards in this process or in several worker processes on this machine."""
 
 import multiprocessing
 import os
@@ -6,9 +6,11 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditor.passes.first import ShardTask, audit_shard
 from auditor.reference.reference import Reference, load_reference
@@ -17,18 +19,21 @@ from auditor.run import Runner, run_here
 from indexes.device import compute_threads
 from indexes.encoders.protocol import Encoder
 
-__all__ = ["local_runner", "worker_count"]
+if TYPE_CHECKING:
+    from auditor.evaluation import Mapper
+
+__all__ = ["local_map", "local_runner", "worker_count"]
 
 
 def worker_count(asked: int | None, shards: int, device: str) -> int:
-    """The workers asked for, else one a core where there are shards enough to repay their start; one on a GPU."""
+    """The requested number of workers; by default one per CPU core (at most one per four shards), or one on a GPU."""
     if asked is not None:
         return asked
     return min(os.cpu_count() or 1, shards // 4) or 1 if device == "cpu" else 1
 
 
 def local_runner(reference_folder: Path, *, workers: int | None, device: str, weights: Weights = AS_STORED) -> Runner:
-    """A runner with as many processes as asked for; each loads the reference and the encoders once."""
+    """A runner with the given number of processes; each process loads the reference and the encoders once."""
 
     def run(tasks: Sequence[ShardTask], reference: Reference) -> Iterator[int]:
         count = worker_count(workers, len(tasks), device)
@@ -48,6 +53,20 @@ def local_runner(reference_folder: Path, *, workers: int | None, device: str, we
     return run
 
 
+@contextmanager
+def local_map(workers: int) -> "Iterator[Mapper]":
+    """A `map` over as many processes on this machine; for one worker the built-in one. The results are the same."""
+    if workers <= 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 def _work(task: ShardTask, reference_folder: Path, device: str, weights: Weights) -> int:
     with compute_threads(1):
         reference, encoders = _loaded(reference_folder, device, weights)
@@ -61,7 +80,7 @@ def _loaded(reference_folder: Path, device: str, weights: Weights) -> tuple[Refe
 
 
 def _end_with_parent() -> None:
-    """End this worker when the process that started it is gone, even by kill -9, and in silence on Ctrl-C."""
+    """Make this worker exit when its parent process ends, even by kill -9, and exit silently on Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,4 +1,4 @@
-"""Forecasts of MAD risk from a finished audit or from figures, with samples of the team's own models."""
+"""Forecasts of the MAD risk from a finished audit or from given figures, with optional samples of the user's models."""
 
 import math
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ _MOST = 2000  # samples of a model that are measured
 
 
 def figures_given(*, n: int, fraction: float, diversity_ratio: float | None) -> AuditFigures:
-    """Figures without an audit: what was not measured is nan, which a forecast takes as average."""
+    """Forecast inputs without an audit; values that are not given are nan, which a forecast treats as average."""
     if not 0 <= fraction <= 1:
         raise InputError(f"a synthetic fraction of {fraction} was given, expected one between 0 and 1")
     if diversity_ratio is not None and not (math.isfinite(diversity_ratio) and diversity_ratio > 0):
@@ -67,16 +67,16 @@ def known_from_audit(
     pilot: str | None = None,
     weights: Weights = AS_STORED,
 ) -> ForecastInputs:
-    """The inputs of a forecast from a finished audit and from samples of the team's own model and pilot.
+    """Forecast inputs from a finished audit, with optional samples of the user's first model and of a pilot.
 
-    Samples are measured in the space of the reference's semantic encoder, beside its real items and the audited ones,
-    on which the model was trained; those that the audit itself was given need not be given again.
+    The reference's semantic encoder encodes the samples. They are compared with the reference's real items and with the
+    audited items, on which the model was trained. Samples that the audit already used need not be given again.
     """
     _check_given(model_samples, pilot)
     if result.fidelity.scale is None:
         raise InputError(
-            f"{folder.path} holds no distances that a forecast could start from: audit the set again, against a "
-            "reference with a --semantic-encoder"
+            f"{folder.path} holds no distances, which a forecast needs: audit the set again, against a reference with "
+            "a --semantic-encoder"
         )
     if model_samples is None and not weights.given:
         return _known_to(result, plan)
@@ -100,9 +100,9 @@ def _figures(result: AuditResult) -> AuditFigures:
 
 
 def _known_to(result: AuditResult, plan: Plan) -> ForecastInputs:
-    """The inputs that a result holds.
+    """Forecast inputs from the stored result of an audit.
 
-    Its pilot counts only for the plan that it was run for, with any number of generations.
+    A stored pilot is used only for the plan that the pilot was run for; the number of generations may differ.
     """
     known, told = result.mad_risk.known, result.mad_risk.plan
     is_same = told is not None and replace(told, generations=plan.generations) == plan
@@ -113,9 +113,9 @@ def _known_to(result: AuditResult, plan: Plan) -> ForecastInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastRequest:
-    """A request for a forecast, from a finished audit or from figures."""
+    """A request for a forecast, from a finished audit or from given figures."""
 
-    plan: Plan  # its open sizes are those of the audit, or the audited set's
+    plan: Plan  # sizes of None are taken from the audit's plan or from the audited set
     audit: Path | None = None  # folder of a finished audit
     synthetic_fraction: float | None = None  # without an audit
     diversity_ratio: float | None = None  # without an audit: Vendi score over that of real data
@@ -129,12 +129,14 @@ class ForecastRequest:
 def forecast_of(
     asked: ForecastRequest, policy: Policy, *, settings: Settings, weights: Weights = AS_STORED
 ) -> ForecastResult:
-    """The forecast; raises InputError for a question that lacks something or contradicts itself."""
+    """Compute a forecast; raises InputError if the request is incomplete or contradictory."""
     model = risk_model(asked.risk_model)
     if asked.audit is None:
         return ForecastResult.of(answer_risk(_known_from_figures(asked, weights), model, policy, space=None))
     if asked.synthetic_fraction is not None or asked.diversity_ratio is not None:
-        raise InputError("an audit was named and figures were given, which it has measured: leave one of them out")
+        raise InputError(
+            "an audit and figures were both given, but the audit has measured the figures: give only one of them"
+        )
     folder = AuditFolder(asked.audit)
     result = read_result(folder)
     plan = _completed(asked.plan, result)
@@ -152,19 +154,17 @@ def forecast_of(
 def _known_from_figures(asked: ForecastRequest, weights: Weights) -> ForecastInputs:
     size = asked.plan.n_initial
     if asked.synthetic_fraction is None or size is None or asked.model_samples or asked.pilot:
-        raise InputError(
-            "no audit was named: give --from DIR, or --synthetic-fraction and --n-initial, which allow no samples"
-        )
+        raise InputError("no audit was given: give --from DIR, or --synthetic-fraction and --n-initial without samples")
     if asked.simulate:
         raise InputError("a simulation needs the vectors of an audit: give --from DIR")
     if weights.given:
-        raise InputError("--weights is for the encoder of an audit's reference: give --from DIR, or leave it out")
+        raise InputError("--weights is for the encoder of an audit's reference: give --from DIR, or omit --weights")
     figures = figures_given(n=size, fraction=asked.synthetic_fraction, diversity_ratio=asked.diversity_ratio)
     return ForecastInputs(plan=asked.plan.for_set(size), audit=figures)
 
 
 def _completed(plan: Plan, result: AuditResult) -> Plan:
-    """The plan with open sizes from the audit's plan, if that has the same workflow, else from the set."""
+    """The plan with sizes of None filled from the audit's plan (if it has the same workflow) or the size of the set."""
     told = result.mad_risk.plan
     if told is not None and told.workflow == plan.workflow:
         plan = replace(
@@ -177,7 +177,7 @@ def _completed(plan: Plan, result: AuditResult) -> Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskSources:
-    """What the risk of an audited set may be told beside the plan: samples, a risk model, a simulation."""
+    """Optional inputs of the risk forecast in an audit: samples of models, a risk model, a simulation."""
 
     model_samples: str | None = None  # SRC
     pilot: str | None = None  # SRC
@@ -186,11 +186,11 @@ class RiskSources:
     seed: int = 0  # of the simulation
 
     def added_to(self, request: AuditRequest, reference: Reference) -> AuditRequest:
-        """The request with the samples encoded; all that can be wrong is found before the audit begins."""
+        """The request with the samples encoded; all inputs are checked here, before the audit begins."""
         if request.plan is None:
             if self.model_samples or self.pilot or self.risk_model or self.simulate:
                 raise InputError(
-                    "samples, a risk model or a simulation were asked for and no workflow, on which the risk depends: "
+                    "samples, a risk model or a simulation were given without a workflow, which the risk depends on: "
                     "give --workflow"
                 )
             return request
@@ -206,13 +206,13 @@ class RiskSources:
 
 
 def renewed(result: AuditResult) -> AuditResult:
-    """The result with its risk forecast again from its present fraction."""
+    """The result with its MAD risk recomputed from its current synthetic fraction."""
     found, policy = result.mad_risk, result.policy
     if found.model is None or found.plan is None:
         return result
     model = risk_model(None if found.model["file"] == SHIPPED else Path(found.model["file"]))
     if model.identity != found.model:
-        raise InputError(f"{found.model['file']} is no longer the risk model of this audit: audit the set again")
+        raise InputError(f"the risk model {found.model['file']} has changed since this audit: audit the set again")
     known = _known_to(result, found.plan)
     answer = replace(answer_risk(known, model, policy, space=found.space), simulation=found.simulation)
     judged = heed_unread_roughly(check_risk(policy.mad_risk, answer), policy.unread, result.unread.share)
@@ -223,7 +223,7 @@ def renewed(result: AuditResult) -> AuditResult:
 def with_simulation(
     result: AuditResult, folder: AuditFolder, reference: Reference, family: str, *, seed: int
 ) -> AuditResult:
-    """The result with loops of a family simulated on the set's own vectors; unchanged if there is no forecast."""
+    """The result with simulated loops of a model family on the set's vectors; unchanged if it has no forecast."""
     risk = result.mad_risk
     if risk.plan is None or not risk.trajectory:
         return result
@@ -234,29 +234,29 @@ def with_simulation(
 def simulated(
     folder: AuditFolder, reference: Reference, plan: Plan, family: str, *, event: Event, seed: int
 ) -> Simulation:
-    """A simulation on the vectors that a finished audit has kept."""
+    """Simulate loops of a model family on the vectors that a finished audit has stored."""
     from loops.calibration.simulated_forecast import simulate_forecast
 
     return simulate_forecast(family, plan, _real(reference), _audited(folder), event=event, seed=seed)
 
 
 def _real(reference: Reference) -> np.ndarray:
-    """The reference's real items in the semantic space, (m, d)."""
+    """Semantic vectors of the reference's real items, (m, d)."""
     if reference.semantic is None:
         raise InputError(f"the reference {reference.name} has no semantic encoder: build it with --semantic-encoder")
     return reference.semantic.vectors
 
 
 def _audited(folder: AuditFolder) -> np.ndarray:
-    """The retained sample of the audited items, in the semantic space, (k, d)."""
+    """Semantic vectors of the stored sample of audited items, (k, d)."""
     return fold_states(read_state(ShardResult(*shard)) for shard in folder.shards()).sample.semantic
 
 
 def encoded(spec: str, reference: Reference) -> np.ndarray:
-    """Vectors (n, d) of a model's samples, 2000 at most, from the reference's semantic encoder."""
+    """Vectors (n, d) of at most 2000 samples of a model, from the reference's semantic encoder."""
     if reference.semantic is None or reference.semantic_encoder is None:
         raise InputError(
-            f"the reference {reference.name} has no semantic encoder, in which a model's samples could be measured: "
+            f"the reference {reference.name} has no semantic encoder, which samples of a model need: "
             "build it with --semantic-encoder"
         )
     encoder = reference.encoder_of(reference.semantic_encoder, device="cpu")

@@ -1,4 +1,4 @@
-"""An audit as a command or a job runs it: load the reference, audit, write the report, record the result."""
+"""Complete audits for commands and jobs: load the reference, audit, write the report, record the result."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +39,7 @@ def run_audit(
     risk: RiskSources | None = None,
     weights: Weights = AS_STORED,
 ) -> AuditResult:
-    """Audit a source into a folder, write its report and record it."""
+    """Audit a source, write the result and the report into a folder, and record the audit in the ledger."""
     check_free(settings.database)
     result = audit_source(
         spec, find_reference(reference_name, settings), out, request=request, options=options, workers=workers,
@@ -63,10 +63,10 @@ def audit_source(
     weights: Weights = AS_STORED,
     name: str | None = None,
 ) -> AuditResult:
-    """Audit a source into a folder and write its report; the ledger is not touched.
+    """Audit a source and write the result and the report into a folder, without recording the audit in the ledger.
 
-    `name` replaces the source's place in the result; `weights` are the places of the encoders' weights on this
-    machine, where they have moved.
+    `name` replaces the path of the source in the result. `weights` says where the encoders' weights are on this machine
+    if they have moved.
     """
     device, risk, folder = resolve_device(device), risk or RiskSources(), AuditFolder(out)
     reference = load_reference(reference_folder, device=device, weights=weights)
@@ -86,7 +86,7 @@ def audit_source(
 
 
 def merge_audits(folders: Sequence[Path], out: Path, *, settings: Settings, request: AuditRequest) -> AuditResult:
-    """The audit of the union of audited parts, from their finished shards; nothing is read or encoded again."""
+    """Merge audits of parts of a dataset into one audit from their stored shards, without encoding items again."""
     check_free(settings.database)
     folder, parts = AuditFolder(out), [AuditFolder(path) for path in folders]
     folder.check()
@@ -98,8 +98,11 @@ def merge_audits(folders: Sequence[Path], out: Path, *, settings: Settings, requ
 
 
 def reference_of(parts: Sequence[AuditFolder]) -> str:
-    """The name of the one reference that all these audits used; raises InputError when they differ."""
+    """Name of the reference that all given audits used; raises InputError if they used different references."""
     names = {read_result(part).reference.name for part in parts}
     if len(names) != 1:
-        raise InputError(f"the audits used the references {', '.join(sorted(names))}, expected one: audit them alike")
+        raise InputError(
+            f"the audits used different references ({', '.join(sorted(names))}), expected one: audit all parts against "
+            "the same reference"
+        )
     return names.pop()

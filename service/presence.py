@@ -1,4 +1,4 @@
-"""Whether a service uses a home folder: a file holds its address and process, and is locked while it runs."""
+"""Detection of a running service: a locked file in the home folder holds the service's address and process id."""
 
 import fcntl
 import json
@@ -20,14 +20,14 @@ _WRITTEN_S = 0.2  # in which a service that has locked the file has written it
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """A service that holds a home folder."""
+    """A running service that uses a home folder."""
 
     process: int
     address: str
 
 
 def running_service(home: Path) -> RunningService | None:
-    """The service that uses a home folder, or None; a dead process holds no lock."""
+    """The running service of a home folder, or None; the unlocked file of a service that has died is ignored."""
     deadline = time.monotonic() + _WRITTEN_S
     while True:
         try:
@@ -45,21 +45,21 @@ def running_service(home: Path) -> RunningService | None:
 
 
 def refuse_while_served(home: Path) -> None:
-    """Raise ResourceError, which names the address, when another process serves the home folder."""
+    """Raise ResourceError, with the service's address, if another process serves the home folder."""
     found = running_service(home)
     if found is None or found.process == os.getpid():
         return
     raise ResourceError(
-        f"madaudit serve (process {found.process}) at {found.address} holds the home folder {home}: ask it over HTTP, "
-        "stop it first, or use another --home"
+        f"madaudit serve (process {found.process}) at {found.address} uses the home folder {home}: send requests to "
+        "it over HTTP, stop it first, or use another --home"
     )
 
 
 @contextmanager
 def announced(home: Path, address: str) -> Iterator[None]:
-    """Hold the file of a home folder while this process serves it, and remove it at the end.
+    """Keep a locked file in the home folder while this process serves the folder, and remove the file at the end.
 
-    Raises ResourceError where another process serves the folder, or the folder cannot be made.
+    Raises ResourceError if another process serves the folder, or if the folder cannot be created.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def announced(home: Path, address: str) -> Iterator[None]:
 
 
 def _locked(home: Path) -> int:
-    """A descriptor of the file, empty and locked."""
+    """Descriptor of the service file, which is locked and empty."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         file = os.open(home / _FILE, os.O_RDWR | os.O_CREAT, 0o644)
@@ -94,7 +94,7 @@ def _locked(home: Path) -> int:
 
 
 def _is_there(home: Path, file: int) -> bool:
-    """Whether the file is still that of the home folder: the service before may have removed it."""
+    """Whether the open file is still the file in the home folder; a previous service may have removed it."""
     try:
         return os.path.samestat(os.fstat(file), (home / _FILE).stat())
     except FileNotFoundError:
@@ -110,7 +110,7 @@ def _is_locked(file: int) -> bool:
 
 
 def _read(content: bytes) -> RunningService | None:
-    """What the file says, None while it is not written."""
+    """The service that the file describes, or None if the file is not completely written yet."""
     try:
         fields = json.loads(content)
         return RunningService(int(fields["process"]), str(fields["address"]))

@@ -1,4 +1,4 @@
-"""A review: draw items of an audit for a person to label, and answer the audit again with the labels."""
+"""Review of an audit: draw items for a person to label, then recompute the synthetic fraction from the labels."""
 
 import hashlib
 import heapq
@@ -41,23 +41,23 @@ __all__ = ["DrawnReview", "finish_review", "renew_review", "start_review"]
 _SCHEMA = "madaudit/review/1"
 _SPARE = 2  # times as many known items are read as are wanted, since some may be unusable
 _ASSUMES = (
-    "the labeller errs on the items of the set as on those of known origin, and unsure or missing labels are missing "
-    "at random within each stratum"
+    "the labeller makes errors on items of the set as often as on items of known origin, and unsure or missing labels "
+    "are missing at random within each stratum"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnReview:
-    """A review whose files lie ready for the labeller."""
+    """A review whose files are ready for labelling."""
 
     folder: AuditFolder
     name: str
     kind: Kind
     items: tuple[Shown, ...]
-    labels_kept: int  # labels of an earlier review that stand in the table already
+    labels_kept: int  # labels of an earlier review that are already filled in
 
     def as_json(self) -> dict[str, Any]:
-        """The document for a program that has the items labelled; it does not reveal which have a known origin."""
+        """JSON description of the review; it does not reveal which items have a known origin."""
         files = {"page": self.folder.label_page, "table": self.folder.label_table}
         return {
             "schema": _SCHEMA,
@@ -71,7 +71,7 @@ class DrawnReview:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An item of the review: one of the set, in a stratum, or one of known origin."""
+    """An item to label: an audited item in a stratum, or an item of known origin."""
 
     id: str
     shard: str = ""
@@ -82,7 +82,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _KeyItem:
-    """Where an item of the review comes from."""
+    """The origin of one item of a review."""
 
     number: int  # under which the labeller sees it
     id: str
@@ -92,13 +92,13 @@ class _KeyItem:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Tells the item from all others, in any review of the same audit."""
+        """Values that identify the item in every review of the same audit."""
         return self.known or "", self.shard, self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Key:
-    """The origin of each item, which the labeller must not see."""
+    """The answer key of a review: the origin of each item, which the labeller must not see."""
 
     review: str  # a digest of all the rest
     schema: str = _SCHEMA
@@ -121,15 +121,18 @@ def start_review(
     known_synthetic: Sequence[str] = (),
     overwrite: bool = False,
 ) -> DrawnReview:
-    """Draw the items of a finished audit's review and write its files; the same again leaves labels as they are.
+    """Draw items of a finished audit and write the files for labelling; repeating the same review keeps its labels.
 
-    With `overwrite` another review is replaced, and the labels of items that are drawn again are kept. Raises
-    InputError when the folder holds another review, or the source no longer holds what was audited.
+    With `overwrite`, an earlier review is replaced, and items that are drawn again keep their labels. Raises InputError
+    if the folder holds a different review or the source no longer holds the audited items.
     """
     kind, claim = read_result(folder).encoder.evidence.kind, folder.read_claim()
     known = {"real": known_real, "synthetic": known_synthetic}
     if kind == "vector" and (known_real or known_synthetic):
-        raise InputError("vectors are labelled by their ids, which tell known items apart: leave out --known-…")
+        raise InputError(
+            "vectors are labelled by their ids, which would reveal the known items: leave out --known-real and "
+            "--known-synthetic"
+        )
     with folder.only_writer():
         entries, sizes = _drawn(folder, claim, kind, n, seed)
         for origin, specs in known.items():
@@ -147,7 +150,7 @@ def start_review(
 
 
 def _former_labels(folder: AuditFolder) -> dict[tuple[str, str, str], str]:
-    """The labels given in an earlier review, or filled in its table, by the items' places."""
+    """Labels from the label file or the table of an earlier review, keyed by the place of the item."""
     path = next((file for file in (folder.labels, folder.label_table) if file.is_file()), None)
     if path is None or not folder.review_key.is_file():
         return {}
@@ -160,11 +163,11 @@ def _shown(entries: Sequence[_Entry], kind: Kind) -> tuple[Shown, ...]:
     try:
         return tuple(shown(i, e.id, e.data, kind) for i, e in enumerate(entries, start=1))
     except Unusable as error:
-        raise InputError(f"the source no longer holds what was audited ({error}): audit it again") from None
+        raise InputError(f"the source no longer holds the audited items ({error}): audit it again") from None
 
 
 def _is_there(folder: AuditFolder, name: str, *, overwrite: bool) -> bool:
-    """Whether the folder holds this review already. Another review is removed (with `overwrite`) or refused."""
+    """Whether the folder already holds this review; a different review is removed (with `overwrite`) or an error."""
     if not folder.review_key.is_file():
         return False
     if overwrite:
@@ -172,7 +175,7 @@ def _is_there(folder: AuditFolder, name: str, *, overwrite: bool) -> bool:
         return False
     if (found := _read_key(folder).review) != name:
         raise InputError(
-            f"{folder.review} holds another review, {found}: give its labels with --labels, or use --overwrite"
+            f"{folder.review} already holds the review {found}: give its labels with --labels, or use --overwrite"
         )
     return True
 
@@ -180,7 +183,7 @@ def _is_there(folder: AuditFolder, name: str, *, overwrite: bool) -> bool:
 def _drawn(
     folder: AuditFolder, claim: Mapping[str, Any], kind: Kind, n: int, seed: int
 ) -> tuple[list[_Entry], Sequence[int]]:
-    """The items drawn from the set with their content, and the sizes of the strata."""
+    """Audited items drawn for labelling, with their content, and the sizes of the strata."""
     table = _items(folder)
     names = [f"{shard}\n{item}" for shard, item in zip(table["shard"], table["id"], strict=True)]
     draw: Draw = draw_review(names, table["log_odds"], table["novelty"], n=n, seed=seed)
@@ -194,7 +197,7 @@ def _drawn(
 
 
 def _items(folder: AuditFolder) -> dict[str, Any]:
-    """Columns of the audited items: id, shard, novelty, and the log odds of their score, or of novelty without one."""
+    """Columns of the audited items: id, shard, novelty, and log odds of the score (of novelty if there is no score)."""
     table = read_items(folder)
     score, novelty = (table[name].to_numpy().astype(np.float64) for name in ("score", "novelty"))
     suspicion = np.where(np.isnan(score), novelty, score)
@@ -207,7 +210,7 @@ def _items(folder: AuditFolder) -> dict[str, Any]:
 
 
 def _contents(claim: Mapping[str, Any], kind: Kind, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Any]:
-    """The content of these items, by shard and id; raises InputError if the source no longer holds one of them."""
+    """Content of the wanted items by shard and id; raises InputError if the source no longer holds one of the items."""
     found: dict[tuple[str, str], Any] = {}
     shards = {shard for shard, _ in wanted}
     for source in _sources(str(claim["source"]), kind, claim.get("column")):
@@ -219,7 +222,7 @@ def _contents(claim: Mapping[str, Any], kind: Kind, wanted: set[tuple[str, str]]
                     found.setdefault(place, item.data)
     if gone := sorted(wanted - set(found)):
         raise InputError(
-            f"{claim['source']} no longer holds {len(gone)} of the items drawn, {gone[0][1]} among them: audit it again"
+            f"{claim['source']} no longer holds {len(gone)} of the drawn items, e.g. {gone[0][1]}: audit it again"
         )
     return found
 
@@ -235,7 +238,7 @@ def _sources(spec: str, kind: Kind, column: str | None) -> list[Source]:
 
 
 def _known_items(origin: str, specs: Sequence[str], kind: Kind, n: int, seed: int) -> list[_Entry]:
-    """A random sample of usable items of these sources, as known answers."""
+    """A random sample of usable items from sources of known origin."""
     if not specs:
         return []
     smallest: list[tuple[int, str, Any]] = []  # a heap of −key, name, content
@@ -246,7 +249,9 @@ def _known_items(origin: str, specs: Sequence[str], kind: Kind, n: int, seed: in
     drawn = [_Entry(name, known=origin, data=data) for _, name, data in sorted(smallest, reverse=True)]
     usable = [entry for entry in drawn if _is_usable(entry.data, kind)]
     if not usable:
-        raise InputError(f"nothing in {', '.join(specs)} could be used as known {origin} items: expected {kind}s")
+        raise InputError(
+            f"{', '.join(specs)} holds no usable items to mix in as known {origin} items: expected {kind}s"
+        )
     return usable[:n]
 
 
@@ -276,7 +281,7 @@ def _key_of(folder: AuditFolder, entries: Sequence[_Entry], sizes: Sequence[int]
 
 
 def _identity(folder: AuditFolder) -> str:
-    """A digest of which items the audit holds."""
+    """Digest of the shards and ids of all audited items."""
     table = _items(folder)
     digest = hashlib.blake2b(json.dumps([table["shard"], table["id"]]).encode(), digest_size=16)
     return digest.hexdigest()
@@ -294,14 +299,14 @@ def _read_key(folder: AuditFolder) -> _Key:
 
 
 def finish_review(folder: AuditFolder, labels: Path, *, settings: Settings) -> AuditResult:
-    """The audit's result with its synthetic fraction answered by labels; written to result.json and report.html.
+    """Recompute the synthetic fraction from labels, update result.json and report.html, and return the result.
 
-    The audit's own answer stays under `before_review`, so the same labels give the same result again.
+    The audit's original answer is stored under `before_review`, so the same labels always give the same result.
     """
     result, key = read_result(folder), _read_key(folder)
     if key.audit != _identity(folder):
         raise InputError(
-            f"{folder.path} now holds an audit of other items than its review: draw it anew with --overwrite"
+            f"the audit in {folder.path} holds other items than its review: draw a new review with --overwrite"
         )
     answers = read_labels(labels, key.review, key.numbers)
     with folder.only_writer():
@@ -320,9 +325,9 @@ def finish_review(folder: AuditFolder, labels: Path, *, settings: Settings) -> A
 
 
 def renew_review(folder: AuditFolder, *, settings: Settings) -> AuditResult | None:
-    """The result of a repeated audit, answered by the labels of its earlier review; None without labels.
+    """Update a repeated audit with the labels of its earlier review and return the result; None without labels.
 
-    Raises InputError if it now holds other items than those that were labelled.
+    Raises InputError if the audit now holds other items than the audit that was labelled.
     """
     return finish_review(folder, folder.labels, settings=settings) if folder.has_review else None
 
@@ -345,7 +350,7 @@ def _counts(key: _Key, answers: Mapping[int, str]) -> LabelCounts:
 
 
 def _summary(key: _Key, answers: Mapping[int, str], counts: LabelCounts, found: LabelledFraction) -> Review:
-    """What the result says of the review."""
+    """Summary of a review for the audit's result."""
     of_set = [answers[item.number] for item in key.items if not item.known]
     known = [answers[item.number] for item in key.items if item.known]
     columns = zip(counts.sizes.tolist(), counts.answered.tolist(), counts.synthetic.tolist(), strict=True)
@@ -368,7 +373,7 @@ def _summary(key: _Key, answers: Mapping[int, str], counts: LabelCounts, found: 
 
 
 def _answered(result: AuditResult, found: LabelledFraction, review: Review) -> AuditResult:
-    """The result with the reviewed fraction, and the checks and verdict that follow from it."""
+    """The result with the synthetic fraction from the review, and with updated checks and verdict."""
     former, stated = result.synthetic_fraction, found.fraction
     is_told = stated.reason is None
     stated = replace(stated, estimate=stated.estimate if is_told else math.nan, reason=stated.reason or _caveat(found))
@@ -403,11 +408,11 @@ def _before_review(answer: SyntheticFraction) -> FractionBeforeReview:
 
 
 def _caveat(found: LabelledFraction) -> str | None:
-    """What the interval assumes if the review had no items of known origin."""
+    """Assumption behind the interval if the review had no labelled items of known origin; None if it had both kinds."""
     if not (missing := _unmeasured(found)):
         return None
     return (
-        f"holds if {' and '.join(missing)}: the labeller's error there could not be estimated without items of known "
+        f"holds if {' and '.join(missing)}: the labeller's error rate could not be estimated without items of known "
         "origin (--known-real, --known-synthetic)"
     )
 

@@ -1,4 +1,4 @@
-"""Settings from the environment; nothing else reads it."""
+"""Settings from environment variables, which no other module reads."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ _MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where madaudit keeps its references and its ledger."""
+    """The home folder of madaudit, and the paths in it."""
 
     home: Path
 
@@ -32,7 +32,7 @@ class Settings:
 
     @property
     def jobs(self) -> Path:
-        """Results of what was asked for over HTTP: a folder for each job, named by its id."""
+        """Folder with the results of HTTP jobs: one subfolder per job, named by the id of the job."""
         return self.home / "jobs"
 
     @property
@@ -46,7 +46,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """The settings of the service; each field is read from MADAUDIT_ and its name in capitals."""
+    """Settings of the service; each field is read from the environment variable MADAUDIT_ plus its name in capitals."""
 
     auth: bool = True  # `off` only where the service listens on a loopback address
     secure_cookies: bool = False  # of the dashboard's sessions; `on` where a proxy serves it by TLS
@@ -75,39 +75,39 @@ class ServiceSettings:
             if getattr(self, name) < 1:
                 raise InputError(f"{_variable(name)} is {getattr(self, name)}, expected 1 or more")
         if self.retention_days < 0 or self.grace_s < 0:
-            raise InputError("MADAUDIT_RETENTION_DAYS and MADAUDIT_GRACE_S may not be negative")
+            raise InputError("MADAUDIT_RETENTION_DAYS and MADAUDIT_GRACE_S must not be negative: give 0 or more")
 
     @property
     def max_body(self) -> int:
-        """In bytes."""
+        """Largest request body, in bytes."""
         return self.max_body_mb * _MIB
 
     @property
     def max_upload(self) -> int:
-        """In bytes."""
+        """Largest upload, in bytes."""
         return self.max_upload_mb * _MIB
 
     @property
     def max_unpacked(self) -> int:
-        """In bytes."""
+        """Largest unpacked size of an uploaded archive, in bytes."""
         return self.max_unpacked_mb * _MIB
 
     @property
     def memory(self) -> int:
-        """In bytes."""
+        """Largest resident memory of a job, in bytes."""
         return self.memory_mb * _MIB
 
 
 def read_settings(home: Path | None = None) -> Settings:
-    """Settings with the home folder given, else of $MADAUDIT_HOME, else the platform's data folder."""
+    """Settings for the home folder `home`, by default $MADAUDIT_HOME or else the platform's data folder."""
     named = home or os.environ.get("MADAUDIT_HOME") or platformdirs.user_data_path("madaudit")
     return Settings(Path(named).expanduser())
 
 
 def read_weights(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """The lines `SPEC=PATH` of $MADAUDIT_WEIGHTS: where encoders' weights lie on this machine.
+    """Entries `SPEC=PATH` of $MADAUDIT_WEIGHTS, which say where encoders' weights are on this machine.
 
-    One a line, since a path may hold any other separator.
+    Each line holds one entry, because a path may contain any other separator.
     """
     found = os.environ if environment is None else environment
     lines = found.get("MADAUDIT_WEIGHTS", "").split("\n")
@@ -115,7 +115,7 @@ def read_weights(environment: Mapping[str, str] | None = None) -> tuple[str, ...
 
 
 def read_service_settings(environment: Mapping[str, str] | None = None) -> ServiceSettings:
-    """The service's settings; raises InputError naming the variable that cannot be read."""
+    """Read the service's settings; raises InputError with the name of an invalid variable."""
     found = os.environ if environment is None else environment
     given: dict[str, object] = {}
     for name, field in ServiceSettings.__dataclass_fields__.items():

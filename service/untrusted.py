@@ -18,27 +18,29 @@ _WITHOUT_FILES = ("forensic", "lexical", "pixels", "embeddings")  # encoders tha
 
 
 def check_family(name: Any) -> None:
-    """Raises InputError for a family that does not ship: a family in a file is code of its author."""
+    """Raise InputError unless madaudit ships the model family; a family from a file would run foreign code."""
     if not isinstance(name, str) or plain_name(name) not in FAMILIES:
         raise InputError(f"no family is called {name!r}, expected one of {', '.join(FAMILIES)}")
 
 
 def check_encoder(roots: AllowedRoots, spec: str) -> None:
-    """Raises InputError for an encoder whose weights lie outside the allowed roots; no weights are downloaded."""
+    """Raise InputError if the weights of an encoder are outside the allowed roots; weights are never downloaded."""
     for part in split_spec(spec):
         if part.name not in ENCODERS:
             known = ", ".join(ENCODERS)
-            raise InputError(f"no encoder is called {part.name!r}: choose one of {known}, or join some by '+'")
+            raise InputError(f"no encoder is called {part.name!r}: choose one of {known}, or join several with '+'")
         if part.name == "sentence":
-            raise Forbidden("a sentence encoder's folder may hold code: build its reference by command")
+            raise Forbidden(
+                "the folder of a sentence encoder may contain code: build the reference with madaudit reference build"
+            )
         if part.name not in _WITHOUT_FILES:
             if "://" in (part.weights or ""):
-                raise Forbidden(f"{part.spec!r}: expected weights in a file under an allowed root")
+                raise Forbidden(f"the encoder {part.spec!r} must have its weights in a file under an allowed root")
             roots.check(part.weights or "")
 
 
 def check_loop(roots: AllowedRoots, fields: Any) -> None:
-    """Raises InputError if a loop's fields name a family, data or an encoder that may not be used."""
+    """Raise InputError if a loop uses a model family, data or an encoder that is not allowed."""
     if not isinstance(fields, Mapping):
         return
     if fields.get("family") is not None:
@@ -59,7 +61,7 @@ def _needs_no_file(data: str, field: str) -> bool:
 
 
 def check_sweep(roots: AllowedRoots, sweep: Mapping[str, Any]) -> None:
-    """Checks every loop of a sweep: its base, grid and runs."""
+    """Check every loop of a sweep: its base, its grid and its runs."""
     base, grid, runs = (sweep.get(name) for name in ("base", "grid", "runs"))
     for fields in [base, *(runs if isinstance(runs, list) else [])]:
         check_loop(roots, fields)

@@ -1,4 +1,4 @@
-"""The detector's scores of items of known origin, kept as histograms and moments of fixed size."""
+"""Detector scores of the reference's items, whose origin is known, stored as histograms and moments of fixed size."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,10 @@ _LEVELS = (0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class ScoreCounts:
-    """One set's scores: a histogram over fixed edges and moments of the posterior vectors. Counts of shards add up."""
+    """Scores of one set: a histogram with fixed bin edges, and the moments of the posterior vectors.
+
+    Score counts of several shards can be added.
+    """
 
     histogram: np.ndarray  # (bins,) int64
     posteriors: Moments  # of (n, m + K) posterior vectors
@@ -32,7 +35,7 @@ class ScoreCounts:
         return self.posteriors.n
 
     def thinned(self, factor: float) -> "ScoreCounts":
-        """Counts scaled to the effective sample size n / factor, the design effect of duplicates; may be fractional."""
+        """Counts scaled to the effective sample size n / factor, where factor is a design effect; may be fractional."""
         if factor == 1:
             return self
         n = max(1, round(self.n / factor))
@@ -43,7 +46,7 @@ class ScoreCounts:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Out-of-fold score counts of each component of the reference, the m real sources first."""
+    """Out-of-fold score counts of each reference component; the m real sources come first."""
 
     labels: tuple[str, ...]  # m + K
     edges: np.ndarray  # (bins - 1,) inner edges on the score axis
@@ -53,35 +56,35 @@ class Calibration:
 
     @cached_property
     def is_simulated(self) -> np.ndarray:
-        """Which of the generators are stand-ins, (K,) bool."""
+        """For each generator, whether it is a simulated stand-in, (K,) bool."""
         return np.array([label in self.simulated for label in self.labels[self.n_real :]], dtype=bool)
 
     @property
     def n_generators(self) -> int:
-        """K."""
+        """Number of generators, K."""
         return len(self.components) - self.n_real
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """Items of each component, (m + K,)."""
+        """Effective number of items in each component, (m + K,)."""
         return np.array([c.n for c in self.components])
 
     @cached_property
     def densities(self) -> np.ndarray:
-        """Share of each component in each bin, (m + K, bins)."""
+        """Share of each component's items that fall in each bin, (m + K, bins)."""
         return np.stack([c.histogram / c.n for c in self.components])
 
     @cached_property
     def centres(self) -> np.ndarray:
-        """The log odds that stand for each bin: the middle, and the edge of the open bins at the ends, (bins,)."""
+        """Log odds that represent each bin, (bins,): its middle, or the inner edge of an open bin at either end."""
         closed = np.concatenate([self.edges[:1], self.edges, self.edges[-1:]])
         return (closed[1:] + closed[:-1]) / 2
 
     @cached_property
     def separation(self) -> float:
-        """Smallest total variation between the histograms of a real source and of a generator; 0 without generators.
+        """Smallest total variation between the histograms of any real source and any generator; 0 without generators.
 
-        The smallest pair counts because a set may hold any of the sources, even the one most like a generator.
+        The most similar pair counts, because a set may hold any real source, even the source most like a generator.
         """
         if self.n_generators == 0:
             return 0.0
@@ -89,7 +92,7 @@ class Calibration:
 
     @cached_property
     def separations(self) -> np.ndarray:
-        """Total variation of each real source from each generator, (m, K)."""
+        """Total variation between the score histograms of each real source and each generator, (m, K)."""
         return self._of_pairs(_variation)
 
     @cached_property
@@ -98,9 +101,9 @@ class Calibration:
         return self._of_pairs(_variation_error)
 
     def separation_low(self, *, level: float) -> float:
-        """Lower confidence limit of `separation`: the smallest of the pairs' one-sided limits; 0 without generators.
+        """Lower confidence limit of `separation`: the smallest one-sided limit over all pairs; 0 without generators.
 
-        A reference whose `separation` passes a threshold only by luck does not pass it with this limit.
+        Comparing this lower limit, not `separation`, with a threshold rejects references that would pass by chance.
         """
         if self.n_generators == 0:
             return 0.0
@@ -117,9 +120,9 @@ class Calibration:
 def _variation(first: np.ndarray, second: np.ndarray) -> float:
     """Total variation between the distributions behind two histograms, corrected for sampling noise.
 
-    Two samples of one distribution have an expected total variation of c = ½ Σ √(2/π · p(1 − p)(1/n + 1/m)). It is
-    subtracted from the observed v in squares, √((v² − c²)/(1 − c²)). The correction matters only for similar
-    distributions; distributions that do not overlap stay at 1.
+    Two samples of the same distribution have the expected total variation c = ½ Σ √(2/π · p(1 − p)(1/n + 1/m)). From
+    the observed total variation v and its chance level c, the corrected value is √((v² − c²)/(1 − c²)). The correction
+    matters only for similar distributions; distributions without overlap keep a total variation of 1.
     """
     n, m = first.sum(), second.sum()
     pooled = (first + second) / (n + m)
@@ -129,7 +132,7 @@ def _variation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _variation_error(first: np.ndarray, second: np.ndarray) -> float:
-    """Standard error of the total variation ½ Σ sᵢ(pᵢ − qᵢ), signs held fixed (delta method); at least one item's."""
+    """Standard error of ½ Σ sᵢ(pᵢ − qᵢ), a total variation, with fixed signs sᵢ; at least that of a single item."""
     p, q = (counts / counts.sum() for counts in (first, second))
     signs = np.sign(p - q)
     variances = [max(1 - float(signs @ law) ** 2, 1 / counts.sum()) for law, counts in ((p, first), (q, second))]
@@ -137,7 +140,7 @@ def _variation_error(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def count_scores(evidence: Evidence, edges: np.ndarray) -> ScoreCounts:
-    """The score counts of some items."""
+    """Count scores in bins with the given edges, and sum the posterior vectors."""
     histogram = np.bincount(np.searchsorted(edges, evidence.scores, side="right"), minlength=len(edges) + 1)
     return ScoreCounts(histogram.astype(np.int64), moments_of(evidence.posteriors))
 
@@ -150,9 +153,9 @@ def calibration_of(
     *,
     effects: np.ndarray | None = None,
 ) -> Calibration:
-    """Calibration from the reference's own out-of-fold evidence, copies within a component counted once.
+    """Calibration from out-of-fold evidence of the reference's items; copies within a component count as one item.
 
-    `effects` (m + K,) are the design effects of these copies.
+    `effects` (m + K,) are the design effects of copies within each component.
     """
     n_real = evidence.n_real
     edges = _edges(evidence.scores, component >= n_real)
@@ -166,11 +169,12 @@ def calibration_of(
 
 
 def _edges(scores: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
-    """Inner edges of the bins: an even grid where the log odds leave the origin in doubt, and quantiles of each side.
+    """Inner bin edges: an even grid where log odds are uncertain, and quantiles of real and of synthetic scores.
 
-    The quantiles resolve the bulk of each side. Without the grid, a well separated reference would have an edge
-    between its last real and its first synthetic item, and every less extreme new item would lie on the wrong side of
-    this edge (with 300 + 300 essays the 95 % interval then held the truth in 88 % of audits).
+    The quantiles give narrow bins where most real and most synthetic scores lie. Without the grid, well separated
+    scores would have an edge between the last real and the first synthetic item of the reference. New items with less
+    extreme scores would then lie on the wrong side of that edge. Without the grid, the 95 % interval held the truth in
+    only 88 % of audits with 300 + 300 essays.
     """
     grid = np.arange(-_DOUBT, _DOUBT + _STEP / 2, _STEP)
     sides = [side for side in (scores[~is_synthetic], scores[is_synthetic]) if len(side)]

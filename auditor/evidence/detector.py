@@ -1,4 +1,4 @@
-"""Evidence of origin per item: cross-fitted probes of its vector and of its distances to the reference's items."""
+"""Evidence of each item's origin from cross-fitted classifiers of its vector and its distances to reference items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _NEIGHBOURS = 3  # nearest exemplars per component whose mean distance is eviden
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the detector says of each item; columns are the m + K components, real sources first, then generators."""
+    """Detector output for each item; columns are the m + K components: first the real sources, then the generators."""
 
     posteriors: np.ndarray  # (n, m + K) float64, at equal prior weight of the components
     nearest: np.ndarray  # (n, m + K) float32, root mean squared standardised distance to the nearest exemplar
@@ -33,16 +33,16 @@ class Evidence:
 
     @property
     def scores(self) -> np.ndarray:
-        """Log odds of synthetic against real, (n,), with equal weights for the sides and for the components of a side.
+        """Log odds (n,) of synthetic against real origin; all components of the same origin have equal weight.
 
-        All are zero for a reference without generators.
+        All log odds are zero for a reference without generators.
         """
         return log_odds(self.posteriors, self.n_real)
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Fold models and exemplars; an item is scored by the model of a fold that never saw its content."""
+    """Cross-fitted models and the reference's items; an item is scored by a model not trained on the item's content."""
 
     mean: np.ndarray  # (d,) of all exemplars
     scale: np.ndarray  # (d,)
@@ -63,7 +63,7 @@ class Detector:
         return len(self.bias)
 
     def evidence(self, vectors: np.ndarray, digests: np.ndarray) -> Evidence:
-        """Evidence for (n, d) vectors whose contents have these digests (n, 16)."""
+        """Evidence for vectors (n, d); `digests` (n, 16) identify the contents of the items."""
         folds = self._folds_of(digests)
         rows = standardise(vectors, self.mean, self.scale)
         parts = self._part_distances(rows)
@@ -75,14 +75,14 @@ class Detector:
         return self._judge(logits, parts, rows.shape[1])
 
     def _folds_of(self, digests: np.ndarray) -> np.ndarray:
-        """The folds (n,) of contents: the fold of an exemplar with the same content, else one by a hash."""
+        """Fold of each item, (n,): the fold of a reference item with equal content, or else a hash of the content."""
         folds = fold_of(digests, seed=self.seed, folds=FOLDS)
         known = (self._known_folds.get(row.tobytes(), fold) for row, fold in zip(digests, folds.tolist(), strict=True))
         return np.fromiter(known, dtype=np.int64, count=len(folds))
 
     @cached_property
     def _known_folds(self) -> dict[bytes, int]:
-        """The fold of each exemplar's content; cached, because every batch needs it."""
+        """Table from content digest to fold for all reference items; cached because every batch needs the table."""
         return {row.tobytes(): fold for row, fold in zip(self.digests, self.folds.tolist(), strict=True)}
 
     def _judge(self, logits: np.ndarray, parts: np.ndarray, width: int) -> Evidence:
@@ -102,10 +102,10 @@ def fit_detector(
     n_real: int = 1,
     device: str = "cpu",
 ) -> tuple[Detector, Evidence]:
-    """A detector, and the out-of-fold evidence of the reference's own items, which is distributed as for unseen items.
+    """Fit a detector; also return out-of-fold evidence of reference items, which is distributed as for unseen items.
 
-    vectors (n, d), component (n,) numbers the `n_real` real sources first, then the generators. Raises InputError when
-    a component has too few items for every fold's training part.
+    `component` (n,) numbers the components of `vectors` (n, d): first the `n_real` real sources, then the generators.
+    Raises InputError if a component has too few items, or too few distinct items.
     """
     copies, effects = _copies_within(vectors, component)
     mean, scale = column_scale(vectors)
@@ -130,14 +130,14 @@ def fit_detector(
 
 
 def _copies_within(vectors: np.ndarray, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Group numbers (n,) of copies and near copies within each component, and their design effects (m + K,)."""
+    """Group numbers (n,), equal for near copies in the same component, and the components' design effects (m + K,)."""
     groups, effects = np.empty(len(vectors), dtype=np.int64), []
     for k in range(int(component.max()) + 1):
         members = np.flatnonzero(component == k)
         if len(members) < FEWEST:
             raise InputError(
-                f"a part of the reference has {len(members)} usable items, expected at least {FEWEST}: add items to it "
-                "or remove it"
+                f"a part of the reference has {len(members)} usable items, expected at least {FEWEST}: add items to "
+                "this part or remove it"
             )
         found = copy_groups(vectors[members], most=_COPIES)
         if found.max() + 1 < _FEWEST_DISTINCT:
@@ -153,7 +153,7 @@ def _copies_within(vectors: np.ndarray, component: np.ndarray) -> tuple[np.ndarr
 def _folds_of_kin(
     rows: np.ndarray, component: np.ndarray, digests: np.ndarray, copies: np.ndarray, n_real: int, seed: int
 ) -> np.ndarray:
-    """Folds (n,) that keep copies, and items made from one another, together: the fold of the group's least digest."""
+    """Folds (n,) that never split a group of copies or derived items; the smallest digest in a group sets its fold."""
     contents, content = np.unique(digests, axis=0, return_inverse=True)
     content = content.reshape(-1)
     group = kin_groups(rows, component, copies, n_real)
@@ -165,10 +165,10 @@ def _folds_of_kin(
 
 
 def log_odds(posteriors: np.ndarray, n_real: int, weights: np.ndarray | None = None) -> np.ndarray:
-    """Log odds (n,) of synthetic against real from posteriors (n, m + K), with equal weights for both sides.
+    """Log odds (n,) of synthetic against real origin from posteriors (n, m + K), with equal weights for both origins.
 
-    `weights` (m + K,) are the weights of the components within their side, by default equal. Without generators all
-    log odds are zero.
+    `weights` (m + K,) are the weights of components of the same origin; by default all weights are equal. Without
+    generators all log odds are zero.
     """
     if posteriors.shape[1] == n_real:
         return np.zeros(len(posteriors))
@@ -190,8 +190,8 @@ def part_distances(
 ) -> np.ndarray:
     """Squared distances (n, m + K, folds, 3) to the nearest exemplars of each component in each fold.
 
-    Distances are kept apart by fold, so that one search serves every fold model. `own` is the exemplar number of each
-    row; with it, a row is not its own neighbour. Missing neighbours have an infinite distance.
+    Distances are stored separately for each fold, so that one search serves the models of all folds. If `own` gives
+    each row's exemplar number, a row does not count as its own neighbour. Missing neighbours have an infinite distance.
     """
     n_components = int(component.max()) + 1
     result = np.full((len(rows), n_components, FOLDS, _NEIGHBOURS), np.inf, dtype=np.float32)
@@ -217,7 +217,7 @@ def _nearest(
 
 
 def neighbour_features(parts: np.ndarray, *, excluded: int, width: int) -> np.ndarray:
-    """Log mean squared distance per dimension to the nearest exemplars outside one fold, (n, m + K) float32."""
+    """Log mean squared distance per dimension to a component's nearest items outside one fold, (n, m + K) float32."""
     kept = np.delete(parts, excluded, axis=2).reshape(len(parts), parts.shape[1], -1)
     nearest = np.sort(kept, axis=2)[:, :, :_NEIGHBOURS]
     finite = np.isfinite(nearest)
@@ -226,5 +226,5 @@ def neighbour_features(parts: np.ndarray, *, excluded: int, width: int) -> np.nd
 
 
 def component_labels(sizes: Sequence[int]) -> np.ndarray:
-    """Component number of each row when parts of these sizes are stacked."""
+    """Component number of each row after stacking components of these sizes."""
     return np.repeat(np.arange(len(sizes)), sizes)

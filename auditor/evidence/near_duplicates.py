@@ -20,14 +20,16 @@ _JUDGES = 300  # items from which these radii are measured
 
 
 def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: int = _MOST) -> np.ndarray:
-    """Group number (n,) of each vector (n, d): copies and near copies, such as frames or re-encodings, share one.
+    """Group number (n,) of each vector (n, d); copies and near copies, such as video frames, share a group.
 
-    Near copies are nearer to each other by a factor r than to any other item, and than the median radius around an item
-    that holds a tenth of all items. For independent items in D dimensions, the distances to the c-th and the next
-    neighbour have a ratio under r with probability r^(cD) (Facco et al. 2017). r is ½, or smaller if needed to keep
-    this probability under one in a hundred; D is measured at a scale that copies do not reach. A narrow mode of the
-    data can look like copies. So items are no copies if independent items, `beside` (m, d), lie as near, and no more
-    than `most` copies of an item are searched for. Copies that drift, each a little from the last, are not found.
+    Items are near copies if their distance is less than r times the distance to any other item. The distance between
+    near copies must also be less than r times the median radius around an item that holds a tenth of all items. For
+    independent items in D dimensions, the distances to the c-th and to the next neighbour have a ratio below r with
+    probability r^(cD) (Facco et al. 2017). The factor r is ½, or smaller if independent items would otherwise pass as
+    near copies with probability above 1 %. The dimension D of the data is measured at a scale larger than the distances
+    between copies. A narrow mode of the data can look like a group of copies. Therefore two items do not count as
+    copies if an independent item from `beside` (m, d) is equally near. At most `most` copies of each item are searched
+    for. Chains of copies, where each copy differs a little from the one before, are not found.
     """
     n, most = len(vectors), min(most, len(vectors) // 2)
     if most < 2:
@@ -51,7 +53,10 @@ def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: 
 
 
 def groups_within(rows: np.ndarray, radius: float, *, most: int = _MOST) -> np.ndarray:
-    """Group number (n,) of each row (n, d): rows within a radius share one; only the `most` nearest are compared."""
+    """Group number (n,) of each row (n, d); rows within `radius` share a group.
+
+    Each row is compared only with its `most` nearest rows.
+    """
     n = len(rows)
     if n < 2:
         return np.arange(n)
@@ -61,14 +66,14 @@ def groups_within(rows: np.ndarray, radius: float, *, most: int = _MOST) -> np.n
 
 
 def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Group number (n,) of each row in the union of two partitions: rows that share a group in either one share one."""
+    """Merge two groupings: rows that share a group in either grouping share a group in the result, (n,)."""
     n = len(first)
     starts = [np.unique(groups, return_index=True)[1][groups] for groups in (first, second)]
     return _components(np.concatenate(starts), np.concatenate([np.arange(n)] * 2), n)
 
 
 def _scale(rows: np.ndarray) -> tuple[float, float]:
-    """The dimension at the scale of a tenth of the items, and the median radius around a row that holds a tenth."""
+    """Intrinsic dimension at the scale of a tenth of the rows, and the median radius that contains a tenth of them."""
     judges = rows[np.linspace(0, len(rows) - 1, min(len(rows), _JUDGES)).astype(int)]
     counts = [max(1, round(share * len(judges))) for share in _SHARES]
     squared = knn(judges, judges, min(len(judges), counts[1] + 1))[0]
@@ -78,11 +83,12 @@ def _scale(rows: np.ndarray) -> tuple[float, float]:
 
 
 def kin_groups(rows: np.ndarray, component: np.ndarray, groups: np.ndarray, n_real: int) -> np.ndarray:
-    """Group number (n,) of each row: rows of one of `groups` share one, as do a real item and items made from it.
+    """Group number (n,) of each row; extends `groups` so that a real item and the items made from it share a group.
 
-    A generator's item counts as made from a real item (a paraphrase, reconstruction or variation) if it is the nearest
-    item of its generator to the real item, the real item is its nearest real item, and the second nearest of both is
-    further away than by chance. If such items were in different folds, a probe would learn the opposite of each origin.
+    A synthetic item counts as made from a real item (for example a paraphrase) if the two items are mutual nearest
+    neighbours between the generator and the real part. The second nearest neighbour of each of the two items must also
+    be further away than chance explains. If a real item and its synthetic version were in different folds, a probe
+    would learn the wrong origin for both.
     """
     real = np.flatnonzero(component < n_real)
     ratio = min(_KIN, _CHANCE ** (1 / _scale(rows[real])[0]))
@@ -98,13 +104,13 @@ def kin_groups(rows: np.ndarray, component: np.ndarray, groups: np.ndarray, n_re
 
 
 def _nearest_by_far(rows: np.ndarray, others: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest of `others` to each row, and whether it is nearer than `ratio` times the second distance."""
+    """Nearest of `others` to each row, and whether its distance is below `ratio` times that of the second nearest."""
     squared, indices = knn(rows, others, min(2, len(others)))
     return indices[:, 0], squared[:, 0] < ratio**2 * squared[:, -1]
 
 
 def design_effect(counts: np.ndarray) -> float:
-    """The factor by which copies raise the variance of a mean: Σm²/Σm over the number m of copies of each item."""
+    """Factor by which copies raise the variance of a mean: Σm²/Σm, where m counts the copies of a distinct item."""
     return float((counts.astype(np.float64) ** 2).sum() / counts.sum())
 
 

@@ -1,4 +1,4 @@
-"""Items that lie further from the reference than its own items lie from each other."""
+"""Novelty: how far an item lies from the reference, compared with distances among the reference's own items."""
 
 import math
 
@@ -12,19 +12,20 @@ NOVEL = 0.95  # novelty above which an item counts as lying outside
 
 
 def novelty(nearest: np.ndarray, reference_nearest: np.ndarray) -> np.ndarray:
-    """For each item, the share of reference items that are nearer to another exemplar than the item is, (n,) in [0, 1].
+    """Share of reference items whose nearest-neighbour distance is below that of each audited item, (n,) in [0, 1].
 
-    nearest (n,) is the distance of each item to the nearest exemplar of any component. reference_nearest (m,) is the
-    distance of each reference item to its nearest other exemplar, sorted.
+    `nearest` (n,) is the distance of each audited item to the nearest reference item. `reference_nearest` (m,) is the
+    distance of each reference item to its nearest other reference item, sorted.
     """
     return np.searchsorted(reference_nearest, nearest, side="left") / len(reference_nearest)
 
 
 def unexplained(novel: int, n: int, n_reference: int, *, level: float = 0.95) -> Measure:
-    """Share of a set that lies outside the reference, beyond the 5 % of reference items that do so by definition.
+    """Share of a set that lies outside the reference, minus the 5 % of reference items that do so by definition.
 
-    (F − 0.05) / 0.95, where F is the share of novel items; the interval includes the error of F and of the reference's
-    own quantile. Items outside the reference may be synthetic or come from another real source.
+    The value is (F − 0.05) / 0.95, where F is the share of novel items. The interval includes the sampling errors of
+    the share of novel items and of the reference's 95 % quantile. Items outside the reference may be synthetic or come
+    from another real source.
     """
     inside = NOVEL
     observed = novel / n

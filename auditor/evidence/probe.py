@@ -1,4 +1,4 @@
-"""The probe: a multinomial logistic model on standardised vectors, kernel landmarks and neighbour distances."""
+"""The probe: a multinomial logistic regression on standardised vectors, kernel features and neighbour distances."""
 
 from dataclasses import dataclass
 
@@ -21,13 +21,13 @@ class Landmarks:
     whitening: np.ndarray  # (m, m)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Features (n, m) of standardised rows (n, d)."""
+        """Kernel features (n, m) of standardised rows (n, d)."""
         squared = (rows**2).sum(1)[:, None] + (self.points**2).sum(1) - 2 * rows @ self.points.T
         return np.exp(-self.gamma * np.maximum(squared, 0)) @ self.whitening
 
 
 def choose_landmarks(rows: np.ndarray, *, rng: np.random.Generator, count: int = 500) -> Landmarks:
-    """Landmarks drawn from standardised rows (n, d); features scaled to the norm of the linear part."""
+    """Draw kernel landmarks from standardised rows (n, d); kernel features get the norm of the linear features."""
     points = rows[rng.choice(len(rows), min(count, len(rows)), replace=False)]
     kernel = (points**2).sum(1)[:, None] + (points**2).sum(1) - 2 * points @ points.T
     gamma = 1 / max(float(np.median(kernel)), 1e-12)
@@ -38,7 +38,7 @@ def choose_landmarks(rows: np.ndarray, *, rng: np.random.Generator, count: int =
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Class log-odds from features; the calibration is set afterwards from held-out scores."""
+    """Linear classifier that gives uncalibrated class log-odds; `calibrate` corrects them with held-out scores."""
 
     landmarks: Landmarks
     weights: np.ndarray  # (features, classes)
@@ -50,7 +50,7 @@ class Probe:
 
 
 def fit_probe(rows: np.ndarray, neighbour_features: np.ndarray, labels: np.ndarray, *, seed: int) -> Probe:
-    """A probe fitted to standardised rows (n, d), features (n, classes) and class labels (n,) 0 … K."""
+    """Fit a probe to standardised rows (n, d), neighbour features (n, classes) and class labels 0 … K (n,)."""
     landmarks = choose_landmarks(rows, rng=np.random.default_rng(seed))
     features = _features(landmarks, rows, neighbour_features)
     model = _fitted(features, labels, _choose_penalty(features, labels, seed))
@@ -63,8 +63,9 @@ def fit_probe(rows: np.ndarray, neighbour_features: np.ndarray, labels: np.ndarr
 def calibrate(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
     """Bias-corrected temperature scaling (Alexandari et al. 2020) on held-out logits, with equal class weights.
 
-    Returns the inverse temperature and a bias per class (first zero) that minimise the balanced log loss against
-    Platt's targets: one item per class is assumed to be mislabelled, so that separable scores do not become certain.
+    Returns the inverse temperature and one bias per class (the first is zero) that minimise the balanced log loss. The
+    targets are Platt's, which assume one mislabelled item per class, so that separable classes do not get probabilities
+    of 0 and 1.
     """
     classes = logits.shape[1]
     counts = np.bincount(labels, minlength=classes)

@@ -1,1 +1,1 @@
-"""The synthetic fraction of a set: estimates, bounds that allow for unknown generators, and advice on open verdicts."""
+"""Synthetic fraction of a set: estimates, bounds that allow for unknown generators, and advice if undetermined."""

@@ -1,4 +1,4 @@
-"""Which real sources and which generators a set is made of."""
+"""Composition of a set: the shares of its real sources and of its generators."""
 
 from dataclasses import dataclass
 
@@ -24,10 +24,10 @@ class Composition:
     fraction_draws: np.ndarray  # (draws,) synthetic fraction of the set in each
 
     def errors(self, means: np.ndarray) -> tuple[float, float]:
-        """Variance of the set's mean score due to the unknown shares of the real and of the synthetic part.
+        """Variance of the set's mean score due to uncertain shares within the real part and within the synthetic part.
 
-        means (m + K,) are the components' mean scores. Each part is weighted by its share of the set, so that unknown
-        shares within a small part add little.
+        `means` (m + K,) are the components' mean scores. The real and the synthetic part are weighted by their shares
+        of the set, so that a small part adds little variance.
         """
         m = len(self.real)
         real = (1 - self.fraction_draws) * (self.real_draws @ (means[:m] - self.real @ means[:m]))
@@ -35,15 +35,16 @@ class Composition:
         return float(real.var()), float(synthetic.var())
 
     def shares(self, fraction: float) -> np.ndarray:
-        """Shares of all components (m + K,) in a set of that synthetic fraction."""
+        """Shares (m + K,) of all components in a set with the given synthetic fraction."""
         return np.concatenate([(1 - fraction) * self.real, fraction * self.synthetic])
 
 
 def composition_of(calibration: Calibration, observed: ScoreCounts, *, rng: np.random.Generator) -> Composition:
-    """The composition of a set from its posteriors.
+    """Estimate the composition of a set from its posteriors.
 
-    Multi-class adjusted count (Firat 2016): the mean posterior vector of the set is the components' mean posterior
-    vectors times their shares, solved under non-negativity. A side of one component leaves nothing to estimate.
+    Multi-class adjusted count (Firat 2016): the components' mean posterior vectors, weighted by non-negative shares,
+    are fitted to the set's mean posterior vector. If the real or the synthetic part has only one component, its share
+    of that part is 1.
     """
     components, m = calibration.components, calibration.n_real
     k = calibration.n_generators
@@ -65,9 +66,9 @@ def composition_of(calibration: Calibration, observed: ScoreCounts, *, rng: np.r
 
 
 def _padded_covariance(posteriors: Moments) -> np.ndarray:
-    """Covariance with half an item added at every corner of the simplex.
+    """Covariance of posteriors, with half an item added at every corner of the simplex.
 
-    If every item falls on its own side, the plain covariance is zero, but n items cannot prove a zero covariance.
+    If the scores separate all items, the plain covariance is zero, although n items cannot prove a zero covariance.
     """
     corners = len(posteriors.total)
     n = posteriors.n + corners / 2
@@ -76,13 +77,13 @@ def _padded_covariance(posteriors: Moments) -> np.ndarray:
 
 
 def _solve_shares(means: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Non-negative shares summing to one with sharesᵀ·means ≈ mean; the sum is one because posteriors sum to one."""
+    """Non-negative shares that solve sharesᵀ·means ≈ mean by least squares, scaled to sum to one."""
     shares = optimize.nnls(means.T, mean)[0]
     return shares / shares.sum()
 
 
 def _within(shares: np.ndarray) -> np.ndarray:
-    """Rows scaled to sum to one; a row of zeros becomes equal shares, since any shares then give the same fraction."""
+    """Shares scaled to sum to one per row; a row of zeros becomes equal shares, which do not affect the fraction."""
     total = shares.sum(1, keepdims=True)
     even = np.full_like(shares, 1 / max(1, shares.shape[1]))
     return np.where(total > 1e-9, shares / np.maximum(total, 1e-9), even)

@@ -1,4 +1,4 @@
-"""The synthetic fraction of a set: the share of known generators, tests for anything else, and the interval."""
+"""Synthetic fraction of a set: the share of known generators, tests for unknown content, and the interval."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -52,10 +52,10 @@ _PLAIN_DEPARTURE = 5.0
 _RESEMBLANCE = 0.02  # share of the set that looks like stand-ins, above which something else is there
 _PROVING = (0.85, 0.95)  # shares of the real items at whose thresholds the real side bounds the low end
 _ONLY_SIMULATED = (
-    "the reference's generators are all simulated from its real part: they reveal items that resemble them and bound "
-    "nothing else; rebuild it with --synthetic LABEL=SRC"
+    "all generators of the reference are simulated from its real part, so only items that resemble them can be "
+    "detected: rebuild the reference with --synthetic LABEL=SRC"
 )
-_NO_GENERATORS = "the reference holds no synthetic examples: rebuild it with --synthetic LABEL=SRC"
+_NO_GENERATORS = "the reference holds no synthetic examples: rebuild the reference with --synthetic LABEL=SRC"
 _CONTRADICTED = "part of the set is like none of the reference's components, so the two conditions cannot both hold"
 _OTHER_SOURCE = (
     "part of the set is like none of the reference's components: under this condition it is from another real source"
@@ -66,8 +66,8 @@ _OTHER_SOURCE = (
 class FractionEstimate:
     """The share of synthetic items in one set, with intervals, or the reason why it is unknown.
 
-    The stated interval does not assume which generators made the items. Each conditional interval is valid only if its
-    condition is true.
+    The stated interval does not assume which generators made the items. An interval under a condition is valid only if
+    the condition is true.
     """
 
     estimate: float  # nan unless determined
@@ -91,7 +91,7 @@ class FractionEstimate:
 
     @property
     def likely(self) -> float:
-        """The stated estimate, or else the estimate under both conditions; nan if there is neither."""
+        """The stated estimate, or else the estimate for known sources and generators only; nan if neither exists."""
         return self.estimate if math.isfinite(self.estimate) else self.if_both.estimate
 
 
@@ -110,18 +110,19 @@ def estimate_fraction(
     assume_reference_complete: bool = False,
     assume_generators_complete: bool = False,
 ) -> FractionEstimate:
-    """The fraction of synthetic items among the items counted in `observed`.
+    """Estimate the fraction of synthetic items among the items counted in `observed`.
 
-    First a mixture of the known sources and generators is fitted to the set's scores. `contrast` trains a
-    classifier for this set, given the fitted mixture's
-    shares (m + K,); the classifier and a test of the scores show whether anything else is in the set. The low end of
-    the stated interval is the share that the real side proves. Its high end is the share that can explain the items
-    that look synthetic, if an unseen generator hides as much as `left_out` predicts. If something else is in the set,
-    the low end is 0, since the rest may be another real source. Intervals include the sampling errors of the incoming
-    scores and of the reference's scores; they concern this set and no larger one unless `is_sample`. Copies of an item
-    count as one item: `copies` is their design effect, `distinct` the number of items without copies, at most the
-    number looked at. `distrust` is a reason why the reference's scores are not reliable. If a condition is declared,
-    the answer under this condition becomes the stated one.
+    First a mixture of the known sources and generators is fitted to the set's scores. `contrast` is a function that
+    takes the fitted mixture's shares (m + K,) and trains a classifier for this set. The classifier and a test of the
+    scores show whether the set holds anything besides the known sources and generators. The lower end of the stated
+    interval is the synthetic share that a shortfall of confidently real items proves. The upper end allows for an
+    unseen generator whose items look real as often as `left_out` predicts. If the set holds unknown content, the lower
+    end is 0, because that content may come from another real source. Intervals include the sampling errors of the
+    incoming scores and of the reference's scores. Intervals are about this set alone or, with `is_sample`, about the
+    larger set from which it was drawn. Copies count as one item: `copies` is the design effect of copies, and
+    `distinct` the number of distinct items among those examined. `distrust` is a reason why the reference's scores are
+    not reliable, or None. With the flag `assume_reference_complete` or `assume_generators_complete`, the estimate under
+    that condition becomes the stated estimate.
     """
     n, observed = observed.n, observed.thinned(copies)
     doubts = _doubts(calibration, observed, contrast, left_out, rng=rng, level=level, is_sample=is_sample)
@@ -147,7 +148,7 @@ def estimate_fraction(
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """The fraction unconditionally and under each condition."""
+    """Synthetic fraction without any condition and under each condition."""
 
     stated: Measure
     matches: Measure  # if all real items come from the reference's sources
@@ -157,7 +158,7 @@ class _Answers:
     is_told: bool = True  # whether the scores are trusted
 
     def given(self, matches: bool, known: bool) -> Measure:
-        """The answer under the declared conditions."""
+        """The synthetic fraction under the declared conditions."""
         if matches:
             return self.both if known else self.matches
         return self.known if known else self.stated
@@ -170,7 +171,7 @@ def _nothing(reason: str, n: int) -> _Answers:
 
 @dataclass(frozen=True, slots=True)
 class _Doubts:
-    """The fit of the known generators, and the evidence against this fit."""
+    """Fit of a mixture of known sources and generators to the set, and the evidence against this mixture."""
 
     known: Measure
     method: str  # method of the estimate in `known`
@@ -192,14 +193,14 @@ class _Doubts:
 
     @property
     def outside(self) -> bool:
-        """Whether something in the set is neither like the real items nor like the known generators."""
+        """Whether part of the set is unlike both the reference's real items and its known generators."""
         jointly = self.fit_p_value < MILD_LEVEL and self.departure > MILD_DEPARTURE
         stand_in = self.has_trusted and self.resembles > _RESEMBLANCE
         return stand_in or jointly or self.fit_p_value < _FIT_LEVEL or self.departure > _DEPARTURE
 
     @property
     def plainly(self) -> bool:
-        """Whether the evidence against the known fit is so strong that the known fit is ignored."""
+        """Whether the evidence against the fit of known generators is strong enough to ignore that fit."""
         return self.problem is not None or self.fit_p_value < _FIT_LEVEL or self.departure > _PLAIN_DEPARTURE
 
 
@@ -256,7 +257,7 @@ def _doubts(
 def _estimators(
     calibration: Calibration, observed: ScoreCounts, composition: Composition, count: float
 ) -> dict[str, float]:
-    """The point estimates of the known generators' fraction by each method."""
+    """Point estimates, by method, of the share of the set that known generators made."""
     return {
         "adjusted-count": probabilistic_adjusted_count(calibration, observed, composition),
         MIXTURE: histogram_mixture(calibration, observed, composition),
@@ -265,12 +266,12 @@ def _estimators(
 
 
 def _with_value(measure: Measure, value: float) -> Measure:
-    """The measure with another point estimate; its interval is widened to include the estimate."""
+    """Copy of a measure with another point estimate; the interval is widened to include the new estimate."""
     return replace(measure, estimate=value, low=min(measure.low, value), high=max(measure.high, value))
 
 
 def problem_of(calibration: Calibration) -> str | None:
-    """Why no set can be determined by a reference with these scores; None if there is no such reason."""
+    """Why a reference with these scores cannot determine the fraction of any set; None if no reason is known."""
     if calibration.n_generators == 0:
         return _NO_GENERATORS
     return _hardly_separates(calibration) or (_ONLY_SIMULATED if calibration.is_simulated.all() else None)
@@ -288,12 +289,13 @@ def _hardly_separates(calibration: Calibration) -> str | None:
 
 
 def _guarded(doubts: _Doubts, level: float) -> Measure:
-    """The known fit, its interval widened for generators that the reference lacks.
+    """The fit of known generators, with an interval widened for generators that the reference lacks.
 
-    The upper end is at least the mean of two guards, one from the reference's detector and one from this set's
-    classifier. The mean of two upper limits of normal estimates is itself an upper limit at their level, however the
-    estimates depend on each other. The lower end is at most what the real side proves. Otherwise an unseen generator
-    that scores as more synthetic than the known ones would raise the lower end too far.
+    The upper end is at least the mean of two upper limits: one from the reference's detector, one from this set's
+    classifier. The mean of two upper limits of normal estimates is an upper limit at the same level, even if the
+    estimates are correlated. The lower end is at most the share that a shortfall of confidently real items proves.
+    Without that cap on the lower end, an unseen generator that scores higher than the known ones would raise the lower
+    end too far.
     """
     known = doubts.known
     if not doubts.by_score or math.isnan(known.estimate):
@@ -305,10 +307,10 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
 
 
 def _outside(doubts: _Doubts, level: float) -> _Answers:
-    """Bounds from the real side; if the evidence against the known fit is mild, they include the known fit's interval.
+    """Bounds from the real side, widened by the interval of the known fit if evidence against that fit is mild.
 
-    If real items may come from other sources than the reference's, these items may look more real than the reference's
-    own. Then the upper end is that of `any_source_limit`.
+    Real items from a source outside the reference may look more real than the reference's own items. If a real source
+    outside the reference is possible, `any_source_limit` gives the upper end.
     """
     n, reason = doubts.known.n, _what_is_outside(doubts)
     value, low = real_side_estimate(doubts.anchors), real_side_bound(doubts.anchors, level=level)
@@ -340,7 +342,7 @@ def _outside(doubts: _Doubts, level: float) -> _Answers:
 def _estimate(
     doubts: _Doubts, calibration: Calibration, answers: _Answers, stated: Measure, *, level: float, n: int
 ) -> FractionEstimate:
-    """The whole answer; an estimate is stated where its interval is narrow."""
+    """The complete estimate; a point estimate is stated only if its interval is narrow."""
     labels, m, composition = calibration.labels, calibration.n_real, doubts.composition
     is_narrow = math.isfinite(stated.estimate) and stated.high - stated.low <= NARROW
     is_bounded = stated.high - stated.low < 1
@@ -376,7 +378,7 @@ def _estimate(
 
 
 def _why_wide(doubts: _Doubts, stated: Measure, level: float) -> str:
-    """The reason for a wide interval when no test found anything unknown in the set."""
+    """Why the interval is wide although no test found unknown content in the set."""
     _, hidden = smallest_noticed(doubts.by_score, level=level)
     if stated.high * (1 - hidden) - stated.low > NARROW or stated.high <= doubts.known.high:
         return f"{stated.n} items leave the interval wide: audit more items together"
@@ -390,7 +392,7 @@ def _what_is_outside(doubts: _Doubts) -> str:
     known = "neither real items nor known generators" if doubts.has_known else "none of the real items"
     tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if doubts.fit_p_value < MILD_LEVEL else []
     if doubts.departure > MILD_DEPARTURE:
-        tests.append(f"departure {doubts.departure:.1f}, by chance under {_DEPARTURE}")
+        tests.append(f"departure {doubts.departure:.1f}, expected below {_DEPARTURE} by chance")
     if doubts.has_trusted and doubts.resembles > _RESEMBLANCE:
         known = "simulated stand-ins and no known generator"
         tests.append(f"share {doubts.resembles:.2f} or more")
@@ -403,7 +405,10 @@ def _what_is_outside(doubts: _Doubts) -> str:
 def _shares_of(
     labels: tuple[str, ...], side: Measure, weights: np.ndarray, draws: np.ndarray, level: float
 ) -> dict[str, Measure]:
-    """Each component's share of the set: its weight times its side's share; low and high ends are multiplied too."""
+    """Each component's share of the set: its weight within the real or synthetic part times the share of that part.
+
+    The lower ends of both intervals are multiplied, and so are the upper ends.
+    """
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     return {

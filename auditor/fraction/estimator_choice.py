@@ -1,4 +1,4 @@
-"""The choice of the estimator: cross-validation on the reference's own scores."""
+"""Choice of the fraction estimator by cross-validation on the reference's own scores."""
 
 import numpy as np
 
@@ -15,9 +15,10 @@ _BEYOND_DOUBT = 2.0  # standard errors by which the mixture's error must be smal
 
 
 def choose_estimator(calibration: Calibration, composition: Composition, n: int, *, rng: np.random.Generator) -> str:
-    """COUNT, unless the error of MIXTURE is clearly smaller for sets of n items of this composition.
+    """Choose COUNT, unless MIXTURE has a clearly smaller error for sets of n items with this composition.
 
-    Each of 50 splits halves every component: one half calibrates, and sets of known fractions are drawn from the other.
+    Each of 50 splits halves every component: one half is for calibration, the other for simulated sets of known
+    fraction.
     """
     m = calibration.n_real
     halves = [
@@ -41,7 +42,7 @@ def choose_estimator(calibration: Calibration, composition: Composition, n: int,
 
 
 def _halved(histogram: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Densities (splits, 2, bins) of random halves, with half an item spread over the bins of each half."""
+    """Score densities (splits, 2, bins) of random halves, each smoothed by half an item spread over the bins."""
     histogram = np.rint(histogram).astype(np.int64)  # counts are fractional where copies count once
     first = rng.multivariate_hypergeometric(histogram, int(histogram.sum()) // 2, size=_SPLITS)
     halves = np.stack([first, histogram - first], axis=1) + 0.5 / len(histogram)

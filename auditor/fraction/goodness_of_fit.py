@@ -1,4 +1,4 @@
-"""A test of whether the set's scores can be a mixture of the reference's components."""
+"""Test whether the scores of a set can be a mixture of the scores of the reference's components."""
 
 import numpy as np
 
@@ -14,9 +14,10 @@ _FIT_DRAWS = 999
 def fit_p_value(
     calibration: Calibration, observed: ScoreCounts, composition: Composition, *, rng: np.random.Generator
 ) -> float:
-    """P-value of the hypothesis that the incoming histogram is a mixture of the reference's.
+    """P-value of the hypothesis that the incoming score histogram is a mixture of the reference's histograms.
 
-    Pearson's statistic at the fitted π; its distribution comes from 999 parametric draws of both sides, each refitted.
+    The statistic is Pearson's at the fitted π. The null distribution of the statistic comes from 999 parametric draws
+    of the incoming and the reference histograms, each refitted.
     """
     m, sizes = calibration.n_real, calibration.sizes
     real, synthetic = smoothed(calibration, composition)
@@ -30,7 +31,7 @@ def fit_p_value(
 
 
 def _effective(weights: np.ndarray, sizes: np.ndarray) -> int:
-    """Effective number of items behind a weighted histogram."""
+    """Effective number of items in a weighted mixture of histograms."""
     return round(1 / float(weights**2 @ (1 / sizes)))
 
 

@@ -1,4 +1,4 @@
-"""What a reference can promise before any audit, and what to add to improve it."""
+"""What a reference can detect, computed before any audit, and what to add to the reference to improve it."""
 
 import math
 
@@ -27,11 +27,12 @@ _TYPICAL = 1000  # items of the set by which additions are judged
 def promise_of(
     calibration: Calibration, left_out: LeftOut, *, level: float = 0.95, distrust: str | None = None
 ) -> Promise:
-    """Each generator's separation, the share it hides when left out, and what sets of 200, 1,000 and 10,000 items show.
+    """Separation and hidden share of each generator, and what audits of 200, 1,000 and 10,000 items can detect.
 
-    `smallest_noticed`: the share of an unseen generator that is noticed with probability .8, if the share `may_hide` of
-    its items looks real. `clean_high`: four in five sets without synthetic items get a lower high end. `clean_verdict`:
-    the verdict of the default policy on `clean_high`. All three numbers are 1 if nothing can be said.
+    `smallest_noticed` is the share of an unseen generator that is detected with probability .8, if the share `may_hide`
+    of its items looks real. `clean_high` is the upper end that four in five sets without synthetic items stay below.
+    `clean_verdict` is the default policy's verdict on a set with the upper end `clean_high`. The numbers
+    `smallest_noticed`, `may_hide` and `clean_high` are 1 if the reference can detect nothing.
     """
     hidden, tells = may_hide(left_out), distrust is None and problem_of(calibration) is None
     at = {str(n): _at(calibration, hidden, n, level) if tells else _NOTHING for n in SIZES}
@@ -48,7 +49,7 @@ def promise_of(
 
 
 def _separation(calibration: Calibration, level: float) -> dict[str, Measure]:
-    """Generator → total variation, with its interval, from the real source that the generator resembles most."""
+    """Generator → total variation, with an interval, from the real source that the generator resembles most."""
     z = float(stats.norm.ppf((1 + level) / 2))
     found = {}
     for k, label in enumerate(calibration.labels[calibration.n_real :]):
@@ -73,7 +74,7 @@ def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> P
 
 
 def _of_clean_set(hidden: np.ndarray, n: int, n_real: int) -> dict[float, Anchor]:
-    """Anchors of a set of n real items with bad luck: four in five such sets get a lower upper end."""
+    """Anchors of an unlucky set of n real items; the upper end is smaller for four in five sets of n real items."""
     return {
         share: Anchor(
             share=share,
@@ -94,7 +95,7 @@ def _n_real(calibration: Calibration) -> int:
 
 
 def _additions(calibration: Calibration, left_out: LeftOut, level: float) -> list[str]:
-    """Advice on what to add to the reference; where it can be computed, the effect on a clean set of 1,000 items."""
+    """Advice on what to add to the reference, with the effect on a clean set of 1,000 items if it can be computed."""
 
     def high(generators: int, n_real: int) -> float:
         return unseen_guard(_of_clean_set(may_hide(left_out, count=max(1, generators)), _TYPICAL, n_real), level=level)
@@ -104,19 +105,20 @@ def _additions(calibration: Calibration, left_out: LeftOut, level: float) -> lis
     if n_generators < _ENOUGH_GENERATORS:
         missing = _ENOUGH_GENERATORS - n_generators
         added.append(
-            f"{missing} more generator{'s' if missing > 1 else ''}, 300 items or more of each: the high end of a clean "
-            f"set of {_TYPICAL} falls from {now:.2f} to {high(_ENOUGH_GENERATORS, n_real):.2f} if they hide no more "
-            "than the known ones when left out (if they hide more, intervals become wider, and rightly so)"
+            f"{missing} more generator{'s' if missing > 1 else ''} with at least 300 items each: the upper end of the "
+            f"synthetic fraction of a clean set of {_TYPICAL} items falls from {now:.2f} to "
+            f"{high(_ENOUGH_GENERATORS, n_real):.2f}, if the new generators hide no more items than the known ones do "
+            "when left out (if the new ones hide more, intervals correctly become wider)"
         )
     added += [
-        f"other generators of the kind of {label}: when left out, it hid {100 * hidden[0]:.0f} % of its items"
+        f"more generators similar to {label}: when left out, {100 * hidden[0]:.0f} % of its items looked real"
         for label, hidden in zip(left_out.labels, left_out.hidden, strict=True)
         if hidden[0] > _WORST
     ]
     more = high(n_generators, 4 * n_real)
     if now - more >= _WORTHWHILE:
         added.append(
-            f"real items: with {4 * n_real} of them the high end of a clean set of {_TYPICAL} falls from {now:.2f} to "
-            f"{more:.2f}"
+            f"more real items: with {4 * n_real} real items, the upper end of the synthetic fraction of a clean set of "
+            f"{_TYPICAL} items falls from {now:.2f} to {more:.2f}"
         )
     return added

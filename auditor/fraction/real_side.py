@@ -1,4 +1,4 @@
-"""Bounds from the real side: any shortfall of confidently real items must be synthetic."""
+"""Bounds from the real side: any shortfall of confidently real items must be due to synthetic items."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,10 +34,11 @@ _HIDDEN = 0.01  # share of an unseen generator's items that may look confidently
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The shortfall v = 1 − F_U/q of incoming items under a threshold under which the share q of the real items lies.
+    """Shortfall v = 1 − F_U/q of incoming items below a score threshold, which has the share q of real items below it.
 
-    F_U is the share of the incoming items under the threshold. If all real items come from the reference's sources, the
-    expectation of v is π(1 − ρ), where ρ q is the share of the synthetic items under the threshold: never more than π.
+    F_U is the share of the incoming items below the threshold. If all real items come from the reference's sources, the
+    expectation of v is π(1 − ρ), which never exceeds the synthetic fraction π. The product ρ q denotes the share of the
+    synthetic items below the threshold.
     """
 
     share: float  # q
@@ -52,26 +53,26 @@ class Anchor:
 
     @property
     def missing(self) -> float:
-        """v."""
+        """The shortfall v = 1 − F_U/q."""
         return 1 - self.left
 
     @property
     def error(self) -> float:
-        """Standard error of v, at least that of one item; if no item is under the threshold, one is assumed."""
+        """Standard error of the shortfall v, at least that of one item; assumes that an item is below the threshold."""
         step = 1 / (self.n * self.share)
         return max(step, math.sqrt(self._variance(max(self.left, step))))
 
     def _variance(self, left: float) -> float:
-        """Variance of v from the binomial errors of both counts; the threshold is a quantile of the real side."""
+        """Variance of the shortfall v from two binomial errors; the threshold is a quantile of the real scores."""
         odds = (1 - self.share) / self.share
         sampled = self.sampling * left * max(0.0, 1 - left) / self.n
         return odds * (left / self.n + left**2 / self.n_real) + left**2 * self.shift + sampled
 
     def lower(self, z: float) -> float:
-        """Lower limit of v, at least 0, by inverting a two-sample score test with z standard errors.
+        """Lower limit of the shortfall v, at least 0, from inverting a two-sample score test with z standard errors.
 
-        Under each hypothetical v the share of real items above the threshold is estimated from the set and the
-        reference together. The plain standard error is too small when few real items lie above the threshold.
+        For each hypothetical v, the share of real items above the threshold is estimated from the set and the reference
+        together. The plain standard error of v is too small when few real items lie above the threshold.
         """
         near, far = min(self.left, 1.0), 1.0
         if not self._rejects(far, z):
@@ -82,7 +83,7 @@ class Anchor:
         return 1 - far
 
     def _rejects(self, left: float, z: float) -> bool:
-        """Whether the score test rejects this value of F_U/q."""
+        """Whether the score test rejects the value `left` of F_U/q, a ratio of shares below the threshold."""
         above = self.n * (left - self.left * self.share) + self.n_real * (1 - self.share)
         tail = min(1.0, max(0.0, above / (self.n * left + self.n_real)))
         real = tail * (1 - tail) / self.share**2 * (left / self.n + left**2 / self.n_real)
@@ -90,28 +91,32 @@ class Anchor:
         return (left - self.left) ** 2 > z**2 * (real + left**2 * self.shift + sampled)
 
     def upper(self, z: float) -> float:
-        """Upper bound of π if no generator hides better than the known ones and `unseen`; 1 if everything may hide."""
+        """Upper bound of the synthetic fraction π if no generator hides more items than the known ones and `unseen`.
+
+        The bound is 1 if all items of a generator may look real.
+        """
         most = max(self.unseen, *self.hidden, 0.0)
         return min(1.0, (1 - self._least_left(min(self.left, 1.0), z)) / (1 - most)) if most < 1 else 1.0
 
     def upper_of_any_source(self, level: float, *, unseen: float) -> float:
-        """Upper bound of π whatever real sources there are.
+        """Upper bound of the synthetic fraction π that holds for any real sources.
 
-        Items of another real source may all lie under the threshold. Even then F_U ≤ 1 − π(1 − ρ q), because a share
-        1 − ρ q of the synthetic items lies above it. `level` is that of the two-sided Wilson interval of F_U.
+        All items of another real source may lie below the threshold. Even then the incoming share F_U below the
+        threshold is at most 1 − π(1 − ρ q), because the share 1 − ρ q of the synthetic items lies above the threshold.
+        `level` is the level of the two-sided Wilson interval of the incoming share F_U.
         """
         most = min(1.0, max(unseen, *self.hidden, 0.0) * self.share)
         left, _ = wilson_interval(min(1.0, self.left * self.share) * self.n, self.n, level=level)
         return min(1.0, (1 - left) / (1 - most)) if most < 1 else 1.0
 
     def noticed(self, z: float) -> float:
-        """Share of an unseen generator at which v lies z standard errors above the v of a set without it, at most 1."""
+        """Share of an unseen generator that raises the shortfall v by z standard errors, at most 1."""
         odds = (1 - self.share) / self.share
         error = math.sqrt(odds * (1 / self.n + 1 / self.n_real) + self.shift)
         return min(1.0, z * error / (1 - self.unseen)) if self.unseen < 1 else 1.0
 
     def _least_left(self, left: float, z: float) -> float:
-        """Lower root of (x − left)² = z² variance(x): the lower end of an interval by inversion, like Wilson's."""
+        """Lower root x of (x − left)² = z² variance(x): a lower confidence limit obtained like Wilson's interval."""
         odds = (1 - self.share) / self.share
         linear = z**2 * (odds + self.sampling) / self.n
         square = z**2 * (odds / self.n_real + self.shift - self.sampling / self.n)
@@ -122,11 +127,11 @@ class Anchor:
 def anchors_of_contrast(
     contrast: Contrast, composition: Composition, unseen: np.ndarray, *, sampling: float
 ) -> dict[float, Anchor]:
-    """Anchors by share of the real items, from a classifier trained for this set.
+    """Anchors at each share q of the real items, from the scores of a classifier trained for this set.
 
-    `unseen` (4,) is the share of an unseen generator's items that may hide at each threshold. `sampling` is the weight
-    of the sampling of real and synthetic items in the variance: 0 if the incoming items are the whole set, 1 if they
-    are a small sample of what the answer is about.
+    `unseen` (4,) is the share of an unseen generator's items that may look real at each threshold. `sampling` is the
+    weight of the sampling of real and synthetic items in the variance: 0 if the incoming items are the whole set, 1 if
+    they are a small sample of a larger set.
     """
     thresholds = _quantiles(contrast.real, composition.real, SHARES)
     anchors = {}
@@ -140,7 +145,7 @@ def anchors_of_contrast(
 
 
 def _quantiles(parts: Sequence[np.ndarray], shares: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Quantiles of parts mixed in these shares; for one part, they equal NumPy's quantiles (linear interpolation)."""
+    """Quantiles of samples mixed with these shares; for a single sample, NumPy's quantiles (linear interpolation)."""
     values = np.concatenate([part for part, share in zip(parts, shares, strict=True) if share > 0])
     weights = np.concatenate([np.full(len(p), s / len(p)) for p, s in zip(parts, shares, strict=True) if s > 0])
     order = np.argsort(values, kind="stable")
@@ -152,7 +157,7 @@ def _quantiles(parts: Sequence[np.ndarray], shares: np.ndarray, levels: Sequence
 def anchors_of_counts(
     calibration: Calibration, observed: ScoreCounts, composition: Composition, unseen: np.ndarray, *, sampling: float
 ) -> dict[float, Anchor]:
-    """Anchors by share of the real items, from the histograms of the reference's own detector, at the nearest edges."""
+    """Anchors at each share q of the real items, at the nearest bin edges of the reference's score histograms."""
     below, incoming = np.cumsum(calibration.densities, axis=1), np.cumsum(observed.histogram) / observed.n
     real = composition.real @ below[: calibration.n_real]
     filled = np.flatnonzero(real > 0)
@@ -174,7 +179,7 @@ def _anchor(
     unseen: float,
     sampling: float,
 ) -> Anchor:
-    """The anchor at a threshold under which these shares of the components (m + K,) and of the incoming items lie."""
+    """Anchor at a threshold; `below` (m + K,) and `incoming` are the shares of components and of the set below it."""
     m = len(composition.real)
     share = float(composition.real @ below[:m])
     known = below[m:]
@@ -193,26 +198,26 @@ def _anchor(
 
 
 def smallest_noticed(anchors: Mapping[float, Anchor], *, level: float) -> tuple[float, float]:
-    """The smallest share of an unseen generator that raises the real side's low end above 0 in four sets of five.
+    """Smallest share of an unseen generator that raises the lower bound `real_side_bound` above 0 in four of five sets.
 
-    The second number is how much of that generator may look real, at the threshold that notices the smallest share. The
-    first number is 1 if no share is noticed.
+    The second number is the share of that generator's items that may look real, at the most sensitive threshold. The
+    first number is 1 if no share of an unseen generator can be detected.
     """
     z = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(_POWER))
     return min(((anchor.noticed(z), anchor.unseen) for anchor in anchors.values()), default=(1.0, 1.0))
 
 
 def unseen_guard(anchors: Mapping[float, Anchor], *, level: float) -> float:
-    """Upper bound of π that also allows for generators that the reference lacks: the tightest of three bounds.
+    """Upper bound of the synthetic fraction π that allows for unseen generators: the tightest of three bounds.
 
-    Holds if no unseen generator hides more than the known ones and `Anchor.unseen`.
+    The bound holds if no unseen generator hides more items than the known generators and `Anchor.unseen`.
     """
     z = float(stats.norm.ppf(level))
     return min(anchors[q].upper(z) for q in _DENSE)
 
 
 def any_source_limit(anchors: Mapping[float, Anchor], *, level: float, allow_unseen: bool) -> float:
-    """Upper bound of π if another real source may be present, and unknown generators too with `allow_unseen`."""
+    """Upper bound of the synthetic fraction π for any real sources; `allow_unseen` also allows unknown generators."""
     each = 1 - (1 - level) / _BOUNDS
     return min(
         (
@@ -224,18 +229,18 @@ def any_source_limit(anchors: Mapping[float, Anchor], *, level: float, allow_uns
 
 
 def real_side_bound(anchors: Mapping[float, Anchor], *, level: float) -> float:
-    """Lower bound of π, whatever the generator, if all real items come from the reference's sources."""
+    """Lower bound of the synthetic fraction π for any generators, if the reference has all sources of real items."""
     z = float(stats.norm.ppf(1 - (1 - level) / 2 / _BOUNDS))
     return max(0.0, *(anchor.lower(z) for anchor in anchors.values()))
 
 
 def real_side_estimate(anchors: Mapping[float, Anchor]) -> float:
-    """π, corrected for items that hide: the mean of two corrections, by the known generators and by the trend of v."""
+    """Estimate of π corrected for synthetic items that look real: the mean of `_as_known` and `_by_trend`."""
     return (_as_known(anchors) + _by_trend(anchors)) / 2 if anchors[0.5].hidden else _by_trend(anchors)
 
 
 def real_side_limit(anchors: Mapping[float, Anchor], *, level: float) -> float:
-    """Upper bound of π: the larger of one that assumes unseen generators hide like the known, and one by the trend."""
+    """Upper bound of π: the larger of two bounds, one from known generators and one from the trend over thresholds."""
     z = float(stats.norm.ppf((1 + level) / 2))
     by_trend = _by_trend(anchors) + z * anchors[0.5].error + _HIDDEN
     as_known = (anchors[0.5].upper(z) + anchors[0.7].upper(z)) / 2
@@ -243,7 +248,7 @@ def real_side_limit(anchors: Mapping[float, Anchor], *, level: float) -> float:
 
 
 def _as_known(anchors: Mapping[float, Anchor]) -> float:
-    """v/(1 − ρ) with the known generators' mean ρ, at two thresholds, weighted by precision."""
+    """Estimate v/(1 − ρ) of π with the mean ρ of known generators: precision-weighted mean over two thresholds."""
     seen = [max(1 - anchors[q].mean_hidden, 0.1) for q in (0.5, 0.7)]
     weights = [(s / anchors[q].error) ** 2 for s, q in zip(seen, (0.5, 0.7), strict=True)]
     values = [anchors[q].missing / s for s, q in zip(seen, (0.5, 0.7), strict=True)]
@@ -251,7 +256,10 @@ def _as_known(anchors: Mapping[float, Anchor]) -> float:
 
 
 def _by_trend(anchors: Mapping[float, Anchor]) -> float:
-    """v extrapolated to where nothing hides: between two thresholds, v rises by what hides between these thresholds."""
+    """Estimate of π that extrapolates the shortfall v to a threshold below which no synthetic items lie.
+
+    From a higher to a lower threshold, v rises by the share of synthetic items that lie between the two thresholds.
+    """
     at_half, at_most, top = (anchors[q].missing for q in (0.5, 0.7, 0.85))
     estimates = [at_half + max(0.0, at_half - top) / 2, at_most + max(0.0, at_most - top)]
     return float(np.clip(np.mean(estimates), 0, 1))

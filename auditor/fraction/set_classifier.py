@@ -1,4 +1,4 @@
-"""A classifier trained for one audit, which finds items of the set that are unlike the reference."""
+"""A classifier trained for a single audit, which finds items of the audited set that are unlike the reference."""
 
 import math
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ _STRENGTH = 4.0  # ridge penalty divided by the mean squared length of the centr
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Out-of-fold scores; the higher the score, the less an item is like the reference's real items.
+    """Out-of-fold scores of a set's classifier; a high score means that an item is unlike the reference's real items.
 
-    In training, the incoming items of the other folds are a class of their own. So the classifier also separates items
-    that no known generator resembles from the real part, and scores of incoming real items are distributed like those
-    of the reference's real items.
+    In training, the incoming items of the other folds form a separate class. Therefore the classifier also separates
+    items of unknown generators from real items. Incoming real items have the same score distribution as the reference's
+    real items.
     """
 
     real: tuple[np.ndarray, ...]  # of each real source
@@ -36,7 +36,7 @@ class Contrast:
 
     @property
     def n(self) -> int:
-        """Incoming items."""
+        """Number of incoming items."""
         return len(self.incoming)
 
     @property
@@ -46,7 +46,7 @@ class Contrast:
 
 
 def rows_of_components(component: np.ndarray, *, n_real: int = 1, seed: int) -> list[np.ndarray]:
-    """Row numbers of each component, the real ones first: a random subsample of fixed maximum size bounds the cost."""
+    """Row numbers of each component, real sources first, randomly subsampled to a maximum size that bounds the cost."""
     rng, count = np.random.default_rng(seed), int(component.max()) + 1
     most = [_MOST] * n_real + [math.ceil(_MOST / max(1, count - n_real))] * (count - n_real)
     members = [np.flatnonzero(component == k) for k in range(count)]
@@ -67,14 +67,14 @@ def contrast_with(
     effects: np.ndarray | None = None,
     groups: np.ndarray | None = None,
 ) -> Contrast:
-    """The contrast of incoming vectors (n, d), a random sample, to the components' (n_k, d), the real ones first.
+    """Train a classifier of a random sample of incoming vectors (n, d) against components (n_k, d), real sources first.
 
-    `shares` (m + K,) is the mixture of the components that was fitted to the incoming set. `folds` (n_k,) are folds of
-    the components' items that keep items made from one another together; by default the fold is a hash of the vector.
-    An incoming item has the fold of an equal component item, else such a hash; near copies have that of their first.
+    `shares` (m + K,) are the component shares fitted to the incoming set. `folds` (n_k,) are folds of the components'
+    items that keep derived items together; by default, the fold is a hash of the vector. An incoming item gets the fold
+    of an equal component item, or else a hash of its vector. Near copies get the fold of the first item in their group.
     `effects` (m + K,) are the design effects of copies within each component. `groups` (n,) are the groups of near
-    copies among the incoming items; by default they are searched for. The time grows with the items given; only the
-    first 4,096 incoming items are used.
+    copies among the incoming items; by default, near copies are searched for. The computing time grows with the number
+    of items; only the first 4,096 incoming items are used.
     """
     order = np.argsort(content_keys(incoming[:_MOST], seed=seed), kind="stable")
     parts = [*components, incoming[order]]
@@ -105,7 +105,7 @@ def contrast_with(
 def _folds_beside(
     vectors: np.ndarray, folds: np.ndarray, incoming: np.ndarray, groups: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """Folds of the incoming items; a group has its first item's: an equal component item's fold, or else a hash."""
+    """Folds of incoming items; a group gets the fold of a component item equal to its first item, or else a hash."""
     first = incoming[np.unique(groups, return_index=True)[1]]
     known = {row.tobytes(): fold for row, fold in zip(vectors, folds.tolist(), strict=True)}
     hashed = fold_of(first, seed=seed, folds=FOLDS).tolist()
@@ -113,9 +113,10 @@ def _folds_beside(
 
 
 def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Item weights that sum to the same for the real part, for all generators together, and for the incoming set.
+    """Item weights with equal sums for the real part, for all generators together, and for the incoming set.
 
-    Within the real part the sources are weighted by their shares (m,) of the incoming set, equally if it holds none.
+    Within the real part, the sources are weighted by their shares (m,) of the incoming set, or equally if all shares
+    are 0.
     """
     counts, m = np.bincount(component), len(real)
     share = np.ones(len(counts))
@@ -128,10 +129,11 @@ def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:
 def _departure(
     rows: np.ndarray, folds: np.ndarray, component: np.ndarray, shares: np.ndarray, sizes: np.ndarray, copies: float
 ) -> float:
-    """A classifier two-sample test (Lopez-Paz & Oquab 2017) of the incoming items against the fitted mixture.
+    """Classifier two-sample test (Lopez-Paz & Oquab 2017) between the incoming items and the fitted mixture.
 
-    The mean score of the incoming items minus the mean score of the mixture, over the standard error of the difference.
-    The folds depend on each other, so the standard deviation under the hypothesis is about 1.3 and not 1.
+    The statistic is the mean incoming score minus the mean mixture score, divided by the standard error of the
+    difference. Because the folds are not independent, the standard deviation of the statistic under the null hypothesis
+    is about 1.3 instead of 1.
     """
     last = len(shares)
     weights = np.append(shares, 1.0)[component] / np.bincount(component)[component]
@@ -145,9 +147,10 @@ def _departure(
 
 
 def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Ridge regression on the target (Fisher's discriminant, regularised), each fold scored by a fit to the others.
+    """Scores of a ridge regression on `target` (regularised Fisher discriminant); other folds train each fold's model.
 
-    The sums of each fold are computed once; a fold's model is fitted to the sums of all folds minus its own.
+    The sums of each fold are computed once; a fold's model is fitted to the total of all sums minus the fold's own
+    sums.
     """
     members = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     parts = [_sums(rows[inside], target[inside], weights[inside]) for inside in members]
@@ -162,7 +165,7 @@ def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weight
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Weighted sums over rows and targets, from which a ridge regression follows; sums can be added and subtracted."""
+    """Weighted sums over rows and targets that determine a ridge regression; sums can be added and subtracted."""
 
     n: int  # rows of positive weight
     weight: float
@@ -178,7 +181,7 @@ class _Sums:
         return _Sums(*(getattr(self, field) - getattr(other, field) for field in self.__slots__))
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Predictions of the ridge regression for some rows; its constant is not penalised."""
+        """Predictions of the ridge regression for rows (n, d); the intercept is not penalised."""
         centre, level = self.rows / self.weight, self.targets / self.weight
         products = self.products - self.weight * np.outer(centre, centre)
         length = float(np.trace(products)) / self.weight

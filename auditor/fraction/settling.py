@@ -1,4 +1,4 @@
-"""The check of the synthetic fraction, and what would settle an undetermined one, cheapest first."""
+"""Policy check of the synthetic fraction, and advice on how to settle an undetermined check, cheapest step first."""
 
 import math
 from collections.abc import Iterator
@@ -38,16 +38,16 @@ def check_fraction(threshold: Threshold, answer: SyntheticFraction, *, labelled:
 
 
 def _reason(threshold: Threshold, answer: Measure) -> str | None:
-    """Why one number of the answer decides nothing; a whole interval is valid in any case and is judged as it is."""
+    """Why a single number of the answer must not be compared; None for a whole interval, which is always valid."""
     return None if threshold.compare == "interval" else answer.reason
 
 
 def what_settles(threshold: Threshold, answer: SyntheticFraction, *, labelled: int = 0) -> str:
-    """What would settle an undetermined answer, cheapest first: a declaration, a larger reference, labels."""
+    """Advice that would settle an undetermined answer, cheapest first: a declaration, a larger reference, or labels."""
     advice = [] if labelled else [*_declarations(threshold, answer), _ADD]
     labels = labels_to_settle(threshold, answer, labelled=labelled)
     if labels is None:
-        advice.append("label items (madaudit review DIR): the estimate is so near a threshold that it takes thousands")
+        advice.append("label thousands of items (madaudit review DIR), because the estimate is very near a threshold")
     else:
         number = f"all {labels} items" if labels == answer.n else f"about {labels} items in all"
         advice.append(f"label {number} (madaudit review DIR --n {labels})")
@@ -55,7 +55,7 @@ def what_settles(threshold: Threshold, answer: SyntheticFraction, *, labelled: i
 
 
 def _declarations(threshold: Threshold, answer: SyntheticFraction) -> Iterator[str]:
-    """The weakest condition that decides, unless the tests speak against it."""
+    """Advice to declare the weakest condition that settles the check, unless a test contradicts that condition."""
     for name, condition in CONDITIONS.items():
         if name != "if_reference_matches" and _speaks_against_known_generators(answer):
             continue
@@ -75,12 +75,12 @@ def _speaks_against_known_generators(answer: SyntheticFraction) -> bool:
 
 
 def labels_to_settle(threshold: Threshold, answer: SyntheticFraction, *, labelled: int = 0) -> int | None:
-    """How many labels of random items would decide on which side of `fail` the fraction lies, if it is the likely one.
+    """Number of random items to label to decide whether the fraction reaches `fail`, if the likely fraction is right.
 
-    The likely fraction is the first known estimate, stated or under a condition, else the middle of the interval. The
-    result is the smallest number of labels with which Wilson's interval lies on one side in four reviews of five, for
-    a sample without replacement from the set's n items. It is at least 50, at least twice `labelled` and at most n;
-    None above 2,000.
+    The likely fraction is the first known estimate, stated or under a condition, or else the middle of the interval.
+    The result is the smallest number of labels for which Wilson's interval lies on one side of `fail` in four of five
+    reviews. Items are sampled without replacement from the set's n items. The number is at least 50, at least twice
+    `labelled` and at most n; None stands for more than 2,000.
     """
     conditions = (answer, answer.if_both, answer.if_generators_known, answer.if_reference_matches)
     likely = next((each.estimate for each in conditions if each.is_known), (answer.low + answer.high) / 2)

@@ -30,7 +30,7 @@ class LeftOut:
 
     @property
     def upper(self) -> np.ndarray:
-        """`hidden` with one standard error added, (K, 4)."""
+        """The shares `hidden` with one standard error added, (K, 4)."""
         below = np.clip(self.hidden * SHARES, 0, 1)
         error = np.sqrt((below * (1 - below) + 1 / self.n[:, None]) / self.n[:, None])
         upper: np.ndarray = (below + error) / SHARES
@@ -53,9 +53,9 @@ def leave_one_out(
 ) -> LeftOut:
     """Train the detector once without each generator, and count how many of that generator's items then look real.
 
-    vectors (n, d), component (n,) numbers the `n_real` real sources first, then the generators, as `labels` (m + K,)
-    names them. `generators` are left out in turn; stand-ins are not among them, and no detector is trained on stand-ins
-    here. A random sample of at most 2,000 items per component is used.
+    `component` (n,) numbers the components of `vectors` (n, d), named by `labels` (m + K,): first the `n_real` real
+    sources, then the generators. `generators` are left out in turn; simulated stand-ins are neither left out nor used
+    for training here. A random sample of at most 2,000 items per component is used.
     """
     if len(generators) < 2:
         return NOTHING_LEFT_OUT
@@ -75,7 +75,7 @@ def leave_one_out(
 
 
 def _hidden_below(real: Sequence[np.ndarray], scores: np.ndarray) -> list[float]:
-    """Share of scores below each quantile of the real items, over the quantile's share; worst case of the sources."""
+    """Share of `scores` below each quantile of real scores, over the quantile's level; worst case of the sources."""
     found = []
     for share in SHARES:
         thresholds = [np.quantile(of_source, share) for of_source in real]
@@ -84,15 +84,17 @@ def _hidden_below(real: Sequence[np.ndarray], scores: np.ndarray) -> list[float]
 
 
 def may_hide(left_out: LeftOut, *, count: int | None = None) -> np.ndarray:
-    """How much of an unseen generator may look real: its share below each threshold over the real items' share, (4,).
+    """How much of an unseen generator may look real: its share below a threshold over the share of real items, (4,).
 
-    Let s be the share of a generator's items that shows, and E = −log s. Assume that the generators, known and unseen,
-    are exchangeable and that E is exponential with an unknown mean. Then the next E exceeds a times the largest of K
-    with probability E[exp(−a·max)] = K! Γ(1 + a) / Γ(K + 1 + a), the Laplace transform of the maximum of K
-    exponentials; a is chosen so that this probability is one in twenty. An imagined generator that shows .85 is added
-    to the known ones, because K similar generators that show everything do not prove that an unknown one will. With one
-    generator nothing can be left out; an unknown one is then assumed to show a tenth at q = .85, as all of 8 pairs of
-    language models and 22 of 25 pairs of image generators did. `count` is K, by default the number left out.
+    Let s be the share of a generator's items that does not look real, and E = −log s. Assume that the generators, known
+    and unseen, are exchangeable and that E is exponential with an unknown mean. Then E of a new generator exceeds a
+    times the largest of K known values with probability E[exp(−a·max)] = K! Γ(1 + a) / Γ(K + 1 + a), the Laplace
+    transform of the maximum of K exponentials. The factor a is chosen so that the E of a new generator exceeds a times
+    the largest known E with probability one in twenty. A hypothetical generator, of whose items .85 do not look real,
+    is added to the known ones. Otherwise K similar generators whose items never look real would wrongly suggest that no
+    generator's items look real. With a single known generator, none can be left out, so one tenth of an unknown
+    generator's items is assumed not to look real. At q = .85, this was true for all of 8 pairs of language models and
+    for 22 of 25 pairs of image generators. `count` is K; its default is the number of generators left out.
     """
     known = max(1, len(left_out.labels)) if count is None else count
     if known == 1:
@@ -104,7 +106,7 @@ def may_hide(left_out: LeftOut, *, count: int | None = None) -> np.ndarray:
 
 
 def _beyond(count: int) -> float:
-    """The factor a of `may_hide`: how many times the largest of `count` values of E the next E may be."""
+    """The factor a in `may_hide`: largest plausible ratio of a new value of E to the maximum of `count` known ones."""
 
     def surplus(a: float) -> float:
         logs = special.gammaln(count + 1) + special.gammaln(1 + a) - special.gammaln(count + 1 + a)
@@ -114,7 +116,7 @@ def _beyond(count: int) -> float:
 
 
 def _sampled(component: np.ndarray, digests: np.ndarray, components: Sequence[int], seed: int) -> np.ndarray:
-    """Row numbers of at most 2,000 items of each of these components, ascending, by a hash of their contents."""
+    """Ascending row numbers of at most 2,000 items per component, sampled by a hash of the contents."""
     keys = sample_keys([row.tobytes().hex() for row in digests], seed=seed)
     chosen = [
         members[np.argsort(keys[members], kind="stable")[:_MOST]]

@@ -1,1 +1,1 @@
-"""The two passes of an audit over its shards, and the folder they write into."""
+"""The two passes of an audit: evidence for each shard, then the result for the whole set."""

@@ -1,4 +1,4 @@
-"""The result of an audit, put together from what the first pass stored (`AuditState`) and the estimated fraction."""
+"""Assembly of an audit's result from the stored state of the first pass (`AuditState`) and the estimated fraction."""
 
 import math
 import os
@@ -52,7 +52,7 @@ def assemble(
     audited: AuditedSet,
     folder: AuditFolder,
 ) -> AuditResult:
-    """The result of an audit; its timing is filled in later."""
+    """The complete result of an audit except for its timing, which is filled in later."""
     policy = request.policy
     fidelity, diversity = _semantic_answers(state, reference, request.level)
     copies = _duplicate_measures(duplicates, request.level, is_sample=audited.sampled_from is not None)
@@ -135,7 +135,7 @@ def _fraction_answer(
 
 
 def _assumes(status: str, declared: frozenset[str]) -> tuple[str, ...]:
-    """What the stated interval assumes, as clauses that follow "it assumes that"."""
+    """The assumptions of the stated interval, as clauses that can follow the words "it assumes that"."""
     if status == "undetermined":
         return ()
     taken = ["a generator that the reference lacks hides no more of its items than the known ones predict"]
@@ -144,7 +144,7 @@ def _assumes(status: str, declared: frozenset[str]) -> tuple[str, ...]:
     if "reference-complete" in declared:
         taken.append("all real items come from the reference's sources, as was declared")
     elif status == "determined":
-        taken.append("there are no more real items of other sources than the tests would notice")
+        taken.append("real items of other sources are absent or too few for the tests to notice")
     return *taken, "the kinds of items within a source or generator have about the same shares as in the reference"
 
 
@@ -174,7 +174,7 @@ def _semantic_answers(state: AuditState, reference: Reference, level: float) -> 
 
 
 def _duplicate_measures(duplicates: DuplicateCounts, level: float, *, is_sample: bool) -> dict[str, Measure]:
-    """The shares of exact copies; they are counts without error, unless the set is a sample of a larger one."""
+    """Shares of exact copies; the shares have no sampling error unless the set is a sample of a larger set."""
     counts = {"duplicates": duplicates.within, "duplicates_of_reference": duplicates.of_reference}
     found = {}
     for name, count in counts.items():

@@ -1,4 +1,4 @@
-"""The first pass: reads one shard and writes its evidence, its state and its mark to disk."""
+"""The first pass: read one shard, and write its evidence, its state and a completion mark to disk."""
 
 import base64
 import hashlib
@@ -56,14 +56,14 @@ _VERSION = 4  # version of a shard's output files; part of every key
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """The output of a shard: the shard's name, and a folder whose name is the key by which a later run reuses it."""
+    """Output of the first pass for one shard; the folder's name is the key by which a later run reuses the output."""
 
     name: str
     folder: Path
 
     @property
     def is_finished(self) -> bool:
-        """Whether all files are complete: the mark is written last and states the size of each file."""
+        """Whether all output files are complete; the completion mark is written last and lists the file sizes."""
         try:
             sizes = json.loads((self.folder / MARK).read_bytes())["bytes"]
             return all((self.folder / name).stat().st_size == size for name, size in sizes.items())
@@ -73,7 +73,7 @@ class ShardResult:
 
 @dataclass(frozen=True, slots=True)
 class SampleRule:
-    """Which items are used: those with a key up to a threshold, a simple random sample of all."""
+    """Rule for a simple random sample: items whose hash key is at most a threshold are used."""
 
     threshold: int  # largest `sample_keys` value of the sample
     seed: int
@@ -98,9 +98,10 @@ class ShardTask:
 def plan_shards(
     shards: Sequence[Shard], state: Path, *, configuration: str, batch_size: int, threads: int
 ) -> list[ShardTask]:
-    """A task for every shard in canonical order.
+    """One task per shard, in canonical order.
 
-    The key depends on the shard's name, its content and the configuration, so another encoder gives another key.
+    The key of a shard's folder depends on the shard's name, its content and the configuration, so another encoder gives
+    another key.
     """
     tasks = []
     for shard in shards:
@@ -111,7 +112,7 @@ def plan_shards(
 
 
 def audit_shard(task: ShardTask, reference: Reference, encoders: Sequence[Encoder]) -> int:
-    """Write a shard's evidence, skips, gallery and state, then its mark; returns the number of items used."""
+    """Write a shard's evidence, skips, gallery, state and, last, a completion mark; return the number of items used."""
     task.folder.mkdir(parents=True, exist_ok=True)
     skips: list[Skip] = []
     states: list[AuditState] = []
@@ -149,7 +150,7 @@ def _encoded(task: ShardTask, metered: Metered, encoders: Sequence[Encoder]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Sampled:
-    """A shard with only the items that a rule selects; every skip is still counted."""
+    """A shard restricted to the items that a sampling rule selects; all skipped entries are still counted."""
 
     shard: Shard
     rule: SampleRule
@@ -168,9 +169,10 @@ class _Sampled:
 
 
 def sampled(tasks: Sequence[ShardTask], limit: int, *, seed: int) -> list[ShardTask]:
-    """The tasks restricted to a simple random sample of `limit` items of all shards together.
+    """Restrict the tasks to a simple random sample of `limit` items from all shards together.
 
-    All items are read, and only the sample is encoded. The first items of an ordered source would not represent it.
+    All items are read, and only the sample is encoded. A random sample is needed because the first items of a sorted
+    source do not represent the whole source.
     """
     keys = np.concatenate([_keys(task.shard, seed) for task in tasks]) if tasks else np.zeros(0, dtype=np.uint64)
     if len(keys) <= limit:
@@ -232,7 +234,7 @@ def _no_items(reference: Reference) -> tuple[Batch, Evidence, np.ndarray]:
 
 
 def _evidence_table(batch: Batch, evidence: Evidence, novelties: np.ndarray) -> pa.Table:
-    """What the second pass needs of each item: posteriors at equal weights, distances, novelty, digest."""
+    """Table of item data for the second pass: posteriors at equal weights, distances, novelty and digest."""
     k = evidence.posteriors.shape[1]
     posteriors = pa.FixedSizeListArray.from_arrays(pa.array(evidence.posteriors.ravel(), pa.float64()), k)
     nearest = pa.FixedSizeListArray.from_arrays(pa.array(evidence.nearest.ravel(), pa.float32()), k)
@@ -278,7 +280,7 @@ def _preview(data: Any) -> dict[str, str]:
 
 
 def read_state(shard: ShardResult) -> AuditState:
-    """The state of a finished shard; raises ArtifactError when the shard is not finished."""
+    """Read the stored state of a finished shard; raises ArtifactError if the shard is not finished."""
     if not shard.is_finished:
         raise ArtifactError(f"shard {shard.name} in {shard.folder} is not finished: run the audit again")
     return load_state(shard.folder / STATE)

@@ -1,4 +1,4 @@
-"""The per-item answers: calibrated score, nearest generator, duplicates and the recommendation to keep."""
+"""Results for each item: calibrated score, nearest generator, duplicates, and the recommendation to keep the item."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _OWN_FILE = re.compile(r"\d{5,}-[0-9a-f]{12}\.(parquet|partial)")  # other files
 
 @dataclass(frozen=True, slots=True)
 class DuplicateCounts:
-    """Exact copies, by decoded content."""
+    """Numbers of exact copies, compared by decoded content."""
 
     within: int  # items that repeat an earlier item of the set
     of_reference: int  # items that are also in the reference
@@ -35,7 +35,7 @@ class DuplicateCounts:
 def write_items(
     shards: Sequence[ShardResult], folder: Path, reference: Reference, fraction: FractionEstimate
 ) -> DuplicateCounts:
-    """Write one Parquet file for each shard, and remove files of shards that are no longer part of the set."""
+    """Write one Parquet file of items per shard, and remove files of shards that are no longer part of the set."""
     folder.mkdir(parents=True, exist_ok=True)
     evidence = [pq.read_table(shard.folder / EVIDENCE) for shard in shards]
     table = pa.concat_tables(evidence)
@@ -99,8 +99,8 @@ def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
 def _log_odds(table: pa.Table, fraction: FractionEstimate, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
     """Each item's log odds of being synthetic, and its posteriors with all components weighted equally.
 
-    The prior is the likely fraction. If there is no estimate the prior is one half, and only the order of the scores
-    is meaningful.
+    The prior is the likely synthetic fraction of the set. Without an estimate of the fraction, the prior is one half
+    and only the order of the scores is meaningful.
     """
     posteriors, m = _matrix(table["posteriors"], len(reference.labels)), reference.n_real
     prior = 0.5 if np.isnan(fraction.likely) else float(np.clip(fraction.likely, 1e-6, 1 - 1e-6))
@@ -113,13 +113,13 @@ def _log_odds(table: pa.Table, fraction: FractionEstimate, reference: Reference)
 
 
 def _shares(measures: Mapping[str, Measure], count: int) -> np.ndarray:
-    """Estimated weights (count,) of one side's components; equal weights if there are no estimates."""
+    """Estimated shares (count,) of the components within the real or synthetic part; equal shares without estimates."""
     shares = np.array([measure.estimate for measure in measures.values()])
     return shares / shares.sum() if shares.sum() > 0 else np.full(count, 1 / count)
 
 
 def _nearest_components(posteriors: np.ndarray, reference: Reference) -> list[str]:
-    """The label of each item's most probable component, within the side that is more probable at equal weights."""
+    """Label of each item's most probable component, within the side (real or synthetic) that is more probable."""
     m = reference.n_real
     best = posteriors[:, :m].argmax(1)
     if len(reference.labels) > m:
@@ -145,9 +145,10 @@ def _duplicates_of(table: pa.Table, reference: Reference) -> tuple[list[str | No
 
 
 def _keep(odds: np.ndarray, fraction: FractionEstimate) -> np.ndarray:
-    """False for the most suspicious items, as many as the likely estimate says are synthetic.
+    """Whether to keep each item: False for the most suspicious items, as many as the estimated synthetic count.
 
-    Null without an estimate, and if the estimate is the real side's, which does not use these scores.
+    All values are null without an estimate, or if the estimate comes from the real side, which does not use item
+    scores.
     """
     keep = np.full(len(odds), None, dtype=object)
     if not np.isnan(fraction.likely) and fraction.method != REAL_SIDE:

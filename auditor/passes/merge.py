@@ -20,8 +20,8 @@ def merge_into(
 ) -> AuditResult:
     """Copy the finished shards of several audits, in the order given, and compute the result of their union.
 
-    Parts given in the order of the whole dataset yield the same bytes as an audit of the whole. Raises InputError when
-    the audits differ in reference, encoder or batch size, or share a shard.
+    Parts in the order of the whole dataset give the same bytes as a single audit of the whole dataset. Raises
+    InputError if the audits differ in reference, encoder or batch size, or if two audits share a shard.
     """
     started = time.time()
     claims = [part.read_claim() for part in parts]
@@ -30,18 +30,22 @@ def merge_into(
     for part, configuration in zip(parts, configurations, strict=True):
         if configuration != common:
             raise InputError(
-                f"{part.path} was audited with another configuration than {parts[0].path}, expected the same for all"
+                f"{part.path} was audited with another configuration than {parts[0].path}: audit all parts with one "
+                "configuration"
             )
     if common["reference"] != reference.identity:
         raise InputError(
-            f"{parts[0].path} was audited against another build of {reference.name!r}: audit the parts again"
+            f"{parts[0].path} was audited against another build of the reference {reference.name!r}: audit the parts "
+            "again"
         )
     if common.get("limit") is not None:
-        raise InputError(f"{parts[0].path} was audited with --limit, expected whole parts: audit them without it")
+        raise InputError(f"{parts[0].path} was audited with --limit: audit all parts without --limit")
     found = [ShardResult(*shard) for part in parts for shard in part.shards()]
     keys = [shard.folder.name for shard in found]
     if repeated := sorted({s.name for s in found if keys.count(s.folder.name) > 1}):
-        raise InputError(f"shard {repeated[0]} is in several of the audits, expected each once: remove the repeats")
+        raise InputError(
+            f"shard {repeated[0]} is in several of the audits, expected in only one: remove the repeated audits"
+        )
     source = " + ".join(str(c["source"]) for c in claims)
     with folder.only_writer():
         folder.claim(source, common, overwrite=False)

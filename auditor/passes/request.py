@@ -1,4 +1,4 @@
-"""The request for an audit, and the set after the first pass."""
+"""Settings of an audit request, and the audited set after the first pass."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ __all__ = ["AuditRequest", "AuditedSet"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRequest:
-    """How the set will be used and how to judge it; no field changes the evidence."""
+    """Intended use of the audited set and how to judge it; no field changes the evidence of the first pass."""
 
     policy: Policy = field(default_factory=Policy)
     plan: Plan | None = None  # the intended training; None: the risk is not determined
@@ -33,7 +33,7 @@ class AuditRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditedSet:
-    """The set after the first pass."""
+    """The audited set and its shards after the first pass."""
 
     source: str
     shards: tuple[ShardResult, ...] = field(repr=False)

@@ -1,4 +1,4 @@
-"""The second pass: from the finished shards to the result; it can be repeated."""
+"""The second pass: compute the result from the finished shards; this pass can be repeated."""
 
 import json
 import math
@@ -42,7 +42,7 @@ _NEARER, _RARE = 0.5, 0.01  # items count as one within _NEARER of the _RARE qua
 
 
 def conclude(folder: AuditFolder, audited: AuditedSet, reference: Reference, request: AuditRequest) -> AuditResult:
-    """The second pass: write the list of shards, items, gallery and, last, result.json."""
+    """Run the second pass: write the list of shards, the item tables, the gallery and, last, result.json."""
     encoded, shards = time.time(), audited.shards
     folder.write_shards((shard.name, shard.folder) for shard in shards)
     with compute_threads(1):
@@ -55,7 +55,7 @@ def conclude(folder: AuditFolder, audited: AuditedSet, reference: Reference, req
 
 
 def finalise(folder: AuditFolder, audited: AuditedSet, reference: Reference, request: AuditRequest) -> AuditResult:
-    """Write items/*.parquet and skipped.parquet, and return the result; its timing is filled in later.
+    """Write items/*.parquet and skipped.parquet, and return the result without its timing.
 
     Raises InputError if no item could be used.
     """
@@ -88,7 +88,7 @@ def finalise(folder: AuditFolder, audited: AuditedSet, reference: Reference, req
 
 
 def copies_in(shards: Sequence[ShardResult]) -> float:
-    """The design effect of items with the same content."""
+    """Design effect of exact copies (items with the same content) in the audited set."""
     digests = [pq.read_table(shard.folder / EVIDENCE, columns=["digest"])["digest"] for shard in shards]
     counts = pa.chunked_array([chunk for column in digests for chunk in column.chunks]).value_counts()
     return design_effect(counts.field("counts").to_numpy())
@@ -102,10 +102,11 @@ def near_copies(reference: Reference, sample: np.ndarray) -> np.ndarray:
 
 
 def distinct_items(reference: Reference, sample: np.ndarray, near: np.ndarray) -> int:
-    """The number of items in a sample of the incoming vectors (n, d), copies and near copies counted once.
+    """Number of distinct items in a sample of the incoming vectors (n, d); copies and near copies count once.
 
-    In a set of near copies only, no distance shows that they are copies. So items also count as one if they are nearer
-    to each other than half of the 1 % quantile of the reference items' distances to their nearest others.
+    If a set consists only of near copies, the distances within the set cannot show that the items are copies. Therefore
+    items also count as one if their distance is below half of the 1 % quantile of the nearest-neighbour distances in
+    the reference.
     """
     detector = reference.detector
     rows = standardise(sample, detector.mean, detector.scale)
@@ -117,9 +118,9 @@ def distinct_items(reference: Reference, sample: np.ndarray, near: np.ndarray) -
 def contrast_to(
     reference: Reference, vectors: np.ndarray, groups: np.ndarray, distinct: int, shares: np.ndarray, *, seed: int
 ) -> Contrast | None:
-    """The contrast of a sample of the incoming vectors to the reference; `groups` are the near copies in the sample.
+    """Train a classifier of sampled incoming vectors against the reference; `groups` are near copies in the sample.
 
-    None if too few of the vectors are distinct: copies of one item count as one item.
+    Returns None if too few vectors are distinct; copies of one item count as one item.
     """
     if distinct < _FEWEST:
         return None
@@ -133,7 +134,7 @@ def contrast_to(
 
 
 def _stored_otherwise(state: AuditState, reference: Reference) -> str | None:
-    """Why the scores of an encoder of traces say nothing about this set; None if there is no such reason."""
+    """Why scores of an encoder that sees only processing traces are invalid for this set; None if they are valid."""
     if reference.evidence.sees != "traces":
         return None
     incoming, kind = {"format": state.formats, **state.traits}, reference.evidence.kind
@@ -143,7 +144,7 @@ def _stored_otherwise(state: AuditState, reference: Reference) -> str | None:
 
 
 def write_skipped(shards: Sequence[ShardResult], path: Path) -> None:
-    """Everything that could not be used, with its path and reason, in one Parquet file."""
+    """Write one Parquet file that lists all unusable entries with path and reason."""
     table = pa.concat_tables([pq.read_table(shard.folder / SKIPPED) for shard in shards])
     temporary = path.with_name(f"{path.name}.partial")
     pq.write_table(table, temporary)
@@ -151,6 +152,6 @@ def write_skipped(shards: Sequence[ShardResult], path: Path) -> None:
 
 
 def most_suspicious(shards: Sequence[ShardResult]) -> list[dict[str, Any]]:
-    """The gallery of the whole set, most suspicious first."""
+    """Gallery of the whole set: its most suspicious items, most suspicious first."""
     entries = [entry for shard in shards for entry in read_gallery(shard)]
     return sorted(entries, key=lambda e: (-e["score"], e["id"]))[:_GALLERY_SHOWN]

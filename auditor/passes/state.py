@@ -24,7 +24,7 @@ __all__ = ["AuditState", "Sample", "fold_states", "load_state", "save_state", "s
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The items with the smallest keys: a simple random sample that does not depend on order or sharding."""
+    """The items with the smallest hash keys: a simple random sample that does not depend on item order or sharding."""
 
     keys: np.ndarray  # (k,) uint64, ascending
     ids: tuple[str, ...]
@@ -41,14 +41,14 @@ class Sample:
 
 
 def smallest(keys: np.ndarray, ids: tuple[str, ...], evidence: np.ndarray, semantic: np.ndarray) -> Sample:
-    """The sample with the SAMPLE_SIZE smallest keys; ties are ordered by id."""
+    """Sample of the SAMPLE_SIZE items with the smallest hash keys; ties are ordered by id."""
     order = np.lexsort((np.array(ids, dtype=object), keys))[:SAMPLE_SIZE]
     return Sample(keys[order], tuple(ids[i] for i in order), evidence[order], semantic[order])
 
 
 @dataclass(frozen=True, slots=True)
 class AuditState:
-    """Counts and sets merge exactly; float sums depend on the order of addition, which `fold_states` fixes."""
+    """Mergeable state of an audit; counts merge exactly, and `fold_states` fixes the order of float additions."""
 
     n: int
     skipped: Mapping[str, int]  # reason → count of entries
@@ -62,7 +62,9 @@ class AuditState:
 
     def __add__(self, other: "AuditState") -> "AuditState":
         if (self.semantic is None) != (other.semantic is None):
-            raise InputError("cannot merge a state with a semantic encoder and one without: audit both alike")
+            raise InputError(
+                "cannot merge a state with a semantic encoder and one without: audit both with the same encoders"
+            )
         return AuditState(
             self.n + other.n,
             _added(self.skipped, other.skipped),
@@ -81,10 +83,10 @@ def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int
 
 
 def fold_states(states: Iterable[AuditState]) -> AuditState:
-    """The sum over shards in canonical order, in a fixed binary tree: ((0+1)+(2+3))+((4+5)+…).
+    """Sum of the states of all shards in canonical order, added in a fixed binary tree: ((0+1)+(2+3))+((4+5)+…).
 
-    Partial sums are merged over aligned blocks of 2^i shards only, so the bytes do not depend on which worker computed
-    which shard, or when. At most log₂(shards) states are held.
+    Only aligned blocks of 2^i shards are merged, so the bytes of the sum do not depend on which worker computed a
+    shard, or when. At most log₂(shards) states are in memory at a time.
     """
     blocks: list[tuple[int, AuditState]] = []  # (height, sum of 2^height shards), heights descending
     for state in states:
@@ -94,12 +96,12 @@ def fold_states(states: Iterable[AuditState]) -> AuditState:
             height += 1
         blocks.append((height, state))
     if not blocks:
-        raise InputError("there is no finished shard to add up")
+        raise InputError("no finished shard found: run the audit again")
     return reduce(lambda right, left: left + right, [block for _, block in reversed(blocks)])
 
 
 def save_state(path: Path, state: AuditState) -> None:
-    """Write a state as .npz without pickles; of symmetric sums only the upper triangle is written."""
+    """Write a state as .npz without pickles; only the upper triangle of symmetric matrices is stored."""
     arrays: dict[str, Any] = {
         "counts": np.array([state.n, state.novel], dtype=np.int64),
         "tables": np.array(
@@ -125,7 +127,7 @@ def save_state(path: Path, state: AuditState) -> None:
 
 
 def load_state(path: Path) -> AuditState:
-    """Read a state; raises ArtifactError when the file is damaged."""
+    """Read a stored audit state; raises ArtifactError if the file is damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as a:
             skipped, formats, traits, counts = json.loads(str(a["tables"]))
@@ -140,7 +142,7 @@ def load_state(path: Path) -> AuditState:
             return AuditState(n, skipped, formats, traits, novel, scores, sample, semantic, ReadCounts(**counts))
     except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactError(
-            f"{path} is not a readable audit state ({error}): delete its folder and run again"
+            f"{path} is not a readable audit state ({error}): delete its folder and run the audit again"
         ) from None
 
 

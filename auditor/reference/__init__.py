@@ -1,4 +1,4 @@
-"""A trusted reference: its components, how their items are stored, its file, its encoders."""
+"""Trusted references: building, storing, loading and searching references, and comparing how items were stored."""
 
 from auditor.reference.build import build_reference
 from auditor.reference.reference import Reference, load_reference, save_reference

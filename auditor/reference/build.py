@@ -1,4 +1,4 @@
-"""A reference from sources or arrays: opened, encoded, and fitted."""
+"""Build a reference: open sources or arrays, encode their items, and fit the detector."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -45,13 +45,14 @@ def build_reference(
     unread: Threshold = UNREAD,
     on_progress: Callable[[str, int], None] = _unseen,
 ) -> Reference:
-    """A reference built from real data and from the items of known generators, by label.
+    """Build a reference from real data and from labelled items of known generators.
 
-    `real` and each generator are a source, an array of vectors (n, d), or several of these; several real sources have
-    labels too. `encoder` names the evidence encoder, which for arrays is `embeddings`. `semantic_encoder` names the
-    encoder for diversity, fidelity and risk, by default the evidence encoder if that one sees content. Generators in
-    `stand_ins` are simulated. `on_progress` gets a label and the number of its items just encoded. Raises InputError
-    for repeated labels, too few items, and a part whose share of unreadable items reaches `unread.fail`.
+    `real` and each entry of `synthetic` are a source, an array of vectors (n, d), or several of these; `real` may also
+    map labels to real sources. `encoder` names the evidence encoder, which is `embeddings` for arrays.
+    `semantic_encoder` names the encoder for diversity, fidelity and risk; the default is the evidence encoder if it
+    sees content. `stand_ins` holds the labels of simulated generators. `on_progress` is called with a label and the
+    number of items just encoded under this label. Raises InputError for repeated labels, too few items, and a part
+    whose share of unreadable items reaches `unread.fail`.
     """
     device = resolve_device(device)
     kind = load_encoder(encoder, device=device).kind
@@ -77,7 +78,7 @@ def build_reference(
 def open_labelled(
     real: Given | Mapping[str, Given], synthetic: Mapping[str, Given], *, kind: Kind, column: str | None
 ) -> tuple[dict[str, list[Source]], int]:
-    """The sources by label, real labels first, and the number of real labels."""
+    """Open all sources; return the sources by label, real labels first, and the number of real labels."""
     named = real if isinstance(real, Mapping) else {"real": real}
     if both := sorted(named.keys() & synthetic.keys()):
         raise InputError(f"{', '.join(both)} labels real and synthetic data: give the generator another label")
@@ -100,21 +101,21 @@ def _opened(given: One, kind: Kind, column: str | None) -> Source:
 
 
 def _check_read(part: Part, threshold: Threshold) -> None:
-    """Raise InputError for a part with too many unread items: it would not represent the data it is named after."""
+    """Raise InputError for a part with too many unread items, because such a part does not represent its source."""
     judged = part.check_read(threshold)
     if judged.status not in ("fail", "undetermined"):
         return
     reasons = ", ".join(f"{count} × {reason}" for reason, count in part.skipped.items())
     raise InputError(
-        f"the part {part.label!r}: {part.unread} ({reasons}), expected a share under {threshold.fail:g}: repair or "
-        "remove what cannot be read, or raise unread.fail in a --policy"
+        f"the part {part.label!r} of the reference has {part.unread} ({reasons}), expected a share under "
+        f"{threshold.fail:g}: repair or remove the unreadable files, or raise unread.fail in a --policy"
     )
 
 
 def _load_roles(
     encoder: str, semantic_encoder: str | None, groups: Mapping[str, Sequence[Source]], device: str
 ) -> tuple[Encoder, Encoder | None]:
-    """The evidence encoder and the semantic one: the same object if one serves both, None if only traces are seen."""
+    """Load the evidence and semantic encoders; both may be one object, and the second is None for trace encoders."""
     evidence = load_encoder(_with_width(encoder, groups), device=device)
     if semantic_encoder is None or semantic_encoder == encoder:
         semantic = evidence if evidence.sees == "content" else None
@@ -122,15 +123,18 @@ def _load_roles(
         semantic = load_encoder(_with_width(semantic_encoder, groups), device=device)
     if semantic_encoder is not None and (semantic is None or semantic.sees != "content"):
         raise InputError(
-            f"{semantic_encoder} sees processing traces only: choose a --semantic-encoder that sees content"
+            f"the encoder {semantic_encoder} sees processing traces only: choose a --semantic-encoder that sees content"
         )
     if semantic is not None and semantic.kind != evidence.kind:
-        raise InputError(f"{encoder} reads {evidence.kind}s and {semantic_encoder} {semantic.kind}s: choose one kind")
+        raise InputError(
+            f"{encoder} reads {evidence.kind}s but {semantic_encoder} reads {semantic.kind}s: choose encoders for the "
+            "same kind of data"
+        )
     return evidence, semantic
 
 
 def _with_width(spec: str, groups: Mapping[str, Sequence[Source]]) -> str:
-    """`embeddings` with the width of the first real vector, so that other widths are refused from then on."""
+    """Add the width of the first real vector to the spec `embeddings`, so that vectors of other widths are rejected."""
     if spec != "embeddings":
         return spec
     for source in next(iter(groups.values())):

@@ -1,4 +1,4 @@
-"""A part of a reference: one labelled source, encoded."""
+"""A part of a reference: the encoded items of one labelled source."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ __all__ = ["Part", "encode_part"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The vectors of one source, and what is needed to compare another set with this source."""
+    """Vectors of the items under one label, and the data needed to compare another set with these items."""
 
     label: str
     ids: tuple[str, ...]
@@ -33,22 +33,22 @@ class Part:
     counts: ReadCounts = field(default_factory=ReadCounts)  # what the sources offered, read and unread
 
     def check_read(self, threshold: Threshold) -> Check:
-        """The check of the share of this part that could not be read."""
+        """Policy check of the share of items in this part that could not be read."""
         return check_unread(threshold, self.unread.share)
 
     @property
     def unread(self) -> Unread:
-        """What could not be read, as a result states it."""
+        """Counts of the items and files of this part that could not be read."""
         tried = self.counts.read - self.counts.unusable
         return unread_of(self.counts, unread_share(self.counts, tried))
 
     def without(self, digests: set[bytes], reason: str) -> "Part":
-        """The part without the items that have these digests; they are counted as skipped for `reason`."""
+        """Copy of this part without the items that have these digests; removed items count as skipped for `reason`."""
         kept = np.array([row.tobytes() not in digests for row in self.digests], dtype=bool)
         return self if kept.all() else self.take(np.flatnonzero(kept), reason)
 
     def take(self, rows: np.ndarray, reason: str) -> "Part":
-        """The part with only these rows (k,); the other items are counted as skipped for `reason`."""
+        """Copy of this part with only these rows (k,); the other items count as skipped for `reason`."""
         ids, formats, compressions, details = (
             tuple(column[i] for i in rows) for column in (self.ids, self.formats, self.compressions, self.details)
         )
@@ -75,7 +75,7 @@ def encode_part(
     threads: int,
     on_progress: Callable[[int], None] = lambda items: None,
 ) -> Part:
-    """All items of some sources under one label; raises InputError when nothing in them can be used."""
+    """Encode all items of several sources under one label; raises InputError if no item can be used."""
     batches: list[Batch] = []
     skips: list[Skip] = []
     metered = [Metered(shard) for source in sources for shard in source.shards]

@@ -38,7 +38,7 @@ _SCHEMA = "madaudit/reference/3"
 
 @dataclass(frozen=True)
 class Reference:
-    """What incoming sets are compared with; built once, never changed."""
+    """The data that audited sets are compared with; a reference is built once and never changed."""
 
     name: str
     identity: str  # digest of the content: equal for equal data, encoders and seed
@@ -61,52 +61,52 @@ class Reference:
 
     @property
     def sides(self) -> tuple[Traits, Traits]:
-        """How the items of the real and of the synthetic part were stored: tables of formats and traits."""
+        """Tables of file formats and storage traits of the real items and of the synthetic items."""
         tables = [{"format": f, **traits} for f, traits in zip(self.formats, self.traits, strict=True)]
         return total(tables[: self.n_real]), total(tables[self.n_real :])
 
     @property
     def leak(self) -> str | None:
-        """The storage traits that alone tell the real from the synthetic part, in words; None if there are none."""
+        """Description of storage traits that alone separate real from synthetic items; None if there are none."""
         return leak_between(*self.sides, self.evidence.kind)
 
     @property
     def distrust(self) -> str | None:
-        """Why the evidence tells nothing about origin: there is a leak, and the encoder sees only traces."""
+        """Why the evidence is invalid: the reference has a storage leak and the encoder sees only traces; else None."""
         return self.leak if self.evidence.sees == "traces" else None
 
     @property
     def roles(self) -> tuple[EncoderRole, ...]:
-        """The evidence encoder's role, and the semantic one's if there is one."""
+        """The role of the evidence encoder, and the role of the semantic encoder if the reference has one."""
         return (self.evidence,) if self.semantic_encoder is None else (self.evidence, self.semantic_encoder)
 
     def encoder_of(self, role: EncoderRole, *, device: str) -> Encoder:
-        """The encoder of a role, loaded again.
+        """Load the encoder of a role again.
 
-        Raises ResourceError if its weights are not on this machine, ArtifactError if they are other weights.
+        Raises ResourceError if the encoder's weights are not on this machine, and ArtifactError if the weights differ.
         """
         specs = [other.spec for other in self.roles]
         return load_recorded(role.spec, role.fingerprint, reference=self.name, specs=specs, device=device)
 
     def encoders(self, *, device: str) -> tuple[Encoder, ...]:
-        """The encoders, loaded again; an encoder with both roles is loaded once.
+        """Load the reference's encoders again; an encoder with both roles is loaded once.
 
-        Raises ResourceError if weights are not on this machine, ArtifactError if they are other weights.
+        Raises ResourceError if encoder weights are not on this machine, and ArtifactError if the weights differ.
         """
         return tuple(self.encoder_of(role, device=device) for role in dict.fromkeys(self.roles))
 
     @property
     def counts(self) -> dict[str, int]:
-        """Items used in each component."""
+        """Number of items used in each component."""
         return dict(zip(self.labels, np.bincount(self.detector.component).tolist(), strict=True))
 
     @property
     def effective_counts(self) -> dict[str, int]:
-        """Items in each component when copies and near copies of one item count once (by their design effect)."""
+        """Effective number of items in each component: copies and near copies count once (by their design effect)."""
         return {label: c.n for label, c in zip(self.labels, self.calibration.components, strict=True)}
 
     def summary(self) -> ReferenceSummary:
-        """The description of the reference in lists and results."""
+        """Description of this reference for lists and results."""
         return ReferenceSummary(
             name=self.name,
             identity=self.identity,
@@ -134,21 +134,23 @@ def reference_of_parts(
     seed: int,
     device: str = "cpu",
 ) -> Reference:
-    """A reference from encoded parts, the `n_real` real sources first; labels in `simulated` are stand-ins.
+    """Build a reference from encoded parts, the `n_real` real sources first; `simulated` lists labels of stand-ins.
 
-    Every part holds the vectors of the evidence encoder and, if the semantic encoder is another one, the vectors of the
-    semantic encoder second. Items in several parts are left out. Raises InputError for repeated labels or too few
+    Every part holds the vectors of the evidence encoder, followed by the vectors of the semantic encoder if that is a
+    different encoder. Items that occur in several parts are left out. Raises InputError for repeated labels or too few
     items.
     """
     labels = tuple(part.label for part in parts)
     if len(set(labels)) < len(labels):
-        raise InputError(f"the labels {', '.join(labels)} repeat: give every generator its own label")
+        raise InputError(
+            f"labels repeat in the list {', '.join(labels)}: give every source and generator its own label"
+        )
     parts = _without_shared_items(parts)
     for part in parts:
         if len(part.ids) < FEWEST:
             raise InputError(
-                f"the part {part.label!r} has {len(part.ids)} usable items, expected at least {FEWEST}: add items to it"
-                f" or remove it (items left out: {_reasons(part)})"
+                f"the part {part.label!r} has {len(part.ids)} usable items, expected at least {FEWEST}: add items or "
+                f"remove the part (items left out: {_reasons(part)})"
             )
     vectors = np.concatenate([part.vectors[0] for part in parts])
     digests = np.concatenate([part.digests for part in parts])
@@ -189,7 +191,7 @@ def _reasons(part: Part) -> str:
 
 
 def _without_shared_items(parts: Sequence[Part]) -> list[Part]:
-    """The parts without items that are in more than one part: the origin of such items is unclear."""
+    """Remove items that occur in more than one part, because the origin of such items is unclear."""
     owners = Counter(content for part in parts for content in {row.tobytes() for row in part.digests})
     shared = {content for content, count in owners.items() if count > 1}
     return [part.without(shared, "stands in another part of the reference too") for part in parts]
@@ -213,7 +215,7 @@ def _identity(
 
 
 def save_reference(folder: Path, reference: Reference) -> None:
-    """Write a reference; its manifest last, so that a folder without one is an interrupted build."""
+    """Write a reference; the manifest is written last, so a folder without a manifest is an interrupted build."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)
     save_embeddings(folder / "evidence", reference.embeddings)
@@ -249,8 +251,8 @@ def load_reference(
 ) -> Reference:
     """Read a reference; large arrays stay memory-mapped.
 
-    `weights` are texts `SPEC=PATH` with the paths of the encoders' weights on this machine, if they have moved. Raises
-    ArtifactError if the reference is missing or damaged, and InputError if `weights` do not fit it.
+    `weights` are strings `SPEC=PATH` that give the paths of encoder weights on this machine, if weights have moved.
+    Raises ArtifactError if the reference is missing or damaged, and InputError if `weights` do not match its encoders.
     """
     folder = Path(folder)
     manifest = read_manifest(folder, _SCHEMA)
@@ -262,7 +264,7 @@ def load_reference(
 
 
 def _moved(reference: Reference, weights: Weights) -> Reference:
-    """The reference with the paths that its encoders' weights have on this machine."""
+    """Copy of the reference in which encoder weights have their paths on this machine."""
     roles = reference.roles
     specs = relocated([role.spec for role in roles], weights, reference=reference.name)
     evidence, *semantic = (replace(role, spec=spec) for role, spec in zip(roles, specs, strict=True))
@@ -279,7 +281,9 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         space = SemanticReference(np.asarray(rows.vectors), device)
     path = folder / "fitted.npz"
     if path.stat().st_size != manifest["bytes"]:
-        raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected {manifest['bytes']}: rebuild it")
+        raise ArtifactError(
+            f"{path} has {path.stat().st_size} bytes, expected {manifest['bytes']}: rebuild the reference"
+        )
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         arrays = dict(stored)
     labels, n_real, simulated = tuple(manifest["labels"]), int(manifest["n_real"]), frozenset(manifest["simulated"])

@@ -14,10 +14,10 @@ __all__ = ["AS_STORED", "Weights", "load_recorded", "relocated", "shortest_name"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where weights lie on this machine, as texts `SPEC=PATH`.
+    """Paths of encoder weights on this machine, as strings `SPEC=PATH`.
 
-    SPEC is an encoder as a reference stores it, or the part before its weights (`onnx`, `open_clip:ARCH`) where the
-    reference has only one such encoder.
+    SPEC is the spec of an encoder as stored in a reference. The part of a spec before the weights (`onnx`,
+    `open_clip:ARCH`) is enough if the reference has only one such encoder.
     """
 
     given: tuple[str, ...] = ()  # for one reference, each must name its weights; takes precedence over `usual`
@@ -29,7 +29,7 @@ AS_STORED = Weights()  # all weights lie where the reference says
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The weights that a text `SPEC=PATH` names."""
+    """Encoder weights that a string `SPEC=PATH` names, and their path."""
 
     text: str
     part: EncoderPart
@@ -38,15 +38,15 @@ class _Place:
 
 
 def weights_of(specs: Iterable[str]) -> dict[str, EncoderPart]:
-    """The encoders with weights among these specs, by their own specs."""
+    """Encoders in these specs that need weights, keyed by their own specs."""
     parts = (part for spec in specs for part in split_spec(spec))
     return {part.spec: part for part in parts if part.weights is not None}
 
 
 def relocated(specs: Sequence[str], weights: Weights, *, reference: str) -> tuple[str, ...]:
-    """The specs with the paths that their weights have on this machine.
+    """Specs in which the paths of weights are replaced by the paths on this machine.
 
-    Raises InputError for a text that names no weights of the reference or more than one, for two paths of the same
+    Raises InputError for a string that names no weights or several weights of the reference, for two paths of the same
     weights, and for a path that does not exist.
     """
     parts = weights_of(specs)
@@ -66,35 +66,37 @@ def _moved(part: EncoderPart, places: Mapping[str, str]) -> EncoderPart:
 
 
 def _paths(places: Sequence[_Place | None], option: str) -> dict[str, str]:
-    """The path of each named encoder, by its spec; a text with a whole SPEC takes precedence over one with a part."""
+    """Path of each named encoder, keyed by its spec; a complete SPEC takes precedence over a partial SPEC."""
     found: dict[str, _Place] = {}
     for place in sorted((place for place in places if place is not None), key=lambda place: not place.is_whole):
         former = found.setdefault(place.part.spec, place)
         if former.is_whole == place.is_whole and former.path != place.path:
-            raise InputError(f"{option} names two places for {place.part.spec}: {former.path} and {place.path}")
+            raise InputError(
+                f"{option} names two paths for {place.part.spec}, {former.path} and {place.path}: keep one"
+            )
     return {spec: _existing(place, option) for spec, place in found.items()}
 
 
 def _place(text: str, parts: Mapping[str, EncoderPart], specs: Sequence[str], option: str) -> _Place | None:
-    """The weights that a text names; None if it names no weights of the reference.
+    """Weights that a string `SPEC=PATH` names; None if the string names no weights of the reference.
 
     SPEC and PATH may both contain `=`; the longest SPEC that names weights is used.
     """
     if "=" not in text:
-        raise InputError(f"{option} is {text!r}, expected SPEC=PATH such as onnx=/path/to/model.onnx")
+        raise InputError(f"the value of {option} is {text!r}, expected SPEC=PATH such as onnx=/path/to/model.onnx")
     for position in (i for i in range(len(text) - 1, -1, -1) if text[i] == "="):
         key, path = text[:position].strip(), text[position + 1 :]
         whole = _named_whole(key, parts, specs)
         named = whole or [part for part in parts.values() if key in (part.head, part.name)]
         if len(named) > 1:
-            raise InputError(f"{option} {key!r} fits several weights of the reference: {_candidates(parts)}")
+            raise InputError(f"{option} {key!r} matches several weights of the reference: {_candidates(parts)}")
         if named:
             return _Place(text, named[0], absolute_path(path) if path else "", bool(whole))
     return None
 
 
 def _named_whole(key: str, parts: Mapping[str, EncoderPart], specs: Sequence[str]) -> list[EncoderPart]:
-    """The weights that a stored spec names: one encoder's, or those of a stored `A+B`."""
+    """Weights that a complete stored spec names, for a single encoder or for a combination `A+B`."""
     if key in parts:
         return [parts[key]]
     plain = [part for part in parts.values() if key == f"{part.head}:{part.weights}"]
@@ -117,9 +119,9 @@ def _candidates(parts: Mapping[str, EncoderPart]) -> str:
 
 
 def load_recorded(spec: str, fingerprint: str, *, reference: str, specs: Sequence[str], device: str) -> Encoder:
-    """The encoder that a reference was built with; `specs` are those of all encoders of the reference.
+    """Load an encoder that a reference was built with; `specs` are the specs of all encoders of the reference.
 
-    Raises ResourceError if the encoder's weights are not on this machine, and ArtifactError if they are other weights.
+    Raises ResourceError if the encoder's weights are not on this machine, and ArtifactError if the weights differ.
     """
     parts = [part for part in split_spec(spec) if part.weights is not None]
     for part in parts:
@@ -130,7 +132,7 @@ def load_recorded(spec: str, fingerprint: str, *, reference: str, specs: Sequenc
         same = f"give the same weights with --weights {shortest_name(parts[0], specs)}=PATH, or " if parts else ""
         raise ArtifactError(
             f"the encoder {spec} has the digest {encoder.fingerprint}, but the reference {reference!r} was built with "
-            f"{fingerprint}: {same}rebuild the reference"
+            f"the digest {fingerprint}: {same}rebuild the reference"
         )
     return encoder
 
@@ -138,11 +140,11 @@ def load_recorded(spec: str, fingerprint: str, *, reference: str, specs: Sequenc
 def _not_here(part: EncoderPart, reference: str, specs: Sequence[str]) -> str:
     where = "" if os.path.isabs(os.path.expanduser(part.weights or "")) else " in the working directory"
     return (
-        f"the reference {reference!r} needs the weights {part.weights}, which do not exist{where}: say where they lie "
+        f"the reference {reference!r} needs the weights {part.weights}, which do not exist{where}: give their path "
         f"with --weights {shortest_name(part, specs)}=PATH (for a service: MADAUDIT_WEIGHTS)"
     )
 
 
 def shortest_name(part: EncoderPart, specs: Sequence[str]) -> str:
-    """The shortest SPEC that names this encoder's weights and no others of the reference."""
+    """Shortest SPEC that identifies this encoder's weights among all encoders of the reference."""
     return part.head if sum(other.head == part.head for other in weights_of(specs).values()) == 1 else part.spec

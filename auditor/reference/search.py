@@ -1,4 +1,4 @@
-"""Search in a reference: its items nearest to vectors, an image or a text, in the space of its evidence encoder."""
+"""Search a reference for the items nearest to vectors, an image or a text, in the space of its evidence encoder."""
 
 import base64
 import binascii
@@ -33,11 +33,11 @@ def search_reference(
     """The k nearest items of a reference for every query, nearest first.
 
     Queries are vectors (n, d) of the reference's evidence encoder, one image in base64, or one text. Raises InputError
-    for a query that its encoder cannot read.
+    for a query that the evidence encoder cannot read.
     """
     reference, encoder = _loaded(folder, _written(folder), device, weights)
     if sum(query is not None for query in (vectors, image, text)) != 1:
-        raise InputError("expected one of vectors, image and text")
+        raise InputError("expected exactly one of vectors, image and text")
     if vectors is not None:
         queries = _matrix(vectors, reference)
     else:
@@ -58,7 +58,7 @@ def search_reference(
 
 
 def _written(folder: Path) -> float:
-    """The time when the reference was written, so that a rebuilt reference is loaded again."""
+    """Modification time of the reference's folder, so that a rebuilt reference is loaded again."""
     return folder.stat().st_mtime
 
 
@@ -75,14 +75,16 @@ def _origins(reference: Reference) -> list[dict[str, str]]:
         origin = "real" if number < reference.n_real else "synthetic"
         found += [{"label": label, "origin": origin}] * sum(formats.values())
     if len(found) != len(reference.embeddings.ids):
-        raise ArtifactError(f"the reference {reference.name} holds other items than its manifest says: build it again")
+        raise ArtifactError(
+            f"the items of the reference {reference.name} do not match its manifest: rebuild the reference"
+        )
     return found
 
 
 def _matrix(vectors: list[list[float]], reference: Reference) -> np.ndarray:
     width = reference.embeddings.vectors.shape[1]
     if wrong := [len(row) for row in vectors if len(row) != width]:
-        raise InputError(f"a vector has {wrong[0]} numbers, expected {width}, as in the vectors of {reference.name}")
+        raise InputError(f"a vector has {wrong[0]} numbers, expected {width} as in the reference {reference.name}")
     return np.array(vectors, dtype=np.float32)
 
 
@@ -90,11 +92,11 @@ def _decoded(image: str) -> bytes:
     try:
         return base64.b64decode(image, validate=True)
     except (binascii.Error, ValueError):
-        raise InputError("the image is not valid base64: send the bytes of its file in base64") from None
+        raise InputError("the image is not valid base64: encode the bytes of the image file in base64") from None
 
 
 class _One:
-    """A single item as a shard."""
+    """A shard that holds a single item."""
 
     name = "query"
 
@@ -111,10 +113,10 @@ class _One:
 def _encoded(data: Any, kind: Kind, encoder: Encoder) -> np.ndarray:
     if encoder.kind != kind:
         given = "an image" if kind == "image" else f"a {kind}"
-        raise InputError(f"the reference's encoder {encoder.spec} reads {encoder.kind}s and was given {given}")
+        raise InputError(f"the reference's encoder {encoder.spec} reads {encoder.kind}s, but the query is {given}")
     for found in encode_shard(_One(data), [encoder]):
         if isinstance(found, Skip):
-            raise InputError(f"the {kind} cannot be used: {found.reason}")
+            raise InputError(f"the {kind} of the query cannot be used: {found.reason}")
         if len(found.ids):
             return found.vectors[0]
-    raise InputError(f"the {kind} cannot be used")
+    raise InputError(f"the {kind} of the query cannot be used: give another {kind}")

@@ -1,4 +1,4 @@
-"""Differences of container, compression, size and resizing that could pass for evidence of origin."""
+"""Differences in file format, compression, size and resizing that the scores could mistake for evidence of origin."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _REMEDY = {
 
 
 def traits_of(shapes: np.ndarray, compressions: Sequence[str], details: Sequence[str], kind: Kind) -> Traits:
-    """Counts by size class (doublings of an image's shorter side or of a text's length), compression and detail."""
+    """Item counts by size class (powers of two of the shorter image side or text length), compression and detail."""
     if kind == "vector":
         return {}
     sizes = _size_classes(shapes.min(axis=1), "px") if kind == "image" else _size_classes(shapes[:, 0], "characters")
@@ -55,13 +55,13 @@ def distance(first: Mapping[str, int], second: Mapping[str, int]) -> float:
 
 
 def total(tables: Sequence[Traits]) -> dict[str, dict[str, int]]:
-    """The sum of several sets' tables."""
+    """Sum of the count tables of several sets."""
     names = sorted({name for table in tables for name in table})
     return {name: dict(sum((Counter(table.get(name, {})) for table in tables), Counter())) for name in names}
 
 
 def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[str, str]) -> list[Confound]:
-    """Traits that differ by more than NOTABLE."""
+    """Storage traits that differ between two sets by a total variation above NOTABLE."""
     found = []
     for what, here in first.items():
         there = second.get(what, {})
@@ -75,10 +75,10 @@ def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[st
 
 
 def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind, named: str = "the reference") -> str | None:
-    """Why an encoder of traces cannot judge a set: a quarter of it is stored in ways that are rare in the reference.
+    """Why an encoder of traces cannot judge a set: at least a quarter of it has storage traits rare in the reference.
 
-    `named` names the reference, or the part of it that is compared. None if there is no such trait, or if the reference
-    has no table of it.
+    `named` is how the text calls the reference, or the part of the reference that is compared. Returns None if no trait
+    differs that much, or if the reference has no counts of the trait.
     """
     found = []
     for what, here in incoming.items():
@@ -87,7 +87,9 @@ def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind, named: str
         if whole and items:
             foreign = sum(n for name, n in here.items() if there.get(name, 0) < _RARE * whole) / items
             if foreign >= _FOREIGN:
-                found.append(f"{100 * foreign:.0f} % by {what}: {_shares(here)} against {_shares(there)}")
+                found.append(
+                    f"{100 * foreign:.0f} % of the items by {what}: {_shares(here)}, expected {_shares(there)}"
+                )
     if not found:
         return None
     return (
@@ -97,9 +99,10 @@ def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind, named: str
 
 
 def leak_between(real: Traits, synthetic: Traits, kind: Kind) -> str | None:
-    """The traits of storage that alone tell a reference's real part from its synthetic one; None without any.
+    """Description of storage traits that alone separate a reference's real from its synthetic items; None without any.
 
-    Detail counts as such a trait: photographs and six generators on one path differ in detail by at most .45.
+    Image detail counts as a storage trait: photographs and the images of six generators, processed alike, differ in
+    detail by at most .45.
     """
     leaks = [what for what in real if distance(real[what], synthetic.get(what, {})) >= LEAK]
     if not leaks:

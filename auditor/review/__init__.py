@@ -1,1 +1,1 @@
-"""Which items a person labels, and what the labels say about the fraction."""
+"""Human review: the choice of items to label, and the synthetic fraction estimated from the labels."""

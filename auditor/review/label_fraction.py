@@ -1,4 +1,4 @@
-"""The synthetic fraction of a set from a few labels by a person who makes errors: an inverted likelihood-ratio test."""
+"""Synthetic fraction of a set from a few error-prone human labels, by inverting a likelihood-ratio test."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class ErrorCounts:
-    """Answers on items of one known origin."""
+    """Counts of a labeller's answers on items of one known origin."""
 
     answered: int = 0
     wrong: int = 0
@@ -48,16 +48,18 @@ class LabelCounts:
                 "a stratum has more synthetic labels than answers, or more answers than items: check the counts"
             )
         if any(not 0 <= t.wrong <= t.answered for t in (self.real, self.generated)):
-            raise InputError("wrong answers on known items must lie between 0 and all answers: check the counts")
+            raise InputError(
+                "the number of wrong answers must lie between 0 and the number of known answers: check the counts"
+            )
 
     @property
     def weights(self) -> np.ndarray:
-        """Each stratum's share of the set, (H,)."""
+        """Share of each stratum in the set, (H,)."""
         shares: np.ndarray = self.sizes / self.sizes.sum()
         return shares
 
     def pooled(self) -> "LabelCounts":
-        """The counts with every stratum without answers joined to the stratum before it or, if none, after it."""
+        """Counts with each stratum without answers merged into the stratum before it or, if there is none, after it."""
         group = np.maximum(np.cumsum(self.answered > 0) - 1, 0)
         sizes, answered, synthetic = (
             np.bincount(group, weights=c).astype(np.int64) for c in (self.sizes, self.answered, self.synthetic)
@@ -67,7 +69,7 @@ class LabelCounts:
 
 @dataclass(frozen=True, slots=True)
 class LabelledFraction:
-    """The fraction of this set, and how often the labeller errs on real and on synthetic items."""
+    """Synthetic fraction of a set, and the labeller's error rates on real and on synthetic items."""
 
     fraction: Measure
     error_on_real: Measure  # e0 = P(says synthetic | real)
@@ -76,7 +78,7 @@ class LabelledFraction:
 
 @dataclass(frozen=True, slots=True)
 class _Labels:
-    """Many labellings of one design at once, one in each row."""
+    """Counts of many labellings (observed or simulated) of the same review, one labelling per row."""
 
     design: LabelCounts
     synthetic: np.ndarray  # (r, H) float64, items labelled synthetic
@@ -86,7 +88,7 @@ class _Labels:
 
 @dataclass(frozen=True, slots=True)
 class _Law:
-    """The parameters of the probability law of labels, one set of parameters in each row."""
+    """Parameters of the probability distribution of labels, one set of parameters per row."""
 
     shares: np.ndarray  # (r, H), shares of synthetic items in each stratum
     error0: np.ndarray  # (r, 1), P(labelled synthetic | real)
@@ -96,18 +98,18 @@ class _Law:
 def estimate_with_labels(
     counts: LabelCounts, *, rng: np.random.Generator, level: float = 0.95, is_sample: bool = False
 ) -> LabelledFraction:
-    """The synthetic fraction among all items of the strata, corrected for the labeller's errors.
+    """Estimate the synthetic fraction of all items in the strata, corrected for the labeller's errors.
 
-    The estimate is the maximum-likelihood one. In each stratum it equals the estimate of Rogan & Gladen (1978) if the
-    latter lies in [0, 1]. The interval holds every fraction that `tails` does not reject. Without answers on known
-    items the labels are assumed to be correct. With known items of one origin only, the other error rate is unknown and
-    one end of the interval is 0 or 1. With `is_sample` the set is a sample of a larger one. Raises InputError for too
-    few answers.
+    The estimate is the maximum-likelihood estimate. In each stratum, the estimate equals the Rogan–Gladen estimate
+    (1978) if the latter lies in [0, 1]. The interval contains every fraction that the test in `tails` does not reject.
+    Without answers on items of known origin, all labels are assumed to be correct. If all items of known origin have
+    the same origin, the error rate on the other origin is unknown and one end of the interval is 0 or 1. `is_sample`
+    means that the set is a random sample of a larger set. Raises InputError for too few answers.
     """
     n = int(counts.answered.sum())
     if n < FEWEST_LABELS:
         raise InputError(
-            f"{n} items of the set are labelled real or synthetic, expected at least {FEWEST_LABELS}: label more"
+            f"{n} items of the set are labelled real or synthetic, expected at least {FEWEST_LABELS}: label more items"
         )
     errors = [_error_rate(t, level) for t in (counts.real, counts.generated)]
     if sum(e.estimate for e in errors if e.n) >= 1:
@@ -128,7 +130,7 @@ def estimate_with_labels(
 
 
 def _without_unknown_end(fraction: Measure, counts: LabelCounts) -> Measure:
-    """The fraction, without an upper end if all known items were real, without a lower end if all were synthetic."""
+    """The fraction, with upper end 1 if all known items were real, or lower end 0 if all known items were synthetic."""
     if bool(counts.real.answered) == bool(counts.generated.answered):
         return fraction
     if counts.real.answered:
@@ -141,12 +143,13 @@ def _without_unknown_end(fraction: Measure, counts: LabelCounts) -> Measure:
 def tails(
     counts: LabelCounts, fraction: float, *, rng: np.random.Generator, is_sample: bool = False
 ) -> tuple[float, float]:
-    """P(r ≤ observed) and P(r ≥ observed) at a fraction, r the signed root of the likelihood ratio.
+    """P(r ≤ observed) and P(r ≥ observed) under a fraction, where r is the signed root of the likelihood ratio.
 
-    The distribution of r is simulated with the strata's shares and the error rates that are most likely at that
-    fraction (hybrid resampling, Chuang & Lai 2000). A simulation draws the items, without replacement unless the set is
-    itself a sample, and the labeller's errors. The known answers leave open how rare errors are, so each tail is the
-    larger of two: one with nearly the observed error rates, one with error rates moved towards one half.
+    The distribution of r is simulated with the stratum shares and error rates that are most likely under the fraction
+    (hybrid resampling, Chuang & Lai 2000). Each simulation draws items, without replacement unless the set is itself a
+    sample, and the labeller's errors. Answers on known items do not fix the error rates exactly. Therefore each tail
+    probability is the larger of two: one with nearly the observed error rates, one with error rates moved towards one
+    half.
     """
     observed = _observed(counts)
     found, both = _signed_root(observed, fraction)[0], []
@@ -161,7 +164,7 @@ def tails(
 
 
 def _end(is_accepted: Callable[[float], bool], inside: float, outermost: float) -> float:
-    """An end of the interval, found from outside: the last rejected fraction before the first accepted one."""
+    """An end of the interval, searched from outside: the last rejected fraction before the first accepted fraction."""
     near, far = inside, outermost
     for size in _GRIDS:
         grid = np.linspace(far, near, size)
@@ -191,7 +194,7 @@ def _observed(counts: LabelCounts) -> _Labels:
 
 
 def _redrawn(counts: LabelCounts, law: _Law, rng: np.random.Generator, is_sample: bool) -> _Labels:
-    """Labels drawn anew: items, without replacement unless the set is a sample, then the labeller's errors."""
+    """Simulate labels: draw items, without replacement unless the set is a sample, then draw the labeller's errors."""
     sizes, n = counts.sizes, counts.answered
     rounded = np.floor(law.shares * sizes + rng.random((_DRAWS, len(sizes))) + 1e-12).astype(np.int64)
     inside = np.minimum(rounded, sizes)  # synthetic items of each stratum, fractions rounded at random
@@ -206,17 +209,17 @@ def _redrawn(counts: LabelCounts, law: _Law, rng: np.random.Generator, is_sample
 
 
 def _without_replacement(good: np.ndarray, bad: np.ndarray, n: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hypergeometric counts; binomial in strata too large for NumPy, where the difference is below 10⁻⁶."""
+    """Hypergeometric counts, or binomial counts in strata too large for NumPy, where both differ by less than 10⁻⁶."""
     is_huge = good + bad > 10**8
     exact = rng.hypergeometric(np.where(is_huge, n, good), np.where(is_huge, n, bad), n)
     return np.where(is_huge, rng.binomial(n, good / (good + bad)), exact)
 
 
 def _signed_root(labels: _Labels, fraction: float) -> np.ndarray:
-    """r (rows,): the root of twice the log likelihood ratio, negative where the labels say less than `fraction`.
+    """Signed root r (rows,) of twice the log likelihood ratio, negative where the estimate is below `fraction`.
 
-    Both maxima are approximated with a fixed number of steps. So r is not the exact root, but its distribution is
-    simulated with the same approximation.
+    Both likelihood maxima are approximated with a fixed number of steps. Therefore r is not the exact root, but the
+    distribution of r is simulated with the same approximation.
     """
     held = _held(labels, fraction, _STEPS, _SLIGHT)
     inward = _Law(*(np.clip(part, 0.005, 0.995) * (part.max() > 0) for part in (held.shares, held.error0, held.error1)))
@@ -229,7 +232,7 @@ def _signed_root(labels: _Labels, fraction: float) -> np.ndarray:
 
 
 def _log_likelihood(labels: _Labels, law: _Law) -> np.ndarray:
-    """(rows,), up to a constant."""
+    """Log likelihood of each row of labels, up to a constant, (rows,)."""
     says = law.shares * (1 - law.error1) + (1 - law.shares) * law.error0  # P(labelled synthetic), by stratum
     total: np.ndarray = _binomial(labels.synthetic, labels.design.answered, says).sum(1)
     known = ((labels.design.real, labels.wrong0, law.error0), (labels.design.generated, labels.wrong1, law.error1))
@@ -244,7 +247,7 @@ def _binomial(hits: np.ndarray, n: np.ndarray | float, p: np.ndarray) -> np.ndar
 
 
 def _free(labels: _Labels, steps: int, start: _Law | None = None) -> _Law:
-    """The most likely law, by expectation maximisation over the items' unknown origins."""
+    """Maximum-likelihood parameters, by expectation maximisation over the items' unknown origins."""
     law = start or _first_law(labels, (labels.synthetic + 0.5) / (labels.design.answered + 1))
     for _ in range(steps):
         law, synthetic = _updated_errors(labels, law, _SLIGHT)
@@ -253,7 +256,7 @@ def _free(labels: _Labels, steps: int, start: _Law | None = None) -> _Law:
 
 
 def _held(labels: _Labels, fraction: float, steps: int, imagined: float) -> _Law:
-    """The most likely law among those whose shares add up to this fraction of the set."""
+    """Maximum-likelihood parameters under the constraint that `fraction` of the set is synthetic."""
     law = _first_law(labels, np.full(labels.synthetic.shape, fraction))
     for _ in range(steps):
         law, synthetic = _updated_errors(labels, law, imagined)
@@ -272,7 +275,7 @@ def _first_law(labels: _Labels, shares: np.ndarray) -> _Law:
 
 
 def _updated_errors(labels: _Labels, law: _Law, imagined: float) -> tuple[_Law, np.ndarray]:
-    """The law with error rates from the expected origins, and the strata's expected synthetic items (rows, H)."""
+    """Parameters with updated error rates, and the expected synthetic items among the labelled items (rows, H)."""
     design, p, e0, e1 = labels.design, law.shares, law.error0, law.error1
     hits = labels.synthetic * _ratio(p * (1 - e1), (1 - p) * e0)  # synthetic among those labelled so
     misses = (design.answered - labels.synthetic) * _ratio(p * e1, (1 - p) * (1 - e0))  # among those labelled real
@@ -287,7 +290,7 @@ def _updated_errors(labels: _Labels, law: _Law, imagined: float) -> tuple[_Law, 
 
 
 def _ratio(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """part / (part + rest), 0 where both are 0."""
+    """The quotient part / (part + rest), or 0 where both numbers are 0."""
     share: np.ndarray = part / np.maximum(part + rest, np.finfo(np.float64).tiny)
     return share
 
@@ -295,7 +298,8 @@ def _ratio(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
 def _shares_at(fraction: float, synthetic: np.ndarray, real: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The shares p (rows, H) that maximise Σ synthetic·log p + real·log(1 − p) with Σ weights·p = fraction.
 
-    At a multiplier λ each p solves a/p − b/(1 − p) = λw; Σ w·p falls in λ, which is found by bisection.
+    For a Lagrange multiplier λ, each p solves a/p − b/(1 − p) = λw. The sum Σ w·p decreases in λ, so λ is found by
+    bisection.
     """
     a, b = synthetic + _NEARLY_NONE, real + _NEARLY_NONE
     scale = ((a + b) / weights).max(1, keepdims=True)

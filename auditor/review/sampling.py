@@ -1,4 +1,4 @@
-"""Which items of an audited set a person is to label: at random within strata over all scores."""
+"""Choice of the items that a person labels in an audited set: a random sample within strata of the scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _TRUST = 0.7  # in scores, when labels are allotted: a stratum's share is assume
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """The items to label, and the strata of the set they stand for."""
+    """The items drawn for labelling, and the strata of the audited set that these items represent."""
 
     rows: np.ndarray  # (n,) int64, into the items given, ascending
     strata: np.ndarray  # (n,) int64, stratum of each row
@@ -30,14 +30,14 @@ class Draw:
 
 
 def draw_review(ids: Sequence[str], log_odds: np.ndarray, novelty: np.ndarray, *, n: int, seed: int) -> Draw:
-    """Draw n of the items (all, if there are fewer); every item has a positive chance.
+    """Draw n items to label, or all if there are fewer; every item has a positive chance to be drawn.
 
-    Strata are cut by the scores' histogram (Dalenius & Hodges 1959), separately for familiar and for novel items.
-    Labels are allotted by Neyman (1934), with only partial trust in the scores. The scores affect how narrow the
-    answer is but never what it is. The draw depends only on the arguments.
+    Strata are cut from the score histogram (Dalenius & Hodges 1959), separately for familiar and for novel items.
+    Labels are allotted to strata by Neyman's rule (1934), with only partial trust in the scores. The scores affect the
+    precision of the estimate but do not bias it. The draw is deterministic: it depends only on the arguments.
     """
     if n < FEWEST_DRAWN:
-        raise InputError(f"{n} items to label were asked for, expected at least {FEWEST_DRAWN}: raise --n")
+        raise InputError(f"{n} items to label were requested, expected at least {FEWEST_DRAWN}: raise --n")
     strata = _strata(log_odds, novelty)
     sizes = np.bincount(strata)
     doubted = np.where(novelty > NOVEL, 0.5, 0.5 + _TRUST * (special.expit(log_odds) - 0.5))
@@ -52,17 +52,17 @@ def draw_review(ids: Sequence[str], log_odds: np.ndarray, novelty: np.ndarray, *
 
 
 def known_answers(n: int) -> int:
-    """How many items of known origin are mixed into n others: two fifths, at least 20."""
+    """Number of items of known origin to mix into n drawn items: two fifths of n, at least 20."""
     return max(20, 2 * round(0.2 * n))
 
 
 def pick(ids: Sequence[str], n: int, *, seed: int) -> np.ndarray:
-    """The indices (n,) of a simple random sample of the ids, all of them where there are fewer."""
+    """Indices (n,) of a simple random sample of the ids, or of all ids if there are fewer than n."""
     return np.argsort(_keys("review", ids, seed), kind="stable")[:n]
 
 
 def shuffled(ids: Sequence[str], *, seed: int) -> np.ndarray:
-    """A random order of the ids, as indices."""
+    """Indices that put the ids into random order."""
     return np.argsort(_keys("order", ids, seed), kind="stable")
 
 
@@ -83,7 +83,7 @@ def _strata(log_odds: np.ndarray, novelty: np.ndarray) -> np.ndarray:
 
 
 def _cut(log_odds: np.ndarray, count: int, least: int) -> np.ndarray:
-    """At most `count` strata of at least `least` items with equal steps of the cumulated root of the histogram."""
+    """At most `count` strata of at least `least` items, cut at equal steps of the cumulative square-root histogram."""
     bins = np.digitize(log_odds, np.linspace(-_REACH, _REACH, _BINS + 1)[1:-1])
     roots = np.sqrt(np.bincount(bins, minlength=_BINS))
     middle = (np.cumsum(roots) - roots / 2) / roots.sum()
@@ -91,7 +91,7 @@ def _cut(log_odds: np.ndarray, count: int, least: int) -> np.ndarray:
 
 
 def _joined(strata: np.ndarray, least: int) -> np.ndarray:
-    """The strata, counted from 0, with those under `least` items joined to the next, the last to the one before."""
+    """Strata renumbered from 0; strata under `least` items are merged into the next, the last into the previous."""
     sizes = np.bincount(strata)
     new = np.zeros(len(sizes), dtype=np.int64)
     group, inside = 0, 0
@@ -106,7 +106,7 @@ def _joined(strata: np.ndarray, least: int) -> np.ndarray:
 
 
 def _allotted(sizes: np.ndarray, priority: np.ndarray, n: int) -> np.ndarray:
-    """Labels for each stratum, proportional to `priority` (Sainte-Laguë), at least three, at most all its items."""
+    """Number of labels per stratum, proportional to `priority` (Sainte-Laguë), from three up to all of its items."""
     given = np.minimum(_AT_LEAST, sizes)
     for _ in range(min(n, int(sizes.sum())) - int(given.sum())):
         quotient = np.where(given < sizes, priority / (given + 0.5), -1.0)

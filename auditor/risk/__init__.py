@@ -1,1 +1,1 @@
-"""The forecast of model autophagy: workflows, the recursion, the calibrated model, the advice."""
+"""The forecast of model autophagy: the mechanistic recursion, the calibrated model, and the advice."""

@@ -1,4 +1,4 @@
-"""Advice on a risk: the risk under other workflows, the real data needed, and the largest synthetic share."""
+"""Advice on a forecast risk: the risk under other workflows, the real data needed, and the largest synthetic share."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,9 +21,9 @@ _SHARES = np.arange(0.05, 0.96, 0.05)  # of model-made items in a training set
 
 
 def advise(known: ForecastInputs, model: RiskModel, forecast: Forecast, *, event: Event, limit: float) -> Advice:
-    """Advice for a plan, so that the upper end of the probability's interval is at most `limit`.
+    """Advice on how to keep the upper end of a plan's risk interval at or below `limit`.
 
-    A pilot is evidence only for the plan it was run for; forecasts of all other plans use the tier below the pilot.
+    A pilot is evidence only for the plan that it ran; forecasts of all other plans use the tier below the pilot.
     """
     return Advice(
         limit=limit,
@@ -35,7 +35,7 @@ def advise(known: ForecastInputs, model: RiskModel, forecast: Forecast, *, event
 
 
 def _leaving(forecast: Forecast, event: Event) -> LeavesTolerance:
-    """The first generation at which the forecast is beyond each limit of the event."""
+    """The first generation at which the forecast violates each limit of the autophagy event."""
     ratio, diversity = forecast.trajectory["frechet_ratio"], forecast.trajectory["diversity_ratio"]
 
     def first(beyond: Sequence[bool]) -> int | None:
@@ -48,7 +48,7 @@ def _leaving(forecast: Forecast, event: Event) -> LeavesTolerance:
 
 
 def _alternatives(plan: Plan) -> Iterator[Plan]:
-    """The plan, then the same plan under other workflows, with its real items, or the initial number if it has none."""
+    """Yield the plan, then the same plan under other workflows; item numbers of 0 become the initial number."""
     n_initial, n_real, n_synthetic = plan.sizes
     yield plan
     for name in _ALTERNATIVES:
@@ -69,7 +69,7 @@ def _beside(plan: Plan, known: ForecastInputs, model: RiskModel, event: Event) -
 
 
 def _fresh_real_data(known: ForecastInputs, model: RiskModel, event: Event, limit: float) -> FreshRealData:
-    """The smallest number of real items, new in every generation, from which on the risk stays within the limit."""
+    """Smallest number of new real items per generation for which, and above which, the risk stays within the limit."""
     plan, known = known.plan, replace(known, pilot=None)
     n_initial, _, n_synthetic = plan.sizes
     amounts = [n for n in sorted({round(n_initial * share) for share in _REAL.tolist()}) if n + n_synthetic > 0]
@@ -82,7 +82,7 @@ def _fresh_real_data(known: ForecastInputs, model: RiskModel, event: Event, limi
 
 
 def _largest_share(known: ForecastInputs, model: RiskModel, event: Event, limit: float) -> LargestSyntheticShare:
-    """The largest share of model-made items in a training set up to which the risk stays within the limit."""
+    """Largest share of synthetic items in a training set up to which the risk stays within the limit."""
     plan, known = known.plan, replace(known, pilot=None)
     _, n_real, _ = plan.sizes
     if workflow_named(plan.workflow).real not in ("fixed", "fresh") or n_real == 0:

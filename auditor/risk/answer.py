@@ -1,4 +1,4 @@
-"""The answer `mad_risk`: the forecast for a plan, the gain from further measurements, and what to do."""
+"""The result `mad_risk`: the forecast for a plan, the gain from further measurements, and advice."""
 
 import math
 
@@ -28,19 +28,21 @@ def known_of(
 ) -> ForecastInputs:
     """The inputs of a forecast: an audit's figures, and statistics of samples (n, d) of the first model and of a pilot.
 
-    `real` (m, d) are the reference's real items, `training` (k, d) audited ones, all in the semantic space. Raises
-    InputError if a pilot is given without samples of the first model, or if its samples are those of the first.
+    `real` (m, d) are the reference's real items and `training` (k, d) are audited items, all in the semantic space.
+    Raises InputError if a pilot is given without samples of the first model, or if both have the same samples.
     """
     if model_samples is None and pilot is not None:
-        raise InputError("a pilot was given without samples of the first model: give those too")
+        raise InputError("a pilot was given without samples of the first model: also give samples of the first model")
     model, second = (None if rows is None else statistics_of(rows, real, training) for rows in (model_samples, pilot))
     if model is not None and model == second:
-        raise InputError("the pilot's samples are those of the first model: give samples of the second generation")
+        raise InputError(
+            "the pilot's samples are the same as those of the first model: give samples of the second generation"
+        )
     return ForecastInputs(plan=plan, audit=figures, model=model, pilot=second)
 
 
 def answer_risk(known: ForecastInputs, model: RiskModel, policy: Policy, *, space: str | None) -> MadRisk:
-    """The forecast at the highest tier that is known, with advice; `space` names the encoder behind the figures."""
+    """Forecast the risk at the highest known tier, with advice; `space` is the fingerprint of the encoder used."""
     event = policy.mad_event
     forecast = model.predict(known, event=event)
     return MadRisk(
@@ -62,7 +64,7 @@ def answer_risk(known: ForecastInputs, model: RiskModel, policy: Policy, *, spac
 
 
 def _next_tier(tier: Tier, model: RiskModel, kind: str) -> NextTier | None:
-    """The gain from further measurements: the next tier's skill on held-out loops of the same workflow class."""
+    """Gain from further measurements: the next tier's forecast skill on held-out loops of the same workflow class."""
     tiers = list(model.tiers)
     at = tiers.index(tier)
     if at + 1 == len(tiers):
@@ -72,13 +74,13 @@ def _next_tier(tier: Tier, model: RiskModel, kind: str) -> NextTier | None:
 
 
 def check_risk(threshold: Threshold, answer: MadRisk) -> Check:
-    """The check of an answer; a probability that was extrapolated decides nothing."""
+    """Policy check of a forecast risk; an extrapolated probability leaves the check undetermined."""
     reason = None if answer.status == "determined" else f"{answer.status}: {answer.reason}"
     return check("mad_risk", threshold, answer.probability, reason=reason)
 
 
 def no_risk(plan: Plan | None, reason: str, *, policy: Policy, space: str | None) -> MadRisk:
-    """The answer if the risk cannot be determined, with the reason."""
+    """An undetermined risk, with the reason why it cannot be forecast."""
     return MadRisk(
         probability=Measure(math.nan, reason=reason),
         status="undetermined",

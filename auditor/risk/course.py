@@ -1,4 +1,4 @@
-"""The course that the recursion alone predicts for a plan at a tier: the starting point of the learned forecast."""
+"""The course of a loop that the recursion alone predicts: the starting point of the learned forecast."""
 
 import math
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ _LEAST_KEPT, _MOST_KEPT = 1e-3, 1.2  # limits of the share of variance that a ge
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Generations 1 … T, in natural logarithms."""
+    """Predicted course of a loop over generations 1 … T; all values are natural logarithms."""
 
     level: np.ndarray  # (T,) F divided by the F of a real sample
     variance: np.ndarray  # (T,) total variance divided by that of generation 1
@@ -30,19 +30,19 @@ class Course:
 
     @property
     def ratio(self) -> np.ndarray:
-        """F divided by the F of generation 1, (T,)."""
+        """Log of the Fréchet distance divided by that of generation 1, (T,)."""
         return np.asarray(self.level - self.level[0])
 
 
 def course_of(known: ForecastInputs, *, tier: str) -> Course:
-    """The course by `auditor.risk.recursion`.
+    """Predict the course of a loop with the recursion in `auditor.risk.recursion`.
 
-    The sampling error v is that of a real sample as large as each training set, ε² comes from the model's samples and γ
-    from the pilot. The total variance follows q_{t+1} = κ (r + s q_t), where r and s are the real and synthetic shares
-    and κ is the share of its training data's variance that a generation keeps: λ if nothing else is known (Alemohammad
-    et al. 2024). A variance that shrinks equally in all directions adds (1 − √q)² to the distance. If one generation
-    loses recall, later generations lose the same again on the samples that come from it: in logarithms the losses add
-    up like coherent errors, √S_t(1) of them.
+    The sampling error v is that of a real sample of the training set's size, ε² comes from the model's samples, and γ
+    comes from the pilot. The total variance follows q_{t+1} = κ (r + s q_t), where r and s are the real and synthetic
+    shares. The factor κ is the share of its training data's variance that a generation keeps; κ is λ if nothing else is
+    known (Alemohammad et al. 2024). A variance that shrinks equally in all directions adds (1 − √q)² to the distance.
+    Recall that one generation loses is lost again by later generations that train on its samples. Therefore log losses
+    of recall add up like coherent errors: generation t has lost √S_t(1) times the loss of one generation.
     """
     variances = _variances(known, tier)
     level = _level(known, tier, (1 - np.sqrt(variances)) ** 2)
@@ -65,7 +65,7 @@ def _level(known: ForecastInputs, tier: str, shrunk: np.ndarray) -> np.ndarray:
 
 
 def _distance(facts: SampleStatistics, known: ForecastInputs) -> float:
-    """F of samples against the real distribution, at the sample size of the levels; `facts` compare two samples."""
+    """Fréchet distance of samples to the real distribution, at the levels' sample size; `facts` compare two samples."""
     floor, items = known.audit.floor, known.audit.floor_items
     return max(facts.frechet - 2 * floor * items / facts.n + floor, 0.1 * floor)
 
@@ -87,9 +87,10 @@ def _variances(known: ForecastInputs, tier: str) -> np.ndarray:
 
 
 def _recall(known: ForecastInputs, tier: str) -> np.ndarray:
-    """Log of recall divided by generation 1's recall, (T,).
+    """Log of each generation's recall divided by the recall of generation 1, (T,).
 
-    The loss per generation is measured by a pilot, or else by the first model's recall compared with its data's.
+    The loss per generation comes from a pilot or, without a pilot, from the first model's recall relative to its
+    training data's recall.
     """
     times = np.sqrt(growth(impulse_response(origin_shares(known.plan)), 1.0)) - 1
     if tier == TIERS[0] or known.model is None:

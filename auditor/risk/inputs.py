@@ -1,4 +1,4 @@
-"""What a forecast knows, by tier, as named features: the plan, the audit, the team's own model, a pilot."""
+"""Inputs of a forecast, by tier, as named features: the plan, the audit, the team's own model, and a pilot."""
 
 import math
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ RATIOS = ("vendi", "effective_rank", "coverage", "recall", "precision", "density
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFigures:
-    """What an audit measured on the data; nan for what could not be measured. Ratios are to a real sample."""
+    """Numbers that an audit measured on the data; nan if not measured. Ratios are relative to a real sample."""
 
     n: int
     fraction: Number  # synthetic fraction: the estimate, or the middle of its interval
@@ -52,15 +52,15 @@ class AuditFigures:
 
     @property
     def fraction_ends(self) -> tuple[float, float]:
-        """The ends of the fraction's interval; without an interval both are the fraction itself."""
+        """Both ends of the synthetic fraction's interval; without an interval, both ends equal the fraction."""
         ends = (self.fraction_low, self.fraction_high)
         return ends if all(map(math.isfinite, ends)) else (self.fraction, self.fraction)
 
 
 def figures_of(n: int, fraction: SyntheticFraction, diversity: Diversity, fidelity: Fidelity) -> AuditFigures:
-    """The figures of an audit of n items.
+    """Collect the figures of an audit of n items for a forecast.
 
-    If the fraction has no estimate, the answer under the condition that the reference matches is used if there is one.
+    If the fraction has no estimate, `if_reference_matches` replaces the fraction where it has an interval.
     """
     conditional, scale = fraction.if_reference_matches, fidelity.scale
     given: Measure = conditional if not fraction.is_known and math.isfinite(conditional.low) else fraction
@@ -96,14 +96,14 @@ class ForecastInputs:
 
     @property
     def tier(self) -> Tier:
-        """The highest tier that is known."""
+        """The highest tier whose samples were measured."""
         if self.model is None:
             return TIERS[0]
         return TIERS[1] if self.pilot is None else TIERS[2]
 
 
 def workflow_class(plan: Plan) -> str:
-    """`synthetic`: no real data; `pool`: real data and all earlier samples; else `fresh` or `fixed` real data."""
+    """Workflow class: `synthetic` (no real data), `pool` (real data and all earlier samples), `fresh` or `fixed`."""
     workflow = workflow_named(plan.workflow)
     n_initial, n_real, _ = plan.sizes
     n_real = n_initial if workflow.real == "initial" else n_real
@@ -115,7 +115,7 @@ def workflow_class(plan: Plan) -> str:
 
 
 def features_of(known: ForecastInputs, *, tier: str) -> dict[str, float]:
-    """The features of a tier, by name; nan for what could not be measured."""
+    """Features of a forecast at one tier, by name; nan for values that could not be measured."""
     found = {**_of_plan(known.plan), **_of_audit(known)}
     if tier != TIERS[0]:
         assert known.model is not None
@@ -128,10 +128,10 @@ def features_of(known: ForecastInputs, *, tier: str) -> dict[str, float]:
 
 
 def tiers_ago(feature: str, tier: str) -> int:
-    """How many tiers before `tier` a feature was measured; 0 for features that every tier computes anew.
+    """Number of tiers between the measurement of a feature and `tier`; 0 for features that every tier computes anew.
 
     An audit measures the data, model samples show what a model made of the data, and a pilot shows what the next
-    generation made of these samples. Each is nearer to the forecast than the one before.
+    generation made of these samples. Measurements at a later tier are closer to the quantity that is forecast.
     """
     measured = next((n for n, names in enumerate(_MEASURED) if feature.startswith(names)), None)
     return 0 if measured is None else TIERS.index(tier) - measured

@@ -46,7 +46,7 @@ EVENT_RATIOS, EVENT_DIVERSITIES = (1.3, 10.0), (0.05, 0.9)  # limits of the even
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """The probability of the event; nan and [0, 1] if it is undetermined."""
+    """Probability of model autophagy; an undetermined probability is nan with the interval [0, 1]."""
 
     status: ForecastStatus
     reason: str | None
@@ -55,7 +55,7 @@ class Chance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """The expected course of a loop, with bands, and the probability of the event."""
+    """The expected course of a loop with confidence bands, and the probability of model autophagy."""
 
     tier: Tier
     status: ForecastStatus
@@ -68,7 +68,7 @@ class Forecast:
 
     @property
     def courses(self) -> tuple[GenerationForecast, ...]:
-        """The trajectory, generation by generation."""
+        """The forecast trajectory, one record per generation."""
         columns = zip(*self.trajectory.values(), strict=True)
         return tuple(
             GenerationForecast(generation=t, **dict(zip(self.trajectory, found, strict=True)))
@@ -78,7 +78,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class RiskModel:
-    """A forecast calibrated on loops that were run, separately for each tier of what is known before training."""
+    """Forecast model calibrated on finished loops, separately for each tier of information known before training."""
 
     tiers: Mapping[Tier, TierModel]
     horizon: int  # generations T
@@ -88,11 +88,11 @@ class RiskModel:
     identity: Mapping[str, str] = field(default_factory=dict)  # the file it was read from, and its digest
 
     def predict(self, known: ForecastInputs, *, event: Event | None = None, tier: Tier | None = None) -> Forecast:
-        """The forecast for a plan, at the highest tier that is known, or at a lower one if `tier` is given.
+        """Forecast the course and risk of a plan, at the highest known tier or at the lower tier `tier`.
 
-        The interval of the probability spans the forecasts for all fractions in the audit's interval, and the forecasts
-        of calibrations with other families. Raises InputError for a tier that is not known and for a horizon beyond the
-        calibration's.
+        The interval of the probability spans all synthetic fractions in the audit's interval, and calibrations with
+        other model families. Raises InputError for a tier without measurements and for more generations than the
+        calibration has.
         """
         event, tier = event or Event(), tier or known.tier
         chance = self.probability(known, event=event, tier=tier)
@@ -110,10 +110,12 @@ class RiskModel:
         )
 
     def probability(self, known: ForecastInputs, *, event: Event, tier: Tier | None = None) -> Chance:
-        """Only the probability of the event, the same as in `predict`, in a hundredth of the time."""
+        """Probability of model autophagy alone: the same value as from `predict`, in a hundredth of the time."""
         tier = tier or known.tier
         if TIERS.index(tier) > TIERS.index(known.tier):
-            raise InputError(f"the tier {tier} was asked for, but only {known.tier} is known: give the samples for it")
+            raise InputError(
+                f"the tier {tier} was requested, but only the tier {known.tier} is known: give samples for {tier}"
+            )
         self.check(known.plan)
         model, asked, last = self.tiers[tier], known.plan, known.plan.generations
         known = self._to_horizon(known)
@@ -127,19 +129,19 @@ class RiskModel:
         return Chance(status, reason, Measure(float(chances[0, 0]), low=low, high=high))
 
     def _to_horizon(self, known: ForecastInputs) -> ForecastInputs:
-        """The inputs with a plan over all generations of the calibration; a shorter plan is the beginning of it."""
+        """Extend the plan to all generations of the calibration; the extended plan begins with the given plan."""
         return replace(known, plan=replace(known.plan, generations=self.horizon))
 
     def check(self, plan: Plan) -> None:
-        """Raises InputError for a horizon beyond the calibration's, and for a plan that has nothing to train on."""
+        """Raise InputError for more generations than the calibration has, and for a plan without any training items."""
         if plan.generations > self.horizon:
             raise InputError(
-                f"a forecast of {plan.generations} generations was asked for, expected {self.horizon} at most"
+                f"a forecast of {plan.generations} generations was requested, expected at most {self.horizon}"
             )
         origin_shares(plan)
 
     def _status(self, known: ForecastInputs, tier: Tier, event: Event) -> tuple[ForecastStatus, str | None]:
-        """Whether the probability of a forecast can be relied on, and if not, why."""
+        """Status of a forecast's probability, and the reason if the probability is not reliable."""
         model, kind = self.tiers[tier], workflow_class(known.plan)
         skill = model.skill.get(kind)
         if skill is None or not _has_skill(skill, known.plan.generations):
@@ -152,7 +154,7 @@ class RiskModel:
         return ("determined", None) if reason is None else ("extrapolated", reason)
 
     def _unlike(self, known: ForecastInputs, tier: Tier) -> str | None:
-        """How a loop differs from all loops in the calibration; None if it does not."""
+        """How a loop differs from all loops in the calibration; None for a loop similar to them."""
         if not math.isfinite(known.audit.floor):
             return "no audit measured the scale of the data: average values were used for everything unknown"
         if known.plan.workflow not in self.workflows:
@@ -175,7 +177,7 @@ class RiskModel:
         return None
 
     def save(self, path: str | Path) -> None:
-        """Write the model as one `.npz` with its manifest."""
+        """Write the model and its manifest as one `.npz` file."""
         arrays: dict[str, np.ndarray] = {"manifest": np.array(json.dumps(self._described()))}
         for tier, model in self.tiers.items():
             arrays |= {f"{tier}/{name}": value for name, value in _arrays(model).items()}
@@ -205,7 +207,7 @@ class RiskModel:
 
 
 def _has_skill(skill: Mapping[str, float], generations: int) -> bool:
-    """Whether forecasts of this many generations beat the base rate of their class by more than chance would."""
+    """Whether forecasts of this many generations beat the base rate of their workflow class by more than chance."""
     suffix = f"_{generations}" if f"brier_skill_in_class_{generations}" in skill else ""
     return skill[f"brier_skill_in_class{suffix}"] > skill[f"brier_skill_in_class_error{suffix}"]
 
@@ -222,9 +224,9 @@ def _unlike_events(event: Event) -> str | None:
 
 
 def _chances(outputs: np.ndarray, coefficients: Mapping[str, np.ndarray], event: Event) -> np.ndarray:
-    """Probability of the event (n, 1 + B) from forecasts (n, outputs, T), by each set of coefficients.
+    """Probability of model autophagy (n, 1 + B) from forecasts (n, outputs, T), for each set of coefficients.
 
-    An event at the last generation also counts for "ever", so "ever" is never less probable than "at".
+    An event at the last generation also counts for `ever`, so `ever` is never less probable than `at`.
     """
     ratio, diversity = outputs[:, OUTPUTS.index("frechet_ratio")], outputs[:, OUTPUTS.index("diversity_ratio")]
 
@@ -236,11 +238,11 @@ def _chances(outputs: np.ndarray, coefficients: Mapping[str, np.ndarray], event:
 
 
 def chance_features(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Event) -> np.ndarray:
-    """The features (n, 6) in which the log odds of an event are linear, from forecasts (n, T).
+    """Features (n, 6) of forecasts (n, T); the log odds of an event are linear in these features.
 
-    The features are: one; the two margins by which the forecast is beyond the limits; the larger margin; and the two
-    limits relative to their defaults, in logarithms. Margins beyond a factor of about e add no information: an error of
-    the forecast is then equally unlikely to reverse them.
+    The features are the constant one, the log margins by which the forecast violates the two limits, the larger margin,
+    and the log of each limit relative to its default. Margins beyond a factor of about e add no information, because
+    forecast errors are then equally unlikely to reverse the outcome.
     """
     beyond, default = margins(log_ratio, log_diversity, event), Event()
     limits = [
@@ -252,7 +254,7 @@ def chance_features(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Eve
 
 
 def _span(chances: np.ndarray, level: float) -> tuple[float, float]:
-    """The range of the probability over the fraction's interval and over the choice of families."""
+    """Range of the probability over the synthetic fraction's interval and over the choice of model families."""
     low, high = np.quantile(chances, [(1 - level) / 2, (1 + level) / 2], axis=1)
     return float(min(low.min(), chances[0, 0])), float(max(high.max(), chances[0, 0]))
 
@@ -285,7 +287,7 @@ def _arrays(model: TierModel) -> dict[str, np.ndarray]:
 
 
 def risk_model(path: Path | None = None) -> RiskModel:
-    """The model in a file; by default the one that comes with the package."""
+    """Load the risk model in a file; the default is the model shipped with the package."""
     if path is not None:
         return load_risk_model(path)
     with resources.as_file(resources.files("auditor.risk") / SHIPPED) as file:
@@ -294,14 +296,16 @@ def risk_model(path: Path | None = None) -> RiskModel:
 
 
 def load_risk_model(path: str | Path) -> RiskModel:
-    """Read a model; raises ArtifactError where it is missing or damaged."""
+    """Read a risk model; raises ArtifactError if the file is missing or damaged."""
     try:
         content = Path(path).read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = dict(stored)
         described = json.loads(str(arrays["manifest"]))
         if described["schema"] != SCHEMA:
-            raise ArtifactError(f"{path} has the schema {described['schema']}, expected {SCHEMA}: calibrate it again")
+            raise ArtifactError(
+                f"{path} has the schema {described['schema']}, expected {SCHEMA}: calibrate the model again"
+            )
         tiers = {tier: _tier(tier, arrays, fields) for tier, fields in described["tiers"].items()}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ArtifactError(f"{path} is not a risk model ({error}): make one with madaudit calibrate") from None

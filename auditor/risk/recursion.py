@@ -1,4 +1,4 @@
-"""The mechanistic forecast: the errors of all generations, passed on by the workflow's mixing, add up to a distance."""
+"""Mechanistic forecast: the workflow's mixing passes on the errors of all generations, which add up to a distance."""
 
 import math
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ _COHERENCES = (0.5, 1.0)  # errors that add in variance, and in amplitude
 def origin_shares(plan: Plan, *, real_weight: float = 0.5) -> np.ndarray:
     """Share w[t, j] of training set t that comes from generation j, (T + 1, T + 1); j = 0 is the real data.
 
-    Every row sums to 1; row 0 is unused. With weighted losses the real part has the share `real_weight`.
+    Every row of shares sums to 1; row 0 is unused. With weighted losses the real part has the share `real_weight`.
     """
     workflow, last = workflow_named(plan.workflow), plan.generations
     n_initial, n_real, n_synthetic = plan.sizes
@@ -30,14 +30,14 @@ def origin_shares(plan: Plan, *, real_weight: float = 0.5) -> np.ndarray:
         origins = np.arange(1, t) if workflow.synthetic == "pool" else np.array([t - 1])
         total = n_real + n_synthetic * len(origins)
         if total == 0:
-            raise InputError(f"{plan.workflow} without any items has nothing to train on: give real or synthetic ones")
+            raise InputError(f"the workflow {plan.workflow} has nothing to train on: give real or synthetic items")
         shares[t, 0] = real_weight if workflow.weighted and n_real else n_real / total
         shares[t, origins] = (1 - shares[t, 0]) / len(origins)
     return shares
 
 
 def training_sizes(plan: Plan) -> np.ndarray:
-    """Items that each generation is trained on, (T,)."""
+    """Number of items that each generation is trained on, (T,)."""
     workflow = workflow_named(plan.workflow)
     n_initial, n_real, n_synthetic = plan.sizes
     n_real = {"none": 0, "initial": n_initial}.get(workflow.real, n_real)
@@ -47,9 +47,9 @@ def training_sizes(plan: Plan) -> np.ndarray:
 
 
 def impulse_response(shares: np.ndarray) -> np.ndarray:
-    """h[k, t]: the part of an error made by generation k that is left in generation t, (T + 1, T + 1).
+    """Response h[k, t]: the part of generation k's error that is left in generation t, (T + 1, T + 1).
 
-    h[k, k] = 1 and h[k, t] = Σ_j w[t, j] h[k, j] for t > k.
+    The recursion is h[k, k] = 1 and h[k, t] = Σ_j w[t, j] h[k, j] for t > k, where w are the shares `shares`.
     """
     last = len(shares) - 1
     response = np.eye(last + 1)
@@ -59,10 +59,10 @@ def impulse_response(shares: np.ndarray) -> np.ndarray:
 
 
 def growth(response: np.ndarray, coherence: float, errors: float | np.ndarray = 1.0) -> np.ndarray:
-    """S_t(γ) = (Σ_k (e_k h[k, t])^(1/γ))^(2γ) for t = 1 … T, (T,), of errors whose squares e_k² (T,) are given.
+    """Accumulated error S_t(γ) = (Σ_k (e_k h[k, t])^(1/γ))^(2γ) for t = 1 … T, (T,), from squared errors e_k² (T,).
 
-    The squared errors of all generations together: γ = ½ if they are independent and add in variance, γ = 1 if they all
-    point the same way and add in amplitude.
+    With γ = ½ the errors of generations are independent and add in variance. With γ = 1 the errors all point the same
+    way and add in amplitude.
     """
     inner = (response[1:, 1:] * np.sqrt(np.broadcast_to(errors, len(response) - 1))[:, None]) ** (1 / coherence)
     return np.asarray(np.triu(inner).sum(0) ** (2 * coherence))
@@ -70,7 +70,7 @@ def growth(response: np.ndarray, coherence: float, errors: float | np.ndarray = 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """The parts of a distance, each a squared distance in units of the real total variance."""
+    """Components of a Fréchet distance, each a squared distance in units of the real total variance."""
 
     floor: float  # distance of a real sample of the measured size
     sampling: float | np.ndarray  # v: from finite training sets, new in every generation, one number or (T,)
@@ -79,13 +79,13 @@ class Mechanism:
     coherence: float = 0.5  # γ of the models' errors
 
     def forecast(self, response: np.ndarray) -> np.ndarray:
-        """F_t for t = 1 … T, (T,): the floor and c(1 − exp(−x_t/c)), x_t = S_t(½) of v + S_t(γ) of ε² + δ²."""
+        """F_t = floor + c(1 − exp(−x_t/c)) for t = 1 … T, (T,), where x_t adds S_t(½) of v, S_t(γ) of ε², and δ²."""
         error = growth(response, 0.5, self.sampling) + growth(response, self.coherence, self.model) + self.data
         return np.asarray(self.floor - _SATURATION * np.expm1(-error / _SATURATION))
 
 
 def solve_coherence(ratio: float, mechanism: Mechanism, response: np.ndarray) -> float:
-    """The γ in [½, 1] under which F_2/F_1 comes nearest to the ratio that a pilot measured."""
+    """The γ in [½, 1] for which the forecast F_2/F_1 is nearest to the ratio that a pilot measured."""
 
     def excess(coherence: float) -> float:
         tried = replace(mechanism, coherence=coherence)

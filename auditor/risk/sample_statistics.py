@@ -1,4 +1,4 @@
-"""Statistics of a model's samples, or any other set, compared with a real sample: the raw figures of a forecast."""
+"""Statistics of a model's samples, or of any other set, compared with a real sample; forecasts use these statistics."""
 
 import math
 
@@ -19,7 +19,7 @@ _RIDGE = 1e-3  # of the mean real variance, added to every variance before logar
 
 
 def statistics_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None = None) -> SampleStatistics:
-    """The statistics of vectors (n, d) compared with real ones (m, d), from the first min(n, m) rows of each.
+    """Statistics of vectors (n, d) compared with real vectors (m, d), from the first min(n, m) rows of each.
 
     `training` (k, d) are the items that the samples' model was trained on. Raises InputError for too few rows and for
     different widths.
@@ -27,7 +27,7 @@ def statistics_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | 
     n = min(len(vectors), len(real))
     if n < FEWEST_ROWS or vectors.shape[1] != real.shape[1]:
         raise InputError(
-            f"got vectors of shapes {vectors.shape} and {real.shape}, expected {FEWEST_ROWS} rows or more of one width"
+            f"got vectors {vectors.shape} and {real.shape}, expected {FEWEST_ROWS} or more rows of equal width"
         )
     ours, theirs = (np.ascontiguousarray(rows[:n], dtype=np.float32) for rows in (vectors, real))
     here, there = moments_of(ours), moments_of(theirs)

@@ -1,4 +1,4 @@
-"""The fitted model of one tier of knowledge: it predicts the course of a loop from features and the recursion."""
+"""The fitted model of one tier of information, which predicts the course of a loop from features and the recursion."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _AMOUNTS = np.arange(-18, 13) / 3  # amounts of fresh real data at which levels 
 
 @dataclass(frozen=True, slots=True)
 class TierModel:
-    """The fitted model of one tier."""
+    """Fitted forecast model of one tier of available information."""
 
     names: tuple[str, ...]  # of the features
     centre: np.ndarray  # (p,)
@@ -38,16 +38,16 @@ class TierModel:
     skill: Mapping[str, Mapping[str, float]]  # by workflow class and "all": Brier skill and rank correlations
 
     def standardised(self, features: Mapping[str, float]) -> np.ndarray:
-        """A row (1, p); what could not be measured is taken as average."""
+        """Standardised row of features (1, p); features that could not be measured get their average value."""
         row = (np.array([features[name] for name in self.names]) - self.centre) / self.scale
         return np.clip(np.where(np.isfinite(row), row, 0.0), -WIDEST, WIDEST)[None]
 
     def features(self, known: ForecastInputs, tier: str) -> dict[str, float]:
-        """The features of a loop, by name."""
+        """Features of a loop at one tier, keyed by name."""
         return prepared_for(self._filled(known), tier)[0]
 
     def beyond(self, features: Mapping[str, float]) -> str | None:
-        """Which feature of a loop lies outside the calibration, or is missing, in words; None if none does."""
+        """Message about a feature outside the calibration's range, or about missing features; None without any."""
         values = np.array([features[name] for name in self.names])
         margin = _MARGIN * (self.highest - self.lowest)
         outside = (values < self.lowest - margin) | (values > self.highest + margin)
@@ -60,15 +60,15 @@ class TierModel:
         return None
 
     def distance(self, row: np.ndarray) -> float:
-        """Root mean squared distance to the nearest calibration row."""
+        """Root mean squared distance from a feature row to the nearest row of the calibration."""
         return float(np.sqrt(((self.regression.rows - row) ** 2).mean(1).min()))
 
     def expected(self, known: Sequence[ForecastInputs], tier: str) -> np.ndarray:
-        """Outputs (m, outputs, T) of each loop; more fresh real data never raise the level.
+        """Forecast outputs (m, outputs, T) of each loop; more fresh real data never raise the level.
 
-        The regression alone does not guarantee this. So the level for an amount of fresh data is the regression's
-        largest value for at least this amount. Theory says that the level must fall with more fresh data (Alemohammad
-        et al. 2024, the fresh data loop).
+        The regression alone does not guarantee that more fresh data never raise the level. Therefore the level for an
+        amount of fresh data is the regression's largest value over this and all larger amounts. Theory says that the
+        level must fall with more fresh data (Alemohammad et al. 2024, the fresh data loop).
         """
         found = self._regressed(known, tier)
         for i, one in enumerate(known):
@@ -77,7 +77,7 @@ class TierModel:
         return found
 
     def at_fractions(self, known: ForecastInputs, tier: str, fractions: np.ndarray) -> np.ndarray:
-        """The regression's outputs (m, outputs, T) for one loop with each of these synthetic fractions (m,)."""
+        """Regression outputs (m, outputs, T) for one loop with each of these synthetic fractions (m,)."""
         asked = [replace(known, audit=replace(known.audit, fraction=float(f))) for f in fractions]
         return self._regressed(asked, tier)
 
@@ -88,16 +88,16 @@ class TierModel:
         return left + np.stack([start for _, start in prepared])
 
     def _filled(self, known: ForecastInputs) -> ForecastInputs:
-        """The inputs, with the calibration's average floor if no audit measured it."""
+        """The inputs of a forecast, with the calibration's average floor if no audit measured the floor."""
         if math.isfinite(known.audit.floor):
             return known
         floor = float(np.exp(self.centre[self.names.index("log_floor")]))
         return replace(known, audit=replace(known.audit, floor=floor, floor_items=LEVEL_SIZE))
 
     def _never_raised(self, known: ForecastInputs, tier: str) -> np.ndarray:
-        """The level (T,) for the plan's fresh data, interpolated on a grid of amounts.
+        """Level (T,) for the plan's amount of fresh data, interpolated on a grid of amounts.
 
-        The level at an amount of the grid is the largest one at this or a larger amount.
+        The level at a grid amount is the regression's largest value over this and all larger amounts.
         """
         plan = known.plan
         n_initial, n_real, n_synthetic = plan.sizes

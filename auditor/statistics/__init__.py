@@ -1,1 +1,1 @@
-"""Sums, scales and intervals: the arithmetic that every answer uses."""
+"""Sums, scaling and confidence intervals: the arithmetic that all results of an audit use."""

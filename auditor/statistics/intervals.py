@@ -1,4 +1,4 @@
-"""Named results with intervals, and the closed forms that make the intervals."""
+"""A record for a number with its interval, and functions for closed-form confidence intervals."""
 
 import math
 from dataclasses import KW_ONLY, dataclass
@@ -13,7 +13,7 @@ __all__ = ["Measure", "fieller", "normal_interval", "wilson_interval"]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number with its interval, and the number of items it was measured on; nan for a number that is not known."""
+    """An estimate with its interval and the number of items it was measured on; nan for unknown numbers."""
 
     estimate: Number
     _: KW_ONLY
@@ -25,12 +25,15 @@ class Measure:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is an estimate."""
+        """Whether the estimate is known, which means that it is a finite number."""
         return math.isfinite(self.estimate)
 
 
 def wilson_interval(hits: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927); [0, 1] for n = 0. n may be an effective number."""
+    """Wilson score interval of a proportion (Wilson 1927); [0, 1] for n = 0.
+
+    The number of items n may be an effective number.
+    """
     if n == 0:
         return 0.0, 1.0
     z2, p = _z(level) ** 2, hits / n
@@ -39,7 +42,7 @@ def wilson_interval(hits: float, n: float, *, level: float = 0.95) -> tuple[floa
 
 
 def normal_interval(value: float, standard_error: float, *, level: float = 0.95) -> tuple[float, float]:
-    """value ± z·standard error."""
+    """Normal confidence interval: value ± z·standard error."""
     return value - _z(level) * standard_error, value + _z(level) * standard_error
 
 
@@ -53,13 +56,13 @@ def fieller(
     constant: float = 0.0,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """The set of π in [0, 1] with (m − (1−π)a − πb)² ≤ z²·V(π), as its smallest enclosing interval.
+    """Smallest interval that contains every π in [0, 1] with (m − (1−π)a − πb)² ≤ z²·V(π).
 
-    V(π) = (1−π)·incoming₀ + π·incoming₁ + (1−π)²·calibration₀ + π²·calibration₁ + π(1−π)·composition + constant, all of
-    them variances of means; composition is (b−a)²/n where the items are a sample of what the answer is about, and
-    constant an error of the observed mean.
-    Fieller (1954) for the ratio (m − a)/(b − a): it keeps its level where the ratio's own normal interval does not.
-    Where no π fits, the score lies outside [a, b] by more than chance, and the nearer end is returned as a point.
+    The variance is V(π) = (1−π)·incoming₀ + π·incoming₁ + (1−π)²·calibration₀ + π²·calibration₁ + π(1−π)·composition +
+    constant, where all terms are variances of means. The term composition is (b−a)²/n if the items are a sample of a
+    larger set, and constant is an error variance of the observed mean. This is Fieller's interval (1954) for the ratio
+    (m − a)/(b − a), which keeps its level where a normal interval of the ratio does not. If no π satisfies the
+    inequality, m lies outside [a, b] by more than chance, and the nearer end, 0 or 1, is returned as both limits.
     """
     (a, b), z2 = means, _z(level) ** 2
     (i0, i1), (c0, c1) = incoming, calibration

@@ -1,4 +1,4 @@
-"""Kernel ridge regression in NumPy; its predictions need only the rows it was fitted to."""
+"""Kernel ridge regression in NumPy; predictions need only the stored training rows and coefficients."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ __all__ = ["KernelRidge", "fit_kernel_ridge"]
 
 @dataclass(frozen=True, slots=True)
 class KernelRidge:
-    """f(x) = mean + Σ_i k(x, x_i) a_i, with k a Gaussian kernel and a share of a linear one."""
+    """Model f(x) = mean + Σ_i k(x, x_i) a_i, where k is a Gaussian kernel plus a weighted linear kernel."""
 
     rows: np.ndarray  # (m, p) standardised
     dual: np.ndarray  # (m, outputs)
@@ -19,14 +19,14 @@ class KernelRidge:
     linear: float  # weight of the linear kernel x·x'/p
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Outputs (n, outputs) at rows (n, p)."""
+        """Predicted outputs (n, outputs) at rows (n, p)."""
         return np.asarray(self.mean + _kernel(rows, self.rows, self.length, self.linear) @ self.dual)
 
 
 def fit_kernel_ridge(
     rows: np.ndarray, outputs: np.ndarray, *, length: float, ridge: float, linear: float = 0.1
 ) -> KernelRidge:
-    """The fit to outputs (m, k) at rows (m, p) with the penalty `ridge` on the squared norm (Saunders et al. 1998)."""
+    """Fit to outputs (m, k) at rows (m, p) with the penalty `ridge` on the squared norm (Saunders et al. 1998)."""
     mean = outputs.mean(0)
     gram = _kernel(rows, rows, length, linear) + ridge * np.eye(len(rows))
     dual = linalg.solve(gram, outputs - mean, assume_a="pos")

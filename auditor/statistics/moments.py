@@ -1,4 +1,4 @@
-"""Sums that determine a mean and a covariance, and that add over parts of a dataset."""
+"""Sums that determine a mean and a covariance, and that can be added over parts of a dataset."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ __all__ = ["Moments", "clean_eigh", "clean_eigvalsh", "moments_of", "unit_rows"]
 
 @dataclass(frozen=True)
 class Moments:
-    """n, Σx and Σxxᵀ in float64."""
+    """Number of items n and the sums Σx and Σxxᵀ, in float64."""
 
     n: int
     total: np.ndarray  # (d,)
@@ -30,25 +30,25 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """Unbiased covariance (d, d); raises InputError below two items."""
+        """Unbiased covariance (d, d); raises InputError for fewer than two items."""
         if self.n < 2:
             raise InputError(f"a covariance needs at least 2 items, got {self.n}")
         return (self.outer - np.outer(self.total, self.mean)) / (self.n - 1)
 
     @cached_property
     def root(self) -> np.ndarray:
-        """The symmetric square root of the covariance, (d, d)."""
+        """Symmetric square root of the covariance matrix, (d, d)."""
         values, vectors = clean_eigh(self.covariance)
         return (vectors * np.sqrt(values)) @ vectors.T
 
     @property
     def second(self) -> np.ndarray:
-        """E[xxᵀ], (d, d), not centred."""
+        """Second moment E[xxᵀ], (d, d), not centred."""
         return self.outer / self.n
 
 
 def moments_of(vectors: np.ndarray) -> Moments:
-    """Moments of the rows of (n, d)."""
+    """Moments of the rows of vectors (n, d)."""
     rows = np.asarray(vectors, dtype=np.float64)
     if rows.ndim != 2:
         raise InputError(f"expected vectors of shape (n, d), got {rows.shape}")
@@ -56,13 +56,13 @@ def moments_of(vectors: np.ndarray) -> Moments:
 
 
 def clean_eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues and eigenvectors; values below rounding error become 0, as their roots would be noise (1e-8)."""
+    """Eigenvalues and eigenvectors; eigenvalues below rounding error become 0, as their roots would be noise (1e-8)."""
     values, vectors = linalg.eigh((matrix + matrix.T) / 2)
     return _cleaned(values), vectors
 
 
 def clean_eigvalsh(matrix: np.ndarray) -> np.ndarray:
-    """The eigenvalues of `clean_eigh` alone."""
+    """The eigenvalues as in `clean_eigh`, without the eigenvectors."""
     return _cleaned(linalg.eigvalsh((matrix + matrix.T) / 2))
 
 
@@ -72,7 +72,7 @@ def _cleaned(values: np.ndarray) -> np.ndarray:
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Rows scaled to length one, float64; a zero row stays zero."""
+    """Vectors with rows scaled to length one, float64; a zero row stays zero."""
     rows = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, 1.0)

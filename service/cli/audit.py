@@ -1,4 +1,4 @@
-"""The command `audit`, and `merge`, which puts audits of parts together."""
+"""The command `audit`, and the command `merge`, which combines the audits of parts of a dataset."""
 
 import sys
 from enum import StrEnum
@@ -41,20 +41,20 @@ __all__ = ["audit", "merge"]
 
 
 class Engine(StrEnum):
-    """The engine that works on the shards."""
+    """Choices of --engine: where the shards are processed."""
 
     local = "local"
 
 
 class Declaration(StrEnum):
-    """What the team knows of its reference and declares."""
+    """Choices of --declare: what the user states about the completeness of the reference."""
 
     reference_complete = "reference-complete"
     generators_complete = "generators-complete"
 
 
 def default_folder(source: str) -> Path:
-    """The default folder of an audit of this source."""
+    """The default output folder for an audit of this source."""
     return Path(f"madaudit-{Path(source.rstrip('/')).name.split('.')[0] or 'audit'}")
 
 
@@ -71,9 +71,11 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     named = {str(key).replace("_", "-"): value for key, value in options.items()} if isinstance(options, dict) else {}
     if not isinstance(options, dict) or set(named) - set(known):
         unknown = ", ".join(sorted(set(named) - set(known))) or type(options).__name__
-        raise InputError(f"{path}: {unknown} is no option of this command, expected some of {', '.join(sorted(known))}")
+        raise InputError(
+            f"{path}: {unknown} is not an option of this command, expected some of {', '.join(sorted(known))}"
+        )
     if structured := [key for key, value in named.items() if not _is_plain(value)]:
-        raise InputError(f"{path}: {structured[0]} is a structure, expected one value or a list of values")
+        raise InputError(f"{path}: the option {structured[0]} is nested, expected one value or a list of values")
     context.default_map = {
         str(known[key].name): [value] if getattr(known[key], "multiple", False) and isinstance(value, str) else value
         for key, value in named.items()
@@ -82,24 +84,26 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a value, or a list of values."""
+    """Whether a YAML value is a scalar or a list of scalars."""
     values = value if isinstance(value, list) else [value]
     return not any(isinstance(each, list | dict | set | tuple) for each in values)
 
 
 def audit(
-    source: Annotated[str | None, typer.Argument(help="Path, pattern or URL of the set.")] = None,
+    source: Annotated[str | None, typer.Argument(help="Path, pattern or URL of the dataset to audit.")] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Name of the reference to compare with.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write the audit into. (default: madaudit-NAME)")
+        Path | None, typer.Option("--out", help="Output folder of the audit. (default: madaudit-NAME)")
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option("--policy", help="YAML file with the thresholds.", rich_help_panel=JUDGING)
+        Path | None, typer.Option("--policy", help="YAML file with the policy's thresholds.", rich_help_panel=JUDGING)
     ] = None,
     workflow: Annotated[
         str | None,
         typer.Option(
-            "--workflow", help="How the set will be used; madaudit loop workflows lists them.", rich_help_panel=PLAN
+            "--workflow",
+            help="Planned training workflow; madaudit loop workflows lists the choices.",
+            rich_help_panel=PLAN,
         ),
     ] = None,
     generations: Generations = GENERATIONS,
@@ -112,14 +116,14 @@ def audit(
     risk_model: RiskModelFile = None,
     simulate_forecast: SimulateForecast = None,
     engine: Annotated[
-        Engine, typer.Option("--engine", help="Where shards are worked on.", rich_help_panel=RUNNING)
+        Engine, typer.Option("--engine", help="Where the shards are processed.", rich_help_panel=RUNNING)
     ] = Engine.local,
     workers: Annotated[
         int | None,
         typer.Option(
             "--workers",
             min=1,
-            help="Processes that work on shards; the answer does not depend on it.",
+            help="Number of worker processes; the result does not depend on this number.",
             rich_help_panel=RUNNING,
         ),
     ] = None,
@@ -128,25 +132,34 @@ def audit(
     fail_on: FailOnStatus = FailOn.undetermined,
     declare: Annotated[
         list[Declaration] | None,
-        typer.Option("--declare", help="What you know of the reference. Repeat for both.", rich_help_panel=JUDGING),
+        typer.Option(
+            "--declare",
+            help="Declare that the reference covers all real sources or all generators; repeat for both.",
+            rich_help_panel=JUDGING,
+        ),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume/--no-resume",
-            help="Reuse the shards that an earlier run into --out finished.",
+            help="Reuse the shards that an earlier run has finished in --out.",
             rich_help_panel=RUNNING,
         ),
     ] = True,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Discard another audit in --out.", rich_help_panel=RUNNING)
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a different audit that is already in --out.", rich_help_panel=RUNNING
+        ),
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print the policy and the plan, and audit nothing.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--dry-run", help="Print the plan and the policy without running the audit.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Number of items to use at most, as a random sample.")
+        int | None, typer.Option("--limit", min=1, help="Largest number of items to audit, drawn at random.")
     ] = None,
     level: Annotated[
         float,
@@ -159,7 +172,7 @@ def audit(
         Path | None,
         typer.Option(
             "--config",
-            help="YAML file with any of these options; the command line wins.",
+            help="YAML file with options of this command; options on the command line take precedence.",
             callback=_read_config,
             is_eager=True,
             rich_help_panel=RUNNING,
@@ -169,7 +182,7 @@ def audit(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare SOURCE with a reference: how much of it is synthetic, what variety it lacks, what training on it risks.
+    """Audit SOURCE against a reference: synthetic fraction, lost diversity, and risk of model autophagy in training.
 
     Writes result.json, report.html, items/*.parquet and skipped.parquet into --out.
     """
@@ -214,7 +227,7 @@ def audit(
         return
     if source is None or reference is None:
         missing = "source" if source is None else "reference"
-        raise InputError(f"no {missing} was named: write madaudit audit SOURCE --reference NAME")
+        raise InputError(f"no {missing} was given: run madaudit audit SOURCE --reference NAME")
     out = out or default_folder(source)
     with ShardProgress("auditing", quiet=quiet) as progress:
         result = run_audit(
@@ -226,7 +239,7 @@ def audit(
 
 
 def _reviewed(out: Path, result: "AuditResult", settings: Settings) -> "AuditResult":
-    """The result answered by the labels of an earlier review, or a word that they do not fit it."""
+    """The result updated with the labels of an earlier review; labels of another audit are ignored with a warning."""
     from auditor.folder import AuditFolder
     from service.review import renew_review
 
@@ -238,10 +251,10 @@ def _reviewed(out: Path, result: "AuditResult", settings: Settings) -> "AuditRes
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of audits against one reference.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the merged audit.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of audits that used the same reference.")],
+    out: Annotated[Path, typer.Option("--out", help="Output folder of the merged audit.")],
     policy: Annotated[
-        Path | None, typer.Option("--policy", help="YAML file with the thresholds.", rich_help_panel=JUDGING)
+        Path | None, typer.Option("--policy", help="YAML file with the policy's thresholds.", rich_help_panel=JUDGING)
     ] = None,
     fail_on: FailOnStatus = FailOn.undetermined,
     home: Home = None,
@@ -258,7 +271,7 @@ def merge(
 
     for folder in folders:
         if read_result(AuditFolder(folder)).review:
-            say(f"madaudit: the labels of {folder}'s review are not used: review the merged audit")
+            say(f"madaudit: the review labels in {folder} are not used: review the merged audit")
     request = AuditRequest(policy=load_policy(policy), command=tuple(sys.argv))
     result = merge_audits(folders, out, settings=settings, request=request)
     end_with(result, as_json=as_json, fail_on=fail_on)

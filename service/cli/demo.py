@@ -1,4 +1,4 @@
-"""The demo: real handwritten digits, synthetic ones from a model fitted to other digits, and audits of known truth."""
+"""The demo: audits of real handwritten digits mixed with known fractions of synthetic digits."""
 
 import io
 from collections.abc import Callable
@@ -30,10 +30,10 @@ _ENCODER = "pixels:8"
 
 
 def run_demo(out: Path, *, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> list[dict[str, Any]]:
-    """Audit five mixtures of known synthetic fraction and return a row for each.
+    """Audit five mixtures with known synthetic fractions and return one result row per mixture.
 
-    Three disjoint parts of the digits: one for the reference, one to fit the generator, one to be audited. The
-    generator's samples for the reference and for the mixtures are separate draws.
+    The real digits are split into three disjoint parts: one for the reference, one to fit the generator, one to audit.
+    The synthetic digits of the reference and of the mixtures are separate samples of the generator.
     """
     rng = np.random.default_rng(seed)
     trusted, fitted_to, audited = _split_digits(rng)
@@ -62,7 +62,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Callable[[str], None] = lambda li
         synthetic = _on_grid(generator.sample(round(_SIZE * fraction), rng=rng).values)
         real = rng.permutation(audited)[: _SIZE - len(synthetic)]
         _write_digits(folder, rng.permutation(np.concatenate([real, synthetic])))
-        say(f"auditing {_SIZE} digits of which {len(synthetic)} are synthetic")
+        say(f"auditing {_SIZE} digits, {len(synthetic)} of them synthetic")
         rows.append(_audit(folder, out / f"audit-{fraction:.1f}", fraction, settings))
     return rows
 
@@ -85,22 +85,24 @@ def _audit(folder: Path, out: Path, truth: float, settings: Settings) -> dict[st
 
 
 def _split_digits(rng: np.random.Generator) -> list[np.ndarray]:
-    """scikit-learn's 1,797 digits, 8 × 8 in grey levels 0 … 16 (n, 64), shuffled into three parts."""
+    """The 1,797 digits of scikit-learn (8 × 8, grey levels 0 … 16), shuffled and split into three (n, 64) arrays."""
     digits = rng.permutation(load_digits().data)
     return np.split(digits, np.cumsum(_PARTS))
 
 
 def _on_grid(vectors: np.ndarray) -> np.ndarray:
-    """Rounded and cut to the grey levels that real digits have: otherwise the levels alone would give them away."""
+    """Round and clip pixels to the grey levels of real digits, because other levels would identify synthetic digits."""
     return np.clip(np.rint(vectors), 0, 16)
 
 
 def _write_digits(folder: Path, digits: np.ndarray) -> None:
-    """One PNG a digit; refuses a folder that holds anything else."""
+    """Write one PNG per digit; raises InputError if the folder holds any other file."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {f"{i:04d}.png" for i in range(len(digits))}
     if strangers := {p.name for p in folder.iterdir()} - wanted:
-        raise InputError(f"{folder} holds {sorted(strangers)[0]}, expected the demo's own images: choose another --out")
+        raise InputError(
+            f"{folder} holds the file {sorted(strangers)[0]}, expected only images of the demo: choose another --out"
+        )
     for i, digit in enumerate(digits):
         buffer = io.BytesIO()
         Image.fromarray((digit.reshape(8, 8) * 255 / 16).astype(np.uint8)).save(buffer, format="PNG")

@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit codes and JSON out."""
+"""Entry point of the command line: it registers all commands and turns errors into exit codes."""
 
 import io
 import signal
@@ -19,6 +19,7 @@ from service.cli.options import Json, Quiet, examples, print_json, say
 from service.cli.reference import reference_app
 from service.cli.review import report, review
 from service.cli.serve import keys_app, serve
+from service.cli.validate import validate
 
 __all__ = ["app", "main"]
 
@@ -37,6 +38,10 @@ FORECAST_EXAMPLES = examples(
     "madaudit forecast --from audits/clip --workflow augment --model-samples first_model.npy",
     "madaudit forecast --synthetic-fraction 0.2 --n-initial 1000 --workflow replace --bias 0.8",
 )
+VALIDATE_EXAMPLES = examples(
+    "madaudit validate --encoder forensic --real photos/ --synthetic sdxl=sdxl/ --synthetic flux=flux.zip",
+    "madaudit validate --encoder lexical --real a=a.jsonl --real b=b.jsonl --synthetic gpt=gpt.jsonl --json",
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,6 +53,7 @@ app.command(epilog=AUDIT_EXAMPLES)(audit)
 app.command(epilog=REVIEW_EXAMPLES)(review)
 app.command(epilog=examples("madaudit report audits/crawl --format md"))(report)
 app.command(epilog=examples("madaudit merge audits/part1 audits/part2 --out audits/whole"))(merge)
+app.command(epilog=VALIDATE_EXAMPLES)(validate)
 app.command(epilog=examples("madaudit calibrate calibration --out risk.npz"))(calibrate)
 app.command(epilog=FORECAST_EXAMPLES)(forecast)
 app.add_typer(loop_app, name="loop")
@@ -79,7 +85,7 @@ def demo(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Audit real handwritten digits mixed with synthetic ones, and compare with the truth. Needs no network."""
+    """Audit real handwritten digits mixed with synthetic digits, and compare the estimates with the truth (offline)."""
     from service.cli.demo import run_demo
 
     rows = run_demo(out, seed=seed, say=lambda line: None if quiet else say(line))
@@ -109,15 +115,15 @@ def main() -> NoReturn:
     except (BrokenProcessPool, MemoryError, OSError) as error:
         found = str(error).strip() or type(error).__name__
         status = _fail(
-            3, f"the run broke ({found}): repair the path, memory or disk, then run the same command to continue"
+            3, f"the run failed ({found}): check the path, memory and disk, then run the same command to continue"
         )
     except SystemExit:  # with 1, from typer, when whoever reads standard output is gone
-        status = _fail(3, "standard output was closed before all was written: run the same command again")
+        status = _fail(3, "standard output was closed before the output was complete: run the same command again")
     except (KeyboardInterrupt, typer.Abort):
         status = _fail(3, "interrupted: run the same command again to continue where it stopped")
     except Exception as error:  # must not leave with 1, which says that the gate failed
         traceback.print_exc()
-        status = _fail(3, f"the run broke ({type(error).__name__}): this is a fault of madaudit, please report it")
+        status = _fail(3, f"the run failed ({type(error).__name__}): this is a bug in madaudit, please report it")
     sys.exit(status if isinstance(status, int) else 0)
 
 

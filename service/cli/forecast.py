@@ -1,4 +1,4 @@
-"""The commands of the risk model: calibrate it on loops that were run, and forecast with it."""
+"""The command `calibrate`, which fits a risk model to finished loops, and `forecast`, which predicts the MAD risk."""
 
 from dataclasses import replace
 from enum import StrEnum
@@ -35,17 +35,20 @@ __all__ = ["ModelSamples", "Pilot", "RiskModelFile", "SimulateForecast", "Weight
 ModelSamples = Annotated[
     str | None,
     typer.Option(
-        "--model-samples", help="Source of samples of your model, trained once on the data.", rich_help_panel=PLAN
+        "--model-samples",
+        help="Source with samples of your model after one training on the data.",
+        rich_help_panel=PLAN,
     ),
 ]
 Pilot = Annotated[
-    str | None, typer.Option("--pilot", help="Source of samples of a second generation.", rich_help_panel=PLAN)
+    str | None,
+    typer.Option("--pilot", help="Source with samples of your second-generation model.", rich_help_panel=PLAN),
 ]
 SimulateForecast = Annotated[
     str | None,
     typer.Option(
         "--simulate-forecast",
-        help="Family of the simulator: also run the loop on the audited set's own vectors.",
+        help="Model family: also simulate the loop with this family on the vectors of the audited set.",
         rich_help_panel=PLAN,
     ),
 ]
@@ -53,29 +56,29 @@ WeightsPaths = Annotated[
     list[str] | None,
     typer.Option(
         "--weights",
-        help="SPEC=PATH: place of the weights of the reference's encoder SPEC on this machine. Repeat for more.",
+        help="SPEC=PATH: where the weights of the reference's encoder SPEC are on this machine; repeat for more.",
         rich_help_panel=RUNNING,
     ),
 ]
 RiskModelFile = Annotated[
-    Path | None, typer.Option("--risk-model", help="Risk model that madaudit calibrate wrote.", rich_help_panel=PLAN)
+    Path | None, typer.Option("--risk-model", help="Risk model written by madaudit calibrate.", rich_help_panel=PLAN)
 ]
 
 
 class When(StrEnum):
-    """When the event counts."""
+    """Choices of --event-when: in which generations the MAD event counts."""
 
     at = "at"
     ever = "ever"
 
 
 def calibrate(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of sweeps that were run with observe: true.")],
-    out: Annotated[Path, typer.Option("--out", help="File of the model, .npz.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of finished sweeps that were run with observe: true.")],
+    out: Annotated[Path, typer.Option("--out", help="Output file of the risk model (.npz).")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a risk model to loops that were run, and print how it does on families and data it has not seen."""
+    """Fit a risk model to finished loops, and print its skill on held-out model families and data sets."""
     from loops.calibration.fit import calibrate as fit
     from loops.calibration.rows import read_rows
 
@@ -89,7 +92,7 @@ def calibrate(
         print_json({"schema": "madaudit/calibration/1", "rows": len(rows), "model": str(out), "skill": skill})
         return
     families, data = model.manifest["families"], model.manifest["data"]
-    typer.echo(f"{len(rows)} loops, {len(families)} families, {len(data)} data sets; on families and data held out:")
+    typer.echo(f"{len(rows)} loops, {len(families)} families, {len(data)} data sets; skill on held-out ones:")
     typer.echo(
         f"{'tier':<14} {'loops':<10} {'n':>4} {'event':>6} {'Brier skill':>11} {'in class':>9} {'F ratio':>12} "
         f"{'F level':>8} {'diversity':>9} {'bands':>6} {'ECE':>6}"
@@ -112,11 +115,13 @@ def forecast(
     generations: Generations = GENERATIONS,
     audit: Annotated[Path | None, typer.Option("--from", help="Folder of a finished audit.")] = None,
     synthetic_fraction: Annotated[
-        float | None, typer.Option("--synthetic-fraction", help="Share of synthetic items, where there is no audit.")
+        float | None, typer.Option("--synthetic-fraction", help="Share of synthetic items (only without --from).")
     ] = None,
     diversity_ratio: Annotated[
         float | None,
-        typer.Option("--diversity-ratio", help="Vendi score over that of real data, where there is no audit."),
+        typer.Option(
+            "--diversity-ratio", help="Vendi score divided by the Vendi score of real data (only without --from)."
+        ),
     ] = None,
     n_initial: NInitial = None,
     n_real: NReal = None,
@@ -126,19 +131,21 @@ def forecast(
     pilot: Pilot = None,
     policy: Annotated[
         Path | None,
-        typer.Option("--policy", help="YAML file with the thresholds and the event.", rich_help_panel=JUDGING),
+        typer.Option("--policy", help="YAML file with the policy's thresholds and MAD event.", rich_help_panel=JUDGING),
     ] = None,
     frechet_ratio: Annotated[
         float | None,
         typer.Option(
-            "--event-frechet-ratio", help="A Fréchet ratio above this is MAD. (default: 2)", rich_help_panel=JUDGING
+            "--event-frechet-ratio",
+            help="Fréchet ratio above which a loop counts as MAD. (default: 2)",
+            rich_help_panel=JUDGING,
         ),
     ] = None,
     diversity: Annotated[
         float | None,
         typer.Option(
             "--event-diversity-ratio",
-            help="A diversity ratio below this is MAD. (default: 0.8)",
+            help="Diversity ratio below which a loop counts as MAD. (default: 0.8)",
             rich_help_panel=JUDGING,
         ),
     ] = None,
@@ -146,7 +153,7 @@ def forecast(
         When | None,
         typer.Option(
             "--event-when",
-            help="Judge the last generation (`at`) or any (`ever`). (default: at)",
+            help="Judge the last generation (`at`) or any generation (`ever`). (default: at)",
             rich_help_panel=JUDGING,
         ),
     ] = None,
@@ -157,7 +164,7 @@ def forecast(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Forecast how likely training on the data starts model autophagy, and its course, before it is done."""
+    """Forecast the probability and the course of model autophagy if models are trained on the data."""
     from auditor.plan import Plan
     from auditor.policy import load_policy
     from auditor.reference.relocation import Weights
@@ -185,10 +192,10 @@ def forecast(
 
 def _print(found: "ForecastResult") -> None:
     typer.echo(f"{found.status}: probability of MAD {_chance(found.probability)}")
-    typer.echo(f"  event: {found.event.sentence}; known: {found.tier}")
+    typer.echo(f"  event: {found.event.sentence}; forecast from: {found.tier}")
     if (plan := found.plan) is not None:
-        amounts = f"{plan.n_real} real and {plan.n_synthetic} synthetic a generation, λ = {plan.bias:g}"
-        typer.echo(f"  plan: {plan.workflow}, {plan.n_initial} items at first, {amounts}")
+        amounts = f"{plan.n_real} real and {plan.n_synthetic} synthetic items per generation, λ = {plan.bias:g}"
+        typer.echo(f"  plan: {plan.workflow}, {plan.n_initial} initial items, {amounts}")
     if found.reason:
         typer.echo(f"  {found.reason}")
     typer.echo(f"{'generation':>10} {'Fréchet level':>22} {'Fréchet ratio':>22} {'diversity ratio':>22}")
@@ -199,11 +206,11 @@ def _print(found: "ForecastResult") -> None:
     if found.advice is not None and plan is not None:
         _print_advice(found.advice, plan.workflow)
     if (ran := found.simulation) is not None:
-        typer.echo(f"simulated with {ran.family}: {ran.event_in} of {ran.chains} loops went MAD")
+        typer.echo(f"simulation with {ran.family}: {ran.event_in} of {ran.chains} loops reached the MAD event")
 
 
 def _print_advice(advice: "Advice", workflow: str) -> None:
-    typer.echo("workflows, with the data at hand:")
+    typer.echo("forecasts by workflow, with the available data:")
     for beside in advice.plans:
         plan = beside.plan
         typer.echo(
@@ -211,10 +218,10 @@ def _print_advice(advice: "Advice", workflow: str) -> None:
             f"{_chance(beside.probability)} {beside.status}"
         )
     fresh, share = advice.fresh_real_data, advice.largest_synthetic_share
-    typer.echo(f"to keep the risk's upper end at {advice.limit:g}, knowing the {fresh.tier}:")
-    typer.echo(f"  fresh real items a generation   {fresh.reason or fresh.n_real}")
+    typer.echo(f"to keep the upper end of the risk interval at {advice.limit:g} (forecast from: {fresh.tier}):")
+    typer.echo(f"  fresh real items per generation   {fresh.reason or fresh.n_real}")
     stated = share.reason if share.share is None else f"{share.share:.2f}"
-    typer.echo(f"  share of synthetic items        {stated} (under {workflow})")
+    typer.echo(f"  largest share of synthetic items  {stated} (under {workflow})")
 
 
 def _chance(chance: "Measure") -> str:

@@ -1,4 +1,4 @@
-"""How a verdict is printed, and the exit code that follows from it."""
+"""Printing of an audit's result, and the exit code for its verdict."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,7 @@ __all__ = ["FailOn", "FailOnStatus", "end_with", "exit_code"]
 
 
 class FailOn(StrEnum):
-    """From which status on the gate fails."""
+    """Choices of --fail-on: the least severe verdict that makes the command fail."""
 
     undetermined = "undetermined"
     warn = "warn"
@@ -27,13 +27,15 @@ class FailOn(StrEnum):
 FailOnStatus = Annotated[
     FailOn,
     typer.Option(
-        "--fail-on", help="Least status at which the gate stays closed (exit code 1 or 4).", rich_help_panel=JUDGING
+        "--fail-on",
+        help="Least severe verdict that makes the command fail (exit code 1 or 4).",
+        rich_help_panel=JUDGING,
     ),
 ]
 
 
 def end_with(result: "AuditResult", *, as_json: bool, fail_on: FailOn) -> NoReturn:
-    """Print the result, and leave with the exit code of its verdict."""
+    """Print the result and exit with the exit code of its verdict."""
     if as_json:
         print_json(result.to_dict())
     else:
@@ -50,7 +52,7 @@ def _print_summary(result: "AuditResult") -> None:
 
 
 def exit_code(verdict: str, fail_on: str) -> int:
-    """0: the gate opens; 1: the verdict is `fail`, or `warn` where warnings stop; 4: it is `undetermined` and stops."""
+    """Exit code: 0 for success, 4 if the verdict `undetermined` counts as failure, 1 for any other failing verdict."""
     order = ("pass", "warn", "undetermined", "fail")
     if fail_on == "never" or order.index(verdict) < order.index(fail_on) or verdict == "pass":
         return 0

@@ -20,52 +20,88 @@ loop_app = typer.Typer(no_args_is_help=True, help="Simulate what happens when mo
 def run(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Argument(help="YAML with fields of a loop, such as n_real: 100; the command line wins.")
+        Path | None, typer.Argument(help="YAML file with fields of a loop, such as n_real: 100; options override it.")
     ] = None,
     family: Annotated[
-        str | None, typer.Option("--family", help="See madaudit loop families, or FILE.py:CLASS.")
+        str | None, typer.Option("--family", help="Model family from madaudit loop families, or FILE.py:CLASS.")
     ] = None,
-    workflow: Annotated[str | None, typer.Option("--workflow", help="See madaudit loop workflows.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="digits, a formula such as normal:2, or a source.")] = None,
+    workflow: Annotated[str | None, typer.Option("--workflow", help="Workflow from madaudit loop workflows.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Real data: digits, a formula such as normal:2, or a source.")
+    ] = None,
     generations: Annotated[int | None, typer.Option("--generations")] = None,
-    n_real: Annotated[int | None, typer.Option("--n-real", help="Real items of generation 2 and later.")] = None,
-    n_synthetic: Annotated[int | None, typer.Option("--n-synthetic", help="Synthetic items of a generation.")] = None,
-    n_initial: Annotated[int | None, typer.Option("--n-initial", help="Real items of generation 1.")] = None,
-    bias: Annotated[float | None, typer.Option("--bias", help="Sampling bias λ: 1 unbiased, 0 modes only.")] = None,
-    memory: Annotated[int | None, typer.Option("--memory", help="Generations that synthetic items come from.")] = None,
-    chains: Annotated[int | None, typer.Option("--chains", help="Independent repetitions.")] = None,
-    contamination: Annotated[float | None, typer.Option("--contamination", help="Share of contaminants.")] = None,
-    contaminant: Annotated[str | None, typer.Option("--contaminant", help="A source, formula or family.")] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, a setting of the family.")] = None,
-    real_weight: Annotated[float | None, typer.Option("--real-weight", help="weighted: share in the loss.")] = None,
-    candidates: Annotated[int | None, typer.Option("--candidates", help="curated: K, of which one is kept.")] = None,
-    verifier_error: Annotated[float | None, typer.Option("--verifier-error", help="verified: its error rate.")] = None,
-    budget: Annotated[int | None, typer.Option("--budget", help="accumulate-subsample: items trained on.")] = None,
-    mixing: Annotated[str | None, typer.Option("--mixing", help="fresh: counts fixed or binomial.")] = None,
-    n_measure: Annotated[int | None, typer.Option("--n-measure", help="Samples a chain is measured on.")] = None,
-    measured_chains: Annotated[int | None, typer.Option("--measured-chains", help="Chains that are sampled.")] = None,
+    n_real: Annotated[
+        int | None, typer.Option("--n-real", help="Number of real items in each generation after the first.")
+    ] = None,
+    n_synthetic: Annotated[
+        int | None, typer.Option("--n-synthetic", help="Number of synthetic items that each generation adds.")
+    ] = None,
+    n_initial: Annotated[int | None, typer.Option("--n-initial", help="Number of real items in generation 1.")] = None,
+    bias: Annotated[
+        float | None, typer.Option("--bias", help="Sampling bias λ from 1 (unbiased) to 0 (only the modes).")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option("--memory", help="Number of past generations that the synthetic items come from.")
+    ] = None,
+    chains: Annotated[
+        int | None, typer.Option("--chains", help="Number of independent repetitions of the loop.")
+    ] = None,
+    contamination: Annotated[
+        float | None, typer.Option("--contamination", help="Share of contaminants among the items called real.")
+    ] = None,
+    contaminant: Annotated[
+        str | None, typer.Option("--contaminant", help="Contaminating items: a source, a formula or a model family.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE: a setting of the model family; repeat for more.")
+    ] = None,
+    real_weight: Annotated[
+        float | None, typer.Option("--real-weight", help="Workflow weighted: share of the real items in the loss.")
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option("--candidates", help="Workflow curated: number K of candidates, of which the best is kept."),
+    ] = None,
+    verifier_error: Annotated[
+        float | None, typer.Option("--verifier-error", help="Workflow verified: error rate of the verifier.")
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option("--budget", help="Workflow accumulate-subsample: number of items in a training set.")
+    ] = None,
+    mixing: Annotated[
+        str | None,
+        typer.Option("--mixing", help="Workflow fresh: numbers of real and synthetic items are fixed or binomial."),
+    ] = None,
+    n_measure: Annotated[
+        int | None, typer.Option("--n-measure", help="Number of samples per chain for the measures.")
+    ] = None,
+    measured_chains: Annotated[
+        int | None, typer.Option("--measured-chains", help="Number of chains that are sampled for the measures.")
+    ] = None,
     effective_size: Annotated[
-        bool, typer.Option("--effective-size", help="Also n_e/n_r, by models trained on real items alone.")
+        bool, typer.Option("--effective-size", help="Also measure the ratio n_e/n_real of effective to real items.")
     ] = False,
     encoder: Annotated[
-        str | None, typer.Option("--encoder", help="Vectors of a source's items; pixels by default.")
+        str | None, typer.Option("--encoder", help="Encoder for the items of a source. (default: pixels for images)")
     ] = None,
-    column: Annotated[str | None, typer.Option("--column", help="Column of a table that holds the items.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Use a random sample of so many items.")] = None,
+    column: Annotated[str | None, typer.Option("--column", help="Table column that holds the items.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Largest number of items to use, drawn at random.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Compute device: auto, cpu, cuda or cuda:N.")] = None,
     threads: Annotated[
         int | None,
         typer.Option(
-            "--threads", help="Number of computing threads; the same number gives the same figures. (default: 1)"
+            "--threads", help="Number of compute threads; the same number gives the same results. (default: 1)"
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder that keeps finished generations.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another loop in --out.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder, which stores finished generations.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a different loop in --out.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run one self-consuming loop and print what is measured of every generation."""
+    """Run one self-consuming loop and print the measures of every generation."""
     from loops.config import LoopConfig, config_from
     from loops.results import finish_run, run_and_keep
 
@@ -76,7 +112,9 @@ def run(
     settings = {**written, **_settings(setting or [])} if isinstance(written, dict) else written
     asked = {**fields, **given, "settings": settings}
     if "contaminant" in asked and "contamination" not in asked:
-        raise InputError(f"the contaminant {asked['contaminant']} has no share: give --contamination too")
+        raise InputError(
+            f"the contaminant {asked['contaminant']} was given without its share: give --contamination too"
+        )
     chosen = config_from(asked)
     show = _Lines(quiet=quiet, table=not as_json)
     loop, generations_run = run_and_keep(
@@ -95,18 +133,20 @@ def run(
         worth = [record["effective_ratio"] for record in document["generations"]]
         typer.echo("n_e/n_real by generation: " + ", ".join(_number(ratio["estimate"]) for ratio in worth))
     if out is not None:
-        typer.echo(f"kept in {out}; madaudit loop plot {out} draws it")
+        typer.echo(f"results stored in {out}; plot the loop with madaudit loop plot {out}")
 
 
 @loop_app.command("sweep")
 def sweep(
-    config: Annotated[Path, typer.Argument(help="YAML with base, grid and runs.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder; a sweep that was killed goes on in it.")],
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; the table is the same.")] = 1,
+    config: Annotated[Path, typer.Argument(help="YAML file with the keys base, grid and runs.")],
+    out: Annotated[Path, typer.Option("--out", help="Output folder; an interrupted sweep continues in its folder.")],
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Number of worker processes; the results do not depend on it.")
+    ] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a grid of loops: sweep.parquet in --out has one row a generation."""
+    """Run a grid of loops; sweep.parquet in --out gets one row per generation."""
     from loops.sweep import plan_sweep, run_sweep
 
     planned = plan_sweep(_document(config))
@@ -115,7 +155,7 @@ def sweep(
     if as_json:
         print_json({"loops": len(planned), "failed": failed, "table": str(table)})
     else:
-        typer.echo(f"{len(planned) - len(failed)} of {len(planned)} loops finished; table {table}")
+        typer.echo(f"{len(planned) - len(failed)} of {len(planned)} loops finished; results in {table}")
     for key, problem in failed.items():
         say(f"madaudit: loop {key} failed: {problem}")
     raise typer.Exit(3 if failed else 0)
@@ -123,7 +163,7 @@ def sweep(
 
 @loop_app.command("families")
 def families(as_json: Json = False) -> None:
-    """List the families of models, what the sampling bias does in each, and their settings."""
+    """List the model families with their settings, and the effect of the sampling bias λ in each family."""
     from loops.models import catalogue
 
     found = catalogue.families()
@@ -139,7 +179,7 @@ def families(as_json: Json = False) -> None:
 
 @loop_app.command("workflows")
 def workflows(as_json: Json = False) -> None:
-    """List the workflows: of what each generation's training set is made."""
+    """List the workflows, and what the training set of each generation consists of."""
     from auditor.workflows import WORKFLOWS
 
     if as_json:
@@ -152,10 +192,12 @@ def workflows(as_json: Json = False) -> None:
 @loop_app.command("plot")
 def plot(
     folder: Path,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the images; DIR/plots by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Output folder of the images. (default: FOLDER/plots)")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw a loop, a sweep, or all loops below a folder."""
+    """Draw plots of a loop, of a sweep, or of all loops in a folder."""
     from loops.plots.draw import draw_plots
 
     drawn = [str(path) for path in draw_plots(folder, out=out)]
@@ -167,7 +209,7 @@ def plot(
 
 
 class _Lines:
-    """Progress on standard error and, unless JSON was asked for, a table on standard output."""
+    """Prints progress to standard error and, without --json, a table to standard output."""
 
     _COLUMNS = ("frechet", "precision", "recall", "vendi")
 
@@ -208,7 +250,7 @@ def _cell(measure: Any) -> str:
 
 
 class _Numbers(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in YAML 1.2, and not a text."""
+    """YAML loader that reads 1e-3 as a number, as in YAML 1.2, and not as a string."""
 
 
 _Numbers.add_implicit_resolver(

@@ -1,4 +1,4 @@
-"""The options that several commands share, and how commands print."""
+"""Command-line options that several commands share, and functions that print output."""
 
 import json
 import sys
@@ -31,35 +31,37 @@ __all__ = [
 ]
 
 PLAN, RUNNING, OUTPUT, JUDGING = (  # titles under which `--help` groups options
-    "The training you intend, for the MAD risk",
-    "How it runs",
-    "What it prints",
-    "How it judges",
+    "Planned training, for the MAD risk",
+    "Execution",
+    "Output",
+    "Judgement",
 )
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="Folder of references and ledger, by default $MADAUDIT_HOME.", rich_help_panel=RUNNING),
+    typer.Option(
+        "--home", help="Folder of the references and the database. (default: $MADAUDIT_HOME)", rich_help_panel=RUNNING
+    ),
 ]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON document and nothing else on standard output.", rich_help_panel=OUTPUT),
+    typer.Option("--json", help="Print only one JSON document to standard output.", rich_help_panel=OUTPUT),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not print progress.", rich_help_panel=OUTPUT)]
 Device = Annotated[
     str,
-    typer.Option("--device", help="Device that computes: auto, cpu, cuda or cuda:N.", rich_help_panel=RUNNING),
+    typer.Option("--device", help="Compute device: auto, cpu, cuda or cuda:N.", rich_help_panel=RUNNING),
 ]
-Column = Annotated[str | None, typer.Option("--column", help="Column of a table, or key, that holds the items.")]
+Column = Annotated[str | None, typer.Option("--column", help="Table column or JSON key that holds the items.")]
 Generations = Annotated[
-    int, typer.Option("--generations", min=2, help="Number of generations to look ahead.", rich_help_panel=PLAN)
+    int, typer.Option("--generations", min=2, help="Number of generations to forecast.", rich_help_panel=PLAN)
 ]
 NInitial = Annotated[
     int | None,
     typer.Option(
         "--n-initial",
         min=1,
-        help="Items of the first training set; by default as many as the set holds.",
+        help="Number of items in the first training set. (default: size of the audited set)",
         rich_help_panel=PLAN,
     ),
 ]
@@ -68,7 +70,7 @@ NReal = Annotated[
     typer.Option(
         "--n-real",
         min=0,
-        help="Real items of each later training set; by default as many as the set holds.",
+        help="Number of real items in each later training set. (default: size of the audited set)",
         rich_help_panel=PLAN,
     ),
 ]
@@ -77,7 +79,7 @@ NSynthetic = Annotated[
     typer.Option(
         "--n-synthetic",
         min=0,
-        help="Synthetic items that each generation adds; by default as many as the set holds.",
+        help="Number of synthetic items that each generation adds. (default: size of the audited set)",
         rich_help_panel=PLAN,
     ),
 ]
@@ -87,25 +89,26 @@ Bias = Annotated[
         "--bias",
         min=0,
         max=1,
-        help="Sampling bias λ: 1 for none, towards 0 for samples of high quality and low diversity.",
+        help="Sampling bias λ: 1 means no bias; smaller values mean higher quality and lower diversity of the samples.",
         rich_help_panel=PLAN,
     ),
 ]
 BatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Items that an encoder reads at once.", rich_help_panel=RUNNING)
+    int,
+    typer.Option("--batch-size", min=1, help="Number of items that an encoder reads at once.", rich_help_panel=RUNNING),
 ]
 
 
 def examples(*lines: str) -> str:
-    """The text below a command's options: one example a line."""
+    """Help text with usage examples, one per line, shown below the options of a command."""
     return "\n\n".join(["Examples:", *lines])
 
 
 def say(line: str) -> None:
-    """A line on standard error."""
+    """Print one line to standard error."""
     print(one_line(line), file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:
-    """One document on standard output."""
+    """Print one JSON document to standard output."""
     print(json.dumps(document, indent=1, allow_nan=False))  # in ASCII, which any terminal and locale can carry

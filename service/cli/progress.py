@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+"""Progress display on standard error: a bar on a terminal, plain lines elsewhere, nothing with --quiet."""
 
 import sys
 import time
@@ -13,10 +13,10 @@ _EVERY_S = 2.0  # between plain lines
 
 
 class ShardProgress:
-    """Shows finished shards and items; used as a context manager and called by the audit."""
+    """Context manager that shows how many shards and items are finished; an audit uses it as progress callback."""
 
-    def __init__(self, title: str, *, quiet: bool) -> None:
-        self._title, self._quiet, self._items, self._shown = title, quiet, 0, 0.0
+    def __init__(self, title: str, *, quiet: bool, unit: str = "shards") -> None:
+        self._title, self._quiet, self._unit, self._items, self._shown = title, quiet, unit, 0, 0.0
         self._bar: Progress | None = None
         if not quiet and sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -35,16 +35,16 @@ class ShardProgress:
             self._bar.stop()
 
     def __call__(self, done: int, total: int, items: int) -> None:
-        """`done` of `total` shards are finished, the latest with so many items."""
+        """Show that `done` of `total` shards are finished; `items` is the number of items in the latest shard."""
         self._items += items
         if self._bar:
             self._bar.update(self._task, completed=done, total=total, description=f"{self._title}: {self._items} items")
         elif not self._quiet and (done == total or time.monotonic() - self._shown > _EVERY_S):
             self._shown = time.monotonic()
-            print(f"{self._title}: {done}/{total} shards, {self._items} items", file=sys.stderr, flush=True)
+            print(f"{self._title}: {done}/{total} {self._unit}, {self._items} items", file=sys.stderr, flush=True)
 
     def count(self, label: str, items: int) -> None:
-        """`items` more of `label` are encoded; for work that is not counted in shards."""
+        """Show that `items` more items of `label` are encoded; for work that is not split into shards."""
         self._items += items
         if self._bar:
             self._bar.update(self._task, completed=self._items, description=f"{self._title}: {label}")

@@ -1,4 +1,4 @@
-"""The commands that look after references: build, list, show, export, import, delete."""
+"""The commands that manage references: build, list, show, export, import, delete."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from service.settings import read_settings
 
 __all__ = ["reference_app"]
 
-reference_app = typer.Typer(no_args_is_help=True, help="Build and look after trusted references.")
+reference_app = typer.Typer(no_args_is_help=True, help="Build and manage trusted references.")
 
 
 @reference_app.command(
@@ -27,27 +27,38 @@ reference_app = typer.Typer(no_args_is_help=True, help="Build and look after tru
 )
 def reference_build(
     name: str,
-    real: Annotated[list[str], typer.Option("--real", help="[LABEL=]SRC of data you trust; repeat for more.")],
-    encoder: Annotated[str, typer.Option("--encoder", help="Evidence of origin, e.g. forensic, lexical, embeddings.")],
+    real: Annotated[list[str], typer.Option("--real", help="[LABEL=]SRC: trusted real data; repeat for more.")],
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="Encoder for the evidence of origin, e.g. forensic, lexical.")
+    ],
     synthetic: Annotated[
-        list[str] | None, typer.Option("--synthetic", help="[LABEL=]SRC of a known generator; repeat for more.")
+        list[str] | None,
+        typer.Option("--synthetic", help="[LABEL=]SRC: samples of a known generator; repeat for more."),
     ] = None,
     simulate: Annotated[
-        list[str] | None, typer.Option("--simulate", help="FAMILY fitted to the real data, as a stand-in; repeat.")
+        list[str] | None,
+        typer.Option("--simulate", help="FAMILY to fit to the real data as a stand-in generator; repeat for more."),
     ] = None,
     semantic_encoder: Annotated[
-        str | None, typer.Option("--semantic-encoder", help="Space of diversity and fidelity, if not --encoder's.")
+        str | None,
+        typer.Option(
+            "--semantic-encoder", help="Encoder for diversity and fidelity. (default: --encoder, if it sees content)"
+        ),
     ] = None,
     column: Column = None,
     batch_size: BatchSize = 256,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of folds, samples and probes.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random folds, samples and probes.")] = 0,
     match_storage: Annotated[
-        bool, typer.Option("--match-storage", help="Store lossless synthetic images as the real JPEGs.")
+        bool,
+        typer.Option(
+            "--match-storage", help="Re-encode lossless synthetic images with the JPEG settings of the real images."
+        ),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of this name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing reference of this name.")] = False,
     policy: Annotated[
-        Path | None, typer.Option("--policy", help="YAML whose `unread` says how much may be unreadable.")
+        Path | None,
+        typer.Option("--policy", help="YAML policy file; `unread` limits the unreadable share of the data."),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -86,7 +97,7 @@ def reference_build(
 
 @reference_app.command("list")
 def reference_list(home: Home = None, as_json: Json = False) -> None:
-    """List the references, from their folders: a running service does not matter."""
+    """List all references; this command also works while a service is running."""
     found = list_references(read_settings(home), warn=lambda line: say(f"madaudit: {line}"))
     if as_json:
         print_json(found)
@@ -116,12 +127,12 @@ def reference_show(name: str, home: Home = None, as_json: Json = False) -> None:
 @reference_app.command("export")
 def reference_export(
     name: str,
-    file: Annotated[Path, typer.Argument(help="File to write, an uncompressed tar.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of this name.")] = False,
+    file: Annotated[Path, typer.Argument(help="Output file (an uncompressed tar).")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file of this name.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Write a reference to one file, for another machine; the weights of its encoders are not in it."""
+    """Write a reference to one file for another machine; the weights of its encoders are not included."""
     from service.references.transfer import export_reference
 
     found = export_reference(name, file, settings=read_settings(home), overwrite=overwrite)
@@ -131,19 +142,21 @@ def reference_export(
     typer.echo(f"wrote {found['file']}: {name}, {found['bytes']} bytes")
     for weights in found["weights"]:
         typer.echo(
-            f"  not in it: the weights {weights['at']}; where they lie elsewhere, audit with {weights['option']}"
+            f"  not included: the weights {weights['at']}; if they are elsewhere, audit with {weights['option']}"
         )
 
 
 @reference_app.command("import")
 def reference_import(
-    file: Annotated[Path, typer.Argument(help="File that madaudit reference export wrote.")],
-    name: Annotated[str | None, typer.Argument(help="Name here, by default the one it had.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of this name.")] = False,
+    file: Annotated[Path, typer.Argument(help="File written by madaudit reference export.")],
+    name: Annotated[
+        str | None, typer.Argument(help="Name for the imported reference. (default: its original name)")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing reference of this name.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Check an exported reference and put it into its place."""
+    """Check an exported reference and install it in the home folder."""
     settings = read_settings(home)
     refuse_while_served(settings.home)
     from service.references.transfer import import_reference
@@ -159,9 +172,9 @@ def reference_import(
 
 def _weights_in_words(weights: Mapping[str, Any]) -> str:
     if weights["found"] is None:
-        return f"the weights {weights['at']} are published: they are fetched by that name when they are needed"
+        return f"the weights {weights['at']} are published: they are downloaded by that name when needed"
     if weights["found"]:
-        return f"the weights {weights['at']} are here: their digest is checked when they are loaded"
+        return f"the weights {weights['at']} are on this machine: their digest is checked when they are loaded"
     return f"the weights {weights['at']} are not on this machine: audit with {weights['option']}"
 
 
@@ -187,35 +200,35 @@ def _print_reference(description: dict[str, Any]) -> None:
     for label, fields in description.get("unread", {}).items():
         used, offered = description["items"][label], fields["counted"]
         typer.echo(
-            f"  {label}: {used} of {offered} items used; {effective[label]} effective, as near copies count once"
+            f"  {label}: {used} of {offered} items used; {effective[label]} effective items (near copies count once)"
         )
     for label, reasons in description["skipped"].items():
         typer.echo(f"  skipped of {label}: {', '.join(f'{count} × {reason}' for reason, count in reasons.items())}")
     for warning in description.get("unread_warnings", ()):
         typer.echo(f"  left out: {warning}")
     for warning in description["warnings"]:
-        typer.echo(f"  audits against it will be undetermined: {warning}")
+        typer.echo(f"  audits against this reference will be undetermined: {warning}")
     _print_promise(description["promise"])
 
 
 def _print_promise(promise: dict[str, Any]) -> None:
-    """What audits against the reference can decide, and what to add to decide more."""
+    """Print what audits against a reference can decide, and which data to add so that they can decide more."""
     for label, found in promise["separation"].items():
         typer.echo(
             f"  separation of {label} from the real items: {found['estimate']:.2f} ({found['low']:.2f} – "
-            f"{found['high']:.2f}); an answer needs a low end of 0.25"
+            f"{found['high']:.2f}); an answer needs a lower end of at least 0.25"
         )
     for label, hidden in promise["left_out"].items():
-        typer.echo(f"  without {label} in the reference, {100 * hidden['0.5']:.0f} % of its items would look real")
+        typer.echo(f"  if {label} were not in the reference, {100 * hidden['0.5']:.0f} % of its items would look real")
     for n, found in promise["at"].items():
         noticed = f"{100 * found['smallest_noticed']:.0f} %"
         typer.echo(
-            f"  with {n} items: an unknown generator is noticed from a share of {noticed} on, if up to "
+            f"  in a set of {n} items, an unknown generator is noticed if its share is at least {noticed} and at most "
             f"{100 * found['may_hide']:.0f} % of its items look real"
         )
         typer.echo(
-            f"    four in five sets without synthetic items get an upper end below {100 * found['clean_high']:.0f} %: "
+            f"    80 % of sets without synthetic items get an upper end below {100 * found['clean_high']:.0f} %: "
             f"{found['clean_verdict']} by the default policy"
         )
     for addition in promise["add"]:
-        typer.echo(f"  to tell more, add {addition}")
+        typer.echo(f"  to decide more, add {addition}")

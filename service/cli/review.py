@@ -20,7 +20,7 @@ __all__ = ["report", "review"]
 
 
 class ReportForm(StrEnum):
-    """How a report is written."""
+    """Choices of --format: the file format of a report."""
 
     html = "html"
     md = "md"
@@ -31,10 +31,10 @@ def report(
     folder: Path,
     form: Annotated[ReportForm, typer.Option("--format")] = ReportForm.html,
     out: Annotated[
-        Path | None, typer.Option("--out", help="File, by default standard output; html: DIR/report.html.")
+        Path | None, typer.Option("--out", help="Output file. (default: standard output; FOLDER/report.html for html)")
     ] = None,
 ) -> None:
-    """Write the report of a finished audit again, as html, md or json."""
+    """Write the report of a finished audit as html, md or json."""
     from auditor.folder import AuditFolder
     from auditor.results import read_result
     from service.reports.report import render
@@ -53,25 +53,27 @@ def report(
 
 def review(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished audit.")],
-    n: Annotated[int, typer.Option("--n", min=20, help="Items of the set to label.")] = 50,
+    n: Annotated[int, typer.Option("--n", min=20, help="Number of audited items to label.")] = 50,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="CSV with the labels: answers the audit again.")
+        Path | None, typer.Option("--labels", help="CSV file with labels, which update the audit's answer.")
     ] = None,
     known_real: Annotated[
-        list[str] | None, typer.Option("--known-real", help="SRC of real items to mix in; repeat for more.")
+        list[str] | None, typer.Option("--known-real", help="SRC: known real items to mix in; repeat for more.")
     ] = None,
     known_synthetic: Annotated[
-        list[str] | None, typer.Option("--known-synthetic", help="SRC of synthetic items to mix in; repeat for more.")
+        list[str] | None,
+        typer.Option("--known-synthetic", help="SRC: known synthetic items to mix in; repeat for more."),
     ] = None,
     fail_on: FailOnStatus = FailOn.undetermined,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace another review; labels of items drawn again are kept.")
+        bool,
+        typer.Option("--overwrite", help="Replace an earlier review; items that are drawn again keep their labels."),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random draw.")] = 0,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Draw items of an audit for a person to label, and take the labels: files in DIR/review, then a new answer."""
+    """Draw items of an audit for a person to label (files in FOLDER/review), or update the audit with the labels."""
     settings = read_settings(home)
     if labels is not None:
         refuse_while_served(settings.home)
@@ -98,14 +100,16 @@ def review(
 def _print_next(drawn: dict[str, Any], folder: Path) -> None:
     kept = f", {drawn['labels_kept']} of them labelled before" if drawn["labels_kept"] else ""
     typer.echo(f"review {drawn['review']}: {drawn['items']} items to label{kept}")
-    typer.echo(f"  open {drawn['page']} or fill in the column label of {drawn['table']}: real, synthetic or unsure")
+    typer.echo(
+        f"  open {drawn['page']}, or fill in the column label of {drawn['table']} with real, synthetic or unsure"
+    )
     typer.echo(f"  then run madaudit review {folder} --labels FILE.csv")
 
 
 def _ask(drawn: "DrawnReview") -> Path:
-    """Ask for labels on the terminal, text by text, and return their file.
+    """Ask for a label of each text on the terminal, and return the file with the labels.
 
-    Each label is saved at once; earlier ones stay.
+    Each label is saved immediately, and labels from an earlier session are kept.
     """
     from service.reports.review_sheet import read_labels, write_labels
 

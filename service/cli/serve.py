@@ -1,4 +1,4 @@
-"""The commands of the service: serve, and keys."""
+"""The command `serve`, which runs the HTTP service, and the commands `keys`, which manage its API keys."""
 
 import ipaddress
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from service.settings import ServiceSettings, Settings, read_service_settings, r
 
 __all__ = ["keys_app", "serve"]
 
-keys_app = typer.Typer(no_args_is_help=True, help="Make and revoke the API keys of the service.")
+keys_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke the API keys of the service.")
 
 
 def serve(
@@ -23,10 +23,10 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8350,
     home: Home = None,
 ) -> None:
-    """Serve audits over HTTP, until it is told to stop; settings come from MADAUDIT_… in the environment."""
+    """Run the HTTP service; its settings come from environment variables named MADAUDIT_…"""
     settings = read_service_settings()
     if not settings.auth and not _is_loopback(host):
-        raise InputError(f"authentication is off and {host} is no loopback address: set MADAUDIT_AUTH=on")
+        raise InputError(f"authentication is off and {host} is not a loopback address: set MADAUDIT_AUTH=on")
     folder = read_settings(home)
     with announced(folder.home, _address(host, port)):
         _run(folder, settings, host, port)
@@ -42,7 +42,7 @@ def _run(folder: Settings, settings: ServiceSettings, host: str, port: int) -> N
     configure_logging(settings.log_level)
     context = make_context(folder, settings)
     if settings.auth and not context.keys.listed():
-        say("madaudit: no key exists yet: stop the service and run madaudit keys create NAME --scope admin")
+        say("madaudit: no API key exists yet: stop the service and run madaudit keys create NAME --scope admin")
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(context), host=host, port=port, log_config=None, access_log=False, server_header=False,
@@ -54,11 +54,11 @@ def _run(folder: Settings, settings: ServiceSettings, host: str, port: int) -> N
     except KeyboardInterrupt:  # which uvicorn passes on once all has ended well
         return
     except SystemExit:  # uvicorn's, when it cannot listen
-        raise ResourceError(f"cannot listen on {host}:{port}: is it in use? choose another --port") from None
+        raise ResourceError(f"cannot listen on {host}:{port}: the port may be in use; choose another --port") from None
 
 
 def _address(host: str, port: int) -> str:
-    """Where clients on this machine find the service."""
+    """URL of the service for clients on this machine."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     name = everywhere.get(host, host)
     return f"http://{f'[{name}]' if ':' in name else name}:{port}"
@@ -73,7 +73,7 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def _keys(home: Path | None) -> Iterator[Any]:
-    """The keys of a home folder that no service holds."""
+    """Open the API keys of a home folder; raises ResourceError if a running service uses the folder."""
     settings = read_settings(home)
     refuse_while_served(settings.home)
     from service.storage.api_keys import Keys
@@ -88,17 +88,17 @@ def _keys(home: Path | None) -> Iterator[Any]:
 
 @keys_app.command("create")
 def keys_create(
-    name: Annotated[str, typer.Argument(help="Who will use it.")],
-    scope: Annotated[list[str], typer.Option("--scope", help="read, write or admin; repeat for more.")],
+    name: Annotated[str, typer.Argument(help="Name of the key, e.g. its user.")],
+    scope: Annotated[list[str], typer.Option("--scope", help="Scope: read, write or admin; repeat for more.")],
     sees: Annotated[
         list[str] | None,
-        typer.Option("--sees", help="With scope read: id of a key whose jobs it sees too; repeat for more."),
+        typer.Option("--sees", help="With scope read: id of another key whose jobs are visible; repeat for more."),
     ] = None,
-    sees_all: Annotated[bool, typer.Option("--all", help="With scope read: it sees the jobs of all keys.")] = False,
+    sees_all: Annotated[bool, typer.Option("--all", help="With scope read: the jobs of all keys are visible.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key and print it, this once."""
+    """Create an API key and print its token, which is not shown again."""
     if sees and sees_all:
         raise InputError("--sees and --all were both given: --all includes every key, so leave out --sees")
     with _keys(home) as keys:
@@ -108,11 +108,11 @@ def keys_create(
         print_json({"id": key.id, "name": key.name, "scopes": sorted(key.scopes), "sees": view, "token": token})
         return
     typer.echo(token)
-    say(f"key {key.id} for {key.name}: {', '.join(sorted(key.scopes))}{_view(key.sees)}; it is not shown again")
+    say(f"key {key.id} for {key.name}: {', '.join(sorted(key.scopes))}{_view(key.sees)}; the token is not shown again")
 
 
 def _view(sees: Sequence[str]) -> str:
-    """The jobs that a key sees, in words."""
+    """Text that says which jobs of other keys a key may see."""
     if not sees:
         return ""
     return ", sees all jobs" if sees == "all" else f", sees the jobs of {', '.join(sees)}"
@@ -120,7 +120,7 @@ def _view(sees: Sequence[str]) -> str:
 
 @keys_app.command("list")
 def keys_list(home: Home = None, as_json: Json = False) -> None:
-    """List the keys, without what could be used in their place."""
+    """List all API keys, without their tokens."""
     with _keys(home) as keys:
         found = keys.listed()
     if as_json:
@@ -129,14 +129,16 @@ def keys_list(home: Home = None, as_json: Json = False) -> None:
     for key in found:
         state = f"revoked {key['revoked']}" if key["revoked"] else "in use"
         scopes = f"{', '.join(key['scopes'])}{_view(key['sees'])}"
-        typer.echo(f"{key['id']}  {key['name']}: {scopes}; made {key['created']}, {state}")
+        typer.echo(f"{key['id']}  {key['name']}: {scopes}; created {key['created']}, {state}")
 
 
 @keys_app.command("revoke")
 def keys_revoke(
-    id: Annotated[str, typer.Argument(help="As listed.")], home: Home = None, as_json: Json = False
+    id: Annotated[str, typer.Argument(help="Id of the key, as in madaudit keys list.")],
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
-    """End a key at once and for good."""
+    """Revoke an API key immediately and permanently."""
     with _keys(home) as keys:
         keys.revoke(id)
     if as_json:

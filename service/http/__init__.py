@@ -1,1 +1,1 @@
-"""The HTTP service: routes, dashboard, authentication, problems."""
+"""The HTTP service: routes, dashboard, authentication and error responses."""

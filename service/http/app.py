@@ -1,4 +1,4 @@
-"""The service as an ASGI application: its routes, and what begins and ends with it."""
+"""The HTTP service as an ASGI application: its routes, startup and shutdown."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,12 +18,12 @@ from service.http.schemas import Problem
 
 __all__ = ["create_app"]
 
-_MAX_FIELDS = 256 * 2**10  # bytes of a request that is some fields
+_MAX_FIELDS = 256 * 2**10  # bytes of a request body with a few fields
 _SUMMARY = "Audits a dataset before it is trained on: synthetic fraction, lost diversity, risk of model autophagy."
 
 
 def create_app(context: Context) -> FastAPI:
-    """The application of an opened home folder; its workers start and end with it."""
+    """Create the application for an opened home folder; the job workers start and stop with the application."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,7 +51,7 @@ def create_app(context: Context) -> FastAPI:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, in which errors are problems."""
+    """The OpenAPI document, in which all error responses have the type application/problem+json."""
     if app.openapi_schema is None:
         found = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         schemas = found.setdefault("components", {}).setdefault("schemas", {})

@@ -1,4 +1,4 @@
-"""Who is asking: the API key of a request or of a browser's session, and what it may see."""
+"""Authentication: the API key of a request or of a browser session, and the jobs that the key may see."""
 
 import secrets
 import time
@@ -20,7 +20,9 @@ __all__ = ["COOKIE", "Admin", "Reader", "Sessions", "Writer", "caller", "seen"]
 COOKIE = "madaudit_session"
 _SESSION_S = 12 * 3600
 _LOCAL = ApiKey("local", "local", frozenset({"admin"}))  # everyone, where authentication is off
-_bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key: madaudit keys create")
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="ApiKey", description="An API key, created with madaudit keys create."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,13 @@ class _Session:
 
 
 class Sessions:
-    """Browsers that showed a key, by a random id; they end with the service, with time, or with the key."""
+    """Browser sessions; a session ends after 12 hours, or when the service stops or the key is revoked."""
 
     def __init__(self) -> None:
         self._found: dict[str, _Session] = {}
 
     def begin(self, token: str) -> str:
-        """The id of a new session."""
+        """Start a session for a token and return the id of the session."""
         now = time.monotonic()
         self._found = {name: session for name, session in self._found.items() if session.until > now}
         name = secrets.token_urlsafe(32)
@@ -44,7 +46,7 @@ class Sessions:
         return name
 
     def token(self, name: str) -> str:
-        """The key's token in a session, or an empty text."""
+        """The token of a session, or an empty string if the session is unknown or has expired."""
         session = self._found.get(name, _Session())
         return session.token if session.until > time.monotonic() else ""
 
@@ -54,7 +56,7 @@ class Sessions:
 
 
 def caller(request: Request) -> ApiKey | None:
-    """The valid key of a request, or None."""
+    """The API key of a request, or None if no valid key was sent."""
     context = context_of(request)
     if not context.settings.auth:
         found: ApiKey | None = _LOCAL
@@ -65,7 +67,7 @@ def caller(request: Request) -> ApiKey | None:
 
 
 def _shown(request: Request) -> str:
-    """The token in the Authorization header, else in the browser's session; None if there are two headers."""
+    """The token from the Authorization header or the browser session; an empty string if the header is invalid."""
     headers = request.headers.getlist("authorization")
     if headers:
         scheme, _, token = headers[0].partition(" ")
@@ -78,7 +80,7 @@ def _scoped(scope: str) -> Callable[..., ApiKey]:
     def check(request: Request, bearer: Annotated[object, Security(_bearer)] = None) -> ApiKey:
         found = caller(request)
         if found is None:
-            raise ProblemError(401, "no valid API key was shown: send Authorization: Bearer KEY", _CHALLENGE)
+            raise ProblemError(401, "no valid API key was sent: send the header Authorization: Bearer KEY", _CHALLENGE)
         if not found.may(scope):
             raise ProblemError(403, f"the key {found.name!r} lacks the scope {scope}: use another key")
         check_query(request)
@@ -94,7 +96,7 @@ Admin = Annotated[ApiKey, Depends(_scoped("admin"))]
 
 
 def seen(job: Job | None, key: ApiKey, kinds: tuple[str, ...]) -> Job:
-    """The job if it has one of these kinds and the key may see it; else 404, whether or not the job exists."""
+    """The job, if it is of one of `kinds` and the key may see it; otherwise a 404 error, even if the job exists."""
     if job is None or job.kind not in kinds or not key.sees_jobs_of(job.owner):
-        raise ProblemError(404, f"no such {kinds[0] if len(kinds) == 1 else 'job'}: see those in the list")
+        raise ProblemError(404, f"{kinds[0] if len(kinds) == 1 else 'job'} not found: look up the id in the list")
     return job

@@ -1,4 +1,4 @@
-"""What every route needs: the queue, the ledger, the keys, the supervisor, the settings."""
+"""The objects that every route uses: the job queue, ledger, API keys, supervisor and settings."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ __all__ = ["Context", "context_of", "make_context"]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One running service."""
+    """The parts of one running service."""
 
     home: Settings
     settings: ServiceSettings
@@ -32,7 +32,7 @@ class Context:
 
 
 def make_context(home: Settings, settings: ServiceSettings) -> Context:
-    """Open the database of a home folder and put the parts together; nothing runs yet."""
+    """Open the database of a home folder and create the parts of the service, without starting any of them."""
     roots = AllowedRoots.of(settings.allowed_roots, allow_private=settings.allow_private_addresses)
     database = Database(home.database)
     queue = JobQueue(database, size=settings.queue_size, max_deaths=settings.max_attempts)
@@ -42,6 +42,6 @@ def make_context(home: Settings, settings: ServiceSettings) -> Context:
 
 
 def context_of(request: Request) -> Context:
-    """The service that answers a request."""
+    """The parts of the service that handles a request."""
     found: Context = request.app.state.context
     return found

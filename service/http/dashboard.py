@@ -1,4 +1,4 @@
-"""The dashboard: pages made on the server, that work by keyboard, on a phone, and without a network or scripts."""
+"""The dashboard: server-rendered pages that work with a keyboard, on a phone, offline and without JavaScript."""
 
 from functools import lru_cache
 from typing import Annotated, Any
@@ -47,7 +47,7 @@ def _page(name: str, *, status: int = 200, key: ApiKey | None = None, **known: A
 
 
 class LoginNeeded(Exception):
-    """A browser without a session came."""
+    """The browser has no session and must log in."""
 
 
 def _viewer(request: Request) -> ApiKey:
@@ -59,12 +59,12 @@ def _viewer(request: Request) -> ApiKey:
 
 
 def lead_to_login(request: Request, error: Exception) -> Response:
-    """Lead a browser without a session to where it can begin one."""
+    """Redirect a browser without a session to the login page."""
     return RedirectResponse("/login", 303)
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form, the last of each name."""
+    """The fields of a submitted form; a repeated field keeps its last value."""
     body = (await request.body()).decode("utf-8", "replace")
     try:
         return {name: values[-1] for name, values in parse_qs(body, max_num_fields=50).items()}
@@ -78,16 +78,16 @@ _Form = Annotated[dict[str, str], Depends(_form)]
 
 @router.get("/login", dependencies=[Depends(check_query)])
 def show_login() -> HTMLResponse:
-    """The page that takes a key."""
+    """The login page, which asks for an API key."""
     return _page("login.html", problem=None)
 
 
 @router.post("/login", dependencies=[Depends(check_query)])
 def login(request: Request, context: Service, form: _Form) -> Response:
-    """Begin a session with a key."""
+    """Start a browser session with an API key."""
     token = form.get("key", "").strip()
     if context.keys.find(token) is None:
-        return _page("login.html", status=401, problem="This is no valid key.")
+        return _page("login.html", status=401, problem="This API key is not valid.")
     sessions: Sessions = request.app.state.sessions
     response = RedirectResponse("/", 303)
     secure = context.settings.secure_cookies
@@ -119,7 +119,7 @@ def show_audits(context: Service, key: _Viewer, cursor: Cursor = None) -> HTMLRe
 
 @router.get("/audits/{id}")
 def show_audit(id: JobId, context: Service, key: _Viewer) -> HTMLResponse:
-    """One audit: its progress, then its report."""
+    """One audit: its progress while it runs, then its report."""
     job = seen(context.queue.get(id), key, ("audit",))
     view = job_view(job, context, with_result=False)
     return _page("audit.html", key=key, job=job, view=view, source=_source(job))
@@ -142,7 +142,7 @@ def show_references(context: Service, key: _Viewer) -> HTMLResponse:
 
 @router.get("/trends")
 def show_trends(context: Service, key: _Viewer, source: str | None = None) -> HTMLResponse:
-    """The answers of a source's audits over time."""
+    """The results of all audits of one source over time."""
     from service.reports.figures import trend_figure
 
     jobs = context.home.jobs
@@ -154,13 +154,13 @@ def show_trends(context: Service, key: _Viewer, source: str | None = None) -> HT
 
 @router.get("/new")
 def show_form(context: Service, key: _Viewer, source: str = "", reference: str = "") -> HTMLResponse:
-    """The form that starts an audit."""
+    """The form for starting an audit."""
     return _form_page(context, key, {"source": source, "reference": reference}, None)
 
 
 @router.post("/new")
 def start(context: Service, key: _Viewer, given: _Form) -> Response:
-    """Start an audit, or show what is wrong with what was filled in."""
+    """Start an audit, or show the form again with an error message."""
     _check_may_write(key)
     fields: dict[str, Any] = {name: value for name, value in given.items() if value}
     try:
@@ -175,7 +175,7 @@ def start(context: Service, key: _Viewer, given: _Form) -> Response:
 
 @router.get("/docs", dependencies=[Depends(check_query)])
 def show_docs(request: Request) -> HTMLResponse:
-    """The routes, from the OpenAPI document."""
+    """The API documentation, generated from the OpenAPI document."""
     document = request.app.openapi()
     routes = [
         (method.upper(), path, route)

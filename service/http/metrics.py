@@ -15,7 +15,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """The figures of one service, in a registry of their own."""
+    """The Prometheus metrics of one service, in a separate registry."""
 
     def __init__(self, queue: JobQueue, *, workers: int) -> None:
         self._registry = CollectorRegistry()
@@ -30,20 +30,22 @@ class Metrics:
             registry=self._registry,
             buckets=_SECONDS,
         )  # fmt: skip
-        Gauge("madaudit_workers", "Jobs that may run at a time.", registry=self._registry).set(workers)
+        Gauge("madaudit_workers", "Maximum number of jobs that run at the same time.", registry=self._registry).set(
+            workers
+        )
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One request was answered; `route` is its template, so that ids make no series of their own."""
+        """Count one answered request; `route` is the path template, so that ids do not create separate time series."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
     def text(self) -> bytes:
-        """All figures in Prometheus' text format."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self._registry)
 
 
 class _Jobs(Collector):
-    """Counts the jobs in the database at each request, so that a restart loses nothing."""
+    """Counts the jobs in the database each time the metrics are read, so that the counts survive a restart."""
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue

@@ -1,4 +1,4 @@
-"""Around every request: its figures, its line in the log, its entry in the audit log, and the security headers."""
+"""Middleware that adds security headers to every response and records every request in metrics and logs."""
 
 import logging
 import re
@@ -35,7 +35,7 @@ _log = logging.getLogger("service.requests")
 
 
 class RequestMiddleware:
-    """ASGI middleware, the outermost."""
+    """The outermost ASGI middleware of the service."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -75,11 +75,11 @@ class RequestMiddleware:
 
 
 def _refused(scope: Scope, context: Context) -> str | None:
-    """Why a request that another site made the browser send is refused; None if there is no reason."""
+    """Why a request is refused (another site sent it, or authentication is off and the host not local), or None."""
     headers = Headers(scope=scope)
     host, origin = headers.get("host", ""), headers.get("origin")
     if not context.settings.auth and not _is_loopback(host):
-        return "without authentication only a loopback address is answered: set MADAUDIT_AUTH=on"
+        return "without authentication, only requests to a loopback address are answered: set MADAUDIT_AUTH=on"
     if scope["method"] not in _READS and origin is not None and origin.partition("://")[2] != host:
         return "this request comes from another site"
     return None

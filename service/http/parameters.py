@@ -1,4 +1,4 @@
-"""Query parameters: a route refuses those it does not declare, and those that come more than once."""
+"""Checks of query parameters: every route refuses unknown and repeated parameters."""
 
 from collections import Counter
 
@@ -15,23 +15,23 @@ _LENGTH = 60  # characters of a name that a message shows
 
 
 def check_query(request: Request) -> None:
-    """Raise ProblemError 422 for a query parameter that the route does not know, or that is repeated.
+    """Raise ProblemError 422 if a query parameter is unknown to the route or repeated.
 
-    A dependency of routes that need no key; where one is needed, it is called once the key is known to be good.
+    Routes without authentication use this function as a dependency. Other routes call it after the API key is checked.
     """
     if not request.query_params:
         return
     given = Counter(name for name, _ in request.query_params.multi_items())
     known = _declared(request.scope["route"])
     if unknown := [name for name in given if name not in known]:
-        expected = f"it knows {', '.join(known)}" if known else "it knows none"
-        raise ProblemError(422, f"this route has no query parameter {_listed(unknown)}: {expected}")
+        expected = f"this route accepts {', '.join(known)}" if known else "this route accepts none"
+        raise ProblemError(422, f"unknown query parameter {_listed(unknown)}: {expected}")
     if repeated := [name for name, count in given.items() if count > 1]:
         raise ProblemError(422, f"the query parameter {_listed(repeated)} is given more than once: give it once")
 
 
 def _declared(route: APIRoute) -> tuple[str, ...]:
-    """The names of a route's query parameters, also of those that its dependencies declare."""
+    """Names of all query parameters that a route or its dependencies declare."""
     found = {p.alias for p in get_flat_params(route.dependant) if isinstance(p.field_info, params.Query)}
     return tuple(sorted(found))
 

@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457): every error has the same shape."""
+"""Error responses of the service, all in the format application/problem+json (RFC 9457)."""
 
 import http
 import json
@@ -22,14 +22,14 @@ from service.storage.job_queue import KeyReused, QueueFull
 __all__ = ["MEDIA", "TOO_LARGE", "ProblemError", "install", "problem", "responses"]
 
 MEDIA = "application/problem+json"
-TOO_LARGE = "the body is larger than a request may be: send less, or put data under an allowed root"
+TOO_LARGE = "the request body is too large: send less data, or put the data under an allowed root"
 _LEFT = 499  # in logs and figures: the client closed the connection before its request was whole
 _MOST_SAID = 200  # characters of a parser's words
 _log = logging.getLogger(__name__)
 
 
 class ProblemError(Exception):
-    """Ends a request with a status and one line that says what was found, what was expected, what to do."""
+    """Ends a request with a status and a one-line message: what was found, what was expected, and what to do."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -37,19 +37,19 @@ class ProblemError(Exception):
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
-    """The response for a problem."""
+    """The problem+json response for an error."""
     body = {"type": "about:blank", "title": http.HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     return Response(json.dumps(body), status, dict(headers or {}), media_type=MEDIA)  # in ASCII, whatever was sent
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The entries of these statuses in the OpenAPI document."""
+    """Entries of the OpenAPI document for error responses with these statuses."""
     content = {MEDIA: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
     return {status: {"description": http.HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of the app answered as a problem."""
+    """Register handlers that turn every error of the app into a problem+json response."""
     app.exception_handler(ProblemError)(_of_problem)
     app.exception_handler(RequestValidationError)(_of_validation)
     app.exception_handler(HTTPException)(_of_http)
@@ -63,7 +63,7 @@ async def _of_problem(request: Request, error: ProblemError) -> Response:
 
 
 async def _of_departure(request: Request, error: ClientDisconnect) -> Response:
-    """A response for the log and the metrics; the client is gone."""
+    """A response that only the log and the metrics record, because the client has disconnected."""
     return Response(status_code=_LEFT)
 
 
@@ -76,7 +76,7 @@ async def _of_validation(request: Request, error: RequestValidationError) -> Res
         {"field": ".".join(str(part) for part in one["loc"]), "message": one["msg"]} for one in error.errors()[:20]
     ]
     said = "; ".join(f"{one['field']}: {one['message']}" for one in found)
-    return problem(422, f"the request is not as expected: {said}"[:2000], errors=found)
+    return problem(422, f"the request is invalid: {said}"[:2000], errors=found)
 
 
 def _unreadable(said: str) -> Response:
@@ -105,9 +105,9 @@ async def _of_audit_error(request: Request, error: AuditError) -> Response:
         return problem(404, detail)
     if isinstance(error, KeyReused | InputError | Refusal):
         return problem(422, detail)
-    _log.error("a request met a problem of this machine: %s", detail)
+    _log.error("a request failed because of a problem on this machine: %s", detail)
     return problem(500, detail)
 
 
 async def _of_fault(request: Request, error: Exception) -> Response:
-    return problem(500, "this is a fault of madaudit: its log has the particulars")
+    return problem(500, "internal error, a bug in madaudit: see the log of the service")

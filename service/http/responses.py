@@ -1,4 +1,4 @@
-"""Jobs as callers see them."""
+"""JSON views of jobs for HTTP responses."""
 
 import json
 from datetime import UTC, datetime
@@ -18,12 +18,12 @@ _PLACES = {"audit": "/v1/audits"}
 
 
 def place_of(job: Job) -> str:
-    """The path of a job."""
+    """The URL path of a job."""
     return f"{_PLACES.get(job.kind, '/v1/jobs')}/{job.id}"
 
 
 def job_view(job: Job, context: Context, *, with_result: bool) -> dict[str, Any]:
-    """A job as it is answered; its result only where it is asked for alone."""
+    """JSON view of a job; with `with_result`, it includes the result of a succeeded job."""
     place = place_of(job)
     links = {"self": place, "events": f"{place}/events", "cancel": f"{place}/cancel"}
     if job.kind == "audit" and job.state == "succeeded":
@@ -40,7 +40,7 @@ def job_view(job: Job, context: Context, *, with_result: bool) -> dict[str, Any]
 
 
 def job_page(page: Page, context: Context) -> dict[str, Any]:
-    """A page of jobs as it is answered."""
+    """JSON view of one page of jobs."""
     return {
         "items": [job_view(job, context, with_result=False) for job in page.jobs],
         "next_cursor": None if page.after is None else write_cursor(*page.after),
@@ -48,29 +48,29 @@ def job_page(page: Page, context: Context) -> dict[str, Any]:
 
 
 def result_of(job: Job, context: Context) -> dict[str, Any] | None:
-    """The result of a job that succeeded; of an audit, its result.json."""
+    """The result of a succeeded job; for an audit or a loop, the content of its result.json."""
     folder = context.home.jobs / job.id
     if job.kind == "audit":
         try:
             return read_result(AuditFolder(folder)).to_dict()
         except ArtifactError:
-            raise ProblemError(410, "the result is gone: run the audit again") from None
+            raise ProblemError(410, "the result file is missing or damaged: run the audit again") from None
     if job.kind == "loop":
         try:
             document: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
         except (OSError, ValueError):
-            raise ProblemError(410, "the result is gone: run the loop again") from None
+            raise ProblemError(410, "the result file is missing or damaged: run the loop again") from None
         return document
     return dict(job.outcome) if job.outcome is not None else None
 
 
 def _shown(job: Job) -> dict[str, Any]:
-    """The request without where an upload lies on this machine."""
+    """The request of a job, with the name of an uploaded file instead of its path on this machine."""
     return {**job.request, "source": job.request["name"]} if job.request.get("upload") else dict(job.request)
 
 
 def _brief(job: Job) -> dict[str, Any]:
-    """The request without its documents, of which a list could hold any amount."""
+    """The request of a job without nested values, which could make a list of jobs very large."""
     return {name: value for name, value in _shown(job).items() if not isinstance(value, dict | list)}
 
 

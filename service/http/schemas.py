@@ -1,4 +1,4 @@
-"""The types of requests and replies over HTTP; requests refuse unknown fields."""
+"""The types of HTTP requests and responses; requests with unknown fields are refused."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -47,18 +47,18 @@ _Workflow = Annotated[str, Field(json_schema_extra={"enum": list(WORKFLOWS)}, ma
 
 
 def _checked(value: dict[str, Any]) -> dict[str, Any]:
-    """The document, checked: no deep nesting, no nan or infinity, no lone surrogates."""
+    """Return the document if it is valid: no deep nesting, no nan or infinity, no lone surrogates."""
     left: list[tuple[Any, int]] = [(value, 0)]
     while left:
         found, depth = left.pop()
         if depth > _DEPTH:
-            raise ValueError(f"nested deeper than {_DEPTH}")
+            raise ValueError(f"the document is nested deeper than {_DEPTH} levels")
         if isinstance(found, dict):
             left += [(part, depth + 1) for part in (*found, *found.values())]
         elif isinstance(found, list):
             left += [(part, depth + 1) for part in found]
         elif isinstance(found, float) and not math.isfinite(found):
-            raise ValueError(f"{found} is no number")
+            raise ValueError(f"{found} is not a finite number")
         elif isinstance(found, str) and not found.isascii():
             found.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
     return value
@@ -72,17 +72,17 @@ class _Request(BaseModel):
 
 
 class _PlanRequest(_Request):
-    """How the data will be used; the open sizes are those of the set."""
+    """The planned training; sizes of None are set to the size of the audited set."""
 
     generations: Annotated[int, Field(ge=2, le=100)] = GENERATIONS
-    n_initial: _Positive | None = Field(None, description="Items of the first training set.")
-    n_real: _Count | None = Field(None, description="Real items a generation trains on.")
-    n_synthetic: _Count | None = Field(None, description="Synthetic items a generation adds.")
-    bias: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Sampling bias λ, 1 for none.")
+    n_initial: _Positive | None = Field(None, description="Number of items in the first training set.")
+    n_real: _Count | None = Field(None, description="Number of real items in each later training set.")
+    n_synthetic: _Count | None = Field(None, description="Number of synthetic items that each generation adds.")
+    bias: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Sampling bias λ; 1 means no bias.")
 
 
 class AuditRequest(_PlanRequest):
-    """An audit of a source against a reference."""
+    """Request for an audit of a source against a reference."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -100,26 +100,32 @@ class AuditRequest(_PlanRequest):
     )
     source: _Text = Field(description="Path, pattern or URL under an allowed root.")
     reference: _Name
-    workflow: _Workflow | None = Field(None, description="How the set will be used; the MAD risk depends on it.")
-    policy: _Document = Field({}, description="Thresholds, as in a policy file.")
+    workflow: _Workflow | None = Field(None, description="Planned training workflow, which the MAD risk depends on.")
+    policy: _Document = Field({}, description="Thresholds with the same fields as a policy file.")
     declare: list[Literal["reference-complete", "generators-complete"]] = Field([], max_length=2)
-    limit: Annotated[int, Field(ge=1, le=10**9)] | None = Field(None, description="Use a random sample of so many.")
+    limit: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
+        None, description="Largest number of items, drawn at random."
+    )
     level: Annotated[float, Field(ge=0.5, le=0.999)] = Field(0.95, description="Confidence level of all intervals.")
     column: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 256
-    model_samples: _Text | None = Field(None, description="Source of samples of your model, trained on the data.")
-    pilot: _Text | None = Field(None, description="Source of samples of a second generation.")
-    simulate_forecast: Annotated[str, Field(max_length=100)] | None = Field(None, description="Family to simulate by.")
+    model_samples: _Text | None = Field(
+        None, description="Source with samples of your model after training on the data."
+    )
+    pilot: _Text | None = Field(None, description="Source with samples of your second-generation model.")
+    simulate_forecast: Annotated[str, Field(max_length=100)] | None = Field(
+        None, description="Model family for a simulation."
+    )
     seed: _Seed = 0
 
     @model_validator(mode="after")
     def _check(self) -> "AuditRequest":
         if self.workflow is None and (self.model_samples or self.pilot or self.simulate_forecast):
-            raise ValueError("samples or a simulation were given and no workflow, on which the risk depends")
+            raise ValueError("samples or a simulation were given without a workflow, which the risk depends on")
         if self.pilot and not self.model_samples:
             raise ValueError("a pilot was given without samples of the first model: give model_samples too")
         if self.workflow is None and any(n is not None for n in (self.n_initial, self.n_real, self.n_synthetic)):
-            raise ValueError("sizes were given and no workflow, which says what they mean")
+            raise ValueError("sizes were given without a workflow, which they depend on")
         return self
 
 
@@ -129,7 +135,7 @@ class _LabelledSource(_Request):
 
 
 class ReferenceRequest(_Request):
-    """A reference to build."""
+    """Request to build a reference."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -145,7 +151,7 @@ class ReferenceRequest(_Request):
     )
     name: _Name
     real: _Text | _LabelledSource | list[_Text | _LabelledSource] = Field(
-        description="A source you trust or several, each perhaps with a label."
+        description="One trusted source of real items, or a list of sources, each with an optional label."
     )
     synthetic: list[_LabelledSource] = Field([], max_length=100)
     encoder: _Text
@@ -166,7 +172,7 @@ class ReferenceRequest(_Request):
 
 
 class ForecastQuestion(_PlanRequest):
-    """A forecast from a finished audit, or from figures."""
+    """Request for a forecast from a finished audit, or from given figures."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -183,7 +189,9 @@ class ForecastQuestion(_PlanRequest):
     policy: _Document = {}
     model_samples: _Text | None = None
     pilot: _Text | None = None
-    risk_model: _JobId | None = Field(None, description="Id of a finished calibration; else the one that ships.")
+    risk_model: _JobId | None = Field(
+        None, description="Id of a finished calibration job. The default is the shipped risk model."
+    )
     simulate_forecast: Annotated[str, Field(max_length=100)] | None = None
     seed: _Seed = 0
 
@@ -191,35 +199,38 @@ class ForecastQuestion(_PlanRequest):
     def _check(self) -> "ForecastQuestion":
         figures = self.synthetic_fraction is not None and self.n_initial is not None
         if self.audit is None and (not figures or self.model_samples or self.pilot or self.simulate_forecast):
-            raise ValueError("expected an audit, or synthetic_fraction and n_initial without samples and simulation")
+            raise ValueError("expected an audit, or synthetic_fraction and n_initial without samples or a simulation")
         return self
 
 
 class SearchQuestion(_Request):
-    """A search for the items of a reference that are nearest to vectors, to an image, or to a text."""
+    """Request for the reference items that are nearest to given vectors, to an image, or to a text."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reference": "clip", "vectors": [[0.1, 0.2]], "k": 3}]})
     reference: _Name
     vectors: list[Annotated[list[float], Field(min_length=1, max_length=65536, fail_fast=True)]] | None = Field(
         None, min_length=1, max_length=1024, fail_fast=True
     )
-    image: Annotated[str, Field(min_length=1)] | None = Field(None, description="Bytes of an image file, in base64.")
+    image: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Content of an image file, encoded in base64."
+    )
     text: Annotated[str, Field(min_length=1, max_length=10**6)] | None = None
     k: Annotated[int, Field(ge=1, le=1000)] = 10
 
     @model_validator(mode="after")
     def _check(self) -> "SearchQuestion":
         if sum(query is not None for query in (self.vectors, self.image, self.text)) != 1:
-            raise ValueError("expected one of vectors, image and text")
+            raise ValueError("expected exactly one of vectors, image and text")
         if self.vectors is not None and len(self.vectors) * self.k > _MOST_NEIGHBOURS:
             raise ValueError(
-                f"{len(self.vectors)} vectors and k = {self.k}: expected {_MOST_NEIGHBOURS} neighbours in all"
+                f"{len(self.vectors)} vectors with k = {self.k} are too many: expected at most {_MOST_NEIGHBOURS} "
+                "neighbours in total"
             )
         return self
 
 
 class LoopRequest(_Request):
-    """A loop to run, by its fields as in `madaudit loop run`."""
+    """Request to run a loop; its fields are those of `madaudit loop run`."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"config": {"family": "gmm", "workflow": "replace", "generations": 3}}]}
@@ -228,7 +239,7 @@ class LoopRequest(_Request):
 
 
 class SweepRequest(_Request):
-    """A sweep of loops, as in a file of `madaudit loop sweep`."""
+    """Request to run a sweep of loops, with the content of a file for `madaudit loop sweep`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -239,24 +250,26 @@ class SweepRequest(_Request):
 
 
 class CalibrationRequest(_Request):
-    """A risk model to fit to finished sweeps that were observed."""
+    """Request to fit a risk model to finished sweeps that ran with `observe: true`."""
 
     sweeps: list[_JobId] = Field(min_length=1, max_length=100)
 
 
 class KeyRequest(_Request):
-    """A key to make."""
+    """Request to create an API key."""
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x20-\x7e]+$")]
     scopes: list[Literal["read", "write", "admin"]] = Field(min_length=1, max_length=len(SCOPES))
     sees: Annotated[list[_KeyId], Field(max_length=1000)] | Literal["all"] = Field(
-        [], description="Ids of the keys whose jobs it sees beside its own, or `all`; for the scope read alone."
+        [], description="Ids of other keys whose jobs the new key may see, or `all`; only with the scope read."
     )
 
 
 class _Progress(BaseModel):
-    done: int = Field(description="Shards of an audit, items of a reference, generations or loops.")
-    total: int = Field(description="0 where it is not known.")
+    done: int = Field(
+        description="Number of finished shards, items, generations or loops, depending on the kind of job."
+    )
+    total: int = Field(description="Total number, or 0 if it is not known.")
 
 
 class _Job(BaseModel):
@@ -268,46 +281,46 @@ class _Job(BaseModel):
     finished: AwareDatetime | None
     progress: _Progress
     request: dict[str, Any] = Field(description="The request as it was sent; lists and events leave out nested parts.")
-    verdict: Status | None = Field(description="The verdict of an audit that succeeded.")
+    verdict: Status | None = Field(description="The verdict of a succeeded audit, else null.")
     error: str | None
     links: dict[str, str]
 
 
 class JobView(_Job):
-    """A job. `result` is filled only when this one job is requested and has succeeded."""
+    """A job; `result` is filled only if this single job is requested and has succeeded."""
 
-    result: dict[str, Any] | None = Field(description="Null in lists and events: ask for the one job.")
+    result: dict[str, Any] | None = Field(description="The result of the job; null in lists and events.")
 
 
 class AuditView(_Job):
-    """An audit, as a job."""
+    """A job that audits a source."""
 
-    result: AuditResult | None = Field(description="Its result.json; null in lists and events: ask for the one audit.")
+    result: AuditResult | None = Field(description="The content of result.json; null in lists and events.")
 
 
 class JobPage(BaseModel):
-    """Some jobs, newest first."""
+    """One page of jobs, newest first."""
 
     items: list[JobView]
-    next_cursor: str | None = Field(description="Ask with it for those that follow; null after the last.")
+    next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
 
 
 class AuditPage(BaseModel):
-    """Some audits, newest first, without their results."""
+    """One page of audits, newest first, without their results."""
 
     items: list[AuditView]
     next_cursor: str | None
 
 
 class ItemPage(BaseModel):
-    """Some items of an audited set, in the order of its shards."""
+    """One page of items of an audited set, in the order of the shards."""
 
     items: list[dict[str, Any]]
     next_cursor: str | None
 
 
 class ReferenceView(BaseModel):
-    """A reference that is built."""
+    """A finished reference and its main properties."""
 
     model_config = ConfigDict(extra="allow")
     name: str
@@ -319,7 +332,7 @@ class ReferenceView(BaseModel):
 
 
 class ReferencePage(BaseModel):
-    """Some references, by name."""
+    """One page of references, sorted by name."""
 
     items: list[ReferenceView]
     next_cursor: str | None
@@ -333,25 +346,25 @@ class _Neighbour(BaseModel):
 
 
 class SearchView(BaseModel):
-    """The nearest items for every query, nearest first, by Euclidean distance in the evidence encoder's space."""
+    """The reference items nearest to each query, nearest first, by Euclidean distance of evidence vectors."""
 
     reference: str
     neighbours: list[list[_Neighbour]]
 
 
 class KeyView(BaseModel):
-    """A key, without its token."""
+    """An API key without its token."""
 
     id: str
     name: str
     scopes: list[str]
-    sees: list[str] | Literal["all"] = Field(description="Ids of the keys whose jobs it sees beside its own.")
+    sees: list[str] | Literal["all"] = Field(description="Ids of other keys whose jobs this key may see.")
     created: AwareDatetime
     revoked: AwareDatetime | None
 
 
 class NewKeyView(BaseModel):
-    """A new key with its token, which is shown this once."""
+    """A new API key with its token, which is shown only in this response."""
 
     id: str
     name: str
@@ -361,7 +374,7 @@ class NewKeyView(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """An error in the problem+json format (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
     type: str = "about:blank"

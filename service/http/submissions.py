@@ -1,4 +1,4 @@
-"""From a request to a job: everything that can be refused is refused before it waits in the queue."""
+"""Checks of job requests, so that invalid requests are refused before they enter the queue."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,23 +44,23 @@ def submit(
     same: Mapping[str, Any] | None = None,
     check: Callable[[Connection], None] = lambda connection: None,
 ) -> Job:
-    """The job of a request: a new one, or the one that its idempotency key made before.
+    """Create a job for a request, or return the job that the same idempotency key created earlier.
 
-    `check` may refuse a new one.
+    `check` may raise an error to refuse a new job.
     """
     return context.queue.submit(kind, request, owner=key.id, id=id, key=idempotency, same=same, check=check)[0]
 
 
 def submit_audit(context: Context, key: ApiKey, asked: AuditRequest, *, idempotency: str | None) -> Job:
-    """An audit of a source that lies under an allowed root."""
+    """Create a job that audits a source; the source must be under an allowed root."""
     context.roots.check(asked.source)
     return submit(context, key, "audit", checked_audit(context, asked), idempotency=idempotency)
 
 
 def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
-    """The request for an audit, checked, as the document that a worker takes.
+    """Check a request for an audit and return it as the document for the worker.
 
-    The caller must have checked the source.
+    The caller must check the source, which is not checked here.
     """
     find_reference(asked.reference, context.home)
     policy_of(asked.policy)
@@ -70,9 +70,9 @@ def checked_audit(context: Context, asked: AuditRequest) -> dict[str, Any]:
 
 
 def checked_forecast(context: Context, key: ApiKey, asked: ForecastQuestion) -> dict[str, Any]:
-    """The request for a forecast, checked, as the document that a worker takes.
+    """Check a request for a forecast and return it as the document for the worker.
 
-    The key must see the audit and the calibration that it names.
+    The API key must be allowed to see the audit and the calibration that the request names.
     """
     for kind, id in (("audit", asked.audit), ("calibration", asked.risk_model)):
         if id is not None:
@@ -84,7 +84,7 @@ def checked_forecast(context: Context, key: ApiKey, asked: ForecastQuestion) -> 
 
 
 def submit_reference(context: Context, key: ApiKey, asked: ReferenceRequest, *, idempotency: str | None) -> Job:
-    """A reference to build, unless one of that name is built or being built."""
+    """Create a job that builds a reference, unless a reference of this name exists or is being built."""
     assert isinstance(asked.real, list)
     for given in [*asked.real, *asked.synthetic]:
         assert not isinstance(given, str)
@@ -104,7 +104,7 @@ def submit_reference(context: Context, key: ApiKey, asked: ReferenceRequest, *, 
 
 
 def submit_loop(context: Context, key: ApiKey, asked: LoopRequest | SweepRequest, *, idempotency: str | None) -> Job:
-    """A loop or a sweep of loops, of families that ship and of data that are named or lie under an allowed root."""
+    """Create a job for a loop or a sweep that uses only shipped families, and built-in data or allowed sources."""
     if isinstance(asked, LoopRequest):
         kind: Kind = "loop"
         check_loop(context.roots, asked.config)
@@ -116,7 +116,7 @@ def submit_loop(context: Context, key: ApiKey, asked: LoopRequest | SweepRequest
 
 
 def submit_calibration(context: Context, key: ApiKey, asked: CalibrationRequest, *, idempotency: str | None) -> Job:
-    """A risk model to fit to finished sweeps."""
+    """Create a job that fits a risk model to finished sweeps."""
     for id in asked.sweeps:
         _check_finished(context, key, "sweep", id)
     return submit(context, key, "calibration", asked.model_dump(mode="json"), idempotency=idempotency)
@@ -125,9 +125,11 @@ def submit_calibration(context: Context, key: ApiKey, asked: CalibrationRequest,
 def _check_finished(context: Context, key: ApiKey, kind: str, id: str) -> None:
     job = context.queue.get(id)
     if job is None or job.kind != kind or not key.sees_jobs_of(job.owner):
-        raise ProblemError(404, f"no {kind} has the id {id}: see those in the list")
+        raise ProblemError(404, f"no {kind} has the id {id}: look up the id in the list of jobs")
     if job.state != "succeeded":
-        raise ProblemError(409, f"the {kind} {id} is {job.state}, expected succeeded: wait for it, or run another")
+        raise ProblemError(
+            409, f"the {kind} {id} is {job.state}, expected succeeded: wait for it, or run another {kind}"
+        )
 
 
 def _check_samples(context: Context, asked: AuditRequest | ForecastQuestion) -> None:

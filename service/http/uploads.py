@@ -1,4 +1,4 @@
-"""Uploads: the body is streamed to disk, its format is read from its first bytes, and it is checked before use."""
+"""Uploads: a request body is streamed to disk, renamed by its format, and checked before use."""
 
 import stat
 import struct
@@ -34,21 +34,23 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 async def receive(body: AsyncIterator[bytes], folder: Path, *, limit: int) -> tuple[Path, str]:
-    """Write a body into a new folder; its path and its SHA-256. Raises ProblemError 413 over the limit."""
+    """Write a request body into a new folder; return path and SHA-256, or raise ProblemError 413 over the limit."""
     folder.mkdir(parents=True)
     path, size, digest = folder / "received", 0, sha256()
     with path.open("wb") as file:
         async for piece in body:
             size += len(piece)
             if size > limit:
-                raise ProblemError(413, f"the body is over {limit} bytes: put the data under an allowed root instead")
+                raise ProblemError(
+                    413, f"the request body is over {limit} bytes: put the data under an allowed root instead"
+                )
             digest.update(piece)
             await run_in_threadpool(file.write, piece)
     return path, digest.hexdigest()
 
 
 def named_by_format(path: Path) -> Path:
-    """The file, renamed by its format; raises ProblemError 415 for an unknown format."""
+    """Rename an uploaded file by its format; raises ProblemError 415 for an unknown format."""
     named = path.with_name(f"upload{_suffix(path)}")
     path.rename(named)
     return named
@@ -72,11 +74,11 @@ def _suffix(path: Path) -> str:
         return _NAMED[content]
     if head.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] == b"{":
         return ".jsonl"
-    raise ProblemError(415, "expected a zip, tar, parquet, arrow, npy, npz or jsonl file as the body")
+    raise ProblemError(415, "the format is unknown: send a zip, tar, parquet, arrow, npy, npz or jsonl file")
 
 
 def _holds_arrays(path: Path) -> bool:
-    """Whether a zip is an .npz: all its members are arrays."""
+    """Whether a zip file is an .npz file: all its members are named .npy."""
     try:
         if _directory_size(path) > _DIRECTORY:
             return False
@@ -88,10 +90,11 @@ def _holds_arrays(path: Path) -> bool:
 
 
 def check_upload(path: Path, *, limit: int) -> None:
-    """Refuse an archive that reaches out of itself or unpacks to more than the limit, and pickles.
+    """Refuse archives with unsafe paths, archives that unpack to more than `limit` bytes, and arrays of objects.
 
-    Archives are looked through as the audit reads them: joined ones to their last byte, damaged ones as far as they
-    can be read; the audit counts what cannot. Raises ProblemError: 413 for too much, 422 for the rest.
+    Archives are checked as the audit reads them: joined archives to the last byte, and damaged archives as far as they
+    can be read. The audit counts the unreadable parts. Raises ProblemError 413 for files that are too large, and 422
+    for all other faults.
     """
     checks = {".zip": _check_zip, ".npz": _check_npz, ".tar": _check_tar, ".npy": _check_npy}
     check = _check_packed if path.suffix in _PACKED.values() else checks.get(path.suffix)
@@ -108,17 +111,17 @@ def check_upload(path: Path, *, limit: int) -> None:
 
 def _check_zip(path: Path, limit: int) -> None:
     if _directory_size(path) > _DIRECTORY or _directory_entries(path) > _MEMBERS:
-        raise ProblemError(413, "the archive has too many members: send several")
+        raise ProblemError(413, "the archive has too many members: split it into several archives")
     members = layout(File(path.name, str(path))).members
     for member in members:
         _check_name(member.name)
         if stat.S_ISLNK(member.mode):
-            raise ProblemError(422, f"{member.name[:200]!r} is a symbolic link: send files alone")
+            raise ProblemError(422, f"{member.name[:200]!r} is a symbolic link: send only regular files")
     _check_size(sum(member.size for member in members), path, limit)
 
 
 def _directory_entries(path: Path) -> int:
-    """The limit on directory entries in all archives of a file, counted before any entry is kept."""
+    """Upper bound on the number of zip directory entries in a file, counted without keeping any entry in memory."""
     count, tail = 0, b""
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
@@ -129,9 +132,9 @@ def _directory_entries(path: Path) -> int:
 
 
 def _directory_size(path: Path) -> int:
-    """Bytes of a zip's central directory, of which each member takes 46 or more and hundreds once it is read.
+    """Size of a zip's central directory in bytes; a member takes at least 46 bytes there, and hundreds in memory.
 
-    From the last end record (APPNOTE 4.3.16), in zip64 from the record that its locator names (4.3.14).
+    The size is read from the last end record (APPNOTE 4.3.16), or for zip64 from the zip64 end record (4.3.14).
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -152,16 +155,16 @@ def _directory_size(path: Path) -> int:
 
 
 def _check_packed(path: Path, limit: int) -> None:
-    """Unpack once up to the limit without keeping anything; then check the members of a tar."""
+    """Unpack a compressed file up to the limit without storing the content; then check the members of a tar."""
     size = 0
     with unpacked(File(path.name, str(path))) as (stream, packed):
         while piece := stream.read(_PIECE):
             size += len(piece)
             _check_size(size, path, limit)
             if packed is not None and packed.parts > _PARTS:
-                raise ProblemError(422, f"the compressed file has over {_PARTS} parts: pack it as one")
+                raise ProblemError(422, f"the compressed file has over {_PARTS} parts: compress it as one part")
         if packed is not None and packed.left is not None and packed.left.reason == BOMB:
-            raise ProblemError(413, f"the archive {BOMB}: send less")
+            raise ProblemError(413, f"the archive {BOMB}: send less data")
     if size == 0:
         raise ProblemError(422, "the compressed file is damaged: send it again")
     if ".tar" in path.suffixes:
@@ -176,25 +179,27 @@ def _check_tar(path: Path, limit: int) -> None:
             _check_count(count)
             _check_name(member.name)
             if member.issym() or member.islnk() or member.isdev():
-                raise ProblemError(422, f"{member.name[:200]!r} is a link or a device: send files alone")
+                raise ProblemError(422, f"{member.name[:200]!r} is a link or a device: send only regular files")
             total += member.size
             _check_size(total, None, limit)
 
 
 def _check_count(count: int) -> None:
     if count > _MEMBERS:
-        raise ProblemError(413, f"the archive has over {_MEMBERS} members: send several")
+        raise ProblemError(413, f"the archive has over {_MEMBERS} members: split it into several archives")
 
 
 def _check_name(name: str) -> None:
     if is_unsafe(name):
-        raise ProblemError(422, f"the member {name[:200]!r} reaches out of the archive: pack it without such names")
+        raise ProblemError(
+            422, f"the path of the member {name[:200]!r} leads out of the archive: pack it without such paths"
+        )
 
 
 def _check_size(unpacked: int, packed: Path | None, limit: int) -> None:
-    """Refuse what unpacks to more than the limit or, from a packed file, to more than any honest data would."""
+    """Raise ProblemError 413 if the unpacked size is over the limit or implausibly large for the packed size."""
     if unpacked > limit or (packed is not None and unpacked > max(_RATIO * packed.stat().st_size, 64 * _PIECE)):
-        raise ProblemError(413, f"the archive unpacks to {unpacked} bytes or more, which is too much: send less")
+        raise ProblemError(413, f"the archive unpacks to {unpacked} bytes or more, which is too much: send less data")
 
 
 def _check_npz(path: Path, limit: int) -> None:
@@ -215,6 +220,6 @@ def _check_array(file: IO[bytes], limit: int) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     if dtype.hasobject:
-        raise ProblemError(422, "the array holds Python objects, which would be run: send numbers")
+        raise ProblemError(422, "the array holds Python objects, which can run code when loaded: send numbers")
     if int(np.prod([*map(int, shape), 1], dtype=object)) * dtype.itemsize > limit:
-        raise ProblemError(413, f"the array of shape {shape} is too large: send less")
+        raise ProblemError(413, f"the array of shape {shape} is too large: send less data")

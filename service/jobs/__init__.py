@@ -1,1 +1,1 @@
-"""Jobs: the queue, the workers that do them, and their supervisor."""
+"""Execution of jobs: the worker processes and their supervisor."""

@@ -1,4 +1,4 @@
-"""Structured logs: a JSON document a line on standard error, with the job that it is about."""
+"""Structured logs on standard error: one JSON document per line, with the id of the job."""
 
 import contextvars
 import json
@@ -13,7 +13,7 @@ _OWN = set(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message",
 
 
 class _JsonLines(logging.Formatter):
-    """Time, level, logger, message, the job's id, and what else a record was given as `extra`."""
+    """Formats a log record as JSON: time, level, logger, message, job id, and the fields given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -31,7 +31,7 @@ class _JsonLines(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """Send all that is logged in this process to standard error, from that level on."""
+    """Send the log records of this process at or above `level` to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""The supervisor: takes jobs from the queue, has workers do them, and writes down how they ended."""
+"""The supervisor: it takes jobs from the queue, runs them in worker processes, and records how they ended."""
 
 import logging
 import shutil
@@ -28,15 +28,15 @@ _log = logging.getLogger(__name__)
 
 
 class Refusal(AuditError):
-    """A worker refused a question; the caller can correct it."""
+    """A worker refused a forecast or search request; the caller can correct the request."""
 
 
 class Busy(AuditError):
-    """Too many questions at once; the same question can be repeated later."""
+    """Too many forecast or search requests at the same time; the caller can retry later."""
 
 
 class Supervisor:
-    """Threads that wait on workers: one for each job that may run, one that watches over them."""
+    """Threads that run jobs in workers: one thread per concurrent job, and one that enforces memory and time limits."""
 
     def __init__(self, queue: JobQueue, home: Settings, settings: ServiceSettings, roots: AllowedRoots) -> None:
         self._queue, self._home, self._settings = queue, home, settings
@@ -54,17 +54,17 @@ class Supervisor:
         self._waiting = threading.BoundedSemaphore(_ASKERS)
 
     def start(self) -> None:
-        """Take up what an earlier service left, and begin."""
+        """Put unfinished jobs of an earlier service back in the queue, and start the threads."""
         self._tidy()
         if left := self._queue.recover():
-            _log.info("jobs that an earlier service left are taken up again", extra={"jobs": left})
+            _log.info("unfinished jobs of an earlier service are back in the queue", extra={"jobs": left})
         targets = [self._serve] * self._settings.workers + [self._watch]
         self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         for thread in self._threads:
             thread.start()
 
     def _tidy(self) -> None:
-        """Remove what a killed service had begun and no job owns: uploads, and references half stored."""
+        """Remove files that a killed service left behind: uploads without a job, and incomplete references."""
         for folder in self._home.uploads.glob("*"):
             if self._queue.get(folder.name) is None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -72,7 +72,7 @@ class Supervisor:
             shutil.rmtree(folder, ignore_errors=True)
 
     def stop(self) -> None:
-        """End every worker; what they had finished of their jobs is there at the next start."""
+        """Kill all workers; the finished parts of their jobs are reused after the next start."""
         self._stopping.set()
         self._queue.has_work.set()
         for worker, _ in self._now_running():
@@ -85,27 +85,27 @@ class Supervisor:
 
     @property
     def is_alive(self) -> bool:
-        """Whether every thread that takes jobs is alive."""
+        """Whether all threads of the supervisor are alive."""
         return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
 
     def kill(self, job: str) -> None:
-        """End the worker that does a job, if there is one."""
+        """Kill the worker that is running a job, if there is one."""
         with self._lock:
             found = self._running.get(job)
         if found is not None:
             found[0].kill("the job was cancelled")
 
     def ask(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer of a worker that is kept for what cannot wait; one question at a time.
+        """Answer a forecast or search request in a dedicated worker, which handles one request at a time.
 
-        Raises Refusal, with the reason, if the question is faulty, takes too long or needs too much memory; Busy if too
-        many questions wait.
+        Raises Refusal, with the reason, if the request is invalid, takes too long or needs too much memory. Raises Busy
+        if too many requests are waiting.
         """
         if not self._waiting.acquire(blocking=False):
-            raise Busy("others are being answered: try again later")
+            raise Busy("other requests are being answered: retry later")
         try:
             if not self._answers.acquire(timeout=self._settings.answer_timeout_s):
-                raise Busy("others are being answered: try again later")
+                raise Busy("other requests are being answered: retry later")
             try:
                 return self._answered(kind, request)
             finally:
@@ -130,7 +130,7 @@ class Supervisor:
         except TimeoutError:
             worker.kill("it took too long to answer")
             limit = f"no answer within {self._settings.answer_timeout_s} s (MADAUDIT_ANSWER_TIMEOUT_S)"
-            raise Refusal(f"{limit}: ask for less, or for an audit, which may take its time") from None
+            raise Refusal(f"{limit}: send a smaller request, or start an audit, which may take longer") from None
         how = worker.end()
         raise Refusal(f"the worker stopped before answering ({worker.killed_because or how}): try a smaller request")
 
@@ -143,7 +143,7 @@ class Supervisor:
                 worker = self._fit(worker)  # before a job is taken, which would be left alone if none can start
                 job = self._queue.claim()
             except Exception:  # this machine has no process or no disk to spare; it may later
-                _log.exception("no job could be taken")
+                _log.exception("no job could be taken from the queue")
                 self._stopping.wait(_LOOK_S)
                 continue
             if job is not None:
@@ -152,7 +152,7 @@ class Supervisor:
             worker.end()
 
     def _fit(self, worker: WorkerProcess | None) -> WorkerProcess:
-        """A worker that can take a job: the one there is, or a new one in its place."""
+        """A worker that can run a job: the given worker if it is still usable, otherwise a new worker."""
         if worker is not None and worker.is_alive and worker.jobs < _RECYCLED_AFTER:
             return worker
         if worker is not None:
@@ -160,18 +160,18 @@ class Supervisor:
         return WorkerProcess(self._greeting)
 
     def _look_after(self, job: Job, worker: WorkerProcess) -> None:
-        """Have a job done. If anything fails here, the job ends or returns to the queue."""
+        """Run a job in a worker; after an unexpected error, the job fails or returns to the queue."""
         try:
             self._have_done(job, worker)
         except Exception:  # a full disk, say
-            _log.exception("a job could not be looked after", extra={"job": job.id})
-            worker.kill("its job could not be looked after")
+            _log.exception("a job could not be supervised", extra={"job": job.id})
+            worker.kill("the job could not be supervised")
             while not self._stopping.is_set():
                 try:
-                    self._queue.died(job.id, "its end could not be written down")
+                    self._queue.died(job.id, "the end of the job could not be recorded")
                     return
                 except Exception:
-                    _log.exception("a job could not be put back", extra={"job": job.id})
+                    _log.exception("a job could not be returned to the queue", extra={"job": job.id})
                     self._stopping.wait(_LOOK_S)
 
     def _have_done(self, job: Job, worker: WorkerProcess) -> None:
@@ -203,7 +203,7 @@ class Supervisor:
         elif "problem" in last:
             self._queue.fail(job.id, last["problem"])
         elif worker.killed_because in (_MEMORY, _TIME):
-            self._queue.fail(job.id, f"{worker.killed_because} and was ended: give smaller shards, or raise the limit")
+            self._queue.fail(job.id, f"{worker.killed_because} and was stopped: use smaller shards, or raise the limit")
         elif not self._stopping.is_set():
             how = worker.end()
             _log.warning("a worker died", extra={"job": job.id, "how": how})
@@ -238,19 +238,19 @@ class Supervisor:
                         self.forget(job)
                     self._queue.forget_log(self._settings.retention_days)
             except Exception:  # watching goes on
-                _log.exception("the workers could not be watched")
+                _log.exception("the limits of the workers could not be checked")
 
     def _now_running(self) -> list[tuple[WorkerProcess, float]]:
         with self._lock:
             return list(self._running.values())
 
     def forget(self, job: Job) -> None:
-        """Delete a finished job with all that it left, its upload too; a reference that it built stays."""
+        """Delete a finished job with its files and its upload; a reference that the job built is kept."""
         self._queue.delete(job.id, lambda connection: leave_audit(connection, self._home.jobs / job.id))
         for folder in (self._home.jobs / job.id, self._home.uploads / job.id):
             shutil.rmtree(folder, ignore_errors=True)
         (self._home.locks / job.id).unlink(missing_ok=True)
 
 
-_MEMORY = "the job took more memory than it may"
-_TIME = "the job took longer than it may"
+_MEMORY = "the job exceeded its memory limit"
+_TIME = "the job exceeded its time limit"

@@ -1,4 +1,4 @@
-"""What a worker does for each kind of job and of question; it never opens the database."""
+"""The functions that a worker runs for jobs, forecasts and searches; none of these functions opens the database."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -19,25 +19,25 @@ Request = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The folders and roots that a worker uses."""
+    """The folders, allowed roots and device that a worker uses."""
 
     settings: Settings
     roots: AllowedRoots  # of sources
     device: str = "cpu"
 
     def folder(self, job: str) -> Path:
-        """The folder of a job's results; it need not exist yet."""
+        """Folder for the results of a job, which may not exist yet."""
         return self.settings.jobs / job
 
     def reference(self, name: str) -> Path:
-        """The folder of a reference that is built; raises InputError if it is not."""
+        """Folder of a finished reference; raises InputError if there is no such reference."""
         from service.references.shelf import find_reference
 
         return find_reference(name, self.settings)
 
 
 def perform(kind: str, job: str, request: Request, place: Place, on_progress: OnProgress) -> dict[str, Any]:
-    """Do a job and return what is to be said of it; what is left on disk lets the same job go on where it was."""
+    """Run a job and return its outcome; files on disk let a repeated run continue where the job stopped."""
     return TASKS[kind](job, request, place, on_progress)
 
 
@@ -126,12 +126,12 @@ def _sweep(job: str, request: Request, place: Place, on_progress: OnProgress) ->
 
     failed = run_sweep(planned, out, workers=1, on_progress=told)
     if len(failed) == len(planned):
-        raise InputError(f"no loop of {len(planned)} could be run: {next(iter(failed.values()))}")
+        raise InputError(f"all {len(planned)} loops failed, the first with: {next(iter(failed.values()))}")
     return {"failed": failed}
 
 
 def _on_device(sweep: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """The sweep with the device of the service in place of every device that it names."""
+    """The sweep with every device setting replaced by the device of the service."""
     found = {**sweep, "base": sweep.get("base", {})}
     if isinstance(found["base"], Mapping):
         found["base"] = {**found["base"], "device": device}

@@ -1,4 +1,4 @@
-"""A worker: a process that does the service's jobs one after another, and ends with the service."""
+"""A worker: a process that runs the service's jobs one after another and exits with the service."""
 
 import contextlib
 import fcntl
@@ -27,10 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Read a greeting and then jobs from standard input, a JSON document a line; write what becomes of them.
+    """Read settings and then jobs from standard input, one JSON document per line; write progress and results.
 
-    The end of standard input ends the process at once, also during a job: the service is gone (perhaps by kill -9),
-    and another service may soon do the same job.
+    The process exits at the end of standard input, even during a job. The service is then gone (perhaps by kill -9),
+    and a new service may soon run the same job.
     """
     answers = _private_output()
     told = _lines_until_the_end()
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _private_output() -> TextIO:
-    """Standard output for answers alone: what any library prints goes to standard error."""
+    """Reserve standard output for answers; anything that a library prints goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return answers
@@ -76,14 +76,14 @@ def _do(asked: dict[str, Any], place: Place, answers: TextIO) -> None:
         said = " ".join(str(error).split()).replace(str(place.settings.home), "HOME")  # nobody's business where it is
         say(problem=said, kind=type(error).__name__)
     except MemoryError:
-        say(problem="the worker ran out of memory: give smaller shards, or more memory", kind="ResourceError")
+        say(problem="the worker ran out of memory: use smaller shards, or more memory", kind="ResourceError")
     except Exception as error:  # any other fault ends this job alone; the log has its traceback
         _log.exception("a job broke")
-        say(problem=f"the run broke ({type(error).__name__}): this is a fault of madaudit, please report it", kind="")
+        say(problem=f"the run failed ({type(error).__name__}): this is a bug in madaudit, please report it", kind="")
 
 
 class _Sparing:
-    """Passes on progress, at most several times a second, and always the last one."""
+    """Forwards progress reports at most every 0.2 seconds, and always the last report."""
 
     def __init__(self, say: Any) -> None:
         self._say, self._last = say, 0.0
@@ -96,7 +96,7 @@ class _Sparing:
 
 @contextlib.contextmanager
 def _alone(job: str, settings: Settings) -> Iterator[None]:
-    """Wait until no other process does the same job: one whose service was killed may live for a moment longer."""
+    """Wait until no other process runs this job, because a worker can briefly outlive a killed service."""
     settings.locks.mkdir(parents=True, exist_ok=True)
     with (settings.locks / job).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""A worker as the service sees it: a process that takes a job, reports its progress, and can be killed."""
+"""Handle of a worker process: send it a job, receive its progress, or kill it."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ _END = None  # in the queue of its words: it is gone
 
 
 class WorkerProcess:
-    """One process with a session of its own, so that all it has started can be killed with it."""
+    """One worker process in its own session, so that its child processes can be killed with it."""
 
     def __init__(self, greeting: Mapping[str, Any]) -> None:
         self._process = subprocess.Popen(
@@ -43,10 +43,10 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def work(self, id: str, kind: str, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[Any]:
-        """The worker's messages about the job, until the job is done or the process is gone.
+        """Send a job to the worker and yield its messages, until the job is done or the process has ended.
 
-        The last word holds `found` or `problem`; without one of them the process died. Raises TimeoutError when it is
-        not done within its caller's patience, in seconds.
+        The last message holds `found` or `problem`; if no such message comes, the process died. Raises TimeoutError if
+        the job is not done within `patience` seconds.
         """
         deadline = None if patience is None else time.monotonic() + patience
         self.jobs += 1
@@ -64,7 +64,7 @@ class WorkerProcess:
                     return
 
     def kill(self, because: str) -> None:
-        """End the process and all that it has started."""
+        """Kill the process and all its child processes."""
         self.killed_because = self.killed_because or because
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -74,13 +74,13 @@ class WorkerProcess:
             self._process.stdin.close()
 
     def end(self) -> str:
-        """How the process ended, in words; a process that still runs is killed."""
+        """Kill the process if it still runs, and return its exit code or signal as text."""
         self.kill("the service ended it")
         code = self._process.returncode
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def memory(self) -> int:
-        """Resident bytes of the process and of all it has started; 0 once it is gone."""
+        """Resident memory of the process and its child processes, in bytes; 0 after the process has ended."""
         try:
             process = psutil.Process(self._process.pid)
             family = [process, *process.children(recursive=True)]

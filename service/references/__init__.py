@@ -1,1 +1,1 @@
-"""References as files: built, listed, checked, moved between machines."""
+"""Stored references: building, listing, checks, export and import."""

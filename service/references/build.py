@@ -1,4 +1,4 @@
-"""References: built from sources, stored, found again, deleted."""
+"""Building, storing, describing and deleting references."""
 
 import os
 import re
@@ -25,6 +25,7 @@ from service.storage.ledger import Ledger, check_free
 
 __all__ = [
     "LabelledSource",
+    "by_label",
     "delete_reference",
     "describe",
     "make_reference",
@@ -39,14 +40,14 @@ _SHARED = "stands in another part of the reference too"
 
 @dataclass(frozen=True, slots=True)
 class LabelledSource:
-    """A source with the name of what made it."""
+    """A source and the label of its origin, e.g. the name of a generator."""
 
     label: str
     spec: str
 
 
 def parse_labelled(text: str, *, default: str) -> LabelledSource:
-    """`LABEL=SRC`, or `SRC` under the default label; a path that exists is never split."""
+    """Parse `LABEL=SRC`, or `SRC` with the default label; a text that is an existing path is never split."""
     label, equals, spec = text.partition("=")
     if equals and re.fullmatch(r"[\w.-]+", label) and not Path(text).exists():
         return LabelledSource(label, spec)
@@ -72,7 +73,7 @@ def make_reference(
     unread: Threshold = _UNREAD,
     on_progress: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
-    """Build, store and record a reference; a failed build leaves nothing behind."""
+    """Build, store and record a reference; a failed build leaves no files behind."""
     folder = reference_folder(name, settings)
     check_free(settings.database)
     if folder.exists() and not overwrite:
@@ -108,13 +109,13 @@ def reference_from(
     unread: Threshold = _UNREAD,
     on_progress: Callable[[str, int], None] = lambda label, items: None,
 ) -> Reference:
-    """A reference built from sources, in memory.
+    """Build a reference in memory from labelled sources.
 
-    Raises InputError where the share of a part that could not be read reaches `unread.fail`.
+    Raises InputError if the unreadable share of any part of the reference reaches `unread.fail`.
     """
     device = resolve_device(device)
     kind = load_encoder(encoder, device=device).kind
-    groups, n_real = open_labelled(_by_label(real), _by_label(synthetic), kind=kind, column=column)
+    groups, n_real = open_labelled(by_label(real), by_label(synthetic), kind=kind, column=column)
     if match_storage:
         groups = _matched(groups, n_real, seed)
     simulated = _simulated(simulate, groups, n_real, column=column, seed=seed, device=device)
@@ -127,7 +128,8 @@ def reference_from(
     )  # fmt: skip
 
 
-def _by_label(sources: Sequence[LabelledSource]) -> dict[str, list[str]]:
+def by_label(sources: Sequence[LabelledSource]) -> dict[str, list[str]]:
+    """The sources of each label, in the order in which the labels first appear."""
     found: dict[str, list[str]] = {}
     for source in sources:
         found.setdefault(source.label, []).append(source.spec)
@@ -135,11 +137,11 @@ def _by_label(sources: Sequence[LabelledSource]) -> dict[str, list[str]]:
 
 
 def _matched(groups: dict[str, list[Source]], n_real: int, seed: int) -> dict[str, list[Source]]:
-    """The groups with lossless synthetic images stored as the real ones; InputError where these are no JPEGs."""
+    """Re-encode lossless synthetic images with the JPEG settings of the real images; InputError without real JPEGs."""
     storages = storages_of([source for sources in list(groups.values())[:n_real] for source in sources])
     if not storages:
         raise InputError(
-            "--match-storage found no JPEG in the real part, which the synthetic images are to follow: leave it out"
+            "--match-storage found no JPEG among the real images, whose settings it copies: leave out --match-storage"
         )
     return {
         label: sources if i < n_real else [stored_alike(source, storages, seed=seed) for source in sources]
@@ -156,19 +158,19 @@ def _simulated(
     seed: int,
     device: str,
 ) -> dict[str, list[Source]]:
-    """Stand-ins of each family, fitted to the real sources, under its label."""
+    """Stand-in generators by label: one per model family, fitted to the real sources."""
     real = [source for sources in list(groups.values())[:n_real] for source in sources]
     made: dict[str, list[Source]] = {}
     for family in families:
         label = stand_in_label(family)
         if label in groups or label in made:
-            raise InputError(f"the label {label} is given twice: name each family once, and give no data its label")
+            raise InputError(f"the label {label} is used twice: name each family once, and give no source this label")
         made[label] = [simulate_stand_ins(family, real, column=column, seed=seed, device=device)]
     return made
 
 
 def store_reference(reference: Reference, folder: Path) -> None:
-    """Put a reference into its folder, in the place of any other there; a folder is there whole or not at all."""
+    """Write a reference to its folder, replacing any reference there; the folder is either complete or absent."""
     building = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         save_reference(building, reference)
@@ -180,7 +182,7 @@ def store_reference(reference: Reference, folder: Path) -> None:
 
 
 def describe(reference: Reference) -> dict[str, Any]:
-    """A reference as `list` and `show` print it."""
+    """Description of a reference, as printed by madaudit reference list and show."""
     semantic = reference.semantic_encoder
     return {
         **record_document(reference.summary()),
@@ -193,7 +195,7 @@ def describe(reference: Reference) -> dict[str, Any]:
 
 
 def _warnings(reference: Reference) -> list[str]:
-    """Reasons, known before any audit, why audits against this reference will be undetermined."""
+    """Reasons why audits against this reference will be undetermined."""
     calibration = reference.calibration
     found = [reference.distrust] if reference.distrust else []
     found += [problem] if (problem := problem_of(calibration)) else []
@@ -201,7 +203,7 @@ def _warnings(reference: Reference) -> list[str]:
 
 
 def _unread_warnings(reference: Reference) -> list[str]:
-    """The parts of which more could not be read than goes without a word."""
+    """Warnings about parts of a reference with too many unreadable or shared items."""
     found = []
     for label, unread in reference.unread.items():
         shared = reference.skipped.get(label, {}).get(_SHARED, 0)
@@ -215,7 +217,7 @@ def _unread_warnings(reference: Reference) -> list[str]:
 
 
 def delete_reference(name: str, settings: Settings) -> None:
-    """Remove a reference and its entry."""
+    """Delete the folder and the database record of a reference."""
     folder = find_reference(name, settings)
     Ledger(settings.database).forget_reference(name)
     shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""A reference in one file: an uncompressed tar of exactly known files, behind a manifest of their sizes and digests."""
+"""The export file of a reference: an uncompressed tar of a manifest (sizes and digests) and a fixed set of files."""
 
 import hashlib
 import json
@@ -31,9 +31,9 @@ def names_in(folder: Path) -> tuple[str, ...]:
 
 
 def pack(folder: Path, path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a stored reference to a file, whole or not at all; returns the manifest, which has these fields too.
+    """Pack a stored reference into one file, completely or not at all; return the manifest, which includes `fields`.
 
-    The same reference gives the same bytes. Raises ResourceError where it cannot be written.
+    The same reference always gives the same bytes. Raises ResourceError if the file cannot be written.
     """
     temporary = path.with_name(f".{uuid4().hex}")
     try:
@@ -47,7 +47,7 @@ def pack(folder: Path, path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
         return manifest
     except OSError as error:
         raise ResourceError(
-            f"cannot write {path} ({error.strerror or error}): name a file in a folder with room"
+            f"cannot write {path} ({error.strerror or error}): name a file in a folder with free space"
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -65,14 +65,14 @@ def _write(out: BinaryIO, folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def unpack(path: Path, folder: Path, *, check: Callable[[Mapping[str, Any]], None] = lambda manifest: None) -> None:
-    """Write the files of a packed reference into a new folder; `check` sees the manifest first.
+    """Unpack an exported reference into a new folder; `check` receives the manifest before any file is written.
 
-    Nothing in the file is trusted: every byte of it must be as `pack` would have written it for its own manifest, so
-    there are no other names, no links and nothing behind the end. Raises InputError for another kind of file, and
-    ArtifactError for a damaged one or one of another version.
+    The file is not trusted: every byte must be the byte that `pack` writes for the file's manifest. This excludes other
+    names, links and trailing data. Raises InputError for other kinds of files, and ArtifactError for a damaged file or
+    a file of another version.
     """
     if not os.path.isfile(path):
-        raise InputError(f"there is no file {path}: expected one that madaudit reference export wrote")
+        raise InputError(f"the file {path} does not exist: expected a file that madaudit reference export wrote")
     with path.open("rb") as file:
         manifest = _read_manifest(file, path)
         _check_size(path, os.fstat(file.fileno()).st_size, manifest)
@@ -87,7 +87,7 @@ def unpack(path: Path, folder: Path, *, check: Callable[[Mapping[str, Any]], Non
 
 
 def _read_manifest(file: BinaryIO, path: Path) -> dict[str, Any]:
-    strange = InputError(f"{path} is no exported reference: expected a file that madaudit reference export wrote")
+    strange = InputError(f"{path} is not an exported reference: expected a file that madaudit reference export wrote")
     header = file.read(_BLOCK)
     try:
         size = tarfile.TarInfo.frombuf(header, "utf-8", "strict").size
@@ -99,7 +99,7 @@ def _read_manifest(file: BinaryIO, path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(text)
     except (ValueError, RecursionError):
-        raise _damaged(path, "its manifest cannot be read") from None
+        raise _damaged(path, "the manifest cannot be read") from None
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if isinstance(schema, str) and schema.startswith(_FAMILY) and schema != _SCHEMA:
         raise ArtifactError(
@@ -107,13 +107,13 @@ def _read_manifest(file: BinaryIO, path: Path) -> dict[str, Any]:
             "madaudit here"
         )
     if not _is_manifest(manifest) or _written(_sealed(manifest)) != text:
-        raise _damaged(path, "its manifest is not as it was written")
+        raise _damaged(path, "the manifest was changed after the export")
     _expect(file, _filling(size), path)
     return dict(manifest)
 
 
 def _is_manifest(found: Any) -> bool:
-    """Whether the manifest names the reference and exactly its files, each with a size and a digest."""
+    """Whether a manifest has a name, an identity and exactly the expected files, each with a size and a digest."""
     if not isinstance(found, dict) or found.get("schema") != _SCHEMA or not isinstance(found.get("files"), dict):
         return False
     texts = all(isinstance(found.get(field), str) for field in ("name", "identity"))
@@ -133,11 +133,11 @@ def _check_size(path: Path, found: int, manifest: Mapping[str, Any]) -> None:
     expected = sum(_BLOCK + size + len(_filling(size)) for size in sizes) + len(_END)
     if found != expected:
         how = "cut short" if found < expected else "added to"
-        raise _damaged(path, f"it has {found} bytes, expected {expected}: it was {how}")
+        raise _damaged(path, f"the file has {found} bytes, expected {expected}: it was {how}")
 
 
 def _copy(file: BinaryIO, facts: Mapping[str, Any], path: Path, write: Callable[[bytes], Any]) -> None:
-    """Copy as many bytes as stated; raises ArtifactError where their digest is another."""
+    """Copy the stated number of bytes; raises ArtifactError if the digest of the bytes does not match."""
     digest, left = hashlib.sha256(), facts["bytes"]
     while left and (chunk := file.read(min(left, _CHUNK))):
         digest.update(chunk)
@@ -149,7 +149,7 @@ def _copy(file: BinaryIO, facts: Mapping[str, Any], path: Path, write: Callable[
 
 def _expect(file: BinaryIO, expected: bytes, path: Path) -> None:
     if file.read(len(expected)) != expected:
-        raise _damaged(path, "the bytes between its parts are not as they were written")
+        raise _damaged(path, "the bytes between the packed files are invalid")
 
 
 def _damaged(path: Path, found: str) -> ArtifactError:
@@ -162,7 +162,7 @@ def _measured(path: Path) -> dict[str, Any]:
 
 
 def _sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields and a digest over them, which reveals a damaged manifest."""
+    """The fields of a manifest and a digest over the fields, which reveals damage."""
     others = {name: value for name, value in fields.items() if name != "sha256"}
     return {**others, "sha256": hashlib.sha256(_written(others)).hexdigest()}
 

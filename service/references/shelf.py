@@ -1,4 +1,4 @@
-"""The references that lie in a home folder, listed from their own folders: beside a running service too."""
+"""The references in a home folder, read from their own folders, which also works while a service is running."""
 
 import json
 import re
@@ -25,24 +25,24 @@ _MANIFEST = "manifest.json"  # written last: a folder without one is no referenc
 
 
 class UnknownReferenceError(InputError):
-    """There is no reference of the name that was given; the message lists those that exist."""
+    """No reference has the given name; the message lists the existing references."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         known = ", ".join(reference_names(settings)) or "none yet"
         super().__init__(
-            f"no reference is called {name!r} (there are: {known}): build it with madaudit reference build"
+            f"no reference is called {name!r} (existing references: {known}): build it with madaudit reference build"
         )
 
 
 def reference_folder(name: str, settings: Settings) -> Path:
-    """The place of a reference of that name, whether or not it exists; raises InputError for an impossible name."""
+    """Folder for a reference of this name, whether or not it exists; raises InputError for an invalid name."""
     if not _NAME.fullmatch(name):
-        raise InputError(f"{name!r} is no name for a reference: use letters, digits, '.', '_' and '-'")
+        raise InputError(f"{name!r} is not a valid reference name: use letters, digits, '.', '_' and '-'")
     return settings.references / name
 
 
 def find_reference(name: str, settings: Settings) -> Path:
-    """The folder of a reference; raises UnknownReferenceError, with the names that exist, where there is none."""
+    """Folder of an existing reference; raises UnknownReferenceError if no reference has this name."""
     folder = reference_folder(name, settings)
     if not folder.is_dir():
         raise UnknownReferenceError(name, settings)
@@ -50,18 +50,18 @@ def find_reference(name: str, settings: Settings) -> Path:
 
 
 def reference_names(settings: Settings) -> list[str]:
-    """The names of the references that are whole, in order."""
+    """Names of all completely stored references, sorted."""
     return [folder.name for folder in _folders(settings)]
 
 
 def list_references(settings: Settings, *, warn: Callable[[str], None]) -> list[dict[str, Any]]:
-    """What each reference holds, by name, with the time it was built; `warn` is told of those that are damaged."""
+    """Summaries of all references with build times, sorted by name; `warn` is called for each damaged reference."""
     found = []
     for folder in _folders(settings):
         try:
             summary = _stored(folder) or _loaded(folder)
         except ArtifactError as error:
-            warn(f"the reference {folder.name} is left out: {error}")
+            warn(f"the reference {folder.name} is damaged and not listed: {error}")
             continue
         built = datetime.fromtimestamp((folder / _MANIFEST).stat().st_mtime, UTC)
         found.append({**summary, "name": folder.name, "built": built.isoformat()})
@@ -69,18 +69,18 @@ def list_references(settings: Settings, *, warn: Callable[[str], None]) -> list[
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
-    """Store a reference's summary in its folder, so that `list` reads nothing else."""
+    """Store a reference's summary in its folder, so that listing references does not need to load them."""
     (folder / _SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
 
 
 def _folders(settings: Settings) -> list[Path]:
-    """Folders of references that are whole; a name with a dot before it is of one half stored."""
+    """Folders of completely stored references; a folder name with a leading dot marks an incomplete reference."""
     found = settings.references.glob(f"[!.]*/{_MANIFEST}")
     return sorted((manifest.parent for manifest in found), key=lambda folder: folder.name)
 
 
 def _stored(folder: Path) -> dict[str, Any] | None:
-    """The summary in the folder; None if it is missing or belongs to an earlier reference."""
+    """The summary in a reference's folder; None if the summary is missing or belongs to an earlier reference."""
     try:
         summary = json.loads((folder / _SUMMARY).read_bytes())
         manifest = json.loads((folder / _MANIFEST).read_bytes())

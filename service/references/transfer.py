@@ -1,4 +1,4 @@
-"""References that move: exported to one file, and imported from one that is not trusted."""
+"""Export of a reference to one file, and import of a reference from an untrusted file."""
 
 import json
 import os
@@ -24,15 +24,16 @@ __all__ = ["export_reference", "import_reference"]
 
 
 def export_reference(name: str, path: Path, *, settings: Settings, overwrite: bool = False) -> dict[str, Any]:
-    """Write a reference to one file, without the weights of its encoders; returns what was written.
+    """Write a reference to one file, without the weights of its encoders; return a description of the file.
 
-    Raises InputError where the reference does not exist or the file does, and ArtifactError for a damaged reference.
+    Raises InputError if the reference does not exist or the file already exists, and ArtifactError if the reference is
+    damaged.
     """
     folder = find_reference(name, settings)
     if path.is_dir():
-        raise InputError(f"{path} is a folder, expected a file to write: name one in it")
+        raise InputError(f"{path} is a folder, expected an output file: name a file in this folder")
     if os.path.lexists(path) and not overwrite:
-        raise InputError(f"{path} exists: name another file, or use --overwrite")
+        raise InputError(f"{path} already exists: name another file, or use --overwrite")
     reference = load_reference(folder)
     manifest = pack(folder, path, {"name": reference.name, "identity": reference.identity})
     return {
@@ -46,11 +47,11 @@ def export_reference(name: str, path: Path, *, settings: Settings, overwrite: bo
 
 
 def import_reference(path: Path, name: str | None, *, settings: Settings, overwrite: bool = False) -> dict[str, Any]:
-    """Put an exported reference into its place, under another name if one is given; returns what it is.
+    """Install an exported reference in the home folder, under `name` if given; return a description of the reference.
 
-    The file is not trusted: the reference is checked, loaded and tried before it is put in place. A failed import
-    leaves nothing behind. Raises InputError for a taken name and for another kind of file, ArtifactError for a
-    damaged one.
+    The file is not trusted: the reference is checked, loaded and tested before it is installed. A failed import leaves
+    no files behind. Raises InputError if the name is taken or the file is not an exported reference, and ArtifactError
+    if the file is damaged.
     """
     check_free(settings.database)
     arriving = settings.references / f".import.{uuid4().hex}"
@@ -78,14 +79,12 @@ def import_reference(path: Path, name: str | None, *, settings: Settings, overwr
 def _free_name(name: str, settings: Settings, *, overwrite: bool) -> str:
     folder = reference_folder(name, settings)
     if folder.exists() and not overwrite:
-        raise InputError(
-            f"a reference called {name!r} exists: give the imported one another name after the file, or use --overwrite"
-        )
+        raise InputError(f"a reference called {name!r} exists: give a new name after the file name, or use --overwrite")
     return name
 
 
 def _trusted(folder: Path, path: Path, name: str) -> Reference:
-    """The reference that was unpacked into a folder, under its name here; raises ArtifactError for one of no use."""
+    """Load and test an unpacked reference under its new name; raises ArtifactError if the reference is not usable."""
     try:
         check_stored(folder)
         _rename(folder, name)
@@ -106,7 +105,7 @@ def _rename(folder: Path, name: str) -> None:
 
 
 def _put(arriving: Path, reference: Reference, settings: Settings) -> None:
-    """Move a folder into its place and record it; what lay there before comes back if either fails."""
+    """Move an imported reference into place and record it; after a failure, the previous reference is restored."""
     folder = settings.references / reference.name
     former = folder.with_name(f".former.{uuid4().hex}")
     if folder.exists():
@@ -123,9 +122,10 @@ def _put(arriving: Path, reference: Reference, settings: Settings) -> None:
 
 
 def _weights(reference: Reference, weights: Weights) -> list[dict[str, Any]]:
-    """Each encoder's weights: where they lie on this machine, and what to pass where they do not.
+    """Where each encoder's weights are on this machine, and the option to pass if they are not there.
 
-    `found` is null for published weights, which are fetched by name. Digests are checked when the weights are loaded.
+    `found` is null for published weights, which are downloaded by name. The digests of weights are checked when the
+    weights are loaded.
     """
     specs = [role.spec for role in reference.roles]
     here = relocated(specs, weights, reference=reference.name)

@@ -1,1 +1,1 @@
-"""Reports, figures and the labeller's sheet."""
+"""Audit reports, their figures, and the files for labelling items."""

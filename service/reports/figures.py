@@ -1,4 +1,4 @@
-"""The report's plots, as SVG text."""
+"""Plots for the audit report and the dashboard, as SVG text."""
 
 import io
 import math
@@ -29,7 +29,7 @@ _COLOURS = ("#1b6ca8", "#c0392b", "#e08e0b", "#6c3483", "#117a65", "#7f8c8d")
 
 
 def interval_figure(result: AuditResult) -> str:
-    """The three answers with their intervals and the policy's thresholds."""
+    """Plot of synthetic fraction, diversity loss and MAD risk, with intervals and the policy's thresholds."""
     answers: list[tuple[str, Measure, Threshold]] = [
         ("synthetic fraction", result.synthetic_fraction, result.policy.synthetic_fraction),
         ("diversity loss", result.diversity.loss, result.policy.diversity_loss),
@@ -54,7 +54,7 @@ def interval_figure(result: AuditResult) -> str:
 
 
 def trend_figure(audits: Sequence[Mapping[str, Any]]) -> str:
-    """Synthetic fraction with its interval, diversity loss and risk of a source's audits, oldest first."""
+    """Plot of synthetic fraction, diversity loss and MAD risk of a source's audits, oldest first."""
     curves = (
         ("synthetic fraction", "synthetic_estimate", _COLOURS[0]),
         ("diversity loss", "diversity_loss", _COLOURS[4]),
@@ -76,7 +76,7 @@ def trend_figure(audits: Sequence[Mapping[str, Any]]) -> str:
 
 
 def score_figure(result: AuditResult) -> str | None:
-    """A histogram of the set's scores over those of the reference's components; None without generators."""
+    """Histogram of scores of the audited set and the reference's components; None if there are no generators."""
     histogram = result.synthetic_fraction.histogram
     if len(histogram.reference) < 2:
         return None
@@ -86,7 +86,7 @@ def score_figure(result: AuditResult) -> str | None:
         bins = range(len(histogram.incoming))
         for colour, (label, counts) in zip(_COLOURS * 9, histogram.reference.items(), strict=False):
             axes.step(bins, _shares(counts), where="mid", color=colour, label=f"reference: {label}")
-        axes.bar(bins, _shares(histogram.incoming), color="#bdc3c7", width=1, label="incoming set")
+        axes.bar(bins, _shares(histogram.incoming), color="#bdc3c7", width=1, label="audited set")
         axes.set_xlabel("score bin, from surely real to surely synthetic")
         axes.set_ylabel("share of items")
         figure.legend(loc="outside right upper", frameon=False)
@@ -94,7 +94,7 @@ def score_figure(result: AuditResult) -> str | None:
 
 
 def diversity_figure(result: AuditResult) -> str | None:
-    """Each measure relative to a real sample of the same size; None if no measure is known."""
+    """Bar chart of fidelity and diversity relative to a real sample of the same size; None without measures."""
     measures = {**result.diversity.measures, **result.fidelity.measures}
     rows = [
         (name, m.estimate / m.reference)
@@ -114,7 +114,7 @@ def diversity_figure(result: AuditResult) -> str | None:
 
 
 def forecast_figure(result: AuditResult) -> str | None:
-    """The course of the Fréchet level, its ratio to generation 1 and diversity, with bands; None without a forecast."""
+    """Plot of Fréchet level, Fréchet ratio and diversity ratio by generation, with bands; None without a forecast."""
     risk = result.mad_risk
     if not risk.trajectory:
         return None

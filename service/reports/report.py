@@ -1,4 +1,4 @@
-"""The report: one self-contained page, and its Markdown twin, from result.json and the gallery."""
+"""The audit report, as one self-contained HTML page or as Markdown, from result.json and the gallery."""
 
 import json
 import math
@@ -16,20 +16,20 @@ from service.reports.figures import diversity_figure, forecast_figure, interval_
 __all__ = ["render", "write_report"]
 
 _VERDICTS = {
-    "pass": "Passed: nothing in this set crosses the policy.",
-    "warn": "Passed with a warning: a threshold for warnings is crossed.",
-    "fail": "Failed: a threshold is crossed.",
+    "pass": "Passed: this set crosses no threshold of the policy.",
+    "warn": "Passed with a warning: this set crosses a warning threshold of the policy.",
+    "fail": "Failed: this set crosses a failure threshold of the policy.",
     "undetermined": "Undetermined: the data cannot answer a required question.",
 }
 
 
 def write_report(folder: AuditFolder, result: AuditResult) -> None:
-    """Write the report as a page beside the result."""
+    """Write the report as an HTML page next to result.json."""
     write_atomic(folder.report, render(folder, result, "html").encode())
 
 
 def render(folder: AuditFolder, result: AuditResult, form: str) -> str:
-    """The report as `html` or `md`."""
+    """Render the report of an audit as `html` or `md`."""
     environment = Environment(
         loader=PackageLoader("service.reports"),
         autoescape=select_autoescape(["html"]),

@@ -1,4 +1,4 @@
-"""The labeller's files: the items, a table and a page; and the labels read back from a table."""
+"""The files for labelling (items, a CSV table and an HTML page), and the reading of labels from a table."""
 
 import base64
 import csv
@@ -25,7 +25,7 @@ COLUMNS = ("review", "number", "item", "excerpt", "label")
 ANSWERS = {
     "real": "real", "0": "real", "synthetic": "synthetic", "1": "synthetic", "unsure": "unsure", "": "",
 }  # fmt: skip
-_SIDE, _QUALITY = 1024, 92  # of images, which are all stored alike so that the format tells nothing
+_SIDE, _QUALITY = 1024, 92  # of images, which all get the same JPEG settings, so that the format reveals nothing
 _EXCERPT = 160  # characters
 
 
@@ -40,7 +40,7 @@ class Shown:
 
 
 def shown(number: int, identifier: str, data: Any, kind: Kind) -> Shown:
-    """An item under its number; raises Unusable for an image that cannot be decoded."""
+    """Prepare an item for labelling under a neutral number; raises Unusable if an image cannot be decoded."""
     if kind == "image":
         return Shown(number, f"images/{number:03d}.jpg", _jpeg(data), "")
     if kind == "text":
@@ -57,7 +57,7 @@ def _jpeg(data: bytes) -> bytes:
 
 
 def write_sheet(folder: AuditFolder, review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> None:
-    """Write the content files, items.csv and index.html, the `labels` there are filled in.
+    """Write the item files, items.csv and index.html, with the known `labels` filled in.
 
     The files do not reveal which items have a known origin.
     """
@@ -71,7 +71,7 @@ def write_sheet(folder: AuditFolder, review: str, items: Sequence[Shown], labels
 
 
 def write_labels(path: Path, review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> None:
-    """Write the table of items with the labels there are."""
+    """Write the CSV table of items with the labels given so far."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -82,7 +82,7 @@ def write_labels(path: Path, review: str, items: Sequence[Shown], labels: Mappin
 
 
 def _inert(cell: str) -> str:
-    """The cell as a spreadsheet will not compute it."""
+    """Escape a table cell, so that a spreadsheet does not run it as a formula."""
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
@@ -108,7 +108,7 @@ def _page(review: str, items: Sequence[Shown], labels: Mapping[int, str]) -> str
 
 
 def read_labels(path: Path, review: str, numbers: Sequence[int]) -> dict[int, str]:
-    """The answer for each number of a review: real, synthetic, unsure, or empty; raises InputError for any fault."""
+    """Labels by item number (real, synthetic, unsure or empty); raises InputError if the file is invalid."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -118,7 +118,7 @@ def read_labels(path: Path, review: str, numbers: Sequence[int]) -> dict[int, st
     names = [name.strip().lower() for name in rows.fieldnames or ()]
     if missing := [name for name in ("review", "number", "label") if name not in names]:
         raise InputError(
-            f"{path} has the columns {', '.join(names) or 'none'} and no {', '.join(missing)}: fill in the column "
+            f"{path} has the columns {', '.join(names) or 'none'} but not {', '.join(missing)}: fill in the column "
             "label of review/items.csv"
         )
     rows.fieldnames = names
@@ -127,7 +127,7 @@ def read_labels(path: Path, review: str, numbers: Sequence[int]) -> dict[int, st
     for line, row in enumerate(_rows(path, rows), start=2):
         number = _number(path, line, row, review, known)
         if number in seen:
-            raise InputError(f"{path}, line {line}: number {number} stands there twice, expected once: keep one")
+            raise InputError(f"{path}, line {line}: the number {number} occurs twice, expected once: keep one")
         seen.add(number)
         labels[number] = _label(path, line, row)
     return labels
@@ -143,8 +143,8 @@ def _rows(path: Path, rows: Iterable[dict[str, str | None]]) -> Iterator[dict[st
 def _number(path: Path, line: int, row: Mapping[str, str | None], review: str, known: set[int]) -> int:
     if (found := (row["review"] or "").strip()) != review:
         raise InputError(
-            f"{path}, line {line}: labels of review {found or 'without a name'!r}, expected {review}: name the file "
-            "made for this audit"
+            f"{path}, line {line}: the labels belong to review {found or 'without a name'!r}, expected {review}: name "
+            "the file made for this audit"
         )
     text = (row["number"] or "").strip()
     if not text.isdecimal() or len(text) > 9 or int(text) not in known:
@@ -155,5 +155,7 @@ def _number(path: Path, line: int, row: Mapping[str, str | None], review: str, k
 def _label(path: Path, line: int, row: Mapping[str, str | None]) -> str:
     text = (row["label"] or "").strip().lower()
     if text not in ANSWERS:
-        raise InputError(f"{path}, line {line}: label {text!r}, expected real, synthetic, unsure, 0, 1 or nothing")
+        raise InputError(
+            f"{path}, line {line}: the label is {text!r}, expected real, synthetic, unsure, 0, 1 or nothing"
+        )
     return ANSWERS[text]

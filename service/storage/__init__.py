@@ -1,1 +1,1 @@
-"""The database: references, audits, jobs, keys."""
+"""The database of references, audits, jobs and API keys."""

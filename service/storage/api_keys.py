@@ -1,4 +1,4 @@
-"""API keys: made once, stored hashed, with scopes and a view of jobs, compared in constant time, revocable."""
+"""API keys with scopes: they are stored as hashes, compared in constant time, and can be revoked."""
 
 import hashlib
 import hmac
@@ -13,15 +13,15 @@ from service.storage.database import Connection, Transactions, now
 
 __all__ = ["SCOPES", "ApiKey", "Keys", "View"]
 
-SCOPES = ("read", "write", "admin")  # admin may all, and sees what others own
-View = Sequence[str] | Literal["all"]  # whose jobs a key sees beside its own: ids of keys
+SCOPES = ("read", "write", "admin")  # admin includes all scopes and sees all jobs
+View = Sequence[str] | Literal["all"]  # ids of other keys whose jobs a key may see
 _TOKEN = re.compile(r"madaudit_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
-_NOBODY = hashlib.sha256(b"").hexdigest()  # compared with where there is no such key: an answer takes as long
+_NOBODY = hashlib.sha256(b"").hexdigest()  # compared with if no such key exists, so that the response takes as long
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """Who is asking, and for what it may ask."""
+    """An API key with its scopes and the keys whose jobs it may see."""
 
     id: str
     name: str
@@ -30,29 +30,29 @@ class ApiKey:
 
     @property
     def owners(self) -> tuple[str, ...] | None:
-        """Ids of the keys whose jobs this key sees; None where it sees all jobs."""
+        """Ids of the keys whose jobs this key may see; None if this key may see all jobs."""
         return None if self.sees == "all" or self.may("admin") else (self.id, *self.sees)
 
     def sees_jobs_of(self, owner: str) -> bool:
-        """Whether the key sees the jobs of another key, or of itself."""
+        """Whether this key may see the jobs of the key with the id `owner`."""
         return self.owners is None or owner in self.owners
 
     def may(self, scope: str) -> bool:
-        """Whether the key has a scope; admin has all, and who may write may read."""
+        """Whether the key has a scope; admin includes all scopes, and write includes read."""
         return scope in self.scopes or "admin" in self.scopes or (scope == "read" and "write" in self.scopes)
 
 
 class Keys:
-    """The keys in the database. A token holds 256 random bits, so one round of SHA-256 hides it."""
+    """The API keys in the database. A token has 256 random bits, so one round of SHA-256 is enough to protect it."""
 
     def __init__(self, database: Transactions) -> None:
         self._database = database
 
     def create(self, name: str, scopes: Iterable[str], *, sees: View = ()) -> tuple[ApiKey, str]:
-        """A new key and its token, which is shown this once.
+        """Create an API key and return the key with its token, which is not stored.
 
-        `sees` holds the ids of the keys whose jobs it sees beside its own. Raises InputError for an unknown scope, for
-        an unknown id, and for a view of a key that may do more than read.
+        `sees` holds the ids of other keys whose jobs the new key may see. Raises InputError for an unknown scope, for
+        an unknown id, and for `sees` with any scope other than read.
         """
         asked = frozenset(scopes)
         if not asked or asked - set(SCOPES):
@@ -60,11 +60,11 @@ class Keys:
                 f"the scopes are {', '.join(sorted(asked)) or 'none'}, expected some of {', '.join(SCOPES)}"
             )
         if not 1 <= len(name) <= 100 or not name.isprintable():
-            raise InputError("the name of a key has 1 to 100 printable characters: give another")
+            raise InputError("the name of a key must have 1 to 100 printable characters: give another name")
         view = sees if isinstance(sees, str) else tuple(sorted(set(sees)))
         if view and asked != {"read"}:
             raise InputError(
-                f"a key with a view of other jobs has the scope read alone, not {', '.join(sorted(asked))}"
+                f"a key that sees the jobs of other keys must have only the scope read, not {', '.join(sorted(asked))}"
             )
         key, secret = ApiKey(secrets.token_hex(6), name, asked, view), secrets.token_urlsafe(32)
         with self._database.transaction() as connection:
@@ -76,7 +76,7 @@ class Keys:
         return key, f"madaudit_{key.id}_{secret}"
 
     def find(self, token: str) -> ApiKey | None:
-        """The key of a token, None for one that is unknown, malformed or revoked."""
+        """The API key of a token; None if the token is unknown, malformed or revoked."""
         parts = _TOKEN.fullmatch(token)
         identity, secret = parts.groups() if parts else ("", "")
         with self._database.transaction() as connection:
@@ -89,7 +89,7 @@ class Keys:
         return ApiKey(identity, name, frozenset(scopes.split(",")), _read(sees))
 
     def listed(self) -> list[dict[str, Any]]:
-        """All keys, without what could be used in their place."""
+        """All API keys, without their secrets."""
         with self._database.transaction() as connection:
             rows = connection.execute(
                 "SELECT id, name, scopes, sees, created, revoked FROM api_keys ORDER BY created, id"
@@ -104,7 +104,7 @@ class Keys:
         ]  # fmt: skip
 
     def revoke(self, identity: str) -> None:
-        """End a key at once and for good; raises InputError if there is none."""
+        """Revoke an API key immediately and permanently; raises InputError if no key has this id."""
         with self._database.transaction() as connection:
             found = connection.execute("SELECT 1 FROM api_keys WHERE id = ?", [identity]).fetchone()
             if found is None:
@@ -113,7 +113,7 @@ class Keys:
 
 
 def _check_known(connection: Connection, view: View) -> None:
-    """Raise InputError for ids that no key has; a revoked key has its id for ever."""
+    """Raise InputError for ids that no key has; the ids of revoked keys still count as known."""
     rows = connection.execute("SELECT id FROM api_keys").fetchall() if view != "all" else []
     unknown = [] if view == "all" else sorted(set(view) - {identity for (identity,) in rows})
     if unknown:

@@ -1,4 +1,4 @@
-"""The DuckDB file under the home folder: opened, brought to the present schema, and written by one at a time."""
+"""The DuckDB file in the home folder: opening, schema migrations, and transactions of one writer at a time."""
 
 import re
 import threading
@@ -22,15 +22,15 @@ Connection = duckdb.DuckDBPyConnection
 
 
 class Transactions(Protocol):
-    """A database, as its readers and writers see it."""
+    """Interface of a database that runs transactions."""
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """A connection whose statements take effect together, or not at all when the block raises."""
+        """Open a transaction, which is committed at the end of the block, or rolled back if the block raises."""
         ...
 
 
 class BriefDatabase:
-    """Opens and closes the file for every transaction, so that several commands can share a home folder."""
+    """Opens and closes the database for every transaction, so that several commands can share a home folder."""
 
     def __init__(self, path: Path, *, patience: float | None = None) -> None:
         self._path, self._patience = path, patience  # seconds for which it waits for another process
@@ -46,7 +46,7 @@ class BriefDatabase:
 
 
 class Database:
-    """Holds the file for as long as the service runs; any thread may read and write, one at a time."""
+    """Keeps the database open while the service runs; threads read and write one at a time."""
 
     def __init__(self, path: Path) -> None:
         self._connection = _opened(path, patience=0.0)
@@ -58,7 +58,7 @@ class Database:
             yield self._connection
 
     def close(self) -> None:
-        """Write what is pending into the file and let it go."""
+        """Write pending changes to the file and close it."""
         with self._lock:
             self._connection.close()
 
@@ -78,7 +78,7 @@ def _opened(path: Path, *, patience: float) -> Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ResourceError(f"the home folder cannot be made ({error}): use another --home") from None
+        raise ResourceError(f"the home folder cannot be created ({error}): use another --home") from None
     connection = _connect(path, patience)
     try:
         migrate(connection)
@@ -99,16 +99,16 @@ def _connect(path: Path, patience: float) -> Connection:
                 refuse_while_served(path.parent)
             if not is_locked or time.monotonic() > deadline:
                 raise ResourceError(
-                    f"{path} cannot be opened ({str(error).splitlines()[0]}): stop the process that holds it (if it is "
-                    "madaudit serve, ask it over HTTP), or use another --home"
+                    f"{path} cannot be opened ({str(error).splitlines()[0]}): stop the process that uses it, use "
+                    "another --home, or, if the process is madaudit serve, send requests to it over HTTP"
                 ) from None
         time.sleep(0.1)
 
 
 def migrate(connection: Connection) -> int:
-    """Apply the migrations that the file lacks, each in a transaction of its own; returns the schema's version.
+    """Apply all missing migrations, each in its own transaction, and return the version of the schema.
 
-    Raises ArtifactError when a later version of madaudit has written the file.
+    Raises ArtifactError if a later version of madaudit has written the file.
     """
     connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
     row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
@@ -116,8 +116,8 @@ def migrate(connection: Connection) -> int:
     scripts = _scripts()
     if found > len(scripts):
         raise ArtifactError(
-            f"the database has schema {found}, this madaudit knows {len(scripts)}: install the version that wrote it, "
-            "or use another --home"
+            f"the database has schema version {found}, but this madaudit supports only {len(scripts)}: install the "
+            "version that wrote it, or use another --home"
         )
     for version, script in enumerate(scripts[found:], start=found + 1):
         with _committed(connection):
@@ -127,7 +127,7 @@ def migrate(connection: Connection) -> int:
 
 
 def _scripts() -> list[str]:
-    """The migrations in order: `0001_….sql` and so on, without a gap."""
+    """The SQL of all migrations in order, from files named `0001_….sql` and so on, without gaps."""
     named = sorted(
         (
             f
@@ -140,5 +140,5 @@ def _scripts() -> list[str]:
 
 
 def now() -> datetime:
-    """The present instant in UTC, as the database keeps it."""
+    """The current time in UTC without a time zone, as the database stores it."""
     return datetime.now(UTC).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""The queue: jobs in the database, from the moment they are asked for to their end."""
+"""The job queue: all jobs in the database, from request to completion."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _RETRY_S = (1, 60)  # what a full queue tells its callers to wait, least and mos
 
 
 class QueueFull(AuditError):
-    """The queue is full; `retry_after` is in seconds."""
+    """The job queue is full; the client should retry after `retry_after` seconds."""
 
     def __init__(self, waiting: int, retry_after: int) -> None:
         super().__init__(f"The queue is full ({waiting} jobs waiting): retry in {retry_after} s")
@@ -30,12 +30,12 @@ class QueueFull(AuditError):
 
 
 class KeyReused(InputError):
-    """An idempotency key came again with another request."""
+    """An idempotency key was used again with a different request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work, as the database knows it."""
+    """One job, as stored in the database."""
 
     id: str
     kind: Kind
@@ -58,14 +58,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, newest first, and where the next ones begin; None after the last."""
+    """One page of jobs, newest first; `after` is the position of the next page, None on the last page."""
 
     jobs: tuple[Job, ...]
     after: tuple[datetime, str] | None
 
 
 class JobQueue:
-    """Every change of a job's state is one transaction, which first checks the present state."""
+    """The job queue; every change of a job's state is one transaction, which first checks the current state."""
 
     def __init__(self, database: Transactions, *, size: int, max_deaths: int) -> None:
         self._database, self._size, self._max_deaths = database, size, max_deaths
@@ -82,10 +82,11 @@ class JobQueue:
         same: Mapping[str, Any] | None = None,
         check: Callable[[Connection], None] = lambda connection: None,
     ) -> tuple[Job, bool]:
-        """The job and whether it is new: the same idempotency key with the same request has one job for ever.
+        """Return the job and whether it is new; a repeated request with the same idempotency key returns the first job.
 
-        `same` is what makes two requests the same, if not all that they say; `check` raises when a new job may not be.
-        Raises KeyReused for that key with another request, QueueFull when too many wait already.
+        Requests are compared by `same` if it is given, else by all their fields. `check` raises if a new job is not
+        allowed. Raises KeyReused if the idempotency key belongs to a different request, and QueueFull if too many jobs
+        are waiting.
         """
         digest = hashlib.sha256(json.dumps([kind, same or request], sort_keys=True).encode()).hexdigest()
         with self._database.transaction() as connection:
@@ -128,7 +129,7 @@ class JobQueue:
         owners: Collection[str] | None = None,
         after: tuple[datetime, str] | None = None,
     ) -> Page:
-        """Jobs of those kinds, newest first, of some owners or of all, after those that an earlier page ended with."""
+        """One page of jobs of the given kinds and owners (None: all), newest first, after the position `after`."""
         asked = "kind IN (SELECT unnest(?))"
         values: list[Any] = [list(kinds)]
         if owners is not None:
@@ -152,7 +153,7 @@ class JobQueue:
         return dict(rows)
 
     def pending(self, kind: Kind) -> list[Job]:
-        """Jobs of a kind that wait or run."""
+        """All queued or running jobs of one kind."""
         with self._database.transaction() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM jobs WHERE kind = ? AND state IN ('queued', 'running')", [kind]
@@ -160,7 +161,7 @@ class JobQueue:
         return [_read(row) for row in rows]
 
     def claim(self) -> Job | None:
-        """Start the job that has waited longest, and return it; None if no job waits."""
+        """Mark the job that has waited longest as running and return it; None if no job is queued."""
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT id FROM jobs WHERE state = 'queued' ORDER BY created, id LIMIT 1"
@@ -176,7 +177,7 @@ class JobQueue:
     def progress(self, id: str, done: int, total: int) -> None:
         """Record the progress of a running job.
 
-        Progress beyond any earlier one resets the count of its workers' deaths.
+        New progress resets the count of worker deaths of the job.
         """
         with self._database.transaction() as connection:
             connection.execute(
@@ -191,11 +192,11 @@ class JobQueue:
         outcome: Mapping[str, Any],
         record: Callable[[Connection], None] = lambda connection: None,
     ) -> bool:
-        """End a running job, in one transaction with what `record` writes; False and no change if it no longer runs."""
+        """Mark a running job as succeeded and call `record` in the same transaction; False if it is not running."""
         return self._end(id, "succeeded", None, record, json.dumps(outcome))
 
     def fail(self, id: str, error: str) -> bool:
-        """End a running job with what went wrong."""
+        """Mark a running job as failed, with an error message."""
         return self._end(id, "failed", error, lambda connection: None)
 
     def _end(
@@ -218,7 +219,7 @@ class JobQueue:
             return True
 
     def died(self, id: str, why: str) -> None:
-        """A running job's worker is gone: the job waits again, or fails once that happened too often in one place."""
+        """Requeue a running job after its worker died; the job fails after too many deaths without new progress."""
         with self._database.transaction() as connection:
             row = connection.execute("SELECT deaths FROM jobs WHERE id = ? AND state = 'running'", [id]).fetchone()
             if row is None:
@@ -227,7 +228,7 @@ class JobQueue:
             if deaths < self._max_deaths:
                 connection.execute("UPDATE jobs SET state = 'queued', deaths = ? WHERE id = ?", [deaths, id])
             else:
-                error = f"its worker died {deaths} times without finishing a further shard ({why})"
+                error = f"the worker of the job died {deaths} times without finishing another shard ({why})"
                 connection.execute(
                     "UPDATE jobs SET state = 'failed', finished = ?, error = ?, deaths = ? WHERE id = ?",
                     [now(), error, deaths, id],
@@ -235,7 +236,7 @@ class JobQueue:
         self.has_work.set()
 
     def cancel(self, id: str) -> Job | None:
-        """End a job that waits or runs; one that is finished stays as it is. The job as it is then."""
+        """Cancel a queued or running job, and return the job; a finished job does not change."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state IN ('queued', 'running')",
@@ -244,7 +245,7 @@ class JobQueue:
             return _job(connection, id)
 
     def delete(self, id: str, record: Callable[[Connection], None] = lambda connection: None) -> bool:
-        """Delete a finished job and its idempotency keys; False, without a change, for any other job."""
+        """Delete a finished job and its idempotency keys; return False, without a change, for any other job."""
         with self._database.transaction() as connection:
             job = _job(connection, id)
             if job is None or not job.is_finished:
@@ -255,7 +256,7 @@ class JobQueue:
             return True
 
     def recover(self) -> int:
-        """Let the jobs that an earlier service left running wait again; to be called before any is claimed."""
+        """Return jobs that an earlier service left running to the queue; must be called before any job is claimed."""
         with self._database.transaction() as connection:
             found = connection.execute(
                 "UPDATE jobs SET state = 'queued' WHERE state = 'running' RETURNING id"
@@ -264,7 +265,7 @@ class JobQueue:
         return len(found)
 
     def older_than(self, days: int) -> list[Job]:
-        """Jobs that ended more than so many days ago."""
+        """Jobs that ended more than `days` days ago."""
         with self._database.transaction() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM jobs WHERE finished < ?", [now() - timedelta(days=days)]
@@ -272,12 +273,12 @@ class JobQueue:
         return [_read(row) for row in rows]
 
     def forget_log(self, days: int) -> None:
-        """Delete the entries of the audit log that are older than so many days."""
+        """Delete the entries of the audit log that are older than `days` days."""
         forget_requests(self._database, days)
 
 
 def reference_is_pending(connection: Connection, name: str) -> bool:
-    """Whether a job to build a reference of this name waits or runs."""
+    """Whether a job that builds a reference of this name is queued or running."""
     asked = "SELECT 1 FROM jobs WHERE kind = 'reference' AND state IN ('queued', 'running') AND request->>'name' = ?"
     return connection.execute(asked, [name]).fetchone() is not None
 
@@ -288,7 +289,7 @@ def new_id() -> str:
 
 
 def _earlier(connection: Connection, owner: str, key: str) -> tuple[str, str] | None:
-    """Digest and job of a request with that idempotency key."""
+    """Request digest and job id that are stored for an idempotency key, or None."""
     found: tuple[str, str] | None = connection.execute(
         "SELECT digest, job FROM idempotency_keys WHERE owner = ? AND key = ?", [owner, key]
     ).fetchone()
@@ -296,7 +297,7 @@ def _earlier(connection: Connection, owner: str, key: str) -> tuple[str, str] | 
 
 
 def _patience(connection: Connection, waiting: int) -> int:
-    """Seconds in which a tenth of the queue should be done, by the time that the last jobs took."""
+    """Expected seconds until a tenth of the queue is done, estimated from the durations of recent jobs."""
     row = connection.execute(
         "SELECT avg(epoch(finished) - epoch(started)) FROM (SELECT * FROM jobs WHERE state = 'succeeded' "
         "ORDER BY finished DESC LIMIT 20)"

@@ -1,4 +1,4 @@
-"""The ledger: what the database knows of references and audits."""
+"""The ledger: the records of references and audits in the database."""
 
 import json
 import math
@@ -23,30 +23,30 @@ _MOMENT_S = 3.0  # for which another command may hold the file
 
 
 def check_free(path: Path) -> None:
-    """Raises ResourceError when a service holds the database: better before hours of work than after them."""
+    """Raise ResourceError if another process holds the database; called before long work, to fail early."""
     refuse_while_served(path.parent)
     with BriefDatabase(path, patience=_MOMENT_S).transaction():
         pass
 
 
 class Ledger:
-    """Short transactions on the database: on a file that is opened for each, or on one that the service holds."""
+    """Records of references and audits, in a database file that each call opens or that the service keeps open."""
 
     def __init__(self, database: Path | Transactions) -> None:
         self._database = BriefDatabase(database) if isinstance(database, Path) else database
 
     def record_reference(self, name: str, identity: str, summary: Mapping[str, Any]) -> None:
-        """Enter a built reference, or replace the entry of the same name."""
+        """Store the record of a reference, replacing any record of the same name."""
         with self._database.transaction() as connection:
             enter_reference(connection, name, identity, summary)
 
     def forget_reference(self, name: str) -> None:
-        """Remove a reference's entry, if there is one."""
+        """Delete the record of a reference, if there is one."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM reference_sets WHERE name = ?", [name])
 
     def references(self) -> list[dict[str, Any]]:
-        """The summaries of all references by name, with the time they were built."""
+        """Summaries of all references with their build times, sorted by name."""
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT name, built, summary FROM reference_sets ORDER BY name").fetchall()
         return [
@@ -55,13 +55,13 @@ class Ledger:
         ]
 
     def owner_of(self, name: str) -> str | None:
-        """The id of the API key that built a reference; None if a command built it, or if it does not exist."""
+        """Id of the API key that built a reference; None if a command built the reference or if it does not exist."""
         with self._database.transaction() as connection:
             row = connection.execute("SELECT owner FROM reference_sets WHERE name = ?", [name]).fetchone()
         return None if row is None else row[0]
 
     def record_audit(self, folder: Path, result: AuditResult) -> None:
-        """Enter a finished audit with its checks, or replace the entry of the same folder."""
+        """Store the record of a finished audit with its checks, replacing any record of the same folder."""
         with self._database.transaction() as connection:
             enter_audit(connection, folder, result)
 
@@ -73,7 +73,7 @@ class Ledger:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def sources(self, jobs: Path, *, owners: Collection[str] | None) -> list[str]:
-        """The sources of recorded audits, of some owners or of all, in order."""
+        """Sources of all recorded audits of the given owners (None: all owners), sorted."""
         values = [_named(jobs), *_twice(owners)]
         with self._database.transaction() as connection:
             rows = connection.execute(
@@ -89,10 +89,10 @@ class Ledger:
         source: str | None = None,
         ids: Sequence[str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Recorded audits, oldest first, with the id of their job if they have one.
+        """Recorded audits, oldest first, each with the id of its job or None.
 
-        The filters are owners, a source and job ids; None means all. `jobs` is the folder in which jobs
-        leave their results, a folder each.
+        The filters are `owners`, `source` and `ids` (of jobs); None means no filter. `jobs` is the folder with one
+        result folder per job.
         """
         asked = f"SELECT a.*, j.id AS job {_OWNED}"
         values: list[Any] = [_named(jobs), *_twice(owners)]
@@ -109,7 +109,7 @@ class Ledger:
 def enter_reference(
     connection: Connection, name: str, identity: str, summary: Mapping[str, Any], *, owner: str | None = None
 ) -> None:
-    """The row of a built reference, in a transaction that is under way; `owner` is the id of an API key."""
+    """Store the record of a reference in an open transaction; `owner` is the id of an API key."""
     connection.execute(
         "INSERT OR REPLACE INTO reference_sets (name, identity, built, summary, owner) VALUES (?, ?, ?, ?, ?)",
         [name, identity, now(), json.dumps(summary), owner],
@@ -117,13 +117,13 @@ def enter_reference(
 
 
 def leave_audit(connection: Connection, folder: Path) -> None:
-    """No row of an audit any more, in a transaction that is under way."""
+    """Delete all rows of an audit in an open transaction."""
     for table in ("audits", "checks"):
         connection.execute(f"DELETE FROM {table} WHERE folder = ?", [_named(folder)])
 
 
 def enter_audit(connection: Connection, folder: Path, result: AuditResult) -> None:
-    """The rows of a finished audit, in a transaction that is under way."""
+    """Store the rows of a finished audit in an open transaction."""
     fraction = result.synthetic_fraction
     row = {
         "folder": _named(folder), "reference": result.reference.name, "finished": now(),
@@ -141,7 +141,7 @@ def enter_audit(connection: Connection, folder: Path, result: AuditResult) -> No
 
 
 def _stored(value: float) -> float | None:
-    """A number as the database stores it: NULL where it could not be had."""
+    """A number as the database stores it: nan becomes NULL."""
     return None if math.isnan(value) else value
 
 

@@ -208,4 +208,4 @@ def test_an_undetermined_fraction_stays_so():
 def test_words_name_items_files_and_share():
     counts = counted(*texts(98), Skip("a", "x"), Skip("b", "y", items=None, bytes=100))
     said = str(unread_of(counts, unread_share(counts, 98)))
-    assert said == "1 unread and about 1 in 1 unread file or parts of files (2 % of what was offered)"
+    assert said == "1 unread and 1 unread file or parts of files with about 1 item (2 % of what was offered)"

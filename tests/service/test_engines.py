@@ -1,4 +1,5 @@
 import json
+import operator
 import os
 import random
 import signal
@@ -16,7 +17,7 @@ from auditor.folder import AuditFolder
 from auditor.reference.reference import Reference
 from auditor.run import AuditOptions, prepare, run_here
 from indexes.sources import open_source
-from service.engines import local_runner, worker_count
+from service.engines import local_map, local_runner, worker_count
 
 Command = Any
 World = Any
@@ -31,6 +32,17 @@ def test_workers_are_those_asked_for_or_one_a_core_with_four_shards_each(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert worker_count(asked, shards, device) == expected
+
+
+def test_a_map_over_one_worker_is_the_built_in_one() -> None:
+    with local_map(1) as run:
+        assert run is map
+
+
+def test_a_map_over_several_workers_keeps_the_order_and_works_in_other_processes() -> None:
+    with local_map(2) as run:
+        assert list(run(operator.neg, range(5))) == [0, -1, -2, -3, -4]
+        assert os.getpid() not in run(operator.call, [os.getpid] * 4)
 
 
 def test_one_worker_works_in_this_process(

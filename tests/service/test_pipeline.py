@@ -581,7 +581,7 @@ def test_a_format_that_alone_separates_the_parts_is_named_and_not_taken_for_evid
 def test_storage_can_be_matched_to_jpegs_only(leaking: tuple[Settings, Path]) -> None:
     settings, folder = leaking
     fake = [parse_labelled(str(folder / "fake"), default="real")]
-    with pytest.raises(InputError, match="no JPEG in the real part"):
+    with pytest.raises(InputError, match="no JPEG among the real images"):
         make_reference(
             "x", fake, [], encoder="forensic", semantic_encoder=None, settings=settings, match_storage=True
         )  # fmt: skip

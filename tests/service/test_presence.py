@@ -37,7 +37,9 @@ def test_a_service_is_known_by_process_and_address_until_it_ends(tmp_path: Path)
     assert running_service(tmp_path) is None
     with holder(tmp_path) as process:
         assert running_service(tmp_path) == RunningService(process.pid, ADDRESS)
-        with pytest.raises(ResourceError, match=f"process {process.pid}.* at {ADDRESS} holds .*ask it over HTTP"):
+        with pytest.raises(
+            ResourceError, match=f"process {process.pid}.* at {ADDRESS} uses .*send requests to it over HTTP"
+        ):
             refuse_while_served(tmp_path)
         process.communicate("")
         assert running_service(tmp_path) is None

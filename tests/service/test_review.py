@@ -144,7 +144,7 @@ def test_another_draw_is_refused_unless_it_may_overwrite(madaudit: Command, audi
     madaudit("review", audited)
     refused = madaudit("review", audited, "--n", 30)
     assert refused.code == 2
-    assert "holds another review" in refused.err
+    assert "already holds the review" in refused.err
     assert madaudit("review", audited, "--n", 30, "--overwrite").code == 0
     assert len(rows_of(audited)) == 30
 
@@ -318,12 +318,12 @@ def test_too_few_labels_are_refused_in_one_line_and_change_nothing(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("number,label\n1,real\n", "no review"),
+        ("number,label\n1,real\n", "but not review"),
         ("", "columns none"),
-        ("review,number,label\nother,1,real\n", "labels of review 'other', expected"),
+        ("review,number,label\nother,1,real\n", "labels belong to review 'other', expected"),
         ("review,number,label\nNAME,99,real\n", "no item has the number '99', expected 1 to 50"),
-        ("review,number,label\nNAME,1,maybe\n", "label 'maybe', expected real, synthetic, unsure"),
-        ("review,number,label\nNAME,1,real\nNAME,1,real\n", "stands there twice"),
+        ("review,number,label\nNAME,1,maybe\n", "the label is 'maybe', expected real, synthetic, unsure"),
+        ("review,number,label\nNAME,1,real\nNAME,1,real\n", "occurs twice"),
         (None, "cannot read the labels"),
     ],
 )

@@ -129,15 +129,15 @@ def test_commands_beside_a_service_name_it_or_do_without_the_database(
         for name, words in NEEDS_THE_DATABASE.items():
             ended = make.run(*(word.format(**filled) for word in words), "--home", home)
             assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1), (name, ended.err)
-            assert f"madaudit serve (process {process.pid}) at {address} holds the home folder" in ended.err, name
-            assert "ask it over HTTP" in ended.err
+            assert f"madaudit serve (process {process.pid}) at {address} uses the home folder" in ended.err, name
+            assert "send requests to it over HTTP" in ended.err
         assert not (tmp_path / "out").exists()
         listed = make.run("reference", "list", "--json", "--home", home)
         assert [reference["name"] for reference in listed.json] == ["vectors"]
         shown = make.run("reference", "show", "vectors", "--json", "--home", home)
         assert set(shown.json["items"]) == {"real", "fake"}
         missing = make.run("reference", "show", "none", "--home", home)
-        assert (missing.code, "there are: vectors" in missing.err) == (2, True)
+        assert (missing.code, "existing references: vectors" in missing.err) == (2, True)
         asked = {"source": f"{built_home[1]}/incoming.npy", "reference": "vectors"}
         id = client.post("/v1/audits", json=asked).json()["id"]
         assert finished(client, id)["state"] == "succeeded"
@@ -163,7 +163,7 @@ def test_a_refusal_beside_a_service_waits_for_nothing_and_imports_nothing_heavy(
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("holds the home folder") == 2
+    assert ended.stdout.count("uses the home folder") == 2
 
 
 def test_the_file_of_a_killed_service_is_ignored(home: Path, tmp_path: Path, make: SimpleNamespace) -> None:
@@ -202,7 +202,7 @@ def test_a_key_with_a_view_is_made_by_the_command(home: Path, make: SimpleNamesp
     ("options", "said"),
     [
         (("--scope", "read", "--sees", "nobody"), "'nobody'"),
-        (("--scope", "write", "--all"), "scope read alone"),
+        (("--scope", "write", "--all"), "only the scope read"),
         (("--scope", "read", "--all", "--sees", "x"), "leave out --sees"),
     ],
 )
@@ -230,7 +230,7 @@ def test_authentication_cannot_be_off_where_others_can_reach_it(tmp_path: Path) 
     for host in ("0.0.0.0", "example.org"):
         ended = madaudit("serve", "--host", host, home=tmp_path, MADAUDIT_AUTH="off")
         assert ended.returncode == 2
-        assert "no loopback address" in ended.stderr
+        assert "not a loopback address" in ended.stderr
 
 
 @pytest.mark.parametrize(

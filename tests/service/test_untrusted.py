@@ -79,7 +79,7 @@ def test_weights_outside_the_roots_or_on_the_network_are_forbidden(roots: Allowe
 
 def test_weights_are_not_fetched_even_from_an_allowed_url() -> None:
     roots = AllowedRoots.of(["https://example.org"], allow_private=True)
-    with pytest.raises(Forbidden, match="expected weights in a file under an allowed root"):
+    with pytest.raises(Forbidden, match="must have its weights in a file under an allowed root"):
         check_encoder(roots, "onnx:https://example.org/weights.onnx")
 
 

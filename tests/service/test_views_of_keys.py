@@ -197,8 +197,8 @@ def test_a_view_does_not_lead_on_to_what_another_reader_sees(ring: Keyring) -> N
         ({"scopes": ["read"], "sees": ["0" * 12]}, "000000000000"),
         ({"scopes": ["read"], "sees": ["nobody"]}, "sees"),
         ({"scopes": ["read"], "sees": "some"}, "sees"),
-        ({"scopes": ["read", "write"], "sees": "all"}, "scope read alone"),
-        ({"scopes": ["admin"], "sees": "all"}, "scope read alone"),
+        ({"scopes": ["read", "write"], "sees": "all"}, "only the scope read"),
+        ({"scopes": ["admin"], "sees": "all"}, "only the scope read"),
     ],
 )
 def test_a_view_that_cannot_be_is_refused_with_its_reason(ring: Keyring, asked: dict[str, Any], said: str) -> None:

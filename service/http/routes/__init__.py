@@ -1,1 +1,1 @@
-"""Routes by what they are about; each module has one router."""
+"""The routes of the HTTP service; each module has the routes of one topic."""

@@ -1,4 +1,4 @@
-"""Audits: asked for by source or by upload, followed, read item by item, ended, deleted."""
+"""Routes for audits: start by source or by upload, follow, read results and items, cancel, delete."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ router = APIRouter(prefix="/v1/audits", tags=["audits"])
 upload_router = APIRouter(prefix="/v1/audits", tags=["audits"])  # its bodies have a limit of their own
 
 
-_ItemLimit = Annotated[int, Query(ge=1, le=1000, description="Items of a page.")]
+_ItemLimit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of items on a page.")]
 
 
 def _audit(id: JobId, context: Service, key: Reader) -> Job:
@@ -43,7 +43,7 @@ def _audit(id: JobId, context: Service, key: Reader) -> Job:
 
 def _finished(job: Annotated[Job, Depends(_audit)]) -> Job:
     if job.state != "succeeded":
-        raise ProblemError(409, f"the audit is {job.state}, expected succeeded: follow its events")
+        raise ProblemError(409, f"the audit is {job.state}, expected succeeded: follow its events until it is finished")
     return job
 
 
@@ -55,7 +55,7 @@ _Finished = Annotated[Job, Depends(_finished)]
 def start_audit(
     asked: AuditRequest, response: Response, context: Service, key: Writer, idempotency: IdempotencyKey = None
 ) -> AuditView:
-    """Audit a source under an allowed root; poll `Location`, or follow its events."""
+    """Start an audit of a source under an allowed root; then poll the URL in `Location`, or follow the event stream."""
     job = submit_audit(context, key, asked, idempotency=idempotency)
     return AuditView.model_validate(accepted(job, response, context))
 
@@ -84,12 +84,15 @@ async def upload_audit(
     n_synthetic: Annotated[int | None, Query(ge=0, le=10**9)] = None,
     bias: Annotated[float, Query(gt=0, le=1)] = 1.0,
     column: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
-    name: Annotated[str, Query(pattern=r"^[\w .-]{1,100}$", description="Name of the source in trends.")] = "upload",
+    name: Annotated[
+        str,
+        Query(pattern=r"^[\w .-]{1,100}$", description="Name that the audit list and the trends show for the upload."),
+    ] = "upload",
     idempotency: IdempotencyKey = None,
 ) -> AuditView:
-    """Audit the body: a zip or tar of images or texts, a parquet, npy or jsonl file, told by its first bytes."""
+    """Audit an uploaded file (zip or tar of images or texts, parquet, npy, jsonl), recognised by its first bytes."""
     if workflow is None and any(n is not None for n in (n_initial, n_real, n_synthetic)):
-        raise ProblemError(422, "sizes were given and no workflow, which says what they mean: name the workflow")
+        raise ProblemError(422, "sizes were given without a workflow, which they depend on: name the workflow")
     asked = AuditRequest(
         source="upload", reference=reference, workflow=workflow, generations=generations, n_initial=n_initial,
         n_real=n_real, n_synthetic=n_synthetic, bias=bias, column=column,
@@ -112,14 +115,14 @@ async def upload_audit(
 
 
 def submit_upload(context: Any, key: Any, told: dict[str, Any], idempotency: str | None, id: str) -> Job:
-    """The job of an upload; an idempotency key identifies the content, not the place where it was stored."""
+    """The job of an upload; repeated requests are recognised by the uploaded content, not by the path of the file."""
     same = {**told, "source": None}
     return submit(context, key, "audit", told, idempotency=idempotency, id=id, same=same)
 
 
 @router.get("", responses=responses(401, 403, 422))
 def list_audits(context: Service, key: Reader, limit: Limit = 50, cursor: Cursor = None) -> AuditPage:
-    """Audits that the caller may see, newest first."""
+    """All audits that the API key may see, newest first."""
     page = context.queue.page(kinds=("audit",), limit=limit, owners=key.owners, after=instant_and_id(cursor))
     return AuditPage.model_validate(job_page(page, context))
 
@@ -132,14 +135,14 @@ def get_audit(job: _Seen, context: Service) -> AuditView:
 
 @router.get("/{id}/items", responses=responses(401, 403, 404, 409, 410, 422))
 def list_items(job: _Finished, context: Service, limit: _ItemLimit = 100, cursor: Cursor = None) -> ItemPage:
-    """Items of a finished audit: score, nearest, duplicates, and whether to keep them."""
+    """Items of a finished audit: scores, nearest generators, duplicates, and whether to keep each item."""
     number, row = (0, 0) if cursor is None else read_cursor(cursor, (int, int))
     try:
         files = AuditFolder(context.home.jobs / job.id).item_files()
     except ArtifactError:
-        raise ProblemError(410, "the items are gone: run the audit again") from None
+        raise ProblemError(410, "the item files are missing or damaged: run the audit again") from None
     if not 0 <= number < len(files) or row < 0:
-        raise ProblemError(422, "the cursor is none of this list's: take next_cursor as it was given")
+        raise ProblemError(422, "the cursor is not valid for this list: send next_cursor unchanged")
     table = pq.read_table(files[number]).slice(row, limit)
     after = (number, row + limit) if row + limit < pq.read_metadata(files[number]).num_rows else (number + 1, 0)
     return ItemPage(
@@ -149,7 +152,7 @@ def list_items(job: _Finished, context: Service, limit: _ItemLimit = 100, cursor
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON can hold it: None in place of nan and infinity."""
+    """The value, with nan and infinity replaced by None, because JSON has neither."""
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 
@@ -161,30 +164,30 @@ def _plain(value: Any) -> Any:
 def get_report(
     job: _Finished, context: Service, format: Annotated[str, Query(pattern="^(html|md)$")] = "html"
 ) -> Response:
-    """The report of a finished audit, as one self-contained page or as Markdown."""
+    """The report of a finished audit, as one self-contained HTML page or as Markdown."""
     folder = AuditFolder(context.home.jobs / job.id)
     if format == "md":
         return PlainTextResponse(render(folder, read_result(folder), "md"), media_type="text/markdown")
     if not folder.report.is_file():
-        raise ProblemError(410, "the report is gone: run the audit again")
+        raise ProblemError(410, "the report file is missing: run the audit again")
     headers = {"Content-Security-Policy": _REPORT_POLICY}
     return FileResponse(folder.report, media_type="text/html", headers=headers)
 
 
 @router.get("/{id}/events", response_class=EventSourceResponse, responses=responses(401, 403, 404, 422))
 async def follow_audit(request: Request, job: _Seen, context: Service) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events `progress` with the audit, until it is finished."""
+    """Stream of server-sent `progress` events with the state of an audit, until the audit is finished."""
     async for event in events_of(request, context, job):
         yield event
 
 
 @router.post("/{id}/cancel", responses=responses(401, 403, 404, 422))
 def cancel_audit(job: _Seen, context: Service, key: Writer) -> AuditView:
-    """End an audit that waits or runs; a finished one stays as it is."""
+    """Cancel a queued or running audit; a finished audit does not change."""
     return AuditView.model_validate(ended(context, job))
 
 
 @router.delete("/{id}", status_code=204, responses=responses(401, 403, 404, 409, 422))
 def delete_audit(job: _Seen, context: Service, key: Writer) -> None:
-    """Delete a finished audit with its items, report and upload."""
+    """Delete a finished audit with its items, report and uploaded file."""
     delete(context, job)

@@ -1,4 +1,4 @@
-"""Jobs of every kind: loops, sweeps and calibrations are asked for here, and any job can be followed and ended."""
+"""Routes that start loops, sweeps and calibrations, and that list, follow, cancel and delete jobs of any kind."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         max_length=200,
         pattern=r"^[\x21-\x7e]+$",
-        description="Repeating the same request with the same key creates one job.",
+        description="Repeated requests with the same key and the same content create only one job.",
     ),
 ]
 _KINDS = ("audit", "reference", "loop", "sweep", "calibration")
@@ -39,28 +39,28 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 
 
 def accepted(job: Job, response: Response, context: Context) -> dict[str, Any]:
-    """The answer to a request for a job."""
+    """Set the headers of the response to a request for a job, and return its body."""
     response.headers["Location"] = place_of(job)
     response.headers["Retry-After"] = str(_RETRY_S)
     return job_view(job, context, with_result=False)
 
 
 def ended(context: Context, job: Job) -> dict[str, Any]:
-    """The job, cancelled if it was not finished, and its worker gone."""
+    """Cancel a job unless it is finished, kill its worker, and return the JSON view of the job."""
     cancelled = context.queue.cancel(job.id)
     context.supervisor.kill(job.id)
     return job_view(cancelled or job, context, with_result=False)
 
 
 def delete(context: Context, job: Job) -> None:
-    """The job and all that it left are gone; raises ProblemError 409 for one that waits or runs."""
+    """Delete a finished job and its files; raises ProblemError 409 if the job is queued or running."""
     if not job.is_finished:
         raise ProblemError(409, f"the job is {job.state}: cancel it first")
     context.supervisor.forget(job)
 
 
 async def events_of(request: Request, context: Context, job: Job) -> AsyncIterator[ServerSentEvent]:
-    """An event `progress` at every change of a job, the last one when it is finished."""
+    """Yield a `progress` event at every change of a job, and a last event when the job is finished."""
     last, silent = None, 0.0
     found: Job | None = job
     while found is not None:
@@ -94,7 +94,7 @@ def list_jobs(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> JobPage:
-    """Jobs that the caller may see, newest first."""
+    """All jobs that the API key may see, newest first."""
     kinds: Any = _KINDS if kind is None else (kind,)
     page = context.queue.page(kinds=kinds, limit=limit, owners=key.owners, after=instant_and_id(cursor))
     return JobPage.model_validate(job_page(page, context))
@@ -108,20 +108,20 @@ def get_job(job: _Seen, context: Service) -> JobView:
 
 @router.get("/jobs/{id}/events", response_class=EventSourceResponse, responses=responses(401, 403, 404, 422))
 async def follow_job(request: Request, job: _Seen, context: Service) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events `progress` with the job, until it is finished."""
+    """Stream of server-sent `progress` events with the state of a job, until the job is finished."""
     async for event in events_of(request, context, job):
         yield event
 
 
 @router.post("/jobs/{id}/cancel", responses=responses(401, 403, 404, 422))
 def cancel_job(job: _Seen, context: Service, key: Writer) -> JobView:
-    """End a job that waits or runs; a finished one stays as it is."""
+    """Cancel a queued or running job; a finished job does not change."""
     return JobView.model_validate(ended(context, job))
 
 
 @router.delete("/jobs/{id}", status_code=204, responses=responses(401, 403, 404, 409, 422))
 def delete_job(job: _Seen, context: Service, key: Writer) -> None:
-    """Delete a finished job with all that it left; a reference that it built stays."""
+    """Delete a finished job and its files; a reference that the job built is kept."""
     delete(context, job)
 
 
@@ -132,7 +132,7 @@ _ASKED = responses(401, 403, 404, 409, 413, 422, 429)
 def run_loop(
     asked: LoopRequest, response: Response, context: Service, key: Writer, idempotency: IdempotencyKey = None
 ) -> JobView:
-    """Run an autophagy loop."""
+    """Run one self-consuming training loop as a job."""
     return JobView.model_validate(
         accepted(submit_loop(context, key, asked, idempotency=idempotency), response, context)
     )
@@ -142,7 +142,7 @@ def run_loop(
 def run_sweep(
     asked: SweepRequest, response: Response, context: Service, key: Writer, idempotency: IdempotencyKey = None
 ) -> JobView:
-    """Run a sweep of loops."""
+    """Run a sweep of self-consuming training loops as a job."""
     return JobView.model_validate(
         accepted(submit_loop(context, key, asked, idempotency=idempotency), response, context)
     )
@@ -152,7 +152,7 @@ def run_sweep(
 def calibrate(
     asked: CalibrationRequest, response: Response, context: Service, key: Writer, idempotency: IdempotencyKey = None
 ) -> JobView:
-    """Fit a risk model to sweeps that have run."""
+    """Fit a risk model to finished sweeps, as a job."""
     return JobView.model_validate(
         accepted(submit_calibration(context, key, asked, idempotency=idempotency), response, context)
     )

@@ -1,4 +1,4 @@
-"""Questions that are answered at once: forecasts and searches."""
+"""Routes for forecasts and searches, which are answered immediately, without a job."""
 
 from fastapi import APIRouter
 
@@ -18,12 +18,12 @@ _ASKED = responses(401, 403, 404, 409, 413, 422, 503)
 
 @router.post("/forecasts", responses=_ASKED)
 def forecast(asked: ForecastQuestion, context: Service, key: Reader) -> ForecastResult:
-    """How likely training on the data starts model autophagy, and its course, under a workflow."""
+    """Forecast the probability and the course of model autophagy if models are trained on the data in a workflow."""
     return ForecastResult.from_dict(context.supervisor.ask("forecast", checked_forecast(context, key, asked)))
 
 
 @router.post("/search", responses=_ASKED)
 def search(asked: SearchQuestion, context: Service, key: Reader) -> SearchView:
-    """The items of a reference nearest to vectors of its encoder, to an image, or to a text."""
+    """Find the reference items that are nearest to given vectors, to an image, or to a text."""
     find_reference(asked.reference, context.home)
     return SearchView.model_validate(context.supervisor.ask("search", asked.model_dump(mode="json")))

@@ -1,4 +1,4 @@
-"""References: built by a job, listed, shown, deleted."""
+"""Routes for references: build (as a job), list, show and delete."""
 
 import shutil
 from typing import Annotated
@@ -30,7 +30,7 @@ def build_reference(
 
 @router.get("", responses=responses(401, 403, 422))
 def list_references(context: Service, key: Reader, limit: Limit = 50, cursor: Cursor = None) -> ReferencePage:
-    """The references, by name; every key sees them all."""
+    """All references, sorted by name; every API key may see all references."""
     after = "" if cursor is None else read_cursor(cursor, (str,))[0]
     found = [ReferenceView.model_validate(r) for r in context.ledger.references() if r["name"] > after]
     more = len(found) > limit
@@ -48,11 +48,13 @@ def get_reference(name: _Name, context: Service, key: Reader) -> ReferenceView:
 
 @router.delete("/{name}", status_code=204, responses=responses(401, 403, 404, 409, 422))
 def delete_reference(name: _Name, context: Service, key: Writer) -> None:
-    """Delete a reference; only an admin key, or the one that had it built, may."""
+    """Delete a reference; this needs an admin key or the key that started the build."""
     folder = find_reference(name, context.home)
     if not key.may("admin") and key.id != context.ledger.owner_of(name):
-        raise ProblemError(403, f"the reference {name!r} was not built by this key: ask an admin")
+        raise ProblemError(
+            403, f"the reference {name!r} was not built with this key: ask an administrator to delete it"
+        )
     if any(job.request["reference"] == name for job in context.queue.pending("audit")):
-        raise ProblemError(409, f"an audit against {name!r} waits or runs: cancel it first")
+        raise ProblemError(409, f"an audit against {name!r} is queued or running: cancel it first")
     context.ledger.forget_reference(name)
     shutil.rmtree(folder)

@@ -69,11 +69,11 @@ def test_each_generator_has_its_separation_with_an_interval():
 
 def test_what_to_add_names_generators_kinds_and_real_items():
     added = " ".join(promise_of(calibration(1), NOTHING_LEFT_OUT).add)
-    assert "2 more generators, 300 items or more of each" in added
-    assert "real items: with 2000" in added
-    assert "other generators of the kind of g0" in " ".join(promise_of(calibration(), table(0.6)).add)
+    assert "2 more generators with at least 300 items each" in added
+    assert "more real items: with 2000" in added
+    assert "more generators similar to g0" in " ".join(promise_of(calibration(), table(0.6)).add)
     assert promise_of(calibration(4, n_real=5000), table(0.1, 4)).add == ()
-    assert "real items" not in " ".join(promise_of(calibration(), table(1.0)).add)  # they would change nothing
+    assert "more real items" not in " ".join(promise_of(calibration(), table(1.0)).add)  # they would change nothing
 
 
 @pytest.mark.parametrize("known", [calibration(0), calibration(1, simulated=["g0"])])

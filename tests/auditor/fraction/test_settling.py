@@ -69,7 +69,7 @@ def test_so_many_labels_decide_in_four_reviews_of_five(answer, likely):
 def test_near_the_threshold_no_number_of_labels_is_advised(answer):
     near = answer(measure(None, 0.0, 1.0, "wide"), known=measure(0.199, 0.1, 0.3))
     assert labels_to_settle(THRESHOLD, near) is None
-    assert "takes thousands" in check_fraction(THRESHOLD, near).reason
+    assert "label thousands of items" in check_fraction(THRESHOLD, near).reason
 
 
 def test_without_any_estimate_the_middle_is_taken(answer):

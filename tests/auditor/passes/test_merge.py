@@ -92,7 +92,7 @@ def test_the_parts_are_left_as_they_were(parts: list[Path], tmp_path: Path, refe
 
 def test_a_part_that_is_not_finished_is_refused(parts: list[Path], tmp_path: Path, reference: Reference) -> None:
     (parts[1] / "state" / "shards.json").unlink()
-    with pytest.raises(ArtifactError, match="finish that audit first"):
+    with pytest.raises(ArtifactError, match="finish this audit first"):
         merged(tmp_path / "m", parts, reference)
 
 

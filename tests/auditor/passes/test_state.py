@@ -140,7 +140,7 @@ def test_no_shard_cannot_be_folded():
 
 def test_states_with_and_without_semantics_do_not_merge(rng):
     rows = rng.normal(size=(5, 4))
-    with pytest.raises(InputError, match="audit both alike"):
+    with pytest.raises(InputError, match="audit both with the same encoders"):
         _ = state_of(rows) + state_of(rows, with_semantic=False)
 
 
@@ -169,7 +169,7 @@ def test_a_truncated_state_is_a_damaged_artefact(kept, rng, tmp_path):
     path = tmp_path / "state.npz"
     save_state(path, state_of(rng.normal(size=(9, 4))))
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ArtifactError, match="run again"):
+    with pytest.raises(ArtifactError, match="run the audit again"):
         load_state(path)
 
 
@@ -180,7 +180,7 @@ def test_a_flipped_byte_is_a_damaged_artefact(rng, tmp_path):
     middle = len(data) // 2
     data[middle] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(ArtifactError, match="run again"):
+    with pytest.raises(ArtifactError, match="run the audit again"):
         load_state(path)
 
 

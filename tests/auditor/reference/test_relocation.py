@@ -84,7 +84,7 @@ def test_a_place_where_nothing_lies_is_refused(path: str) -> None:
 
 
 def test_two_places_for_the_same_weights_are_refused_and_one_named_twice_is_not(here: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="names two places"):
+    with pytest.raises(InputError, match="names two paths"):
         moved([ONNX], f"onnx={here}", f"onnx={tmp_path}")
     assert moved([ONNX], f"onnx={here}", f"onnx={here}") == (f"onnx:{here}",)
 
@@ -131,5 +131,7 @@ def test_missing_weights_are_named_unambiguously() -> None:
 
 
 def test_an_encoder_without_weights_whose_digest_changed_is_refused_with_both() -> None:
-    with pytest.raises(ArtifactError, match=r"has the digest pixels:8:canonical/1.*built with pixels:8:old: rebuild"):
+    with pytest.raises(
+        ArtifactError, match=r"has the digest pixels:8:canonical/1.*built with the digest pixels:8:old: rebuild"
+    ):
         load_recorded("pixels:8", "pixels:8:old", reference="r", specs=["pixels:8"], device="cpu")

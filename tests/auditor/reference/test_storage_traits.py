@@ -104,7 +104,7 @@ def test_a_set_stored_as_hardly_any_reference_item_is_not_believed(what):
     assert stored_otherwise({what: {"a": 80, "b": 20}}, reference, "image") is None
     assert stored_otherwise({what: {"a": 80, "c": 20}}, reference, "image") is None
     found = stored_otherwise({what: {"a": 70, "c": 15, "d": 15}}, reference, "image")
-    assert f"30 % by {what}" in found
+    assert f"30 % of the items by {what}" in found
     assert "--match-storage" in found
 
 

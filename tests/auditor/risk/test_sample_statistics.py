@@ -69,5 +69,5 @@ def test_of_unequal_numbers_as_many_count_as_both_have(rng):
 
 @pytest.mark.parametrize(("n", "width"), [(19, 6), (100, 5)])
 def test_too_few_rows_and_another_width_are_refused(n, width, rng):
-    with pytest.raises(InputError, match="expected 20 rows or more of one width"):
+    with pytest.raises(InputError, match="expected 20 or more rows of equal width"):
         statistics_of(normal(n, rng, width=width), normal(100, rng))

@@ -268,9 +268,9 @@ def _wrong(case: str, tmp_path: Path, mixed: Path, world: World) -> tuple[object
         ("no reference", "--reference NAME"),
         ("missing source", "no such file or folder"),
         ("bad policy", "warn 0.5 lies above fail 0.1"),
-        ("bad configuration", "refference is no option"),
+        ("bad configuration", "refference is not an option"),
         ("configuration that is no YAML", "cannot read the configuration"),
-        ("configuration of lists in lists", "limit is a structure"),
+        ("configuration of lists in lists", "limit is nested"),
         ("day that does not exist in the configuration", "cannot read the configuration"),
         ("wrong value in the configuration", "--limit"),
         ("another width", "vector of width 4, expected 6"),
@@ -280,7 +280,7 @@ def _wrong(case: str, tmp_path: Path, mixed: Path, world: World) -> tuple[object
         ("unknown encoder", "no encoder is called 'clip'"),
         ("absent checkpoint", "there is no checkpoint at /absent/x.pt"),
         ("too few items", "at least"),
-        ("a name that leaves the home", "no name for a reference"),
+        ("a name that leaves the home", "not a valid reference name"),
         ("a generator called real", "another label"),
         ("traces as semantic encoder", "traces only"),
         ("report of nothing", "result.json is missing"),
@@ -361,7 +361,7 @@ def test_what_nobody_foresaw_is_not_taken_for_a_failed_gate(
     monkeypatch.setattr("auditor.results.read_result", lambda folder: {}["verdict"])
     outcome = madaudit("report", tmp_path)
     assert outcome.code == 3
-    assert outcome.err.splitlines()[-1].startswith("madaudit: the run broke (KeyError)")
+    assert outcome.err.splitlines()[-1].startswith("madaudit: the run failed (KeyError)")
 
 
 def test_a_reader_that_left_is_not_taken_for_a_failed_gate(

@@ -220,9 +220,9 @@ def test_a_search_finds_the_nearest_items_by_brute_force(service: Any) -> None:
     ("question", "said"),
     [
         ({"vectors": [[0.0, 1.0]]}, "expected 8"),
-        ({"image": base64.b64encode(b"no image").decode()}, "was given an image"),
+        ({"image": base64.b64encode(b"no image").decode()}, "the query is an image"),
         ({"image": "%%%"}, "not valid base64"),
-        ({}, "expected one of"),
+        ({}, "expected exactly one of"),
         ({"vectors": [[0.0] * 8], "k": 0}, "greater than or equal to 1"),
     ],
 )

@@ -33,7 +33,7 @@ def visitor(service: Any) -> TestClient:
 def test_a_key_opens_a_session_that_ends_with_it(service: Any) -> None:
     browser = visitor(service)
     assert browser.get("/", follow_redirects=False).headers["location"] == "/login"
-    assert "no valid key" in browser.post("/login", data={"key": "wrong"}).text
+    assert "not valid" in browser.post("/login", data={"key": "wrong"}).text
     made = service.admin.post("/v1/keys", json={"name": "person", "scopes": ["read"]}).json()
     answer = browser.post("/login", data={"key": made["token"]}, follow_redirects=False)
     cookie = answer.headers["set-cookie"]

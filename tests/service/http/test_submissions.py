@@ -86,7 +86,7 @@ def test_a_job_holds_what_was_asked_for_and_belongs_to_the_key(context: Context,
     ("fields", "error", "said"),
     [
         ({"reference": "unknown"}, InputError, "no reference is called 'unknown'"),
-        ({"source": "/etc/passwd"}, Forbidden, "lies under no allowed root"),
+        ({"source": "/etc/passwd"}, Forbidden, "is outside the allowed roots"),
         ({"policy": {"synthetic": {"warn": 0.1}}}, InputError, "found synthetic"),
         ({"policy": {"synthetic_fraction": {"warn": 5, "fail": 20}}}, InputError, "write 5 % as 0.05"),
         ({"workflow": "recycle"}, InputError, "recycle"),
@@ -188,7 +188,7 @@ def test_a_calibration_does_not_tell_a_hidden_sweep_from_a_missing_one(
     asked, owner = (LOOP, key) if which == "of another kind" else (SWEEP, other)
     job = finished(context, submit_loop(context, owner, asked, idempotency=None), "succeeded")
     id = "0" * 32 if which == "unknown" else job.id
-    with pytest.raises(ProblemError, match=f"no sweep has the id {id}: see those in the list") as refused:
+    with pytest.raises(ProblemError, match=f"no sweep has the id {id}: look up the id in the list") as refused:
         submit_calibration(context, key, CalibrationRequest(sweeps=[id]), idempotency=None)
     assert refused.value.status == 404
 

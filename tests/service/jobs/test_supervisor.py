@@ -71,14 +71,14 @@ def test_a_job_that_takes_too_much_memory_fails_with_that_reason(begun: Callable
     context = begun(memory_mb=1)
     found = ended(context, loop(context, SLOW))
     assert found.state == "failed"
-    assert "more memory" in str(found.error)
+    assert "exceeded its memory limit" in str(found.error)
 
 
 def test_a_job_that_takes_too_long_fails_with_that_reason(begun: Callable[..., Context]) -> None:
     context = begun(job_timeout_s=1)
     found = ended(context, loop(context, SLOW))
     assert found.state == "failed"
-    assert "longer than it may" in str(found.error)
+    assert "exceeded its time limit" in str(found.error)
 
 
 def test_a_cancelled_job_s_worker_is_gone_and_the_next_job_is_done(begun: Callable[..., Context]) -> None:

@@ -120,7 +120,7 @@ def test_a_refusal_is_one_line_that_hides_the_path_of_the_home_folder(site: Site
 def test_a_fault_is_reported_without_its_details(site: Site, kind: str, name: str) -> None:
     (word,) = site.words(kind)
     assert word["kind"] == ""
-    assert f"({name}): this is a fault of madaudit" in word["problem"]
+    assert f"({name}): this is a bug in madaudit" in word["problem"]
     assert "private" not in word["problem"]
 
 
@@ -134,7 +134,7 @@ def test_a_fault_is_logged_with_its_job_and_traceback(site: Site) -> None:
 def test_a_job_that_runs_out_of_memory_says_what_to_do(site: Site) -> None:
     (word,) = site.words("hungry")
     assert word["kind"] == "ResourceError"
-    assert "give smaller shards, or more memory" in word["problem"]
+    assert "use smaller shards, or more memory" in word["problem"]
 
 
 def test_a_failed_job_does_not_end_the_process(site: Site) -> None:
@@ -186,7 +186,7 @@ def test_a_link_out_of_the_root_is_not_opened(site: Site, tmp_path: Path) -> Non
 
 def test_a_loop_is_run_after_one_with_forbidden_data_was_refused(site: Site) -> None:
     (word,) = site.words("loop", "elsewhere", config={**LOOP, "data": "/etc/passwd"})
-    assert (word["kind"], "lies under no allowed root" in word["problem"]) == ("Forbidden", True)
+    assert (word["kind"], "is outside the allowed roots" in word["problem"]) == ("Forbidden", True)
     assert site.words("loop", "loop", config=LOOP)[-1] == {"id": "loop", "found": {}}
     assert (site.home / "jobs" / "loop" / "result.json").is_file()
 

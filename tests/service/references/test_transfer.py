@@ -125,7 +125,7 @@ def test_an_export_that_cannot_be_written_is_one_line(world: World, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["unknown", "../vectors", "", ".hidden"])
 def test_an_unknown_reference_cannot_be_exported(world: World, tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"no reference is called.*vectors|is no name for a reference"):
+    with pytest.raises(InputError, match=r"no reference is called.*vectors|is not a valid reference name"):
         export_reference(name, tmp_path / "r.tar", settings=Settings(world.home))
 
 
@@ -153,7 +153,7 @@ def test_a_failed_import_leaves_the_reference_that_it_was_to_replace(
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".x", "", "a b", "x" * 101, "ü"])
 def test_a_name_must_be_one(exported: Path, home: Settings, name: str) -> None:
-    assert "is no name" in refused(exported, home, InputError, name)
+    assert "is not a valid reference name" in refused(exported, home, InputError, name)
 
 
 # damaged files
@@ -380,7 +380,7 @@ def test_links_in_a_reference_are_exported_as_what_they_name(world: World, home:
     [
         ("onnx:/gone/m.onnx", False, "audit with --weights onnx=PATH"),
         ("onnx:HERE", True, "digest is checked"),
-        ("open_clip:ViT-B-32:openai", None, "fetched by that name"),
+        ("open_clip:ViT-B-32:openai", None, "downloaded by that name"),
         ("pixels:8+open_clip:ViT-B-32:/gone/a+b=c.pt", False, "audit with --weights open_clip:ViT-B-32=PATH"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_gain_of_diversity_stays_on_the_page(result: AuditResult) -> None:
 
 def test_scores_name_every_component(result: AuditResult) -> None:
     shown = texts(score_figure(result))
-    assert {"reference: real", "reference: gen", "incoming set"} <= set(shown)
+    assert {"reference: real", "reference: gen", "audited set"} <= set(shown)
 
 
 def test_without_generators_there_are_no_scores_to_show(result: AuditResult) -> None:
@@ -71,7 +71,7 @@ def test_any_label_is_shown_as_it_is(result: AuditResult, label: str) -> None:
 
 def test_an_empty_component_is_drawn_as_nothing(result: AuditResult) -> None:
     counts = result.synthetic_fraction.histogram.incoming
-    assert "incoming set" in texts(score_figure(with_histogram(result, incoming=tuple(0 for _ in counts))))
+    assert "audited set" in texts(score_figure(with_histogram(result, incoming=tuple(0 for _ in counts))))
 
 
 def test_measures_that_could_not_be_had_and_distances_are_left_out_of_the_ratios(result: AuditResult) -> None:
@@ -103,5 +103,5 @@ def test_no_legend_seeks_its_place_which_takes_time_and_warns_on_a_busy_machine(
     )
     simulation = Simulation(family="gmm", chains=4, n_initial=9, n_real=9, n_synthetic=9, event_in=1, trajectory=course)
     result = replace(result, mad_risk=replace(result.mad_risk, trajectory=course, simulation=simulation))
-    assert "incoming set" in texts(score_figure(result))
+    assert "audited set" in texts(score_figure(result))
     assert "simulated" in texts(forecast_figure(result))

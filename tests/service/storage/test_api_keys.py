@@ -87,7 +87,7 @@ def test_unknown_keys_in_a_view_are_named_and_nothing_is_made(keys: Keys) -> Non
 def test_a_view_is_for_keys_that_only_read(keys: Keys, scopes: list[str]) -> None:
     known, _ = keys.create("k", ["write"])
     for view in ("all", [known.id]):
-        with pytest.raises(InputError, match="scope read alone"):
+        with pytest.raises(InputError, match="only the scope read"):
             keys.create("k", scopes, sees=view)
 
 

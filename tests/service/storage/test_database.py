@@ -46,7 +46,7 @@ def test_a_file_of_a_later_release_is_refused(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "x")) as connection:
         migrate(connection)
         connection.execute("INSERT INTO schema_version VALUES (99)")
-        with pytest.raises(ArtifactError, match="schema 99"):
+        with pytest.raises(ArtifactError, match="schema version 99"):
             migrate(connection)
 
 
@@ -66,4 +66,4 @@ def test_a_second_service_on_the_same_home_is_refused_at_once(tmp_path: Path) ->
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     database.close()
     assert ResourceError.__name__ in ended.stderr
-    assert "stop the process that holds it" in ended.stderr
+    assert "stop the process that uses it" in ended.stderr
