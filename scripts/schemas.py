@@ -4,10 +4,11 @@ import json
 import sys
 from pathlib import Path
 
+from auditor.evaluation import validation_schema
 from auditor.results import forecast_schema, result_schema
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
-SCHEMAS = {"result.json": result_schema, "forecast.json": forecast_schema}
+SCHEMAS = {"result.json": result_schema, "forecast.json": forecast_schema, "validation.json": validation_schema}
 
 
 def main() -> int:

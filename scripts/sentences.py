@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("indexes", "auditor", "loops", "service")
 _FEWEST_WORDS = 5
+_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|WITH|COPY)\b|\s*<")  # SQL and markup
 
 
 def sentences() -> list[str]:
@@ -19,11 +20,18 @@ def sentences() -> list[str]:
         for module in (ROOT / package).rglob("*.py"):
             found.update(part for text in texts(module) for part in split(text))
         for page in (ROOT / package).rglob("*.html"):
-            plain = re.sub(
-                r"<style>.*?</style>|<[^>]+>|\{[%{].*?[%}]\}", " ", page.read_text(encoding="utf-8"), flags=re.S
-            )
-            found.update(split(plain))
+            found.update(split(plain(page.read_text(encoding="utf-8"))))
     return sorted(found)
+
+
+def plain(page: str) -> str:
+    """The text of a page without scripts, styles and tags, with … for each value; a block begins a new sentence."""
+    text = re.sub(r"<(style|script)\b.*?</\1>|\{%.*?%\}", " ", page, flags=re.S)
+    text = re.sub(r"\{\{.*?\}\}", "…", text, flags=re.S)
+    text = re.sub(
+        r"</?(p|div|t[hdr]|table|li|ul|h\d|section|summary|details|label|option|figure)\b[^>]*>", "\n\n", text
+    )
+    return re.sub(r"<[^>]+>", " ", text)
 
 
 def texts(module: Path) -> Iterator[str]:
@@ -33,7 +41,8 @@ def texts(module: Path) -> Iterator[str]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield ast.get_docstring(node) or ""
         elif isinstance(node, ast.Call):
-            yield from (shown(part) for part in [*node.args, *(keyword.value for keyword in node.keywords)])
+            strings = (shown(part) for part in [*node.args, *(keyword.value for keyword in node.keywords)])
+            yield from (text for text in strings if not _CODE.match(text))
 
 
 def shown(node: ast.expr) -> str:
@@ -47,7 +56,8 @@ def shown(node: ast.expr) -> str:
 
 def split(text: str) -> list[str]:
     """The sentences of a text."""
-    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z`])|\n\n", " ".join(text.split("\n")))
+    paragraphs = re.split(r"\n\s*\n", text)
+    parts = [part for words in paragraphs for part in re.split(r"(?<=[.!?])\s+(?=[A-Z`])", " ".join(words.split()))]
     return [part for part in (" ".join(p.split()) for p in parts) if len(part.split()) >= _FEWEST_WORDS]
 
 
