@@ -19,6 +19,7 @@ everybody: searches and expectation maximisation stop that far from 0 and 1.
 """
 
 import argparse
+import itertools
 import sys
 import warnings
 from collections import defaultdict
@@ -26,12 +27,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from fraction import estimate, fitted_to
-from fraction_scenarios import SCENARIOS, Draw, draw_of
+from fraction_scenarios import SCENARIOS, items_of
 from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from auditor.evaluation import Draw, draws_of, estimate_draw, fit_reference, holds, share_of
 from auditor.evidence.detector import Detector, Evidence, component_labels, fit_detector
 from auditor.fraction.set_classifier import contrast_with
 from auditor.statistics.intervals import Measure
@@ -57,15 +58,6 @@ class Seen:
     raw_incoming: np.ndarray  # (n,)
     contrast_real: np.ndarray  # (≤ m,) the reference's real items in a classifier of them against the incoming ones
     contrast_incoming: np.ndarray  # (≤ n,) the higher, the less like the real items
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A fraction with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 Quantifier = Callable[[np.ndarray], float]  # the fraction from rows of the incoming set
@@ -166,7 +158,7 @@ def best_bin(real: np.ndarray, incoming: np.ndarray, *, delta: float = 0.1, gamm
     return float(min(1.0, q_u[best] / q_p[best]))
 
 
-def bayesian(seen: Seen) -> Answer:
+def bayesian(seen: Seen) -> Measure:
     """Posterior mean and central interval of π from the confusion counts at even odds, uniform priors throughout.
 
     The model of Ziegler & Czyż (2023); with two classes the two rates' posteriors given the reference are beta
@@ -186,7 +178,7 @@ def bayesian(seen: Seen) -> Answer:
     density = np.exp(log_likelihood - log_likelihood.max()).mean((1, 2))
     mass = density / density.sum()
     low, high = np.interp(_TAILS, np.append(0, np.cumsum(mass)), edges)
-    return Answer(float(fractions @ mass), float(low), float(high))
+    return Measure(float(fractions @ mass), low=float(low), high=float(high))
 
 
 PEERS: Mapping[str, Peer] = {
@@ -202,15 +194,26 @@ PEERS: Mapping[str, Peer] = {
 }
 
 
-def bootstrapped(peer: Peer, seen: Seen, *, resamples: int, rng: np.random.Generator) -> Answer:
+def bootstrapped(peer: Peer, seen: Seen, *, resamples: int, rng: np.random.Generator) -> Measure:
     """The estimate of the set and percentiles over resampled ones, the reference held fixed."""
     quantify, n = peer(seen)
     drawn = [quantify(rng.integers(0, n, n)) for _ in range(resamples)]
     low, high = np.quantile(drawn, _TAILS)
-    return Answer(quantify(np.arange(n)), float(low), float(high))
+    return Measure(quantify(np.arange(n)), low=float(low), high=float(high))
 
 
-def answers(name: str, number: int, resamples: int) -> Iterator[tuple[str, str, float, Answer, str]]:
+def draw_of(name: str, number: int) -> Draw:
+    """One draw: the cells of the first reference, then those of the next."""
+    items = items_of(name)
+    for reference in itertools.count():
+        drawn = draws_of(SCENARIOS[name], items, reference, name=name)
+        if number < len(drawn):
+            break
+        number -= len(drawn)
+    return drawn[number]
+
+
+def answers(name: str, number: int, resamples: int) -> Iterator[tuple[str, str, float, Measure, str]]:
     """Method, kind of interval, truth, answer and status, of one draw."""
     draw = draw_of(name, number)
     seen = seen_of(draw)
@@ -218,29 +221,29 @@ def answers(name: str, number: int, resamples: int) -> Iterator[tuple[str, str, 
         rng = np.random.default_rng(number)  # anew for each: all see the same resamples
         yield method, _BOOTSTRAP, draw.truth, bootstrapped(peer, seen, resamples=resamples, rng=rng), "determined"
     yield "Bayesian, on a grid", "posterior", draw.truth, bayesian(seen), "determined"
-    found = estimate(draw, fitted_to(draw))
+    found = estimate_draw(draw, fit_reference(draw))
     for name_of, measure in (
         ("`if_generators_known`", found.if_generators_known),
         ("`if_reference_matches`", found.if_reference_matches),
         ("stated", Measure(found.estimate, low=found.low, high=found.high)),
     ):
-        told = Answer(measure.estimate, measure.low, measure.high)
         status = found.status if name_of == "stated" else "bounds" if np.isnan(measure.estimate) else "determined"
-        yield "ours", name_of, draw.truth, told, status
+        yield "ours", name_of, draw.truth, measure, status
 
 
-def line(method: str, interval: str, rows: Sequence[tuple[float, Answer, str]]) -> str:
+def line(method: str, interval: str, rows: Sequence[tuple[float, Measure, str]]) -> str:
     """One line of the table; errors are those of the draws in which the method gave an estimate."""
     true = np.array([truth for truth, _, _ in rows])
-    value, low, high = (np.array([getattr(answer, end) for _, answer, _ in rows]) for end in ("value", "low", "high"))
+    value, low, high = (
+        np.array([getattr(answer, end) for _, answer, _ in rows]) for end in ("estimate", "low", "high")
+    )
     told, errors = np.isfinite(value), value - true
-    hits = (low <= true + _NEARLY) & (true <= high + _NEARLY)
-    limits = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="exact")
+    covers = share_of(holds(answer, truth, slack=_NEARLY) for truth, answer, _ in rows)
     status = [kind for _, _, kind in rows]
     cells = [
         method, f"{np.abs(errors[told]).mean():.4f}" if told.any() else "–",
         f"{errors[told].mean():+.4f}" if told.any() else "–", interval,
-        f"{hits.mean():.3f} [{limits.low:.3f}, {limits.high:.3f}]", f"{(high - low).mean():.3f}",
+        f"{covers.estimate:.3f} [{covers.low:.3f}, {covers.high:.3f}]", f"{(high - low).mean():.3f}",
         *(f"{status.count(kind) / len(rows):.3f}" for kind in ("bounds", "undetermined")),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
@@ -253,7 +256,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=48, help="best a multiple of prevalences times pairs")
     parser.add_argument("--resamples", type=int, default=200, help="of the bootstrap")
     options = parser.parse_args()
-    rows: dict[tuple[str, str], list[tuple[float, Answer, str]]] = defaultdict(list)
+    rows: dict[tuple[str, str], list[tuple[float, Measure, str]]] = defaultdict(list)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # EMQ says when it runs out of iterations
         for number in range(options.draws):

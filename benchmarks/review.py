@@ -9,53 +9,68 @@ share is .2 or more, and pass or warn below.
 """
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from fraction import (
-    Fitted,
-    column,
-    covers,
-    estimate,
-    fitted_to,
-    grouped,
-    limits,
-    line,
-    rows_of,
-    scenarios_named,
-    verdict,
-    verdict_on,
-)
-from fraction_scenarios import SCENARIOS, Draw, draws_of, references_of
-from threadpoolctl import threadpool_limits
+from fraction import grouped, limits, line, scenarios_named
+from fraction_scenarios import SCENARIOS, items_of
 
+from auditor.evaluation import (
+    Draw,
+    FittedReference,
+    Items,
+    draws_of,
+    estimate_draw,
+    fit_reference,
+    holds,
+    references_of,
+    share_of,
+    status_of_answer,
+    status_of_estimate,
+)
 from auditor.evidence.novelty import novelty
-from auditor.policy import Policy
+from auditor.policy import Policy, Status
 from auditor.review.label_fraction import ErrorCounts, LabelCounts, estimate_with_labels
 from auditor.review.sampling import draw_review, known_answers
 from auditor.statistics.intervals import Measure
+from indexes.device import compute_threads
+from service.engines import local_map
 
 _FAIL = Policy().synthetic_fraction.fail
 HEADER = "| known ← in the set | sets | undetermined before | covers | width | settled | right |"
 
 
-def one(name: str, labels: int, error: float, number: int) -> list[dict[str, object]]:
-    """The rows of one reference."""
-    with threadpool_limits(1):
-        drawn = draws_of(name, number)
-        fitted = fitted_to(drawn[0])
-        return [_row(draw, fitted, labels, error) for draw in drawn]
+@dataclass(frozen=True, kw_only=True)
+class ReviewedDraw:
+    """The verdict on a set before its review, and the answer after it."""
+
+    title: str
+    prevalence: float
+    truth: float
+    before: Status
+    answer: Measure
+    after: Status
 
 
-def _row(draw: Draw, fitted: Fitted, labels: int, error: float) -> dict[str, object]:
+def one(name: str, items: Items, labels: int, error: float, number: int) -> list[ReviewedDraw]:
+    """The sets of one reference."""
+    with compute_threads(1):
+        draws = draws_of(SCENARIOS[name], items, number, name=name)
+        fitted = fit_reference(draws[0])
+        return [_reviewed_draw(draw, fitted, labels, error) for draw in draws]
+
+
+def _reviewed_draw(draw: Draw, fitted: FittedReference, labels: int, error: float) -> ReviewedDraw:
     found = reviewed(draw, fitted, labels, error)
-    return {
-        "part": draw.part, "wanted": draw.wanted, "true": draw.truth, "before": verdict(estimate(draw, fitted)),
-        "stated": found.estimate, "stated_low": found.low, "stated_high": found.high, "verdict": verdict_on(found),
-    }  # fmt: skip
+    return ReviewedDraw(
+        title=draw.pair.title, prevalence=draw.prevalence, truth=draw.truth,
+        before=status_of_estimate(estimate_draw(draw, fitted)), answer=found, after=status_of_answer(found),
+    )  # fmt: skip
 
 
-def reviewed(draw: Draw, fitted: Fitted, labels: int, error: float) -> Measure:
+def reviewed(draw: Draw, fitted: FittedReference, labels: int, error: float) -> Measure:
     """The fraction that the review of one set finds."""
     rng = np.random.default_rng(draw.seed)
     evidence = fitted.detector.evidence(draw.incoming, draw.incoming_digests)
@@ -70,23 +85,24 @@ def reviewed(draw: Draw, fitted: Fitted, labels: int, error: float) -> Measure:
     return estimate_with_labels(LabelCounts(drawn.sizes, answered, synthetic, *tallies), rng=rng).fraction
 
 
-def report(name: str, rows: list[dict[str, object]]) -> None:
+def report(name: str, draws: Sequence[ReviewedDraw]) -> None:
     """The scenario's tables: by pair, and by share."""
     print(f"\n## {name}\n\n{SCENARIOS[name].summary}\n\n{HEADER}\n|{'---|' * HEADER.count(' |')}")
-    for (part,), members in grouped(rows, "part").items():
-        print(line(str(part), *_figures(members)))
+    for title, members in grouped(draws, lambda draw: draw.title).items():
+        print(line(title, *_figures(members)))
     print(f"\n{HEADER.replace('known ← in the set', 'true')}\n|{'---|' * HEADER.count(' |')}")
-    for (wanted,), members in sorted(grouped(rows, "wanted").items()):
-        print(line(str(wanted), *_figures(members)))
+    for prevalence, members in sorted(grouped(draws, lambda draw: draw.prevalence).items()):
+        print(line(str(prevalence), *_figures(members)))
 
 
-def _figures(rows: list[dict[str, object]]) -> list[str]:
-    after = column(rows, "verdict")
-    settled, is_much = after != "undetermined", column(rows, "true") >= _FAIL
-    width = column(rows, "stated_high") - column(rows, "stated_low")
+def _figures(draws: Sequence[ReviewedDraw]) -> list[str]:
+    settled = [draw for draw in draws if draw.after != "undetermined"]
+    right = [(draw.after == "fail") == (draw.truth >= _FAIL) for draw in settled]
+    undetermined = np.mean([draw.before == "undetermined" for draw in draws])
+    width = np.mean([draw.answer.high - draw.answer.low for draw in draws])
     return [
-        str(len(rows)), f"{(column(rows, 'before') == 'undetermined').mean():.2f}", limits(covers(rows)),
-        f"{width.mean():.3f}", limits(settled), limits((after == "fail")[settled] == is_much[settled]),
+        str(len(draws)), f"{undetermined:.2f}", limits(share_of(holds(draw.answer, draw.truth) for draw in draws)),
+        f"{width:.3f}", limits(share_of(draw.after != "undetermined" for draw in draws)), limits(share_of(right)),
     ]  # fmt: skip
 
 
@@ -101,9 +117,10 @@ def main() -> None:
     options = parser.parse_args()
     print(f"# Review with {options.labels} labels, {options.error:.0%} of them wrong")
     for name in scenarios_named(options.scenarios):
-        rows = partial(one, name, options.labels, options.error)
-        references = options.references * len(references_of(SCENARIOS[name]))
-        report(name, rows_of(name, references, options.workers, rows))
+        work = partial(one, name, items_of(name), options.labels, options.error)
+        references = range(options.references * len(references_of(SCENARIOS[name])))
+        with local_map(options.workers) as run:
+            report(name, [draw for draws in run(work, references) for draw in draws])
 
 
 if __name__ == "__main__":

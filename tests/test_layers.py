@@ -13,7 +13,8 @@ PACKAGES = ("indexes", "auditor", "loops", "service")  # each may import itself 
 ROOMS = {  # of a package: each file or folder may import itself and what stands before it
     "auditor": (
         "records", "statistics", "event", "workflows", "plan", "policy", "answers", "folder", "results", "unread",
-        "evidence", "fraction", "measures", "reference", "review", "risk", "passes", "run", "__init__",
+        "evidence", "fraction", "measures", "reference", "review", "risk", "passes", "run", "evaluation",
+        "__init__",
     ),
     "loops": (
         "samples", "random_streams", "tokens", "config", "models", "data", "generation", "run", "theory", "results",

@@ -1,0 +1,207 @@
+"""Draws of known synthetic fraction: split labelled items into a reference and a set, and mix the set as asked."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+
+from auditor.evidence.detector import FEWEST
+from indexes.errors import InputError
+
+__all__ = ["PREVALENCES", "Draw", "Items", "Pair", "Scenario", "draws_of", "references_of"]
+
+PREVALENCES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.7)
+_LEAST_OF_SIZE = 0.6  # a set of fewer of the items asked for is left out
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Labelled vectors: each item comes from a real source or from a generator, which `names` states."""
+
+    vectors: np.ndarray  # (n, d)
+    digests: np.ndarray  # (n, 16) uint8, of the contents
+    names: np.ndarray  # (n,) str
+
+    def __post_init__(self) -> None:
+        sizes = [len(self.vectors), len(self.digests), len(self.names)]
+        if len(set(sizes)) > 1:
+            raise InputError(f"got {sizes} vectors, digests and names, expected one of each for every item")
+
+    def rows(self, name: str) -> np.ndarray:
+        """Row numbers of a source or generator; raises InputError if it has no items."""
+        found = np.flatnonzero(self.names == name)
+        if len(found) == 0:
+            raise InputError(f"no item is called {name}, expected some of {', '.join(np.unique(self.names))}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What the reference knows, and what the set is made of."""
+
+    real: str  # the real source of reference and set
+    known: tuple[str, ...]  # generators of the reference
+    incoming: str | None  # generator of the set's synthetic part; None: the set is real
+    _: KW_ONLY
+    foreign: str | None = None  # another real source
+    foreign_share: float = 0.0  # share of the set's real part that comes from the other source
+    taught: bool = False  # whether the reference holds the other source too
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.foreign_share <= 1:
+            raise InputError(f"the foreign share is {self.foreign_share}, expected a share between 0 and 1")
+        if self.foreign is None and (self.foreign_share > 0 or self.taught):
+            raise InputError("the pair has a foreign share and no foreign source: name the source")
+        if {self.real, self.foreign} & {*self.known, self.incoming} - {None}:
+            raise InputError(f"{self.title} names a real source as a generator: give each its own name")
+
+    @property
+    def title(self) -> str:
+        """What is known ← what comes in."""
+        known = " + ".join(self.known) or "real only"
+        if self.taught:
+            return f"{self.real} + {self.foreign}, {known} ← {self.foreign_share:.0%} {self.foreign}, {self.incoming}"
+        if self.foreign is not None:
+            return f"{self.real}, {known} ← {self.foreign_share:.0%} {self.foreign}"
+        return f"{known} ← {self.incoming or 'real'}"
+
+    @property
+    def real_sources(self) -> tuple[str, ...]:
+        """The real sources of the reference."""
+        return (self.real, self.foreign) if self.taught and self.foreign is not None else (self.real,)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Pairs to try, each at every size and prevalence."""
+
+    summary: str  # one sentence or two
+    pairs: tuple[Pair, ...]
+    _: KW_ONLY
+    reference: int  # items of each component of the reference, if there are as many
+    sizes: tuple[int, ...]  # items of a set
+    prevalences: tuple[float, ...] = PREVALENCES  # synthetic fractions of a set
+    complete: bool = False  # whether the generators are declared complete
+
+    def __post_init__(self) -> None:
+        if wrong := [share for share in self.prevalences if not 0 <= share <= 1]:
+            raise InputError(f"the prevalence is {wrong[0]}, expected a share between 0 and 1")
+        if any(self.prevalences) and any(pair.incoming is None for pair in self.pairs):
+            raise InputError("a set without a generator has the prevalence 0, expected prevalences=(0.0,)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """A reference and a set, of known truth."""
+
+    pair: Pair
+    n: int  # items of the set that were asked for; it has fewer where the pools are too small
+    prevalence: float  # synthetic fraction that was asked for
+    is_synthetic: np.ndarray  # (n,) bool
+    components: tuple[np.ndarray, ...]  # vectors (n_k, d) of each component of the reference, the real sources first
+    component_digests: tuple[np.ndarray, ...]  # (n_k, 16)
+    incoming: np.ndarray  # (n, d)
+    incoming_digests: np.ndarray  # (n, 16)
+    seed: int  # of folds and probes
+
+    @property
+    def truth(self) -> float:
+        """The synthetic fraction of the set."""
+        return float(self.is_synthetic.mean())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the reference's components."""
+        return (*self.pair.real_sources, *self.pair.known)
+
+    @property
+    def n_real(self) -> int:
+        """How many of the components are real sources."""
+        return len(self.pair.real_sources)
+
+
+def references_of(scenario: Scenario) -> list[tuple[Pair, ...]]:
+    """The pairs of the scenario, grouped so that all pairs of a group use the same reference."""
+    groups: dict[tuple[object, ...], list[Pair]] = defaultdict(list)
+    for pair in scenario.pairs:
+        groups[pair.real, pair.known, pair.foreign, pair.taught].append(pair)
+    return [tuple(pairs) for pairs in groups.values()]
+
+
+def draws_of(scenario: Scenario, items: Items, number: int, *, name: str) -> list[Draw]:
+    """The draws that use one reference: one for each of its pairs, each size and each prevalence.
+
+    `number` counts references and goes round the groups of `references_of`; with `name` it determines every random
+    choice. Reference and pools are split anew for each number. Where a pool is too small for a set, the set is smaller
+    by up to two fifths, or else left out.
+    """
+    groups = references_of(scenario)
+    pairs = groups[number % len(groups)]
+    rng = np.random.default_rng([number, *name.encode()])
+    parts, pools = _parts_and_pools(pairs, items, scenario.reference, rng)
+    cells = itertools.product(pairs, scenario.sizes, scenario.prevalences)
+    drawn = [(*cell, *_composed(cell[0], pools, cell[1], cell[2], rng)) for cell in cells]
+    return [
+        Draw(
+            pair=pair,
+            n=size,
+            prevalence=prevalence,
+            is_synthetic=is_synthetic,
+            components=tuple(items.vectors[part] for part in parts),
+            component_digests=tuple(items.digests[part] for part in parts),
+            incoming=items.vectors[rows],
+            incoming_digests=items.digests[rows],
+            seed=number,
+        )
+        for pair, size, prevalence, rows, is_synthetic in drawn
+        if len(rows)
+    ]
+
+
+_Pools = dict[str | None, np.ndarray]  # row numbers for the sets, by source or generator
+
+
+def _parts_and_pools(
+    pairs: Sequence[Pair], items: Items, reference: int, rng: np.random.Generator
+) -> tuple[list[np.ndarray], _Pools]:
+    """Row numbers of the reference's components, and those left for the sets."""
+    asked = pairs[0]
+    parts: list[np.ndarray] = []
+    pools: _Pools = {}
+    for source in (asked.real, *([asked.foreign] if asked.foreign is not None else [])):
+        size = reference if source in asked.real_sources else 0
+        part, pools[source] = _split(items.rows(source), size, rng)
+        parts += [part] if size else []
+    incoming = {pair.incoming for pair in pairs if pair.incoming is not None}
+    for generator in (*asked.known, *sorted(incoming - set(asked.known))):
+        rows = items.rows(generator)
+        # a fifth at least of a generator that is in sets is left for them
+        size = min(reference, max(FEWEST, len(rows) * 4 // 5)) if generator in incoming else reference
+        part, pools[generator] = _split(rows, size if generator in asked.known else 0, rng)
+        parts += [part] if generator in asked.known else []
+    return parts, pools
+
+
+def _composed(
+    pair: Pair, pools: _Pools, size: int, prevalence: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of a set in random order, and which of them are synthetic; none if the pools are too small."""
+    real_share = (1 - prevalence) * (1 - pair.foreign_share)
+    needs = {pair.real: real_share, pair.foreign: (1 - prevalence) * pair.foreign_share, pair.incoming: prevalence}
+    reach = min([size, *(int(len(pools[name]) / share + 1e-9) for name, share in needs.items() if share > 0)])
+    if reach < _LEAST_OF_SIZE * size:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=bool)
+    n_synthetic, n_foreign = round(prevalence * reach), round(needs[pair.foreign] * reach)
+    counts = {pair.incoming: n_synthetic, pair.foreign: n_foreign, pair.real: reach - n_synthetic - n_foreign}
+    names = [name for name, n in counts.items() if n > 0]
+    chosen = [rng.choice(pools[name], min(counts[name], len(pools[name])), replace=False) for name in names]
+    is_synthetic = np.repeat([name == pair.incoming for name in names], [len(rows) for rows in chosen])
+    order = rng.permutation(len(is_synthetic))
+    return np.concatenate(chosen)[order], is_synthetic[order]
+
+
+def _split(rows: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    order = rng.permutation(rows)
+    return order[:size], order[size:]
