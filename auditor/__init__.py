@@ -4,8 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auditor.measures.diversity import vendi
-    from auditor.measures.fidelity import frechet, prdc
+    from auditor.measures.cmmd import cmmd
+    from auditor.measures.frechet import frechet
+    from auditor.measures.intrinsic_dimension import intrinsic_dimension
+    from auditor.measures.kid import kid
+    from auditor.measures.kinds import diversity_loss, kinds, spread
+    from auditor.measures.neighbour_entropy import neighbour_entropy
+    from auditor.measures.prdc import prdc
+    from auditor.measures.sliced_wasserstein import sliced_wasserstein
+    from auditor.measures.vendi import vendi
     from auditor.plan import Plan
     from auditor.policy import Policy
     from auditor.reference.build import build_reference
@@ -21,9 +28,17 @@ __all__ = [
     "Policy",
     "audit",
     "build_reference",
+    "cmmd",
+    "diversity_loss",
     "frechet",
+    "intrinsic_dimension",
+    "kid",
+    "kinds",
     "load_reference",
+    "neighbour_entropy",
     "prdc",
+    "sliced_wasserstein",
+    "spread",
     "vendi",
 ]
 
@@ -34,10 +49,18 @@ _HOMES = {
     "Policy": "auditor.policy",
     "audit": "auditor.run",
     "build_reference": "auditor.reference.build",
-    "frechet": "auditor.measures.fidelity",
+    "cmmd": "auditor.measures.cmmd",
+    "diversity_loss": "auditor.measures.kinds",
+    "frechet": "auditor.measures.frechet",
+    "intrinsic_dimension": "auditor.measures.intrinsic_dimension",
+    "kid": "auditor.measures.kid",
+    "kinds": "auditor.measures.kinds",
     "load_reference": "auditor.reference.reference",
-    "prdc": "auditor.measures.fidelity",
-    "vendi": "auditor.measures.diversity",
+    "neighbour_entropy": "auditor.measures.neighbour_entropy",
+    "prdc": "auditor.measures.prdc",
+    "sliced_wasserstein": "auditor.measures.sliced_wasserstein",
+    "spread": "auditor.measures.kinds",
+    "vendi": "auditor.measures.vendi",
 }
 
 

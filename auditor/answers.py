@@ -1,7 +1,7 @@
 """Typed, frozen records that make up an audit's result; every number has an interval or a reason why it is missing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -14,6 +14,7 @@ from indexes.records import Kind
 __all__ = [
     "CONDITIONS",
     "Advice",
+    "Comparison",
     "Confound",
     "Diversity",
     "EncoderRole",
@@ -38,6 +39,7 @@ __all__ = [
     "Promise",
     "PromiseForSize",
     "ReferenceSummary",
+    "Region",
     "Review",
     "Run",
     "SampleStatistics",
@@ -150,11 +152,37 @@ class SyntheticFraction(Measure):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Comparison of a measure of the audited set with its value for a real sample of the same size."""
+
+    reference: Measure  # the value for a real sample, with its own interval
+    p_value: Number  # of the hypothesis that the set and a real sample have the same expected value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A region of similar items that is more or less frequent in the audited set than among the real items."""
+
+    region: int  # number of the region; `region` in items/*.parquet
+    status: Literal["missing", "under", "over"]  # missing: less than a tenth of the real share
+    share_reference: float  # share of the real items
+    share_set: float  # share of the set's distinct items
+    low: float  # interval of share_set
+    high: float
+    p_value: float  # of the hypothesis that both shares are equal
+    examples_reference: tuple[str, ...]  # ids of typical real items
+    examples_set: tuple[str, ...]  # ids of typical items of the set
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diversity:
     """Diversity of the audited set compared with the real items of the reference."""
 
-    loss: Measure
+    loss: Measure  # 1 − (1 − kinds)·min(1, 1 − spread), the share of the real variety that the set lacks
     measures: Mapping[str, Measure]
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)  # measure → comparison with a real sample
+    regions: tuple[Region, ...] = ()  # regions whose share of the set differs from their share of the real items
+    cells: int = 0  # regions in which the kinds were counted; 0 if they could not be counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +200,7 @@ class Fidelity:
     """Similarity of the audited set to the real items of the reference."""
 
     measures: Mapping[str, Measure]
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)  # measure → comparison with a real sample
     scale: Scale | None
 
 

@@ -12,7 +12,7 @@ __all__ = ["Event", "margins"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Model autophagy (MAD): a loop's Fréchet ratio exceeds one limit, or its diversity ratio falls below another."""
+    """Model autophagy (MAD): a training loop exceeds a limit of its Fréchet ratio or falls below one of diversity."""
 
     frechet_ratio: float = 2.0  # limit of F divided by the F of generation 1
     diversity_ratio: float = 0.8  # limit of recall divided by the recall of generation 1
@@ -27,16 +27,16 @@ class Event:
 
     @property
     def sentence(self) -> str:
-        """The definition of the event in words."""
+        """Definition of the autophagy event in words."""
         when = "at the last generation" if self.when == "at" else "at any generation"
         return f"{when}, frechet_ratio > {self.frechet_ratio:g} or diversity_ratio < {self.diversity_ratio:g}"
 
 
 def margins(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Event) -> np.ndarray:
-    """Log margins (n, 2) by which loop trajectories (n, T) violate the two limits of the autophagy event.
+    """Log margins (n, 2) by which n training loops of T generations, (n, T), violate the event's two limits.
 
-    The first column of a trajectory is generation 1. A negative margin means that the trajectory stays within the
-    limit.
+    The first column of `log_ratio` and of `log_diversity` is generation 1. A negative margin means that the loop stays
+    within the limit.
     """
     beyond = np.stack(
         [log_ratio - math.log(event.frechet_ratio), math.log(event.diversity_ratio) - log_diversity], axis=-1

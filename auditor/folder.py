@@ -77,7 +77,7 @@ class AuditFolder:
 
     @property
     def review_key(self) -> Path:
-        """Path of the true origins of review items, stored outside the folder that the labeller receives."""
+        """Path of the file with the true origins of review items, outside the folder that the labeller receives."""
         return self.state / "review.json"
 
     @property

@@ -1,4 +1,4 @@
-"""Policy thresholds, checks of an audit's answers against the thresholds, and the verdict."""
+"""Policy thresholds, checks of an audit's results against the thresholds, and the verdict."""
 
 import math
 import reprlib
@@ -36,7 +36,7 @@ QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk", "unread")
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Values from which a quantity warns and fails, and what is compared: the whole interval, or one of its numbers."""
+    """Limits at which a quantity warns or fails, and what is compared with them: the interval or one of its numbers."""
 
     warn: Limit
     fail: Limit
@@ -53,7 +53,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Limits that a dataset must meet; by default 5 % synthetic or 1 % unread items warn, and 20 % or 10 % fail."""
+    """Limits for a dataset; by default, 5 % synthetic or 1 % unread items warn, 20 % synthetic or 10 % unread fail."""
 
     synthetic_fraction: Threshold = Threshold(0.05, 0.20, "interval")
     diversity_loss: Threshold = Threshold(0.10, 0.25, "interval")
@@ -80,7 +80,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Result of comparing one answer of an audit with its threshold."""
+    """Result of comparing one quantity of an audit with its threshold."""
 
     name: str
     status: Status
@@ -152,7 +152,7 @@ def _event(given: Any) -> Event:
 def check(
     name: str, threshold: Threshold, answer: Measure, *, reason: str | None = None, otherwise: Measure | None = None
 ) -> Check:
-    """Compare an answer with a threshold; undetermined if the number is missing, or if `reason` says not to use it.
+    """Compare a quantity with its threshold; undetermined if its number is missing or `reason` forbids the comparison.
 
     An interval fails if its estimate or its low end reaches `fail`, is undetermined if only its high end reaches
     `fail`, and warns if its high end reaches `warn`. If `answer` has no estimate, the estimate of `otherwise` is used,

@@ -44,7 +44,7 @@ def record_document(record: Any) -> dict[str, Any]:
 
 
 def read_record(kind: type[_Record], document: Any, *, where: str) -> _Record:
-    """Read a document from `record_document`; an invalid document raises ArtifactError with `where` and a fault."""
+    """Read a JSON document from `record_document`; raises ArtifactError with `where` and the fault if it is invalid."""
     try:
         return _adapter(kind).validate_python(document)
     except ValidationError as error:

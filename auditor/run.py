@@ -75,7 +75,7 @@ def audit(
 ) -> AuditResult:
     """Audit a source, or vectors (n, d) from the reference's encoder, against a reference; return the result.
 
-    `plan` is the intended training; without a plan, the risk is undetermined. `declare` lists facts about the
+    `plan` is the intended training loop; without a plan, the risk is undetermined. `declare` lists facts about the
     reference: `reference-complete` (all real items come from its sources), `generators-complete` (there are no
     generators outside it). `model_samples` and `pilot` are samples (n, d) of the team's first model and of a second
     generation, in the space of the reference's semantic encoder. Shards that an earlier run with the same `out`
@@ -138,7 +138,7 @@ def audit_into(
 
 
 def prepare(folder: AuditFolder, source: Source, reference: Reference, options: AuditOptions) -> list[ShardTask]:
-    """Record this audit as the folder's owner and return its tasks; raises InputError if another audit owns it."""
+    """Record this audit as the folder's owner and return its tasks; raises InputError if another owns the folder."""
     configuration = {
         "reference": reference.identity,
         "evidence": reference.evidence.fingerprint,

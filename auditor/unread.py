@@ -105,11 +105,12 @@ def unread_share(counts: ReadCounts, used: int, *, level: float = 0.95) -> Measu
 
     The share is exact if every file states its number of items. For files without a stated number, the number of items
     is estimated from the files' bytes and the mean size of the items read, at least one item per file. The lower end of
-    the interval assumes one item per file of unknown content. The upper end of the interval assumes ten times the
-    estimate for plain bytes. For bytes that may be compressed, the upper end assumes a thousand times the estimate
-    (Deflate packs at most 1032 to one) or one item per byte, whichever is more. If only a sample of the items was
-    tried, the unusable items among the rest are estimated from the sample (Wilson). If the size of a file is unknown,
-    or no item was read for comparison, the share is nan and its upper end is 1.
+    the interval assumes one item per file of unknown content. For uncompressed bytes, the upper end of the interval
+    assumes ten times the estimated number of items. For bytes that may be compressed, the upper end assumes a thousand
+    times the estimated number (Deflate packs at most 1032 to one) or one item per byte, whichever is more. If only a
+    sample of the items was encoded, the number of unusable items among the others is estimated from the sample, with
+    Wilson's interval. If the size of a file is unknown, or no item was read for comparison, the share is nan and its
+    upper end is 1.
     """
     tried = used + counts.unusable
     read = max(counts.read, tried)
@@ -193,11 +194,14 @@ def of_the_whole_set(answer: Measure, share: Measure) -> Measure:
 
 
 def check_unread(threshold: Threshold, share: Measure) -> Check:
-    """Policy check of the unread share; an unknown share fails if its lower end reaches `fail`."""
+    """Policy check of the unread share; an unknown share fails if its lower end reaches the limit `fail`."""
     judged = check("unread", threshold, share, reason=None if share.is_known else share.reason)
     if not share.is_known and share.low >= threshold.fail:
         return replace(
-            judged, status="fail", value=share.low, reason=f"a share of at least {share.low:.4g} was not read"
+            judged,
+            status="fail",
+            value=share.low,
+            reason=f"a share of at least {share.low:.4g} of the input was not read",
         )
     return judged
 
@@ -206,7 +210,7 @@ def heed_unread(judged: Check, threshold: Threshold, share: Measure) -> Check:
     """Policy check of the synthetic fraction, made stricter if unread items could change the status of the check.
 
     If every unread item were synthetic, the compared number v would become v (1 − u) + u, where u is the upper end of
-    the unread share. If v (1 − u) + u crosses a threshold that v does not cross, the status becomes `warn`, or
+    the unread share. If the compared number would then cross another threshold, the status becomes `warn`, or
     `undetermined` instead of `fail`.
     """
     unread = share.high
@@ -227,7 +231,7 @@ def heed_unread_roughly(judged: Check, limits: Threshold, share: Measure) -> Che
     """Check of a quantity that unread items could change by an unknown amount; many unread items prevent a pass.
 
     The status becomes `warn` (or `undetermined`) if the upper end of the unread share reaches the warn (or fail) limit
-    for unread items. Unread items have this effect even if the policy does not require the check of unread items.
+    for unread items. Unread items change the status even if the policy does not require the check of unread items.
     """
     status = status_of(limits, share.high)
     if judged.value is None or not worse(status, judged.status):

@@ -21,7 +21,7 @@ from auditor.evidence.detector import Detector, component_labels, fit_detector
 from auditor.evidence.near_duplicates import design_effect
 from auditor.fraction.estimate import FractionEstimate, estimate_fraction
 from auditor.fraction.set_classifier import contrast_with, rows_of_components
-from auditor.measures.semantic import SAMPLE_SIZE
+from auditor.measures.real_part import SAMPLE_SIZE
 from auditor.reference.component import Part, encode_part
 from indexes.encoders import load_encoder
 from indexes.sources import open_source

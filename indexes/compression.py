@@ -77,7 +77,7 @@ def compression_of(image: Image.Image, data: bytes) -> str:
 
 
 def _quality_class(table: list[int]) -> str:
-    """JPEG quality class of a luminance table, which libjpeg scales by 5000/q % for quality q < 50, else 200 − 2q %."""
+    """JPEG quality class of a luminance table; libjpeg scales it for quality q by 5000/q % (q < 50) or 200 − 2q %."""
     scale = 100 * float(np.sum(table)) / float(_LUMINANCE.sum())
     quality = 5000 / scale if scale > 100 else (200 - scale) / 2
     level = _STEP * min(int(max(quality, 1) // _STEP), 100 // _STEP - 1)
@@ -87,9 +87,9 @@ def _quality_class(table: list[int]) -> str:
 def detail_of(pixels: np.ndarray) -> str:
     """Detail class of an image (h, w, 3) uint8: a power of two such as `2^-3`, lower for upscaled or blurred images.
 
-    The detail class is the ratio of mean squared second differences at steps 1 and 2, rounded down to a power of two.
-    The ratio of differences is about 1 for white noise, and 2⁻⁴ for an image doubled in size by interpolation without
-    added detail.
+    The detail class is the ratio of mean squared second differences of pixel values at steps of 1 and 2 pixels, rounded
+    down to a power of two. The ratio of second differences is about 1 for white noise, and 2⁻⁴ for an image that
+    interpolation doubled in size without adding detail.
     """
     top, left = (max(0, side - _LOOKED_AT) // 2 for side in pixels.shape[:2])
     grey = pixels[top : top + _LOOKED_AT, left : left + _LOOKED_AT, 1].astype(np.int16)
@@ -100,7 +100,7 @@ def detail_of(pixels: np.ndarray) -> str:
 
 
 def _roughness(grey: np.ndarray, step: int) -> float:
-    """Mean squared second difference of grey levels along rows and columns, at the given step."""
+    """Mean squared second difference of grey levels along rows and columns, at a step of `step` pixels."""
     total, count = 0.0, 0
     for lines in (grey, grey.T):
         second = lines[2 * step :] - 2 * lines[step:-step] + lines[: -2 * step]

@@ -93,8 +93,8 @@ def _decode_ahead(
 ) -> Generator[_Ready | Skip]:
     """Decoded items and skips in the shard's order; about `ahead` entries are prepared before the caller needs them.
 
-    One thread reads items, and `threads` threads decode them. Each decoding task waits for the read of its own chunk of
-    items; reads run in the order of submission, so the output stays in order. A read may have to wait until earlier
+    One thread reads items, and `threads` threads decode them. Each decoding task waits until its own chunk of items is
+    read. Chunks are read in the order of the shard, so the output stays in order. A read may have to wait until earlier
     chunks of items are decoded. No deadlock is possible, because the decoding tasks of earlier chunks are first in the
     queue and already have their input.
     """
@@ -132,7 +132,7 @@ def _decode_ahead(
 
 
 class _Allowance:
-    """A limit on the bytes of undecoded items in memory; a read that starts below the limit may exceed it."""
+    """A limit on the bytes of undecoded items in memory; a read that starts below the limit may end above the limit."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -140,7 +140,7 @@ class _Allowance:
         self._changed = threading.Condition()
 
     def wait(self) -> bool:
-        """Wait until fewer bytes are in memory than the limit; returns False if the allowance was closed."""
+        """Wait until the bytes in memory are below the limit; returns False if `close` was called."""
         with self._changed:
             self._changed.wait_for(lambda: self._left > 0 or self._is_closed)
             return not self._is_closed

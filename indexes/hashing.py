@@ -28,5 +28,5 @@ def sample_keys(ids: Sequence[str], *, seed: int) -> np.ndarray:
 
 
 def content_keys(rows: np.ndarray, *, seed: int) -> np.ndarray:
-    """Uniform random keys (n,) uint64 from each row's values; sorting by key gives an order independent of names."""
+    """Uniform random keys (n,) uint64 from each row's values; sorting rows by key gives an order independent of ids."""
     return np.array([_hash64(row.tobytes(), seed, b"content") for row in rows], dtype=np.uint64)

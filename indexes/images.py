@@ -42,10 +42,10 @@ class Picture:
 def decode(data: bytes) -> Picture:
     """The first frame of an image, turned upright by EXIF or XMP orientation, as 8-bit RGB on white; thread-safe.
 
-    Damaged text metadata, colour profiles and EXIF tags never make an image unusable. Grey values of 16 bits or floats
-    are scaled to 8 bits by the full scale of the image mode. Raises Unusable if the bytes are empty, damaged, not an
-    image, or an image of an unsupported format or unknown value scale. Raises Unusable if the header states too many
-    pixels, or if compressed metadata that must be searched for the orientation exceed a limit.
+    Damaged text metadata, colour profiles and EXIF tags never make an image unusable. Grey values with 16 bits or as
+    floats are scaled to 8 bits, from the full scale of their image mode. Raises Unusable if the bytes are empty,
+    damaged, not an image, or an image of an unsupported format or unknown value scale. Raises Unusable if the header
+    states too many pixels, or if compressed metadata that must be searched for the orientation exceed a limit.
     """
     if not data:
         raise Unusable("empty file")
@@ -81,7 +81,7 @@ def _decoded(bare: Bare) -> Picture:
 
 
 def _stated_by(image: Image.Image) -> int:
-    """The orientation in the metadata that Pillow returns, for image files whose metadata were not parsed before."""
+    """The orientation in the metadata that Pillow returns; used if madaudit itself did not parse the metadata."""
     block, profile = image.info.get("exif"), image.info.get("Raw profile type exif")
     found = of_exif(block) if isinstance(block, bytes) else None
     if block is None and isinstance(profile, str):
@@ -101,7 +101,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
 
 
 def _eight_bits(image: Image.Image) -> np.ndarray:
-    """Grey values (h, w) as uint8: the smallest full scale of the image mode that fits all values becomes 255."""
+    """Grey values (h, w) scaled to uint8: 255 is the smallest full scale of the image mode that fits all values."""
     values = np.asarray(image).astype(np.float64)
     for full in _FULL_SCALES.get(image.mode, (65535.0,)):
         if values.min() >= 0 and values.max() <= full:

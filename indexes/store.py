@@ -61,7 +61,7 @@ def load_embeddings(folder: Path, *, encoder: str | None = None) -> Embeddings:
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
-    """Write the manifest that makes a folder's files valid, after all files; the field `schema` is required."""
+    """Write the manifest that makes a folder's files valid; call this after writing the files. `schema` is required."""
     write_atomic(Path(folder) / _MANIFEST, json.dumps(dict(fields), indent=1, sort_keys=True).encode())
 
 

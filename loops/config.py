@@ -78,7 +78,7 @@ class LoopConfig:
         _check_settings(self.settings)
 
     def resolved(self, *, size: int | None, width: int, vectorised: bool) -> "LoopConfig":
-        """A copy of the configuration with missing counts filled in; `size` is the number of items (None: a formula).
+        """A copy of the configuration with missing counts filled in; the data hold `size` items (None: a formula).
 
         The default number of chains is 100 for a vectorised family (fewer for items with more than 64 columns), else 1.
         """

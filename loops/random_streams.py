@@ -33,6 +33,6 @@ class Streams:
     seed: int
 
     def rng(self, purpose: Purpose, generation: int, chain: int | None = None) -> np.random.Generator:
-        """A new generator of the stream for a purpose, generation and chain; without `chain`, one for all chains."""
+        """A new random number generator for a purpose, a generation and a chain (without `chain`: for all chains)."""
         key = (int(purpose), generation, 0 if chain is None else chain + 1)
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))

@@ -157,7 +157,7 @@ class Loop:
 
     @cached_property
     def _floor(self) -> float:
-        """The lowest typicality score of a good sample, which a verifier should accept."""
+        """The lowest typicality score (similarity to real data) that a verifier should accept."""
         return self.world.clean.typical_floor(_TYPICAL, rng=self.streams.rng(Purpose.verifying, 0))
 
     def _exact_names(self) -> set[str]:
@@ -227,7 +227,7 @@ def run_loop(
 
 
 def _complete(batches: list[Batch], done: int, config: LoopConfig, store: LoopFolder) -> list[Batch]:
-    """Return `batches`; raises ArtifactError if a batch that a generation after `done` needs is missing."""
+    """Return `batches`; raises ArtifactError if a batch is missing that a generation after number `done` needs."""
     expected = {
         (origin, use)
         for origin in range(1, done + 1)

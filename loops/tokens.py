@@ -83,11 +83,11 @@ class TextCodec:
 class GridCodec:
     """Converts numbers to tokens: each number becomes the index of its bin, and each bin decodes to one value.
 
-    With evenly spaced bins, encoding and decoding changes a number in the range by at most half a step, which is
-    (high − low) / (levels − 1) / 2. Encoding and decoding does not change the value of a bin; a number outside the
-    range becomes the nearer end of the range. With bins of equal probability, a number changes by at most the width of
-    the bin, or by any amount in the two outer bins. The mean change over the items that the codec was fitted to is zero
-    for bins of equal probability.
+    With evenly spaced bins, encoding and decoding changes a number in the range by at most half a step, which is (high
+    − low) / (levels − 1) / 2. Encoding and decoding leaves the value of each bin unchanged, and turns a number outside
+    the range into the nearer end of the range. With bins of equal probability, encoding and decoding changes a number
+    by at most the width of its bin, or by any amount in the two outer bins. With bins of equal probability, encoding
+    and decoding preserves the mean of the items that the codec was fitted to.
     """
 
     edges: np.ndarray  # (width, levels − 1), increasing: bin j holds edge j−1 < x ≤ edge j

@@ -35,7 +35,7 @@ class AllowedRoots:
 
     @classmethod
     def of(cls, roots: Sequence[str], *, allow_private: bool = False) -> "AllowedRoots":
-        """Build the roots from the settings; raises InputError if a root is neither an absolute path nor a URL."""
+        """Build the allowed roots from settings; raises InputError if a root is neither an absolute path nor a URL."""
         folders, urls = [], []
         for root in roots:
             if "://" in root:
@@ -49,7 +49,8 @@ class AllowedRoots:
     def check(self, spec: str) -> str:
         """Return the source if every path or URL in it lies under an allowed root; otherwise raise Forbidden.
 
-        Links are resolved and brace patterns are expanded first. Files that a wildcard matches are checked when opened.
+        Links are resolved and brace patterns are expanded before the check. Files that match a wildcard are checked
+        when they are opened.
         """
         if len(spec) > _LONGEST or not spec.isprintable() or "::" in spec:
             raise Forbidden(

@@ -70,7 +70,7 @@ class JobStatus:
             raise InputError(
                 f"the {self.kind} {self.id} is {self.state} and has no audit result: wait until an audit has succeeded"
             )
-        return AuditResult.from_dict(self.result, where=f"the service's response for {self.id}")
+        return AuditResult.from_dict(self.result, where=f"the service's response for the job {self.id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def upload(file: Path, reference: str, options: Mapping[str, Any]) -> Call:
 
 
 def question(workflow: str, asked: Mapping[str, Any]) -> Call:
-    """Request for a forecast; an option may be a job instead of a job id."""
+    """Request for a forecast; options that take a job id also accept a `JobStatus`."""
     given = {name: value.id if isinstance(value, JobStatus) else value for name, value in asked.items()}
     return Call("POST", "/v1/forecasts", json={"workflow": workflow, **given})
 

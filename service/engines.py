@@ -55,7 +55,7 @@ def local_runner(reference_folder: Path, *, workers: int | None, device: str, we
 
 @contextmanager
 def local_map(workers: int) -> "Iterator[Mapper]":
-    """A `map` over as many processes on this machine; for one worker the built-in one. The results are the same."""
+    """A `map` over a pool of `workers` processes, or the built-in `map` for one worker; both give equal results."""
     if workers <= 1:
         yield map
         return

@@ -67,10 +67,11 @@ def known_from_audit(
     pilot: str | None = None,
     weights: Weights = AS_STORED,
 ) -> ForecastInputs:
-    """Forecast inputs from a finished audit, with optional samples of the user's first model and of a pilot.
+    """Forecast inputs from a finished audit, with optional samples of the user's first and second (pilot) model.
 
-    The reference's semantic encoder encodes the samples. They are compared with the reference's real items and with the
-    audited items, on which the model was trained. Samples that the audit already used need not be given again.
+    A pilot is the user's second-generation model. The reference's semantic encoder encodes the samples. The samples are
+    compared with the reference's real items and with the audited items, on which the first model was trained. Samples
+    that the audit already used need not be given again.
     """
     _check_given(model_samples, pilot)
     if result.fidelity.scale is None:
@@ -92,7 +93,9 @@ def known_from_audit(
 
 def _check_given(model_samples: str | None, pilot: str | None) -> None:
     if model_samples is None and pilot is not None:
-        raise InputError("a pilot was given without samples of the first model: give --model-samples too")
+        raise InputError(
+            "samples of a pilot model were given without samples of the first model: give --model-samples too"
+        )
 
 
 def _figures(result: AuditResult) -> AuditFigures:
@@ -102,7 +105,7 @@ def _figures(result: AuditResult) -> AuditFigures:
 def _known_to(result: AuditResult, plan: Plan) -> ForecastInputs:
     """Forecast inputs from the stored result of an audit.
 
-    A stored pilot is used only for the plan that the pilot was run for; the number of generations may differ.
+    Stored measurements of a pilot model are used only for a plan with the workflow, sizes and bias of the pilot.
     """
     known, told = result.mad_risk.known, result.mad_risk.plan
     is_same = told is not None and replace(told, generations=plan.generations) == plan
@@ -135,7 +138,8 @@ def forecast_of(
         return ForecastResult.of(answer_risk(_known_from_figures(asked, weights), model, policy, space=None))
     if asked.synthetic_fraction is not None or asked.diversity_ratio is not None:
         raise InputError(
-            "an audit and figures were both given, but the audit has measured the figures: give only one of them"
+            "an audit and figures (synthetic fraction, diversity ratio) were both given, but the audit has measured "
+            "these figures: give only the audit or only the figures"
         )
     folder = AuditFolder(asked.audit)
     result = read_result(folder)
@@ -164,7 +168,7 @@ def _known_from_figures(asked: ForecastRequest, weights: Weights) -> ForecastInp
 
 
 def _completed(plan: Plan, result: AuditResult) -> Plan:
-    """The plan with sizes of None filled from the audit's plan (if it has the same workflow) or the size of the set."""
+    """The plan with missing sizes filled in from the audit's plan (if its workflow is the same) or the set's size."""
     told = result.mad_risk.plan
     if told is not None and told.workflow == plan.workflow:
         plan = replace(
@@ -249,7 +253,7 @@ def _real(reference: Reference) -> np.ndarray:
 
 def _audited(folder: AuditFolder) -> np.ndarray:
     """Semantic vectors of the stored sample of audited items, (k, d)."""
-    return fold_states(read_state(ShardResult(*shard)) for shard in folder.shards()).sample.semantic
+    return fold_states(read_state(ShardResult(*shard)) for shard in folder.shards()).distinct.vectors
 
 
 def encoded(spec: str, reference: Reference) -> np.ndarray:

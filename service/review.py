@@ -150,7 +150,7 @@ def start_review(
 
 
 def _former_labels(folder: AuditFolder) -> dict[tuple[str, str, str], str]:
-    """Labels from the label file or the table of an earlier review, keyed by the place of the item."""
+    """Labels of an earlier review (from its label file or its table), keyed by the origin, shard and id of an item."""
     path = next((file for file in (folder.labels, folder.label_table) if file.is_file()), None)
     if path is None or not folder.review_key.is_file():
         return {}
@@ -408,7 +408,7 @@ def _before_review(answer: SyntheticFraction) -> FractionBeforeReview:
 
 
 def _caveat(found: LabelledFraction) -> str | None:
-    """Assumption behind the interval if the review had no labelled items of known origin; None if it had both kinds."""
+    """Assumption of the interval if no known real or no known synthetic item was labelled; None otherwise."""
     if not (missing := _unmeasured(found)):
         return None
     return (

@@ -73,7 +73,7 @@ class ServiceSettings:
         )  # fmt: skip
         for name in positive:
             if getattr(self, name) < 1:
-                raise InputError(f"{_variable(name)} is {getattr(self, name)}, expected 1 or more")
+                raise InputError(f"the setting {_variable(name)} is {getattr(self, name)}, expected 1 or more")
         if self.retention_days < 0 or self.grace_s < 0:
             raise InputError("MADAUDIT_RETENTION_DAYS and MADAUDIT_GRACE_S must not be negative: give 0 or more")
 
@@ -134,7 +134,7 @@ def _read(name: str, text: str, reader: Callable[[str], _T]) -> _T:
         return reader(text)
     except ValueError:
         expected = {_switch: "on or off", int: "a whole number"}.get(reader, "a list")
-        raise InputError(f"{_variable(name)} is {text!r}, expected {expected}") from None
+        raise InputError(f"the setting {_variable(name)} is {text!r}, expected {expected}") from None
 
 
 def _switch(text: str) -> bool:

@@ -39,6 +39,7 @@ HOMES = {
     "matplotlib": ("service/reports/", "loops/plots/"),
 }
 _CROWDED = {  # by files that are like each other
+    "auditor": ["auditor/measures"],
     "indexes": ["indexes/sources"],
     "loops": ["loops/models"],
 }

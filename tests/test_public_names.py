@@ -92,7 +92,7 @@ def test_a_package_lists_its_public_names_and_imports_them_when_asked_for(packag
 def test_a_measure_has_the_fields_of_the_contract() -> None:
     import numpy as np
 
-    from auditor.measures.diversity import vendi
+    from auditor.measures.vendi import vendi
 
     measure = vendi(np.eye(3))
     assert (round(measure.estimate, 9), measure.n) == (3, 3)

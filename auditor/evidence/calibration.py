@@ -46,7 +46,7 @@ class ScoreCounts:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Out-of-fold score counts of each reference component; the m real sources come first."""
+    """Out-of-fold score counts of each reference component: first the m real sources, then the K generators."""
 
     labels: tuple[str, ...]  # m + K
     edges: np.ndarray  # (bins - 1,) inner edges on the score axis
@@ -56,7 +56,7 @@ class Calibration:
 
     @cached_property
     def is_simulated(self) -> np.ndarray:
-        """For each generator, whether it is a simulated stand-in, (K,) bool."""
+        """Whether each of the K generators is a stand-in, simulated from the real part, (K,) bool."""
         return np.array([label in self.simulated for label in self.labels[self.n_real :]], dtype=bool)
 
     @property
@@ -71,7 +71,7 @@ class Calibration:
 
     @cached_property
     def densities(self) -> np.ndarray:
-        """Share of each component's items that fall in each bin, (m + K, bins)."""
+        """Share of each component's items whose score falls in each bin, (m + K, bins)."""
         return np.stack([c.histogram / c.n for c in self.components])
 
     @cached_property
@@ -84,7 +84,8 @@ class Calibration:
     def separation(self) -> float:
         """Smallest total variation between the histograms of any real source and any generator; 0 without generators.
 
-        The most similar pair counts, because a set may hold any real source, even the source most like a generator.
+        The smallest value is used, because an audited set may contain any real source, even the one most like a
+        generator.
         """
         if self.n_generators == 0:
             return 0.0
@@ -101,7 +102,7 @@ class Calibration:
         return self._of_pairs(_variation_error)
 
     def separation_low(self, *, level: float) -> float:
-        """Lower confidence limit of `separation`: the smallest one-sided limit over all pairs; 0 without generators.
+        """Lower confidence limit of `separation`: the smallest over all pairs of source and generator, or 0.
 
         Comparing this lower limit, not `separation`, with a threshold rejects references that would pass by chance.
         """
@@ -120,9 +121,10 @@ class Calibration:
 def _variation(first: np.ndarray, second: np.ndarray) -> float:
     """Total variation between the distributions behind two histograms, corrected for sampling noise.
 
-    Two samples of the same distribution have the expected total variation c = ½ Σ √(2/π · p(1 − p)(1/n + 1/m)). From
-    the observed total variation v and its chance level c, the corrected value is √((v² − c²)/(1 − c²)). The correction
-    matters only for similar distributions; distributions without overlap keep a total variation of 1.
+    Two samples of sizes n and m from one distribution with bin probabilities p have the expected total variation c = ½
+    Σ √(2/π · p(1 − p)(1/n + 1/m)). From the observed total variation v and its chance level c, the corrected value is
+    √((v² − c²)/(1 − c²)). The correction matters only for similar distributions; distributions without overlap keep a
+    total variation of 1.
     """
     n, m = first.sum(), second.sum()
     pooled = (first + second) / (n + m)
@@ -132,7 +134,7 @@ def _variation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _variation_error(first: np.ndarray, second: np.ndarray) -> float:
-    """Standard error of ½ Σ sᵢ(pᵢ − qᵢ), a total variation, with fixed signs sᵢ; at least that of a single item."""
+    """Standard error of a total variation ½ Σ sᵢ(pᵢ − qᵢ) with fixed signs sᵢ; at least the error of one item."""
     p, q = (counts / counts.sum() for counts in (first, second))
     signs = np.sign(p - q)
     variances = [max(1 - float(signs @ law) ** 2, 1 / counts.sum()) for law, counts in ((p, first), (q, second))]
@@ -155,7 +157,7 @@ def calibration_of(
 ) -> Calibration:
     """Calibration from out-of-fold evidence of the reference's items; copies within a component count as one item.
 
-    `effects` (m + K,) are the design effects of copies within each component.
+    `effects` (m + K,) are the design effects of copies within each of the m real sources and K generators.
     """
     n_real = evidence.n_real
     edges = _edges(evidence.scores, component >= n_real)
@@ -169,12 +171,12 @@ def calibration_of(
 
 
 def _edges(scores: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
-    """Inner bin edges: an even grid where log odds are uncertain, and quantiles of real and of synthetic scores.
+    """Inner bin edges: an even grid of log odds from −4 to 4, and quantiles of the real and of the synthetic scores.
 
     The quantiles give narrow bins where most real and most synthetic scores lie. Without the grid, well separated
-    scores would have an edge between the last real and the first synthetic item of the reference. New items with less
-    extreme scores would then lie on the wrong side of that edge. Without the grid, the 95 % interval held the truth in
-    only 88 % of audits with 300 + 300 essays.
+    scores would have a bin edge between the highest real and the lowest synthetic score of the reference. New items
+    with less extreme scores would then lie on the wrong side of that bin edge. Without the grid, the 95 % interval
+    contained the true fraction in only 88 % of audits with 300 real and 300 synthetic essays as reference.
     """
     grid = np.arange(-_DOUBT, _DOUBT + _STEP / 2, _STEP)
     sides = [side for side in (scores[~is_synthetic], scores[is_synthetic]) if len(side)]

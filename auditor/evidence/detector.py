@@ -102,7 +102,7 @@ def fit_detector(
     n_real: int = 1,
     device: str = "cpu",
 ) -> tuple[Detector, Evidence]:
-    """Fit a detector; also return out-of-fold evidence of reference items, which is distributed as for unseen items.
+    """Fit a detector; also return out-of-fold evidence of the reference items, distributed like that of new items.
 
     `component` (n,) numbers the components of `vectors` (n, d): first the `n_real` real sources, then the generators.
     Raises InputError if a component has too few items, or too few distinct items.
@@ -153,7 +153,7 @@ def _copies_within(vectors: np.ndarray, component: np.ndarray) -> tuple[np.ndarr
 def _folds_of_kin(
     rows: np.ndarray, component: np.ndarray, digests: np.ndarray, copies: np.ndarray, n_real: int, seed: int
 ) -> np.ndarray:
-    """Folds (n,) that never split a group of copies or derived items; the smallest digest in a group sets its fold."""
+    """Fold of each item, (n,); a group of copies or derived items has one fold, which its smallest digest sets."""
     contents, content = np.unique(digests, axis=0, return_inverse=True)
     content = content.reshape(-1)
     group = kin_groups(rows, component, copies, n_real)
@@ -167,8 +167,8 @@ def _folds_of_kin(
 def log_odds(posteriors: np.ndarray, n_real: int, weights: np.ndarray | None = None) -> np.ndarray:
     """Log odds (n,) of synthetic against real origin from posteriors (n, m + K), with equal weights for both origins.
 
-    `weights` (m + K,) are the weights of components of the same origin; by default all weights are equal. Without
-    generators all log odds are zero.
+    `weights` (m + K,) are the weights of the m real sources among each other and of the K generators among each other;
+    by default they are equal. Without generators all log odds are zero.
     """
     if posteriors.shape[1] == n_real:
         return np.zeros(len(posteriors))
@@ -188,10 +188,11 @@ def part_distances(
     device: str,
     own: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Squared distances (n, m + K, folds, 3) to the nearest exemplars of each component in each fold.
+    """Squared distances (n, m + K, folds, 3) to the 3 nearest reference items of each component in each fold.
 
     Distances are stored separately for each fold, so that one search serves the models of all folds. If `own` gives
-    each row's exemplar number, a row does not count as its own neighbour. Missing neighbours have an infinite distance.
+    each row's number among the reference items, a row does not count as its own neighbour. If a component has fewer
+    than 3 neighbours in a fold, the missing distances are infinite.
     """
     n_components = int(component.max()) + 1
     result = np.full((len(rows), n_components, FOLDS, _NEIGHBOURS), np.inf, dtype=np.float32)

@@ -23,13 +23,13 @@ def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: 
     """Group number (n,) of each vector (n, d); copies and near copies, such as video frames, share a group.
 
     Items are near copies if their distance is less than r times the distance to any other item. The distance between
-    near copies must also be less than r times the median radius around an item that holds a tenth of all items. For
-    independent items in D dimensions, the distances to the c-th and to the next neighbour have a ratio below r with
-    probability r^(cD) (Facco et al. 2017). The factor r is ½, or smaller if independent items would otherwise pass as
-    near copies with probability above 1 %. The dimension D of the data is measured at a scale larger than the distances
-    between copies. A narrow mode of the data can look like a group of copies. Therefore two items do not count as
-    copies if an independent item from `beside` (m, d) is equally near. At most `most` copies of each item are searched
-    for. Chains of copies, where each copy differs a little from the one before, are not found.
+    near copies must also be less than r times the median radius of a ball around an item that contains a tenth of all
+    items. For independent items in D dimensions, the distances to the c-th and to the (c + 1)-th neighbour have a ratio
+    below r with probability r^(cD) (Facco et al. 2017). The factor r is ½, or smaller if independent items would
+    otherwise pass as near copies with probability above 1 %. The dimension D of the data is measured at a scale larger
+    than the distances between copies. A narrow mode of the data can look like a group of copies. Therefore two items do
+    not count as copies if an independent item from `beside` (m, d) is equally near. At most `most` copies of each item
+    are searched for. Chains of copies, where each copy differs a little from the one before, are not found.
     """
     n, most = len(vectors), min(most, len(vectors) // 2)
     if most < 2:
@@ -73,7 +73,7 @@ def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _scale(rows: np.ndarray) -> tuple[float, float]:
-    """Intrinsic dimension at the scale of a tenth of the rows, and the median radius that contains a tenth of them."""
+    """Intrinsic dimension at the scale of a tenth of the rows, and the median radius of a ball that holds a tenth."""
     judges = rows[np.linspace(0, len(rows) - 1, min(len(rows), _JUDGES)).astype(int)]
     counts = [max(1, round(share * len(judges))) for share in _SHARES]
     squared = knn(judges, judges, min(len(judges), counts[1] + 1))[0]
@@ -86,9 +86,9 @@ def kin_groups(rows: np.ndarray, component: np.ndarray, groups: np.ndarray, n_re
     """Group number (n,) of each row; extends `groups` so that a real item and the items made from it share a group.
 
     A synthetic item counts as made from a real item (for example a paraphrase) if the two items are mutual nearest
-    neighbours between the generator and the real part. The second nearest neighbour of each of the two items must also
-    be further away than chance explains. If a real item and its synthetic version were in different folds, a probe
-    would learn the wrong origin for both.
+    neighbours between the generator and the real part. For each of the two items, the second nearest neighbour must
+    also be further away than the nearest by more than chance explains. If a real item and its synthetic version were in
+    different folds, a probe would learn the wrong origin for both.
     """
     real = np.flatnonzero(component < n_real)
     ratio = min(_KIN, _CHANCE ** (1 / _scale(rows[real])[0]))
@@ -104,13 +104,13 @@ def kin_groups(rows: np.ndarray, component: np.ndarray, groups: np.ndarray, n_re
 
 
 def _nearest_by_far(rows: np.ndarray, others: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest of `others` to each row, and whether its distance is below `ratio` times that of the second nearest."""
+    """Index of the nearest of `others` to each row, and whether it is nearer than `ratio` times the second nearest."""
     squared, indices = knn(rows, others, min(2, len(others)))
     return indices[:, 0], squared[:, 0] < ratio**2 * squared[:, -1]
 
 
 def design_effect(counts: np.ndarray) -> float:
-    """Factor by which copies raise the variance of a mean: Σm²/Σm, where m counts the copies of a distinct item."""
+    """Factor by which copies raise the variance of a mean: Σm²/Σm over distinct items with m copies each."""
     return float((counts.astype(np.float64) ** 2).sum() / counts.sum())
 
 

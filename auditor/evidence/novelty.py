@@ -21,11 +21,11 @@ def novelty(nearest: np.ndarray, reference_nearest: np.ndarray) -> np.ndarray:
 
 
 def unexplained(novel: int, n: int, n_reference: int, *, level: float = 0.95) -> Measure:
-    """Share of a set that lies outside the reference, minus the 5 % of reference items that do so by definition.
+    """Share of audited items outside the reference, corrected for the 5 % of reference items outside by definition.
 
-    The value is (F − 0.05) / 0.95, where F is the share of novel items. The interval includes the sampling errors of
-    the share of novel items and of the reference's 95 % quantile. Items outside the reference may be synthetic or come
-    from another real source.
+    The value is (F − 0.05) / 0.95, where F is the share of audited items with a novelty above 0.95. The interval
+    includes the sampling errors of the share F and of the 95 % quantile of the reference's distances. Items outside the
+    reference may be synthetic or come from another real source.
     """
     inside = NOVEL
     observed = novel / n

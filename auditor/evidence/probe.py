@@ -27,7 +27,7 @@ class Landmarks:
 
 
 def choose_landmarks(rows: np.ndarray, *, rng: np.random.Generator, count: int = 500) -> Landmarks:
-    """Draw kernel landmarks from standardised rows (n, d); kernel features get the norm of the linear features."""
+    """Draw kernel landmarks from standardised rows (n, d); kernel features are scaled to the norm of linear ones."""
     points = rows[rng.choice(len(rows), min(count, len(rows)), replace=False)]
     kernel = (points**2).sum(1)[:, None] + (points**2).sum(1) - 2 * points @ points.T
     gamma = 1 / max(float(np.median(kernel)), 1e-12)

@@ -21,7 +21,7 @@ __all__ = [
 
 
 def probabilistic_adjusted_count(calibration: Calibration, observed: ScoreCounts, composition: Composition) -> float:
-    """PACC (Bella et al. 2010): a set's mean posterior, corrected with the means of real and synthetic items."""
+    """Synthetic fraction by PACC (Bella et al. 2010): mean posterior, corrected with real and synthetic means."""
     m = calibration.n_real
     means = np.array([c.posteriors.mean[m:].sum() for c in calibration.components])
     a, b = composition.real @ means[:m], composition.synthetic @ means[m:]
@@ -29,12 +29,15 @@ def probabilistic_adjusted_count(calibration: Calibration, observed: ScoreCounts
 
 
 def adjusted_count(observed: float, a: float, b: float) -> float:
-    """Adjusted count (observed − a)/(b − a), clipped to [0, 1] (Forman 2008); nan unless b > a."""
+    """Adjusted count (Forman 2008) of synthetic items: (observed − a)/(b − a), clipped to [0, 1].
+
+    The numbers a and b are the mean scores of real and of synthetic items; the result is nan unless b > a.
+    """
     return float(np.clip((observed - a) / (b - a), 0, 1)) if b > a else math.nan
 
 
 def histogram_mixture(calibration: Calibration, observed: ScoreCounts, composition: Composition) -> float:
-    """Maximum-likelihood π of the mixture (1 − π)·f₀ + π·f₁ of the real and synthetic score histograms."""
+    """Maximum-likelihood fraction π of the mixture (1 − π)·f₀ + π·f₁ of the real (f₀) and synthetic (f₁) histograms."""
     real, synthetic = smoothed(calibration, composition)
     return float(mixture_fractions(observed.histogram[None], real[None], synthetic[None])[0])
 
@@ -48,7 +51,7 @@ def smoothed(calibration: Calibration, composition: Composition) -> tuple[np.nda
 
 
 def mixture_fractions(counts: np.ndarray, real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
-    """Maximum-likelihood π for each row of counts (r, bins), by bisection on the derivative of the log likelihood."""
+    """Maximum-likelihood synthetic fraction for each row of counts (r, bins), by bisection on the score function."""
     low, high = np.zeros(len(counts)), np.ones(len(counts))
     difference = synthetic - real
     for _ in range(40):
@@ -59,12 +62,13 @@ def mixture_fractions(counts: np.ndarray, real: np.ndarray, synthetic: np.ndarra
 
 
 def score_weights(centres: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    """Posterior g (r, bins) at log odds (bins,) for each prior π (r,); g is the efficient score of a mixture near π.
+    """Posterior probability g (r, bins) of synthetic origin at log odds `centres` (bins,), for prior fractions (r,).
 
-    The posterior g uses the calibrated log odds at the bin centres, not the ratio of the score histograms. The
-    histograms are used again to correct the posteriors, so the ratio of histograms would overstate the separation of
-    real and synthetic scores. With a posterior from the ratio of histograms, interval coverage was .83 instead of .95
-    for 300 reference items. Badly calibrated log odds make the interval wider but not invalid.
+    Near the prior fraction, the posterior g is the efficient score for estimating the fraction of a mixture. The
+    posterior g uses the calibrated log odds at the bin centres, not the ratio of the score histograms. The histograms
+    are used again to correct the posteriors, so a posterior from their ratio would overstate the separation of real and
+    synthetic scores. With a posterior from the ratio of histograms, interval coverage was .83 instead of .95 for 300
+    reference items. Badly calibrated log odds make the interval wider but not invalid.
     """
     priors = special.logit(np.clip(fractions, 0.02, 0.98))
     return np.asarray(special.expit(centres + priors[:, None]))
@@ -73,7 +77,7 @@ def score_weights(centres: np.ndarray, fractions: np.ndarray) -> np.ndarray:
 def known_fit(
     calibration: Calibration, observed: ScoreCounts, composition: Composition, *, level: float, is_sample: bool
 ) -> Measure:
-    """Synthetic fraction from the corrected mean posterior at the fitted mixture's π, with Fieller's interval."""
+    """Synthetic fraction by the corrected mean posterior at the fitted mixture's fraction, with Fieller's interval."""
     m, n = calibration.n_real, observed.n
     g = score_weights(calibration.centres, np.array([histogram_mixture(calibration, observed, composition)]))[0]
     means = calibration.densities @ g
@@ -82,7 +86,9 @@ def known_fit(
     a, b = float(composition.real @ means[:m]), float(composition.synthetic @ means[m:])
     observed_mean = float(observed.histogram @ g) / n
     if b <= a:
-        return Measure(math.nan, low=0.0, high=1.0, n=n, reason="known generators score no higher than real items")
+        return Measure(
+            math.nan, low=0.0, high=1.0, n=n, reason="items of known generators score no higher than real items"
+        )
     value = adjusted_count(observed_mean, a, b)
     low, high = fieller(
         observed_mean,
@@ -99,10 +105,11 @@ def known_fit(
 def _side(
     calibration: Calibration, g: np.ndarray, rows: slice, shares: np.ndarray, *, is_sample: bool
 ) -> tuple[float, float]:
-    """Variance of the posterior g over real (or synthetic) items, and error variance of the reference's mean g.
+    """Variance of the posterior g over real (or synthetic) items, and the error variance of its reference mean.
 
-    In a complete set, each item's component is fixed, so only the variance within components counts. For a sample of a
-    larger set, the variance between components is added.
+    If the audited set is not a sample, the source or generator of each item is fixed, so only the variance within
+    components counts. If the audited set is a sample of a larger set, the variance between the sources or generators is
+    added.
     """
     means = calibration.densities[rows] @ g
     variances = np.array([_spread(c.histogram, g) for c in calibration.components[rows]])

@@ -35,7 +35,7 @@ class Composition:
         return float(real.var()), float(synthetic.var())
 
     def shares(self, fraction: float) -> np.ndarray:
-        """Shares (m + K,) of all components in a set with the given synthetic fraction."""
+        """Shares (m + K,) of the m real sources and K generators in a set with the given synthetic fraction."""
         return np.concatenate([(1 - fraction) * self.real, fraction * self.synthetic])
 
 
@@ -66,7 +66,7 @@ def composition_of(calibration: Calibration, observed: ScoreCounts, *, rng: np.r
 
 
 def _padded_covariance(posteriors: Moments) -> np.ndarray:
-    """Covariance of posteriors, with half an item added at every corner of the simplex.
+    """Covariance of posteriors, with half an item added at every corner of the probability simplex.
 
     If the scores separate all items, the plain covariance is zero, although n items cannot prove a zero covariance.
     """

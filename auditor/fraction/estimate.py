@@ -64,10 +64,10 @@ _OTHER_SOURCE = (
 
 @dataclass(frozen=True, slots=True)
 class FractionEstimate:
-    """The share of synthetic items in one set, with intervals, or the reason why it is unknown.
+    """The share of synthetic items in one set, with intervals, or the reason why this share is unknown.
 
-    The stated interval does not assume which generators made the items. An interval under a condition is valid only if
-    the condition is true.
+    The main interval, `low` to `high`, does not assume which generators made the items. An interval under a condition
+    is valid only if the condition is true.
     """
 
     estimate: float  # nan unless determined
@@ -91,7 +91,7 @@ class FractionEstimate:
 
     @property
     def likely(self) -> float:
-        """The stated estimate, or else the estimate for known sources and generators only; nan if neither exists."""
+        """The main estimate, or else the estimate if only known sources and generators occur; nan if neither exists."""
         return self.estimate if math.isfinite(self.estimate) else self.if_both.estimate
 
 
@@ -114,15 +114,15 @@ def estimate_fraction(
 
     First a mixture of the known sources and generators is fitted to the set's scores. `contrast` is a function that
     takes the fitted mixture's shares (m + K,) and trains a classifier for this set. The classifier and a test of the
-    scores show whether the set holds anything besides the known sources and generators. The lower end of the stated
-    interval is the synthetic share that a shortfall of confidently real items proves. The upper end allows for an
-    unseen generator whose items look real as often as `left_out` predicts. If the set holds unknown content, the lower
-    end is 0, because that content may come from another real source. Intervals include the sampling errors of the
-    incoming scores and of the reference's scores. Intervals are about this set alone or, with `is_sample`, about the
-    larger set from which it was drawn. Copies count as one item: `copies` is the design effect of copies, and
-    `distinct` the number of distinct items among those examined. `distrust` is a reason why the reference's scores are
-    not reliable, or None. With the flag `assume_reference_complete` or `assume_generators_complete`, the estimate under
-    that condition becomes the stated estimate.
+    scores show whether the set holds anything besides the known sources and generators. The lower end of the interval
+    is the synthetic share proved by a shortfall of items that look confidently real. The upper end of the interval
+    allows for an unseen generator whose items look real as often as `left_out` predicts. If the set holds unknown
+    content, the lower end of the interval is 0, because that content may come from another real source. Intervals
+    include the sampling errors of the incoming scores and of the reference's scores. Intervals are about this set alone
+    or, with `is_sample`, about the larger set from which it was drawn. Copies count as one item: `copies` is the design
+    effect of copies, and `distinct` the number of distinct items among those examined. `distrust` is a reason why the
+    reference's scores are not reliable, or None. With the flag `assume_reference_complete` or
+    `assume_generators_complete`, the main estimate and interval are those under that condition.
     """
     n, observed = observed.n, observed.thinned(copies)
     doubts = _doubts(calibration, observed, contrast, left_out, rng=rng, level=level, is_sample=is_sample)
@@ -148,7 +148,7 @@ def estimate_fraction(
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """Synthetic fraction without any condition and under each condition."""
+    """Synthetic fraction of a set without any assumption, and under each of three assumptions."""
 
     stated: Measure
     matches: Measure  # if all real items come from the reference's sources
@@ -158,7 +158,7 @@ class _Answers:
     is_told: bool = True  # whether the scores are trusted
 
     def given(self, matches: bool, known: bool) -> Measure:
-        """The synthetic fraction under the declared conditions."""
+        """The synthetic fraction under the conditions that the user declared."""
         if matches:
             return self.both if known else self.matches
         return self.known if known else self.stated
@@ -289,13 +289,13 @@ def _hardly_separates(calibration: Calibration) -> str | None:
 
 
 def _guarded(doubts: _Doubts, level: float) -> Measure:
-    """The fit of known generators, with an interval widened for generators that the reference lacks.
+    """Synthetic fraction fitted with known generators; the interval is widened for generators that the reference lacks.
 
-    The upper end is at least the mean of two upper limits: one from the reference's detector, one from this set's
-    classifier. The mean of two upper limits of normal estimates is an upper limit at the same level, even if the
-    estimates are correlated. The lower end is at most the share that a shortfall of confidently real items proves.
-    Without that cap on the lower end, an unseen generator that scores higher than the known ones would raise the lower
-    end too far.
+    The upper end of the interval is at least the mean of two upper limits: one from the reference's detector, one from
+    this set's classifier. The mean of two upper limits of normal estimates is an upper limit at the same level, even if
+    the estimates are correlated. The lower end of the interval is at most the synthetic share proved by a shortfall of
+    items that look confidently real. Without this cap, an unseen generator whose items score higher than those of known
+    generators would raise the lower end of the interval too far.
     """
     known = doubts.known
     if not doubts.by_score or math.isnan(known.estimate):
@@ -307,10 +307,11 @@ def _guarded(doubts: _Doubts, level: float) -> Measure:
 
 
 def _outside(doubts: _Doubts, level: float) -> _Answers:
-    """Bounds from the real side, widened by the interval of the known fit if evidence against that fit is mild.
+    """Bounds of the synthetic fraction from the shortfall of items that look confidently real.
 
+    If the evidence against the fit of known generators is mild, the bounds are widened by the interval of that fit.
     Real items from a source outside the reference may look more real than the reference's own items. If a real source
-    outside the reference is possible, `any_source_limit` gives the upper end.
+    outside the reference is possible, `any_source_limit` gives the upper bound.
     """
     n, reason = doubts.known.n, _what_is_outside(doubts)
     value, low = real_side_estimate(doubts.anchors), real_side_bound(doubts.anchors, level=level)
@@ -342,7 +343,7 @@ def _outside(doubts: _Doubts, level: float) -> _Answers:
 def _estimate(
     doubts: _Doubts, calibration: Calibration, answers: _Answers, stated: Measure, *, level: float, n: int
 ) -> FractionEstimate:
-    """The complete estimate; a point estimate is stated only if its interval is narrow."""
+    """Complete record of the synthetic fraction; a point estimate is given only if its interval is narrow."""
     labels, m, composition = calibration.labels, calibration.n_real, doubts.composition
     is_narrow = math.isfinite(stated.estimate) and stated.high - stated.low <= NARROW
     is_bounded = stated.high - stated.low < 1
@@ -392,7 +393,7 @@ def _what_is_outside(doubts: _Doubts) -> str:
     known = "neither real items nor known generators" if doubts.has_known else "none of the real items"
     tests = [f"test of fit p = {doubts.fit_p_value:.2g}"] if doubts.fit_p_value < MILD_LEVEL else []
     if doubts.departure > MILD_DEPARTURE:
-        tests.append(f"departure {doubts.departure:.1f}, expected below {_DEPARTURE} by chance")
+        tests.append(f"classifier test {doubts.departure:.1f} standard errors, expected below {_DEPARTURE}")
     if doubts.has_trusted and doubts.resembles > _RESEMBLANCE:
         known = "simulated stand-ins and no known generator"
         tests.append(f"share {doubts.resembles:.2f} or more")
@@ -407,7 +408,8 @@ def _shares_of(
 ) -> dict[str, Measure]:
     """Each component's share of the set: its weight within the real or synthetic part times the share of that part.
 
-    The lower ends of both intervals are multiplied, and so are the upper ends.
+    The lower end of the result is the product of the lower ends of the weight's and the part's intervals, and likewise
+    for the upper end.
     """
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)

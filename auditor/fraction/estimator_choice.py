@@ -15,10 +15,10 @@ _BEYOND_DOUBT = 2.0  # standard errors by which the mixture's error must be smal
 
 
 def choose_estimator(calibration: Calibration, composition: Composition, n: int, *, rng: np.random.Generator) -> str:
-    """Choose COUNT, unless MIXTURE has a clearly smaller error for sets of n items with this composition.
+    """Choose the estimator COUNT, unless MIXTURE has a clearly smaller error for sets of n items of this composition.
 
-    Each of 50 splits halves every component: one half is for calibration, the other for simulated sets of known
-    fraction.
+    Each of 50 random splits halves the scores of every component: one half is for calibration, the other for simulated
+    sets of known fraction.
     """
     m = calibration.n_real
     halves = [

@@ -14,10 +14,10 @@ _FIT_DRAWS = 999
 def fit_p_value(
     calibration: Calibration, observed: ScoreCounts, composition: Composition, *, rng: np.random.Generator
 ) -> float:
-    """P-value of the hypothesis that the incoming score histogram is a mixture of the reference's histograms.
+    """P-value of the hypothesis that the audited set's score histogram is a mixture of the reference's histograms.
 
-    The statistic is Pearson's at the fitted π. The null distribution of the statistic comes from 999 parametric draws
-    of the incoming and the reference histograms, each refitted.
+    The test statistic is Pearson's chi-squared at the fitted synthetic fraction. The null distribution of the statistic
+    is simulated with 999 draws of the audited set's and the reference's histograms, with a new fit to each draw.
     """
     m, sizes = calibration.n_real, calibration.sizes
     real, synthetic = smoothed(calibration, composition)

@@ -27,12 +27,13 @@ _TYPICAL = 1000  # items of the set by which additions are judged
 def promise_of(
     calibration: Calibration, left_out: LeftOut, *, level: float = 0.95, distrust: str | None = None
 ) -> Promise:
-    """Separation and hidden share of each generator, and what audits of 200, 1,000 and 10,000 items can detect.
+    """Separation and real-looking share of each generator, and what audits of 200, 1,000 and 10,000 items can detect.
 
-    `smallest_noticed` is the share of an unseen generator that is detected with probability .8, if the share `may_hide`
-    of its items looks real. `clean_high` is the upper end that four in five sets without synthetic items stay below.
-    `clean_verdict` is the default policy's verdict on a set with the upper end `clean_high`. The numbers
-    `smallest_noticed`, `may_hide` and `clean_high` are 1 if the reference can detect nothing.
+    `smallest_noticed` is the smallest share of a set that an unseen generator must have made to be detected with
+    probability .8, if the share `may_hide` of its items looks real. `clean_high` is the value below which the upper end
+    of the fraction's interval stays for four in five sets without synthetic items. `clean_verdict` is the default
+    policy's verdict on a set whose interval has the upper end `clean_high`. The numbers `smallest_noticed`, `may_hide`
+    and `clean_high` are 1 if the reference can detect nothing.
     """
     hidden, tells = may_hide(left_out), distrust is None and problem_of(calibration) is None
     at = {str(n): _at(calibration, hidden, n, level) if tells else _NOTHING for n in SIZES}
@@ -49,7 +50,7 @@ def promise_of(
 
 
 def _separation(calibration: Calibration, level: float) -> dict[str, Measure]:
-    """Generator → total variation, with an interval, from the real source that the generator resembles most."""
+    """Total variation, with interval, between each generator and the real source most like it, keyed by generator."""
     z = float(stats.norm.ppf((1 + level) / 2))
     found = {}
     for k, label in enumerate(calibration.labels[calibration.n_real :]):
@@ -74,7 +75,7 @@ def _at(calibration: Calibration, hidden: np.ndarray, n: int, level: float) -> P
 
 
 def _of_clean_set(hidden: np.ndarray, n: int, n_real: int) -> dict[float, Anchor]:
-    """Anchors of an unlucky set of n real items; the upper end is smaller for four in five sets of n real items."""
+    """Shortfalls in an unlucky set of n real items; four in five such sets have a smaller upper end of the interval."""
     return {
         share: Anchor(
             share=share,
@@ -107,8 +108,8 @@ def _additions(calibration: Calibration, left_out: LeftOut, level: float) -> lis
         added.append(
             f"{missing} more generator{'s' if missing > 1 else ''} with at least 300 items each: the upper end of the "
             f"synthetic fraction of a clean set of {_TYPICAL} items falls from {now:.2f} to "
-            f"{high(_ENOUGH_GENERATORS, n_real):.2f}, if the new generators hide no more items than the known ones do "
-            "when left out (if the new ones hide more, intervals correctly become wider)"
+            f"{high(_ENOUGH_GENERATORS, n_real):.2f}, if items of the new generators look real no more often than "
+            "those of a known generator that is left out (otherwise, intervals correctly become wider)"
         )
     added += [
         f"more generators similar to {label}: when left out, {100 * hidden[0]:.0f} % of its items looked real"

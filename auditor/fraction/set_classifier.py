@@ -20,11 +20,11 @@ _STRENGTH = 4.0  # ridge penalty divided by the mean squared length of the centr
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Out-of-fold scores of a set's classifier; a high score means that an item is unlike the reference's real items.
+    """Out-of-fold scores of one set's classifier; a high score means that an item is unlike the reference's real items.
 
-    In training, the incoming items of the other folds form a separate class. Therefore the classifier also separates
-    items of unknown generators from real items. Incoming real items have the same score distribution as the reference's
-    real items.
+    In training, the audited items of the other folds are treated as not real. Therefore the classifier also separates
+    items of unknown generators from real items. Real items of the audited set have the same score distribution as the
+    reference's real items.
     """
 
     real: tuple[np.ndarray, ...]  # of each real source
@@ -36,12 +36,12 @@ class Contrast:
 
     @property
     def n(self) -> int:
-        """Number of incoming items."""
+        """Number of audited items."""
         return len(self.incoming)
 
     @property
     def effective_n(self) -> float:
-        """Effective number of incoming items, copies counted once."""
+        """Effective number of audited items, copies counted once."""
         return self.n / self.copies
 
 
@@ -67,14 +67,15 @@ def contrast_with(
     effects: np.ndarray | None = None,
     groups: np.ndarray | None = None,
 ) -> Contrast:
-    """Train a classifier of a random sample of incoming vectors (n, d) against components (n_k, d), real sources first.
+    """Train a classifier on sampled audited vectors (n, d) and on reference components (n_k, d), real sources first.
 
-    `shares` (m + K,) are the component shares fitted to the incoming set. `folds` (n_k,) are folds of the components'
-    items that keep derived items together; by default, the fold is a hash of the vector. An incoming item gets the fold
-    of an equal component item, or else a hash of its vector. Near copies get the fold of the first item in their group.
-    `effects` (m + K,) are the design effects of copies within each component. `groups` (n,) are the groups of near
-    copies among the incoming items; by default, near copies are searched for. The computing time grows with the number
-    of items; only the first 4,096 incoming items are used.
+    `shares` (m + K,) are the shares of the m real sources and K generators fitted to the audited set. `folds` (n_k,)
+    are the cross-validation folds of each component's items, with derived items in one fold; by default, a fold is a
+    hash of the vector. An audited item gets the fold of an equal reference item; without one, its fold is a hash of its
+    vector. Near copies get the fold of the first item in their group. `effects` (m + K,) are the design effects of
+    copies within each of the m real sources and K generators. `groups` (n,) are the groups of near copies among the
+    audited items; by default, near copies are searched for. Only the first 4,096 audited items are used, because the
+    computing time grows with the number of items.
     """
     order = np.argsort(content_keys(incoming[:_MOST], seed=seed), kind="stable")
     parts = [*components, incoming[order]]
@@ -105,7 +106,7 @@ def contrast_with(
 def _folds_beside(
     vectors: np.ndarray, folds: np.ndarray, incoming: np.ndarray, groups: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """Folds of incoming items; a group gets the fold of a component item equal to its first item, or else a hash."""
+    """Folds of audited items; a group gets the fold of a reference item equal to its first item, or else a hash."""
     first = incoming[np.unique(groups, return_index=True)[1]]
     known = {row.tobytes(): fold for row, fold in zip(vectors, folds.tolist(), strict=True)}
     hashed = fold_of(first, seed=seed, folds=FOLDS).tolist()
@@ -113,10 +114,10 @@ def _folds_beside(
 
 
 def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Item weights with equal sums for the real part, for all generators together, and for the incoming set.
+    """Item weights with equal sums for the real part, for all generators together, and for the audited set.
 
-    Within the real part, the sources are weighted by their shares (m,) of the incoming set, or equally if all shares
-    are 0.
+    Within the real part, the sources are weighted by their shares (m,) of the audited set, or equally if all shares are
+    0.
     """
     counts, m = np.bincount(component), len(real)
     share = np.ones(len(counts))
@@ -129,11 +130,11 @@ def _even_weights(component: np.ndarray, real: np.ndarray) -> np.ndarray:
 def _departure(
     rows: np.ndarray, folds: np.ndarray, component: np.ndarray, shares: np.ndarray, sizes: np.ndarray, copies: float
 ) -> float:
-    """Classifier two-sample test (Lopez-Paz & Oquab 2017) between the incoming items and the fitted mixture.
+    """Classifier two-sample test (Lopez-Paz & Oquab 2017) between the audited items and the fitted mixture.
 
-    The statistic is the mean incoming score minus the mean mixture score, divided by the standard error of the
-    difference. Because the folds are not independent, the standard deviation of the statistic under the null hypothesis
-    is about 1.3 instead of 1.
+    The test statistic is the mean score of audited items minus that of the fitted mixture, divided by the standard
+    error of the difference. Because the folds are not independent, the standard deviation of the statistic under the
+    null hypothesis is about 1.3 instead of 1.
     """
     last = len(shares)
     weights = np.append(shares, 1.0)[component] / np.bincount(component)[component]
@@ -147,7 +148,7 @@ def _departure(
 
 
 def _out_of_fold(rows: np.ndarray, folds: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Scores of a ridge regression on `target` (regularised Fisher discriminant); other folds train each fold's model.
+    """Out-of-fold scores of a ridge regression on `target` (a regularised Fisher discriminant).
 
     The sums of each fold are computed once; a fold's model is fitted to the total of all sums minus the fold's own
     sums.

@@ -38,7 +38,7 @@ def check_fraction(threshold: Threshold, answer: SyntheticFraction, *, labelled:
 
 
 def _reason(threshold: Threshold, answer: Measure) -> str | None:
-    """Why a single number of the answer must not be compared; None for a whole interval, which is always valid."""
+    """Why a single number of the result must not be compared with the policy; None if the interval is compared."""
     return None if threshold.compare == "interval" else answer.reason
 
 
@@ -75,12 +75,12 @@ def _speaks_against_known_generators(answer: SyntheticFraction) -> bool:
 
 
 def labels_to_settle(threshold: Threshold, answer: SyntheticFraction, *, labelled: int = 0) -> int | None:
-    """Number of random items to label to decide whether the fraction reaches `fail`, if the likely fraction is right.
+    """Number of random items to label to decide whether the synthetic fraction reaches `fail`, given a likely fraction.
 
-    The likely fraction is the first known estimate, stated or under a condition, or else the middle of the interval.
-    The result is the smallest number of labels for which Wilson's interval lies on one side of `fail` in four of five
-    reviews. Items are sampled without replacement from the set's n items. The number is at least 50, at least twice
-    `labelled` and at most n; None stands for more than 2,000.
+    The likely fraction is the first known estimate, without or under a condition, or else the middle of the interval.
+    The result is the smallest number of labels for which Wilson's interval lies on one side of the limit `fail` in four
+    of five reviews. Items are sampled without replacement from the set's n items. The number of labels is at least 50,
+    at least twice `labelled` and at most n; None stands for more than 2,000.
     """
     conditions = (answer, answer.if_both, answer.if_generators_known, answer.if_reference_matches)
     likely = next((each.estimate for each in conditions if each.is_known), (answer.low + answer.high) / 2)

@@ -30,7 +30,7 @@ class LeftOut:
 
     @property
     def upper(self) -> np.ndarray:
-        """The shares `hidden` with one standard error added, (K, 4)."""
+        """The share `hidden` of each generator's items that look real, plus one standard error, (K, 4)."""
         below = np.clip(self.hidden * SHARES, 0, 1)
         error = np.sqrt((below * (1 - below) + 1 / self.n[:, None]) / self.n[:, None])
         upper: np.ndarray = (below + error) / SHARES
@@ -75,7 +75,7 @@ def leave_one_out(
 
 
 def _hidden_below(real: Sequence[np.ndarray], scores: np.ndarray) -> list[float]:
-    """Share of `scores` below each quantile of real scores, over the quantile's level; worst case of the sources."""
+    """Share of `scores` below each quantile of real scores, divided by its level; the maximum over real sources."""
     found = []
     for share in SHARES:
         thresholds = [np.quantile(of_source, share) for of_source in real]
@@ -84,17 +84,18 @@ def _hidden_below(real: Sequence[np.ndarray], scores: np.ndarray) -> list[float]
 
 
 def may_hide(left_out: LeftOut, *, count: int | None = None) -> np.ndarray:
-    """How much of an unseen generator may look real: its share below a threshold over the share of real items, (4,).
+    """Share of an unseen generator's items that may look real at each of 4 thresholds, relative to real items, (4,).
 
     Let s be the share of a generator's items that does not look real, and E = −log s. Assume that the generators, known
     and unseen, are exchangeable and that E is exponential with an unknown mean. Then E of a new generator exceeds a
     times the largest of K known values with probability E[exp(−a·max)] = K! Γ(1 + a) / Γ(K + 1 + a), the Laplace
     transform of the maximum of K exponentials. The factor a is chosen so that the E of a new generator exceeds a times
-    the largest known E with probability one in twenty. A hypothetical generator, of whose items .85 do not look real,
-    is added to the known ones. Otherwise K similar generators whose items never look real would wrongly suggest that no
-    generator's items look real. With a single known generator, none can be left out, so one tenth of an unknown
-    generator's items is assumed not to look real. At q = .85, this was true for all of 8 pairs of language models and
-    for 22 of 25 pairs of image generators. `count` is K; its default is the number of generators left out.
+    the largest known E with probability one in twenty. A hypothetical generator is added to the known ones; the share
+    .85 of its items does not look real. Without the hypothetical generator, K similar generators whose items never look
+    real would wrongly suggest that no generator's items look real. With a single known generator, none can be left out,
+    so one tenth of an unknown generator's items is assumed not to look real. At the threshold with the share .85 of
+    real items below it, this assumption was true for all of 8 pairs of language models and for 22 of 25 pairs of image
+    generators. `count` is the number K of known generators; its default is the number of generators left out.
     """
     known = max(1, len(left_out.labels)) if count is None else count
     if known == 1:
@@ -106,7 +107,7 @@ def may_hide(left_out: LeftOut, *, count: int | None = None) -> np.ndarray:
 
 
 def _beyond(count: int) -> float:
-    """The factor a in `may_hide`: largest plausible ratio of a new value of E to the maximum of `count` known ones."""
+    """Factor a in `may_hide`: the largest plausible ratio of a new generator's E to the maximum of `count` known E."""
 
     def surplus(a: float) -> float:
         logs = special.gammaln(count + 1) + special.gammaln(1 + a) - special.gammaln(count + 1 + a)

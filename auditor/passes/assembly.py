@@ -1,6 +1,5 @@
 """Assembly of an audit's result from the stored state of the first pass (`AuditState`) and the estimated fraction."""
 
-import math
 import os
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -23,9 +22,9 @@ from auditor.evidence.novelty import unexplained
 from auditor.folder import AuditFolder
 from auditor.fraction.estimate import FractionEstimate
 from auditor.fraction.settling import check_fraction
-from auditor.measures.semantic import diversity_measures, fidelity_measures, loss_of
 from auditor.passes.items import DuplicateCounts
 from auditor.passes.request import AuditedSet, AuditRequest
+from auditor.passes.space import TRACES_ONLY
 from auditor.passes.state import AuditState
 from auditor.policy import Check, Policy, check, verdict_of
 from auditor.reference.reference import Reference
@@ -40,12 +39,12 @@ from indexes.sources.files import printable
 __all__ = ["assemble"]
 
 _NO_WORKFLOW = "the risk depends on the workflow, and no workflow was named: give --workflow"
-_TRACES_ONLY = "the encoder sees processing traces and not content: name a --semantic-encoder to measure this"
 
 
 def assemble(
     state: AuditState,
     fraction: FractionEstimate,
+    in_space: tuple[Fidelity, Diversity],
     duplicates: DuplicateCounts,
     reference: Reference,
     request: AuditRequest,
@@ -54,7 +53,7 @@ def assemble(
 ) -> AuditResult:
     """The complete result of an audit except for its timing, which is filled in later."""
     policy = request.policy
-    fidelity, diversity = _semantic_answers(state, reference, request.level)
+    fidelity, diversity = in_space
     copies = _duplicate_measures(duplicates, request.level, is_sample=audited.sampled_from is not None)
     diversity = replace(diversity, measures={**diversity.measures, **copies})
     unread = unread_of(state.counts, unread_share(state.counts, state.n, level=request.level))
@@ -158,21 +157,6 @@ def _histogram(state: AuditState, reference: Reference) -> Histogram:
     )
 
 
-def _semantic_answers(state: AuditState, reference: Reference, level: float) -> tuple[Fidelity, Diversity]:
-    if state.semantic is None or reference.semantic is None:
-        missing = Measure(math.nan, reason=_TRACES_ONLY)
-        fidelity = Fidelity(measures=dict.fromkeys(("frechet", "precision", "density"), missing), scale=None)
-        names = ("vendi", "coverage", "recall", "effective_rank")
-        return fidelity, Diversity(loss=missing, measures=dict.fromkeys(names, missing))
-    space, sample = reference.semantic, state.sample.semantic
-    fidelity = Fidelity(measures=fidelity_measures(state.semantic, sample, space, level=level), scale=space.scale)
-    diversity = Diversity(
-        loss=loss_of(sample, space, level=level),
-        measures=diversity_measures(state.semantic, sample, space, level=level),
-    )
-    return fidelity, diversity
-
-
 def _duplicate_measures(duplicates: DuplicateCounts, level: float, *, is_sample: bool) -> dict[str, Measure]:
     """Shares of exact copies; the shares have no sampling error unless the set is a sample of a larger set."""
     counts = {"duplicates": duplicates.within, "duplicates_of_reference": duplicates.of_reference}
@@ -192,9 +176,9 @@ def _risk(
         return no_risk(None, _NO_WORKFLOW, policy=request.policy, space=space)
     plan = request.plan.for_set(audited.sampled_from or state.n)
     if state.semantic is None or reference.semantic is None:
-        return no_risk(plan, _TRACES_ONLY, policy=request.policy, space=space)
+        return no_risk(plan, TRACES_ONLY, policy=request.policy, space=space)
     known = known_of(
-        plan, figures, real=reference.semantic.vectors, training=state.sample.semantic,
+        plan, figures, real=reference.semantic.vectors, training=state.distinct.vectors,
         model_samples=request.model_samples, pilot=request.pilot,
     )  # fmt: skip
     return answer_risk(known, request.model(), request.policy, space=space)

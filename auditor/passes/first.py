@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from auditor.evidence.calibration import count_scores
 from auditor.evidence.detector import Evidence
 from auditor.evidence.novelty import NOVEL, novelty
+from auditor.measures.set_sums import sums_of
 from auditor.passes.state import AuditState, fold_states, load_state, save_state, smallest
 from auditor.reference.reference import Reference
 from auditor.reference.storage_traits import traits_of
@@ -24,7 +25,7 @@ from auditor.unread import Metered, ReadCounts
 from indexes.encode import Batch, encode_shard
 from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
-from indexes.hashing import sample_keys
+from indexes.hashing import content_keys, sample_keys
 from indexes.images import thumbnail
 from indexes.records import Item, Shard, Skip, count_reasons
 from indexes.sources.files import printable
@@ -51,7 +52,7 @@ EVIDENCE, SKIPPED, STATE, GALLERY, MARK = (
     "mark.json",
 )
 _GALLERY_SIZE = 16  # most suspicious items of a shard that are kept to be shown
-_VERSION = 4  # version of a shard's output files; part of every key
+_VERSION = 5  # version of a shard's output files; part of every key
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +128,11 @@ def audit_shard(task: ShardTask, reference: Reference, encoders: Sequence[Encode
             evidence = reference.detector.evidence(found.vectors[0], found.digests)
             novelties = novelty(evidence.nearest.min(1), reference.nearest)
             states.append(_state_of(found, evidence, novelties, reference))
-            tables.append(_evidence_table(found, evidence, novelties))
+            tables.append(_evidence_table(found, evidence, novelties, reference))
             _keep_suspicious(gallery, found, evidence)
     states.append(_state_of_skips(skips, metered.finished(skips), reference))
     state = fold_states(states)
-    empty = _evidence_table(*_no_items(reference))
+    empty = _evidence_table(*_no_items(reference), reference)
     pq.write_table(pa.concat_tables([empty, *tables]), task.folder / EVIDENCE)
     pq.write_table(_skip_table(skips, task.shard.name), task.folder / SKIPPED)
     shown = [json.loads(entry) for _, _, entry in sorted(gallery, key=lambda e: (-e[0], e[1]))]
@@ -200,6 +201,7 @@ def _check_width(batch: Batch, reference: Reference) -> None:
 def _state_of(batch: Batch, evidence: Evidence, novelties: np.ndarray, reference: Reference) -> AuditState:
     semantic = reference.semantic
     rows = batch.vectors[-1] if semantic is not None else np.zeros((len(batch.ids), 0), dtype=np.float32)
+    contents = content_keys(batch.digests, seed=reference.seed)
     return AuditState(
         n=len(batch.ids),
         skipped={},
@@ -207,8 +209,9 @@ def _state_of(batch: Batch, evidence: Evidence, novelties: np.ndarray, reference
         traits=traits_of(batch.shapes, batch.compressions, batch.details, reference.evidence.kind),
         novel=int((novelties > NOVEL).sum()),
         scores=count_scores(evidence, reference.calibration.edges),
-        sample=smallest(sample_keys(batch.ids, seed=reference.seed), batch.ids, batch.vectors[0], rows),
-        semantic=None if semantic is None else semantic.sums(rows),
+        sample=smallest(sample_keys(batch.ids, seed=reference.seed), batch.ids, batch.vectors[0]),
+        distinct=smallest(contents, batch.ids, rows, by_content=True),
+        semantic=None if semantic is None else sums_of(rows, contents, semantic),
     )
 
 
@@ -216,9 +219,7 @@ def _state_of_skips(skips: Sequence[Skip], counts: ReadCounts, reference: Refere
     empty, evidence, novelties = _no_items(reference)
     state = _state_of(empty, evidence, novelties, reference)
     reasons = count_reasons(skips)
-    return AuditState(
-        0, reasons, {}, {}, 0, state.scores, state.sample, state.semantic, counts
-    )  # fmt: skip
+    return replace(state, skipped=reasons, formats={}, traits={}, counts=counts)
 
 
 def _no_items(reference: Reference) -> tuple[Batch, Evidence, np.ndarray]:
@@ -233,7 +234,7 @@ def _no_items(reference: Reference) -> tuple[Batch, Evidence, np.ndarray]:
     return batch, Evidence(np.zeros((0, k)), np.zeros((0, k), dtype=np.float32), reference.n_real), np.zeros(0)
 
 
-def _evidence_table(batch: Batch, evidence: Evidence, novelties: np.ndarray) -> pa.Table:
+def _evidence_table(batch: Batch, evidence: Evidence, novelties: np.ndarray, reference: Reference) -> pa.Table:
     """Table of item data for the second pass: posteriors at equal weights, distances, novelty and digest."""
     k = evidence.posteriors.shape[1]
     posteriors = pa.FixedSizeListArray.from_arrays(pa.array(evidence.posteriors.ravel(), pa.float64()), k)
@@ -245,8 +246,16 @@ def _evidence_table(batch: Batch, evidence: Evidence, novelties: np.ndarray) -> 
             "nearest": nearest,
             "novelty": pa.array(novelties, pa.float64()),
             "digest": pa.array([row.tobytes() for row in batch.digests], pa.binary(16)),
+            "cells": pa.FixedSizeListArray.from_arrays(pa.array(_cells_of(batch, reference).ravel(), pa.int32()), 2),
         }
     )
+
+
+def _cells_of(batch: Batch, reference: Reference) -> np.ndarray:
+    """The numbers (n, 2) of each item's cells in the semantic space; -1 if there are no cells."""
+    if reference.semantic is None or not reference.semantic.cells:
+        return np.full((len(batch.ids), 2), -1)
+    return np.stack([cells.assign(batch.vectors[-1]) for cells in reference.semantic.cells], axis=1)
 
 
 def _skip_table(skips: Sequence[Skip], shard: str) -> pa.Table:

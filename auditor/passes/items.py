@@ -12,9 +12,9 @@ from scipy import special
 
 from auditor.evidence.detector import log_odds
 from auditor.fraction.estimate import REAL_SIDE, FractionEstimate
-from auditor.measures.diversity import duplicates
 from auditor.passes.first import EVIDENCE, ShardResult
 from auditor.reference.reference import Reference
+from auditor.statistics.distinct import duplicates
 from auditor.statistics.intervals import Measure
 from indexes.sources.files import printable
 
@@ -33,7 +33,11 @@ class DuplicateCounts:
 
 
 def write_items(
-    shards: Sequence[ShardResult], folder: Path, reference: Reference, fraction: FractionEstimate
+    shards: Sequence[ShardResult],
+    folder: Path,
+    reference: Reference,
+    fraction: FractionEstimate,
+    regions: np.ndarray | None = None,
 ) -> DuplicateCounts:
     """Write one Parquet file of items per shard, and remove files of shards that are no longer part of the set."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +52,7 @@ def write_items(
         path = folder / f"{number:05d}-{shard.folder.name[:12]}.parquet"
         temporary = path.with_suffix(".partial")
         pq.write_table(
-            _item_table(part, shard.name, odds[rows], posteriors[rows], copies[rows], keep[rows], reference),
+            _item_table(part, shard.name, odds[rows], posteriors[rows], copies[rows], keep[rows], reference, regions),
             temporary,
         )
         temporary.replace(path)
@@ -68,6 +72,7 @@ def _item_table(
     copies: Sequence[str | None],
     keep: np.ndarray,
     reference: Reference,
+    regions: np.ndarray | None,
 ) -> pa.Table:
     nearest, m = _matrix(part["nearest"], len(reference.labels)), reference.n_real
     has_generators = len(reference.labels) > m
@@ -88,6 +93,9 @@ def _item_table(
             "duplicate_of": pa.array(copies, pa.string()),
             "keep": pa.array(keep, pa.bool_()),
             "source": pa.array([label if label in sources else None for label in labels], pa.string()),
+            "region": pa.nulls(len(part), pa.int32())
+            if regions is None
+            else pa.array(regions[_matrix(part["cells"], 2)[:, 0]], pa.int32()),
         }
     )
 

@@ -24,6 +24,7 @@ from auditor.passes.assembly import assemble
 from auditor.passes.first import EVIDENCE, SKIPPED, ShardResult, read_gallery, read_state
 from auditor.passes.items import write_items
 from auditor.passes.request import AuditedSet, AuditRequest
+from auditor.passes.space import answers_in_space, regions_of_cells
 from auditor.passes.state import AuditState, fold_states
 from auditor.reference.reference import Reference
 from auditor.reference.storage_traits import stored_otherwise, total
@@ -67,24 +68,27 @@ def finalise(folder: AuditFolder, audited: AuditedSet, reference: Reference, req
         raise InputError(
             f"nothing in {printable(audited.source)} could be used ({reasons}): expected {reference.evidence.kind}s"
         )
-    near = near_copies(reference, state.sample.evidence)
-    distinct = distinct_items(reference, state.sample.evidence, near)
+    near = near_copies(reference, state.sample.vectors)
+    distinct = distinct_items(reference, state.sample.vectors, near)
+    copies = max(copies_in(shards), design_effect(np.bincount(near)))
     fraction = estimate_fraction(
         reference.calibration,
         state.scores,
         rng=np.random.default_rng(request.seed),
-        contrast=partial(contrast_to, reference, state.sample.evidence, near, distinct, seed=request.seed),
+        contrast=partial(contrast_to, reference, state.sample.vectors, near, distinct, seed=request.seed),
         left_out=reference.left_out,
         level=request.level,
-        copies=max(copies_in(shards), design_effect(np.bincount(near))),
+        copies=copies,
         distinct=distinct,
         distrust=reference.distrust or _stored_otherwise(state, reference),
         is_sample=audited.sampled_from is not None,
         assume_reference_complete="reference-complete" in request.declared,
         assume_generators_complete="generators-complete" in request.declared,
     )
-    duplicates = write_items(shards, folder.items, reference, fraction)
-    return assemble(state, fraction, duplicates, reference, request, audited, folder)
+    fidelity, diversity = answers_in_space(state, shards, reference, copies=copies_in(shards), level=request.level)
+    regions = regions_of_cells(reference, diversity)
+    duplicates = write_items(shards, folder.items, reference, fraction, regions)
+    return assemble(state, fraction, (fidelity, diversity), duplicates, reference, request, audited, folder)
 
 
 def copies_in(shards: Sequence[ShardResult]) -> float:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from auditor.evidence.calibration import ScoreCounts
-from auditor.measures.semantic import SAMPLE_SIZE, SemanticSums
+from auditor.measures.real_part import SAMPLE_SIZE
+from auditor.measures.set_sums import SetSums
 from auditor.reference.storage_traits import Traits
 from auditor.statistics.moments import Moments
 from auditor.unread import ReadCounts
@@ -24,26 +25,33 @@ __all__ = ["AuditState", "Sample", "fold_states", "load_state", "save_state", "s
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The items with the smallest hash keys: a simple random sample that does not depend on item order or sharding."""
+    """The items with the smallest keys: a simple random sample that does not depend on order or sharding.
+
+    Keys made from ids give a sample of all items. Keys made from contents give a sample of the distinct items, because
+    copies have the same key.
+    """
 
     keys: np.ndarray  # (k,) uint64, ascending
     ids: tuple[str, ...]
-    evidence: np.ndarray  # (k, d) float32
-    semantic: np.ndarray  # (k, d') float32; width 0 without a semantic encoder
+    vectors: np.ndarray  # (k, d) float32
+    by_content: bool = False
 
     def __add__(self, other: "Sample") -> "Sample":
         return smallest(
             np.concatenate([self.keys, other.keys]),
             self.ids + other.ids,
-            np.concatenate([self.evidence, other.evidence]),
-            np.concatenate([self.semantic, other.semantic]),
+            np.concatenate([self.vectors, other.vectors]),
+            by_content=self.by_content,
         )
 
 
-def smallest(keys: np.ndarray, ids: tuple[str, ...], evidence: np.ndarray, semantic: np.ndarray) -> Sample:
-    """Sample of the SAMPLE_SIZE items with the smallest hash keys; ties are ordered by id."""
-    order = np.lexsort((np.array(ids, dtype=object), keys))[:SAMPLE_SIZE]
-    return Sample(keys[order], tuple(ids[i] for i in order), evidence[order], semantic[order])
+def smallest(keys: np.ndarray, ids: tuple[str, ...], vectors: np.ndarray, *, by_content: bool = False) -> Sample:
+    """The items with the SAMPLE_SIZE smallest keys, ordered by key and id; of equal contents the first is kept."""
+    order = np.lexsort((np.array(ids, dtype=object), keys))
+    if by_content:
+        order = order[np.unique(keys[order], return_index=True)[1]]
+    order = order[:SAMPLE_SIZE]
+    return Sample(keys[order], tuple(ids[i] for i in order), vectors[order], by_content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,8 @@ class AuditState:
     novel: int  # items further out than 95 % of the reference
     scores: ScoreCounts
     sample: Sample
-    semantic: SemanticSums | None
+    distinct: Sample  # distinct items in the semantic space; width 0 without a semantic encoder
+    semantic: SetSums | None
     counts: ReadCounts = field(default_factory=ReadCounts)  # what was offered, read and unread
 
     def __add__(self, other: "AuditState") -> "AuditState":
@@ -73,6 +82,7 @@ class AuditState:
             self.novel + other.novel,
             self.scores + other.scores,
             self.sample + other.sample,
+            self.distinct + other.distinct,
             None if self.semantic is None or other.semantic is None else self.semantic + other.semantic,
             self.counts + other.counts,
         )
@@ -110,18 +120,20 @@ def save_state(path: Path, state: AuditState) -> None:
         "histogram": state.scores.histogram,
         "keys": state.sample.keys,
         "ids": np.array(json.dumps(state.sample.ids)),
-        "evidence": state.sample.evidence,
-        "semantic": state.sample.semantic,
+        "vectors": state.sample.vectors,
+        "distinct_keys": state.distinct.keys,
+        "distinct_ids": np.array(json.dumps(state.distinct.ids)),
+        "distinct_vectors": state.distinct.vectors,
         **_packed("posteriors", state.scores.posteriors),
     }
     if state.semantic is not None:
         s = state.semantic
         arrays |= {
-            "balls": np.array([s.precise, s.ball_total, s.ball_squares], dtype=np.int64),
-            "covered": np.packbits(s.covered),
-            "anchors": np.array(len(s.covered)),
+            "balls": np.array([s.precise, s.ball_squares], dtype=np.int64),
+            "totals": s.totals,
+            "sole_items": s.sole_items,
+            "only_items": s.only_items,
             **_packed("raw", s.raw),
-            **_packed("unit", s.unit),
         }
     np.savez(path, allow_pickle=False, **arrays)
 
@@ -133,13 +145,19 @@ def load_state(path: Path) -> AuditState:
             skipped, formats, traits, counts = json.loads(str(a["tables"]))
             n, novel = (int(v) for v in a["counts"])
             scores = ScoreCounts(a["histogram"], _unpacked("posteriors", a))
-            sample = Sample(a["keys"], tuple(json.loads(str(a["ids"]))), a["evidence"], a["semantic"])
+            sample = Sample(a["keys"], tuple(json.loads(str(a["ids"]))), a["vectors"])
+            ids = tuple(json.loads(str(a["distinct_ids"])))
+            distinct = Sample(a["distinct_keys"], ids, a["distinct_vectors"], by_content=True)
             semantic = None
             if "balls" in a:
-                covered = np.unpackbits(a["covered"], count=int(a["anchors"])).astype(bool)
-                precise, total, squares = (int(v) for v in a["balls"])
-                semantic = SemanticSums(_unpacked("raw", a), _unpacked("unit", a), precise, total, squares, covered)
-            return AuditState(n, skipped, formats, traits, novel, scores, sample, semantic, ReadCounts(**counts))
+                precise, squares = (int(v) for v in a["balls"])
+                semantic = SetSums(
+                    raw=_unpacked("raw", a), precise=precise, ball_squares=squares, totals=a["totals"],
+                    sole_items=a["sole_items"], only_items=a["only_items"],
+                )  # fmt: skip
+            return AuditState(
+                n, skipped, formats, traits, novel, scores, sample, distinct, semantic, ReadCounts(**counts)
+            )
     except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactError(
             f"{path} is not a readable audit state ({error}): delete its folder and run the audit again"

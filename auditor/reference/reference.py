@@ -18,22 +18,23 @@ from auditor.evidence.detector import FEWEST, Detector, component_labels, fit_de
 from auditor.evidence.probe import Landmarks, Probe
 from auditor.fraction.promise import promise_of
 from auditor.fraction.unseen_generators import LeftOut, leave_one_out
-from auditor.measures.semantic import SemanticReference
+from auditor.measures.cells import Cells
+from auditor.measures.real_part import RealPart, real_part_of
 from auditor.records import read_record, record_document
 from auditor.reference.component import Part
 from auditor.reference.relocation import AS_STORED, Weights, load_recorded, relocated
 from auditor.reference.storage_traits import Traits, leak_between, total, traits_of
+from auditor.statistics.frame import Frame
 from auditor.statistics.moments import Moments
 from auditor.statistics.scaling import standardise
 from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
-from indexes.hashing import sample_keys
 from indexes.records import Embeddings
 from indexes.store import load_embeddings, read_manifest, save_embeddings, write_manifest
 
 __all__ = ["Reference", "load_reference", "reference_of_parts", "save_reference"]
 
-_SCHEMA = "madaudit/reference/3"
+_SCHEMA = "madaudit/reference/4"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Reference:
     calibration: Calibration
     left_out: LeftOut  # how much of each generator looks real to a detector that was trained without it
     nearest: np.ndarray  # (n,) float32, ascending: distance of each item to its nearest other
-    semantic: SemanticReference | None
+    semantic: RealPart | None
     formats: tuple[Mapping[str, int], ...]  # of each component
     traits: tuple[Traits, ...]
     skipped: Mapping[str, Mapping[str, int]]  # label → reason → count of entries
@@ -162,8 +163,7 @@ def reference_of_parts(
     space = None
     if semantic is not None:
         real = np.concatenate([part.vectors[-1] for part in parts[:n_real]])
-        order = np.argsort(sample_keys(ids[: len(real)], seed=seed), kind="stable")
-        space = SemanticReference(np.ascontiguousarray(real[order]), device)
+        space = real_part_of(real, ids[: len(real)], digests[: len(real)], seed=seed, device=device)
     return Reference(
         name=name,
         identity=_identity(vectors, digests, component, (n_real, *sorted(simulated)), evidence, semantic, seed),
@@ -220,8 +220,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
     (folder / "manifest.json").unlink(missing_ok=True)
     save_embeddings(folder / "evidence", reference.embeddings)
     if reference.semantic is not None and reference.semantic_encoder is not None:
-        ids = tuple(str(i) for i in range(len(reference.semantic.vectors)))
-        rows = Embeddings(reference.semantic.vectors, ids, reference.semantic_encoder.fingerprint)
+        rows = Embeddings(reference.semantic.vectors, reference.semantic.ids, reference.semantic_encoder.fingerprint)
         save_embeddings(folder / "semantic", rows)
     np.savez(folder / "fitted.npz", allow_pickle=False, **_arrays(reference))
     write_manifest(
@@ -275,10 +274,6 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
     evidence, semantic = _role(manifest["evidence"]), _role(manifest["semantic"])
     assert evidence is not None
     embeddings = load_embeddings(folder / "evidence", encoder=evidence.fingerprint)
-    space = None
-    if semantic is not None:
-        rows = load_embeddings(folder / "semantic", encoder=semantic.fingerprint)
-        space = SemanticReference(np.asarray(rows.vectors), device)
     path = folder / "fitted.npz"
     if path.stat().st_size != manifest["bytes"]:
         raise ArtifactError(
@@ -286,6 +281,10 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
         )
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         arrays = dict(stored)
+    space = None
+    if semantic is not None:
+        rows = load_embeddings(folder / "semantic", encoder=semantic.fingerprint)
+        space = RealPart(np.asarray(rows.vectors), rows.ids, _cells(arrays), int(arrays["left_out_copies"]), device)
     labels, n_real, simulated = tuple(manifest["labels"]), int(manifest["n_real"]), frozenset(manifest["simulated"])
     return Reference(
         name=manifest["name"],
@@ -309,6 +308,14 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
             for label, unread in manifest.get("unread", {}).items()  # not counted by earlier versions
         },
         seed=manifest["seed"],
+    )
+
+
+def _cells(arrays: Mapping[str, np.ndarray]) -> tuple[Cells, ...]:
+    halves = [half for half in range(2) if f"cells{half}_centres" in arrays]
+    return tuple(
+        Cells(Frame(arrays[f"cells{half}_origin"], float(arrays[f"cells{half}_scale"])), arrays[f"cells{half}_centres"])
+        for half in halves
     )
 
 
@@ -347,6 +354,12 @@ def _arrays(reference: Reference) -> dict[str, np.ndarray]:
             f"probe{i}_weights": probe.weights,
             f"probe{i}_intercept": probe.intercept,
         }
+    if (real := reference.semantic) is not None:
+        arrays["left_out_copies"] = np.array(real.left_out)
+        for half, cells in enumerate(real.cells):
+            arrays[f"cells{half}_origin"] = cells.frame.origin
+            arrays[f"cells{half}_scale"] = np.array(cells.frame.scale)
+            arrays[f"cells{half}_centres"] = cells.centres
     return arrays
 
 

@@ -49,7 +49,8 @@ class LabelCounts:
             )
         if any(not 0 <= t.wrong <= t.answered for t in (self.real, self.generated)):
             raise InputError(
-                "the number of wrong answers must lie between 0 and the number of known answers: check the counts"
+                "the number of wrong answers must lie between 0 and the number of answers on known items: check "
+                "the counts"
             )
 
     @property
@@ -59,7 +60,7 @@ class LabelCounts:
         return shares
 
     def pooled(self) -> "LabelCounts":
-        """Counts with each stratum without answers merged into the stratum before it or, if there is none, after it."""
+        """Counts after each stratum without answers is merged into the previous stratum, or else into the next one."""
         group = np.maximum(np.cumsum(self.answered > 0) - 1, 0)
         sizes, answered, synthetic = (
             np.bincount(group, weights=c).astype(np.int64) for c in (self.sizes, self.answered, self.synthetic)
@@ -130,7 +131,7 @@ def estimate_with_labels(
 
 
 def _without_unknown_end(fraction: Measure, counts: LabelCounts) -> Measure:
-    """The fraction, with upper end 1 if all known items were real, or lower end 0 if all known items were synthetic."""
+    """The fraction; the upper end is 1 if only real known items were labelled, the lower end 0 if only synthetic."""
     if bool(counts.real.answered) == bool(counts.generated.answered):
         return fraction
     if counts.real.answered:
@@ -147,9 +148,9 @@ def tails(
 
     The distribution of r is simulated with the stratum shares and error rates that are most likely under the fraction
     (hybrid resampling, Chuang & Lai 2000). Each simulation draws items, without replacement unless the set is itself a
-    sample, and the labeller's errors. Answers on known items do not fix the error rates exactly. Therefore each tail
-    probability is the larger of two: one with nearly the observed error rates, one with error rates moved towards one
-    half.
+    sample, and the labeller's errors. The labels of items of known origin determine the labeller's error rates only
+    approximately. Therefore each tail probability is the larger of two simulated values: one with nearly the observed
+    error rates, one with error rates moved towards one half.
     """
     observed = _observed(counts)
     found, both = _signed_root(observed, fraction)[0], []
@@ -218,8 +219,8 @@ def _without_replacement(good: np.ndarray, bad: np.ndarray, n: np.ndarray, rng: 
 def _signed_root(labels: _Labels, fraction: float) -> np.ndarray:
     """Signed root r (rows,) of twice the log likelihood ratio, negative where the estimate is below `fraction`.
 
-    Both likelihood maxima are approximated with a fixed number of steps. Therefore r is not the exact root, but the
-    distribution of r is simulated with the same approximation.
+    The maxima of the likelihood, with and without the given fraction, are approximated with a fixed number of steps.
+    Therefore the signed root r is approximate, but the distribution of r is simulated with the same approximation.
     """
     held = _held(labels, fraction, _STEPS, _SLIGHT)
     inward = _Law(*(np.clip(part, 0.005, 0.995) * (part.max() > 0) for part in (held.shares, held.error0, held.error1)))
@@ -275,7 +276,7 @@ def _first_law(labels: _Labels, shares: np.ndarray) -> _Law:
 
 
 def _updated_errors(labels: _Labels, law: _Law, imagined: float) -> tuple[_Law, np.ndarray]:
-    """Parameters with updated error rates, and the expected synthetic items among the labelled items (rows, H)."""
+    """Parameters with updated error rates, and expected numbers of synthetic labelled items per stratum, (rows, H)."""
     design, p, e0, e1 = labels.design, law.shares, law.error0, law.error1
     hits = labels.synthetic * _ratio(p * (1 - e1), (1 - p) * e0)  # synthetic among those labelled so
     misses = (design.answered - labels.synthetic) * _ratio(p * e1, (1 - p) * (1 - e0))  # among those labelled real
@@ -296,10 +297,10 @@ def _ratio(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
 
 
 def _shares_at(fraction: float, synthetic: np.ndarray, real: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The shares p (rows, H) that maximise Σ synthetic·log p + real·log(1 − p) with Σ weights·p = fraction.
+    """Stratum shares p (rows, H) that maximise Σ synthetic·log p + real·log(1 − p) with Σ weights·p = fraction.
 
-    For a Lagrange multiplier λ, each p solves a/p − b/(1 − p) = λw. The sum Σ w·p decreases in λ, so λ is found by
-    bisection.
+    For a Lagrange multiplier λ, each share p solves synthetic/p − real/(1 − p) = λ·weight. The sum Σ weights·p
+    decreases in λ, so λ is found by bisection.
     """
     a, b = synthetic + _NEARLY_NONE, real + _NEARLY_NONE
     scale = ((a + b) / weights).max(1, keepdims=True)

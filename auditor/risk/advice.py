@@ -23,7 +23,7 @@ _SHARES = np.arange(0.05, 0.96, 0.05)  # of model-made items in a training set
 def advise(known: ForecastInputs, model: RiskModel, forecast: Forecast, *, event: Event, limit: float) -> Advice:
     """Advice on how to keep the upper end of a plan's risk interval at or below `limit`.
 
-    A pilot is evidence only for the plan that it ran; forecasts of all other plans use the tier below the pilot.
+    A pilot run is evidence only for its own plan; forecasts of other plans do not use the pilot's measurements.
     """
     return Advice(
         limit=limit,
@@ -48,7 +48,7 @@ def _leaving(forecast: Forecast, event: Event) -> LeavesTolerance:
 
 
 def _alternatives(plan: Plan) -> Iterator[Plan]:
-    """Yield the plan, then the same plan under other workflows; item numbers of 0 become the initial number."""
+    """Yield the plan, then the same plan under other workflows, with counts of 0 items set to the initial number."""
     n_initial, n_real, n_synthetic = plan.sizes
     yield plan
     for name in _ALTERNATIVES:

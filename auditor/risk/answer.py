@@ -28,8 +28,8 @@ def known_of(
 ) -> ForecastInputs:
     """The inputs of a forecast: an audit's figures, and statistics of samples (n, d) of the first model and of a pilot.
 
-    `real` (m, d) are the reference's real items and `training` (k, d) are audited items, all in the semantic space.
-    Raises InputError if a pilot is given without samples of the first model, or if both have the same samples.
+    `real` (m, d) are the reference's real items and `training` (k, d) are audited items, all as vectors of the semantic
+    encoder. Raises InputError if a pilot is given without samples of the first model, or if both have the same samples.
     """
     if model_samples is None and pilot is not None:
         raise InputError("a pilot was given without samples of the first model: also give samples of the first model")
@@ -42,7 +42,7 @@ def known_of(
 
 
 def answer_risk(known: ForecastInputs, model: RiskModel, policy: Policy, *, space: str | None) -> MadRisk:
-    """Forecast the risk at the highest known tier, with advice; `space` is the fingerprint of the encoder used."""
+    """Forecast the risk from all available measurements, with advice; `space` is the encoder's fingerprint."""
     event = policy.mad_event
     forecast = model.predict(known, event=event)
     return MadRisk(
@@ -64,7 +64,7 @@ def answer_risk(known: ForecastInputs, model: RiskModel, policy: Policy, *, spac
 
 
 def _next_tier(tier: Tier, model: RiskModel, kind: str) -> NextTier | None:
-    """Gain from further measurements: the next tier's forecast skill on held-out loops of the same workflow class."""
+    """Gain from the next tier of measurements: its forecast skill on held-out loops of the same workflow class."""
     tiers = list(model.tiers)
     at = tiers.index(tier)
     if at + 1 == len(tiers):

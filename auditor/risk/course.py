@@ -1,4 +1,4 @@
-"""The course of a loop that the recursion alone predicts: the starting point of the learned forecast."""
+"""Course of a training loop as predicted by the recursion alone, without the correction that the forecast learns."""
 
 import math
 from dataclasses import dataclass, replace
@@ -30,19 +30,21 @@ class Course:
 
     @property
     def ratio(self) -> np.ndarray:
-        """Log of the Fréchet distance divided by that of generation 1, (T,)."""
+        """Log of each generation's Fréchet distance divided by that of generation 1, (T,)."""
         return np.asarray(self.level - self.level[0])
 
 
 def course_of(known: ForecastInputs, *, tier: str) -> Course:
     """Predict the course of a loop with the recursion in `auditor.risk.recursion`.
 
-    The sampling error v is that of a real sample of the training set's size, ε² comes from the model's samples, and γ
-    comes from the pilot. The total variance follows q_{t+1} = κ (r + s q_t), where r and s are the real and synthetic
-    shares. The factor κ is the share of its training data's variance that a generation keeps; κ is λ if nothing else is
-    known (Alemohammad et al. 2024). A variance that shrinks equally in all directions adds (1 − √q)² to the distance.
-    Recall that one generation loses is lost again by later generations that train on its samples. Therefore log losses
-    of recall add up like coherent errors: generation t has lost √S_t(1) times the loss of one generation.
+    The sampling error v is that of a real sample of the training set's size. The model error ε² comes from the first
+    model's samples, and the coherence γ of errors comes from a pilot. The total variance q_t of generation t follows
+    q_{t+1} = κ (r + s q_t), where r and s are the real and synthetic shares of the training set. The factor κ is the
+    share of its training data's variance that a generation keeps; without measurements, κ is the sampling bias λ
+    (Alemohammad et al. 2024). A variance that shrinks equally in all directions to the factor q adds (1 − √q)² to the
+    Fréchet distance. A loss of recall in one generation recurs in later generations that train on its samples.
+    Therefore log losses of recall add up like coherent errors: generation t has lost √S_t(1) times the loss of one
+    generation, with S_t(1) from `growth`.
     """
     variances = _variances(known, tier)
     level = _level(known, tier, (1 - np.sqrt(variances)) ** 2)
@@ -65,7 +67,7 @@ def _level(known: ForecastInputs, tier: str, shrunk: np.ndarray) -> np.ndarray:
 
 
 def _distance(facts: SampleStatistics, known: ForecastInputs) -> float:
-    """Fréchet distance of samples to the real distribution, at the levels' sample size; `facts` compare two samples."""
+    """Fréchet distance of samples to the real distribution, at `floor_items` items; `facts` has it to real samples."""
     floor, items = known.audit.floor, known.audit.floor_items
     return max(facts.frechet - 2 * floor * items / facts.n + floor, 0.1 * floor)
 
@@ -89,8 +91,8 @@ def _variances(known: ForecastInputs, tier: str) -> np.ndarray:
 def _recall(known: ForecastInputs, tier: str) -> np.ndarray:
     """Log of each generation's recall divided by the recall of generation 1, (T,).
 
-    The loss per generation comes from a pilot or, without a pilot, from the first model's recall relative to its
-    training data's recall.
+    The loss of recall per generation comes from a pilot or, without a pilot, from the first model's recall relative to
+    its training data's recall.
     """
     times = np.sqrt(growth(impulse_response(origin_shares(known.plan)), 1.0)) - 1
     if tier == TIERS[0] or known.model is None:

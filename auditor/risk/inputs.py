@@ -1,4 +1,4 @@
-"""Inputs of a forecast, by tier, as named features: the plan, the audit, the team's own model, and a pilot."""
+"""Inputs of a forecast as named features, from a plan, an audit, samples of the team's own model, and a pilot."""
 
 import math
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ RATIOS = ("vendi", "effective_rank", "coverage", "recall", "precision", "density
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFigures:
-    """Numbers that an audit measured on the data; nan if not measured. Ratios are relative to a real sample."""
+    """Numbers that an audit measured on the data; nan if not measured. Ratios are values divided by a real sample's."""
 
     n: int
     fraction: Number  # synthetic fraction: the estimate, or the middle of its interval
@@ -58,9 +58,9 @@ class AuditFigures:
 
 
 def figures_of(n: int, fraction: SyntheticFraction, diversity: Diversity, fidelity: Fidelity) -> AuditFigures:
-    """Collect the figures of an audit of n items for a forecast.
+    """Collect the numbers that a forecast needs from an audit of n items.
 
-    If the fraction has no estimate, `if_reference_matches` replaces the fraction where it has an interval.
+    If the synthetic fraction has no estimate, `if_reference_matches` is used instead, provided that it has an interval.
     """
     conditional, scale = fraction.if_reference_matches, fidelity.scale
     given: Measure = conditional if not fraction.is_known and math.isfinite(conditional.low) else fraction
@@ -87,7 +87,7 @@ def figures_of(n: int, fraction: SyntheticFraction, diversity: Diversity, fideli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastInputs:
-    """Everything that a team knows before it trains; None for what was not measured."""
+    """The plan and all measurements that a team has before training; None for missing measurements."""
 
     plan: Plan
     audit: AuditFigures
@@ -96,7 +96,7 @@ class ForecastInputs:
 
     @property
     def tier(self) -> Tier:
-        """The highest tier whose samples were measured."""
+        """The highest tier (audit, model samples or pilot) that was measured."""
         if self.model is None:
             return TIERS[0]
         return TIERS[1] if self.pilot is None else TIERS[2]
@@ -115,7 +115,7 @@ def workflow_class(plan: Plan) -> str:
 
 
 def features_of(known: ForecastInputs, *, tier: str) -> dict[str, float]:
-    """Features of a forecast at one tier, by name; nan for values that could not be measured."""
+    """Input features of a forecast at one tier of measurements, by name; nan for values that could not be measured."""
     found = {**_of_plan(known.plan), **_of_audit(known)}
     if tier != TIERS[0]:
         assert known.model is not None

@@ -88,7 +88,7 @@ class RiskModel:
     identity: Mapping[str, str] = field(default_factory=dict)  # the file it was read from, and its digest
 
     def predict(self, known: ForecastInputs, *, event: Event | None = None, tier: Tier | None = None) -> Forecast:
-        """Forecast the course and risk of a plan, at the highest known tier or at the lower tier `tier`.
+        """Forecast the course and risk of a plan from all measurements, or only from those up to the tier `tier`.
 
         The interval of the probability spans all synthetic fractions in the audit's interval, and calibrations with
         other model families. Raises InputError for a tier without measurements and for more generations than the
@@ -224,7 +224,7 @@ def _unlike_events(event: Event) -> str | None:
 
 
 def _chances(outputs: np.ndarray, coefficients: Mapping[str, np.ndarray], event: Event) -> np.ndarray:
-    """Probability of model autophagy (n, 1 + B) from forecasts (n, outputs, T), for each set of coefficients.
+    """Probability of model autophagy (n, 1 + B) from n forecasts (n, outputs, T) and 1 + B sets of coefficients.
 
     An event at the last generation also counts for `ever`, so `ever` is never less probable than `at`.
     """
@@ -254,7 +254,7 @@ def chance_features(log_ratio: np.ndarray, log_diversity: np.ndarray, event: Eve
 
 
 def _span(chances: np.ndarray, level: float) -> tuple[float, float]:
-    """Range of the probability over the synthetic fraction's interval and over the choice of model families."""
+    """Interval of the probability over the synthetic fraction's interval and over resampled model families."""
     low, high = np.quantile(chances, [(1 - level) / 2, (1 + level) / 2], axis=1)
     return float(min(low.min(), chances[0, 0])), float(max(high.max(), chances[0, 0]))
 

@@ -1,4 +1,4 @@
-"""Mechanistic forecast: the workflow's mixing passes on the errors of all generations, which add up to a distance."""
+"""Mechanistic forecast: errors pass from generation to generation with the training data, and add up to a distance."""
 
 import math
 from dataclasses import dataclass, replace
@@ -79,13 +79,17 @@ class Mechanism:
     coherence: float = 0.5  # γ of the models' errors
 
     def forecast(self, response: np.ndarray) -> np.ndarray:
-        """F_t = floor + c(1 − exp(−x_t/c)) for t = 1 … T, (T,), where x_t adds S_t(½) of v, S_t(γ) of ε², and δ²."""
+        """Fréchet distance F_t = floor + c(1 − exp(−x_t/c)) of each generation t = 1 … T, (T,).
+
+        The error x_t is the sum of the accumulated sampling errors S_t(½) of v, the accumulated model errors S_t(γ) of
+        ε², and δ². Distances level off at the constant c.
+        """
         error = growth(response, 0.5, self.sampling) + growth(response, self.coherence, self.model) + self.data
         return np.asarray(self.floor - _SATURATION * np.expm1(-error / _SATURATION))
 
 
 def solve_coherence(ratio: float, mechanism: Mechanism, response: np.ndarray) -> float:
-    """The γ in [½, 1] for which the forecast F_2/F_1 is nearest to the ratio that a pilot measured."""
+    """Coherence γ in [½, 1] for which the forecast distance ratio F_2/F_1 is nearest to the ratio in a pilot."""
 
     def excess(coherence: float) -> float:
         tried = replace(mechanism, coherence=coherence)

@@ -5,8 +5,10 @@ import math
 import numpy as np
 
 from auditor.answers import SampleStatistics
-from auditor.measures.diversity import effective_rank, vendi
-from auditor.measures.fidelity import frechet_of, neighbour_radii
+from auditor.measures.effective_rank import effective_rank
+from auditor.measures.frechet import frechet_of
+from auditor.measures.prdc import neighbour_radii
+from auditor.measures.vendi import vendi
 from auditor.statistics.moments import moments_of
 from indexes.errors import InputError
 from indexes.search import ball_counts, knn

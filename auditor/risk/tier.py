@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from auditor.measures.semantic import LEVEL_SIZE
+from auditor.measures.real_part import LEVEL_SIZE
 from auditor.risk.course import course_of
 from auditor.risk.inputs import TIERS, ForecastInputs, features_of
 from auditor.statistics.kernel_ridge import KernelRidge
@@ -47,7 +47,7 @@ class TierModel:
         return prepared_for(self._filled(known), tier)[0]
 
     def beyond(self, features: Mapping[str, float]) -> str | None:
-        """Message about a feature outside the calibration's range, or about missing features; None without any."""
+        """Message about a feature outside the calibration's range, or about missing features; None if all are fine."""
         values = np.array([features[name] for name in self.names])
         margin = _MARGIN * (self.highest - self.lowest)
         outside = (values < self.lowest - margin) | (values > self.highest + margin)
@@ -64,11 +64,12 @@ class TierModel:
         return float(np.sqrt(((self.regression.rows - row) ** 2).mean(1).min()))
 
     def expected(self, known: Sequence[ForecastInputs], tier: str) -> np.ndarray:
-        """Forecast outputs (m, outputs, T) of each loop; more fresh real data never raise the level.
+        """Forecast outputs (m, outputs, T) of m loops; more fresh real data never raise the forecast Fréchet distance.
 
-        The regression alone does not guarantee that more fresh data never raise the level. Therefore the level for an
-        amount of fresh data is the regression's largest value over this and all larger amounts. Theory says that the
-        level must fall with more fresh data (Alemohammad et al. 2024, the fresh data loop).
+        The regression alone could forecast a larger Fréchet distance for more fresh real data. Therefore the forecast
+        distance for an amount of fresh data is the regression's largest value over this and all larger amounts.
+        According to theory, the Fréchet distance must fall with more fresh data (Alemohammad et al. 2024, the fresh
+        data loop).
         """
         found = self._regressed(known, tier)
         for i, one in enumerate(known):
@@ -77,7 +78,7 @@ class TierModel:
         return found
 
     def at_fractions(self, known: ForecastInputs, tier: str, fractions: np.ndarray) -> np.ndarray:
-        """Regression outputs (m, outputs, T) for one loop with each of these synthetic fractions (m,)."""
+        """Regression outputs (m, outputs, T) for one loop at each of m synthetic fractions."""
         asked = [replace(known, audit=replace(known.audit, fraction=float(f))) for f in fractions]
         return self._regressed(asked, tier)
 
@@ -88,16 +89,16 @@ class TierModel:
         return left + np.stack([start for _, start in prepared])
 
     def _filled(self, known: ForecastInputs) -> ForecastInputs:
-        """The inputs of a forecast, with the calibration's average floor if no audit measured the floor."""
+        """The inputs of a forecast; a missing distance scale (`floor`) is replaced with the calibration's average."""
         if math.isfinite(known.audit.floor):
             return known
         floor = float(np.exp(self.centre[self.names.index("log_floor")]))
         return replace(known, audit=replace(known.audit, floor=floor, floor_items=LEVEL_SIZE))
 
     def _never_raised(self, known: ForecastInputs, tier: str) -> np.ndarray:
-        """Level (T,) for the plan's amount of fresh data, interpolated on a grid of amounts.
+        """Log Fréchet level (T,) for the plan's amount of fresh real data, interpolated on a grid of amounts.
 
-        The level at a grid amount is the regression's largest value over this and all larger amounts.
+        The Fréchet level at a grid amount is the regression's largest value over this and all larger amounts.
         """
         plan = known.plan
         n_initial, n_real, n_synthetic = plan.sizes

@@ -32,7 +32,7 @@ class Measure:
 def wilson_interval(hits: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion (Wilson 1927); [0, 1] for n = 0.
 
-    The number of items n may be an effective number.
+    The number of items n may be fractional, such as an effective sample size.
     """
     if n == 0:
         return 0.0, 1.0
@@ -56,13 +56,14 @@ def fieller(
     constant: float = 0.0,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Smallest interval that contains every π in [0, 1] with (m − (1−π)a − πb)² ≤ z²·V(π).
+    """Fieller's interval of the weight π in [0, 1], if an observed mean m is a mixture (1−π)a + πb of two means.
 
-    The variance is V(π) = (1−π)·incoming₀ + π·incoming₁ + (1−π)²·calibration₀ + π²·calibration₁ + π(1−π)·composition +
-    constant, where all terms are variances of means. The term composition is (b−a)²/n if the items are a sample of a
-    larger set, and constant is an error variance of the observed mean. This is Fieller's interval (1954) for the ratio
-    (m − a)/(b − a), which keeps its level where a normal interval of the ratio does not. If no π satisfies the
-    inequality, m lies outside [a, b] by more than chance, and the nearer end, 0 or 1, is returned as both limits.
+    The interval is the smallest that contains every π with (m − (1−π)a − πb)² ≤ z²·V(π). The variance is V(π) =
+    (1−π)·incoming₀ + π·incoming₁ + (1−π)²·calibration₀ + π²·calibration₁ + π(1−π)·composition + constant, where all
+    terms are variances of means. The term `composition` is (b−a)²/n if the items are a sample of a larger set, and
+    `constant` is an error variance of the observed mean. Fieller's interval (1954) of the ratio (m − a)/(b − a) keeps
+    its confidence level where a normal interval of the ratio does not. If no π satisfies the inequality, the observed
+    mean m lies outside [a, b] by more than chance, and the nearer end, 0 or 1, is returned as both limits.
     """
     (a, b), z2 = means, _z(level) ** 2
     (i0, i1), (c0, c1) = incoming, calibration

@@ -26,7 +26,7 @@ class KernelRidge:
 def fit_kernel_ridge(
     rows: np.ndarray, outputs: np.ndarray, *, length: float, ridge: float, linear: float = 0.1
 ) -> KernelRidge:
-    """Fit to outputs (m, k) at rows (m, p) with the penalty `ridge` on the squared norm (Saunders et al. 1998)."""
+    """Fit outputs (m, k) at rows (m, p) with the penalty `ridge` on the model's squared norm (Saunders et al. 1998)."""
     mean = outputs.mean(0)
     gram = _kernel(rows, rows, length, linear) + ridge * np.eye(len(rows))
     dual = linalg.solve(gram, outputs - mean, assume_a="pos")

@@ -18,7 +18,7 @@ _LONGEST_WHOLE = 2**22  # characters of a text that a model without a longest in
 
 @final
 class Beginning:
-    """Shortens texts for a model that reads at most `most` tokens of a tokenizer; None means that no limit is stated.
+    """Shortens texts for a model that reads at most `most` tokens of a tokenizer; None means that the limit is unknown.
 
     `Beginning` copies the tokenizer, so several threads can shorten texts while the model uses the original tokenizer.
     """
@@ -39,16 +39,16 @@ class Beginning:
             return text
         if self._most is None:
             if len(text) > _LONGEST_WHOLE:
-                raise Unusable(f"text over {_LONGEST_WHOLE} characters, for a model that reads texts as a whole")
+                raise Unusable(f"text over {_LONGEST_WHOLE} characters, too long for a model without a token limit")
             return text
         return "".join(self._kept(text, self._most + _SPARE))
 
     def _kept(self, text: str, wanted: int) -> Iterator[str]:
-        """Pieces of the text with at least `wanted` tokens, without pieces that add no token to the last piece kept.
+        """Leading pieces of a text with at least `wanted` tokens in total, without pieces that add no token.
 
         A piece adds no token if it holds only white space, characters that the tokenizer removes, or the rest of a word
-        that is too long for the tokenizer. Any number of pieces without a token may come before the next token. One
-        white space character of the omitted pieces is kept, because white space ends a word.
+        that is too long for the tokenizer. Any number of pieces without tokens may lie between two tokens. One white
+        space character of the omitted pieces is kept, because white space separates words.
         """
         before, known, found, dropped, space = "", self._tokens(""), 0, "", ""
         for piece in _pieces(text, self._piece):

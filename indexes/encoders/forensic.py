@@ -86,7 +86,7 @@ def _luma_chroma(images: np.ndarray) -> np.ndarray:
 
 
 def _residuals(p: np.ndarray) -> dict[str, np.ndarray]:
-    """Noise residuals of colour planes: first and second differences both ways, and the rich model's 3 × 3 kernel."""
+    """Noise residuals of planes: first and second differences along both axes, and the rich model's 3 × 3 kernel."""
     cross = p[..., :-2, 1:-1] + p[..., 2:, 1:-1] + p[..., 1:-1, :-2] + p[..., 1:-1, 2:]
     corners = p[..., :-2, :-2] + p[..., 2:, :-2] + p[..., :-2, 2:] + p[..., 2:, 2:]
     return {
@@ -112,7 +112,7 @@ def _residual_moments(residuals: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _co_occurrences(residuals: dict[str, np.ndarray]) -> np.ndarray:
-    """Square roots of frequencies of neighbouring quantised residual pairs: five for luma, two per chroma plane."""
+    """Square roots of the frequencies of neighbouring quantised residuals: five for luma, two per chroma plane."""
     parts = []
     for name, residual in residuals.items():
         step = 6 if name == "laplace" else 4  # grey levels per quantisation step
@@ -159,7 +159,7 @@ def _spectrum(planes: np.ndarray) -> np.ndarray:
 
 
 def _averaging(group: np.ndarray, count: int) -> np.ndarray:
-    """Matrix (len(group), count); a row vector times this matrix gives the mean of the row within each group."""
+    """Matrix (len(group), count): multiplying a row vector by this matrix averages the values of each group."""
     members = (group[:, None] == np.arange(count)).astype(np.float32)
     return members / members.sum(0)
 

@@ -30,7 +30,7 @@ class LexicalEncoder:
     """Encodes texts by signed feature hashing (Weinberger et al. 2009), which preserves inner products in expectation.
 
     The features are words and punctuation marks, alone and in pairs, and n-grams of 2–4 characters. Counts are
-    log-scaled, and the word half and the character half of a vector are each scaled to length one. The feature counts
+    log-scaled, and the word part and the character part of a vector are each scaled to length one. The feature counts
     equal the counts of scikit-learn's HashingVectorizer. The text is processed in pieces, so memory use does not grow
     with the number of n-grams.
     """
@@ -165,7 +165,7 @@ def _with_single_spaces(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def _lowered(text: str, *, end: str = "") -> Iterator[str]:
-    """Pieces of the text in lower case, then `end`; lower-casing a whole text takes 16 bytes per character."""
+    """Pieces of the text in lower case, then `end`; lower-casing a whole text at once takes 16 bytes per character."""
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]
         lowered = _lowered_in_place(text, start, piece) if "Σ" in piece else piece.lower()

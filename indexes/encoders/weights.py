@@ -55,7 +55,7 @@ def split_spec(spec: str) -> tuple[EncoderPart, ...]:
     """The encoders that a spec `A+B` joins.
 
     A `+` joins encoders only if the name of an encoder follows it. A `+` before an encoder name belongs to a path if
-    that file or folder exists, or if the `+` is written `\\+`, as in stored specs.
+    the path exists, or if the `+` is written `\\+`, as in stored specs.
     """
     pieces = [_unescaped(piece) for piece in re.split(rf"(?<!\\)\+{_NAME_FOLLOWS}", spec)]
     parts: list[EncoderPart] = []
@@ -67,7 +67,7 @@ def split_spec(spec: str) -> tuple[EncoderPart, ...]:
 
 
 def _longest(pieces: Sequence[str]) -> tuple[int, EncoderPart]:
-    """The number of pieces in the first encoder, and the encoder; several pieces only if they name an existing path."""
+    """Number of pieces of the first encoder, and the encoder; pieces are joined only if they form an existing path."""
     for taken in range(len(pieces), 1, -1):
         part = _part("+".join(pieces[:taken]))
         if part.is_here:
@@ -95,7 +95,7 @@ def join_parts(parts: Sequence[EncoderPart]) -> str:
 
 
 def spec_of_path(head: str, path: str | Path) -> str:
-    """An encoder spec of `head` and the absolute path of the weights, valid in any working directory."""
+    """The encoder spec `head:PATH` with the weights' absolute path, which is valid in any working directory."""
     return EncoderPart(head, absolute_path(path)).spec
 
 

@@ -33,9 +33,9 @@ _MISLEADING = {"jpeg": jpeg.holds_another, "webp": webp.holds_several}  # may de
 def readings(data: bytes) -> Iterator[Bare]:
     """Versions of an image file to decode, in order; decode a later version only if all earlier versions fail.
 
-    The first version of a file is the picture without its metadata, if metadata and pixels can be separated. The second
-    version of the file skips damaged metadata, and the last version is the unchanged file. Raises Unusable if metadata
-    exceed a limit.
+    The first version to decode is the picture without its metadata, if metadata and pixels can be separated. The second
+    version leaves out damaged metadata, and the last version is the unchanged file. Raises Unusable if the metadata are
+    larger than a limit.
     """
     content = _content(data)
     if content == "avif":  # its decoder also rotates by other boxes than metadata, and metadata seldom make it fail

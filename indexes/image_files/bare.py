@@ -21,8 +21,8 @@ class Bare:
 
 
 def bounded(parts: Iterator[_Part]) -> Iterator[_Part]:
-    """The parts of a file; raises Unusable if there are more parts than in normal files, to bound memory and time."""
+    """Yield the parts of an image file; raises Unusable beyond 100,000 parts, which bounds memory and time."""
     for number, part in enumerate(parts):
         if number == _MOST_PARTS:
-            raise Unusable(f"image file of over {_MOST_PARTS} parts")
+            raise Unusable(f"image file has over {_MOST_PARTS} parts")
         yield part

@@ -22,7 +22,7 @@ class _Box:
 
 
 def stripped_avif(data: bytes) -> Bare | None:
-    """An AVIF file with its EXIF items renamed to an unknown type, so that no box moves; None without EXIF items."""
+    """An AVIF file with EXIF items changed to an unknown type, which moves no box; None if there are no EXIF items."""
     found = bytearray(data)
     for item in _avif_items(memoryview(data)):
         at = bytes(item.content[:16]).find(b"Exif", 4)  # after the version and the flags

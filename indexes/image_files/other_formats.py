@@ -56,7 +56,7 @@ def _jpeg(data: bytes) -> str | None:
         return None
     marker, bits = frame
     if marker not in _COMMON_CODINGS:
-        return _CODINGS.get(marker, "jpeg of a rare coding")
+        return _CODINGS.get(marker, "jpeg with an unsupported coding")
     return f"jpeg of {bits} bits" if bits in (12, 16) else None
 
 

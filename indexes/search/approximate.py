@@ -19,7 +19,7 @@ _INDEX = "madaudit/index/1"
 
 
 def choose_kind(n: int) -> Literal["exact", "hnsw", "ivf"]:
-    """The search method for n rows: exact up to 200,000, faiss HNSW graph up to a million, inverted lists beyond."""
+    """The search method for n rows: exact up to 200,000, a faiss HNSW graph up to a million, else inverted lists."""
     return "exact" if n <= _EXACT_LIMIT else "hnsw" if n <= _HNSW_LIMIT else "ivf"
 
 

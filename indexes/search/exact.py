@@ -30,12 +30,13 @@ def knn(
     """Squared Euclidean distances (n, k) float32 and row numbers (n, k) int64 of each query's k nearest database rows.
 
     The search is exact: rows are ordered by the float64 sum of squared differences of the float32 rows, and ties go to
-    the lowest row number. The result has the same bits for any device, number of threads or other queries. Equal rows
-    have distance 0, so a query that is in the database finds itself. A matrix product with a proven error bound selects
-    candidate rows, and exact differences rank the candidates. On CPUs with matrix units, the first matrix product is in
-    bfloat16, which is several times faster than float32. Queries whose result the error bound cannot prove are searched
-    again in float32. Queries that are still unproven are searched by ranking every row that the error bound does not
-    exclude. Memory use: up to 1.5 extra copies of the database, and blocks of fixed size.
+    the lowest row number. The result is identical to the last bit on every device, with any number of threads and with
+    any other queries. Equal rows have distance 0, so a query that is in the database finds itself. A matrix product
+    with a proven error bound selects candidate rows, and exact differences rank the candidates. On CPUs with matrix
+    units, the first matrix product is in bfloat16, which is several times faster than float32. If the error bound
+    cannot prove that the neighbours of a query are correct, the query is searched again in float32. If the float32
+    result is not proven either, all rows that the error bound does not exclude are ranked exactly. Memory use: up to
+    1.5 extra copies of the database, and blocks of fixed size.
 
     Raises InputError for arrays that are not two-dimensional, finite and of equal width, and for k outside 1 to the
     number of database rows.
@@ -69,9 +70,9 @@ def ball_counts(
 
     Ball j has its centre in row j of `centres` (m, d) and the squared radius `radii[j]`, as returned by `knn`. The
     boundary of a ball belongs to the ball. Pairs within rounding error of the boundary are decided by the distance that
-    `knn` would return, so a centre's own k-th neighbour is inside the ball. The counts per query give precision and
-    density, and the flags per ball give coverage (Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative
-    Models", ICML 2020).
+    `knn` would return, so a centre's own k-th neighbour is inside the ball. The counts per query are used for precision
+    and density, and the flags per ball for coverage (Naeem et al., "Reliable Fidelity and Diversity Metrics for
+    Generative Models", ICML 2020).
 
     Raises InputError for arrays that are not finite and of equal width, and for radii that are not m values >= 0.
     """
@@ -89,7 +90,7 @@ def ball_counts(
     return torch.cat(counts).numpy(), covered.cpu().numpy()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
     """Counts of queries in balls, for fidelity and coverage measures and the standard errors of these measures."""
 
@@ -97,12 +98,13 @@ class Membership:
     totals: np.ndarray  # (m,) int64, number of queries in each ball
     sole_queries: np.ndarray  # (m,) int64, number of queries that are in this ball and in no other
     sole_balls: np.ndarray  # (n,) int64, number of balls that contain this query and no other
+    only_queries: np.ndarray  # (m,) int64, the query in each ball that contains exactly one; -1 for other balls
 
 
 def membership(
     queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, *, device: str | None = "cpu"
 ) -> Membership:
-    """Balls per query and queries per ball, counted in total and for pairs whose ball or query is the only one."""
+    """Count balls per query and queries per ball, and separately queries in only one ball and balls with one query."""
     scorer = _balls(centres, radii, device)
     m, place = len(centres), scorer.rows.device
     totals = torch.zeros(m, dtype=torch.int64, device=place)
@@ -122,8 +124,15 @@ def membership(
             counts.append(inside.cpu())
             start_row += len(block.rows)
     found = torch.cat(counts)
-    sole_balls = torch.bincount(queries_of[totals == 1].long().cpu(), minlength=len(found))
-    return Membership(found.numpy(), totals.cpu().numpy(), sole_queries.numpy(), sole_balls.numpy())
+    only = torch.where(totals == 1, queries_of.long(), -1).cpu()
+    sole_balls = torch.bincount(only[only >= 0], minlength=len(found))
+    return Membership(
+        counts=found.numpy(),
+        totals=totals.cpu().numpy(),
+        sole_queries=sole_queries.numpy(),
+        sole_balls=sole_balls.numpy(),
+        only_queries=only.numpy(),
+    )
 
 
 def _balls(centres: np.ndarray, radii: np.ndarray, device: str | None) -> "_Scorer":
@@ -156,7 +165,7 @@ class _Block:
     lifts: Tensor  # (q,) float64: score + lift is a lower bound of squared distance minus squared radius
 
     def limits(self, reach: Tensor | float) -> Tensor:
-        """Scores (q,) float32 per query above which squared distance minus squared radius surely exceeds `reach`."""
+        """Limits (q,) of the scores: a higher score surely means squared distance minus squared radius > `reach`."""
         limits = (reach - self.lifts).float()
         return torch.nextafter(limits, torch.full_like(limits, torch.inf))
 
@@ -170,12 +179,13 @@ class _Block:
 class _Scorer:
     """A database laid out so that one matrix product gives lower bounds of all distances.
 
-    Let x be a query and y a row, both minus the database's mean, which reduces cancellation and keeps the distances.
-    Then |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, and the float32 error is at most `slack` (|x|^2 + |y|^2). This error bound
-    is the bound of a dot product in Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1, plus the
-    rounding of the inputs. Rounding x and y to bfloat16 drops known remainders r and s, which changes 2 x.y by
-    2 |x.y - (x - r).(y - s)| <= 2 |r| |y| + 2 |x - r| |s|, where 2 |r| |y| <= |r|^2 / c + c |y|^2 for any c. The
-    computed value minus the error bounds of x and y is therefore a lower bound of the squared distance.
+    Let x be a query and y a row, both minus the database's mean, which reduces cancellation and leaves the distances
+    unchanged. The squared distance is |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, with a float32 error of at most `slack` (|x|^2
+    + |y|^2). The float32 error bound adds the rounding of the inputs to the bound for dot products in Higham, "Accuracy
+    and Stability of Numerical Algorithms", section 3.1. Rounding x and y to bfloat16 drops known remainders r and s,
+    which changes 2 x.y by at most 2 |r| |y| + 2 |x - r| |s|. Products of two norms are bounded by 2 |r| |y| <= |r|^2 /
+    c + c |y|^2 for any c > 0. The computed squared distance minus the error bounds of x and y is therefore a lower
+    bound of the true squared distance.
     """
 
     rows: Tensor  # (m, d) float32 as given
@@ -205,7 +215,7 @@ class _Scorer:
         return _Block(rows, factors, errors, squares - errors)
 
     def tiles(self, block: _Block) -> Iterator[tuple[int, Tensor]]:
-        """The first row number and the scores (t, q) of each database tile; the next tile overwrites the scores."""
+        """First row number and scores (t, q) of each tile of t database rows; the next tile overwrites the scores."""
         step = max(1, _TILE_ROWS[self.rows.device.type] // self.groups) * self.groups
         memory = self.factors.new_empty(min(step, len(self.factors)), len(block.rows))
         for start in range(0, len(self.factors), step):
@@ -246,7 +256,7 @@ def _prepare(
 
 
 def _lay_out(rows: Tensor, centre: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-    """Write rows minus the centre into `factors`; return squared norms (n,) and bounds (n,) of the rounding error."""
+    """Write rows minus the centre into `factors`; return squared norms (n,) and bounds (n,) of the rounding errors."""
     centred = rows - centre
     squares = _squared_norms(centred)
     kept = factors[:, : rows.shape[1]].copy_(centred)
@@ -284,7 +294,7 @@ def _squared_norms(rows: Tensor) -> Tensor:
 
 
 def _nearest(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Exact squared distances (q, k) float64, row numbers (q, k), and unproven queries (u,), always none in float32."""
+    """Exact squared distances (q, k) float64, row numbers (q, k), and queries (u,) not proven (none in float32)."""
     scores, columns, left_out = _candidates(block, scorer, k)
     bounds = block.bounds(scores)
     exact = torch.full_like(bounds, torch.inf)
@@ -311,10 +321,10 @@ def _nearest(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Te
 
 
 def _candidates(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores and ascending row numbers (q, c) of candidates, and limits (q, 1): every smaller score is included.
+    """Scores and ascending row numbers (q, c) of the candidates: all rows with scores below the limits (q, 1).
 
-    The limit of a query is the (k + _SPARE)-th smallest value among the smallest scores of all column groups. Unused
-    places in the score array are infinite.
+    The limit of a query's scores is the (k + _SPARE)-th smallest of the column groups' minimum scores. Unused places in
+    the score array are infinite.
     """
     q, size = len(block.rows), len(scorer.factors)
     best = scorer.factors.new_empty(q, 0)
@@ -341,7 +351,7 @@ def _candidates(block: _Block, scorer: _Scorer, k: int) -> tuple[Tensor, Tensor,
 
 
 def _search_again(block: _Block, scorer: _Scorer, k: int, reach: Tensor) -> tuple[Tensor, Tensor]:
-    """The k nearest rows, by exact ranking of all rows that may lie within `reach` (q,) >= the k-th distance."""
+    """The k nearest rows, by exact ranking of all rows possibly within distance `reach` (q,) >= the k-th distance."""
     best = torch.full((len(block.rows), k), torch.inf, dtype=torch.float64, device=reach.device)
     best_columns = torch.full_like(best, -1, dtype=torch.int64)
     limits = block.limits(reach)

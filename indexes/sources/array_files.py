@@ -50,8 +50,8 @@ class Header(NamedTuple):
     def held(self, size: int) -> int:
         """The number of complete rows of a matrix in a stream of `size` bytes.
 
-        The number of complete rows is 0 for an incomplete matrix stored by column, because the stated number of rows
-        determines where each column begins.
+        An incomplete matrix stored column by column has 0 complete rows, because the stated number of rows determines
+        where each column begins.
         """
         held = max(0, min(self.bytes, size - self.offset))
         if self.is_by_column:
@@ -82,7 +82,7 @@ def read_header(handle: IO[bytes], where: str) -> Header:
         raise ValueError(f"no array header: {_ADDRESS.sub('', str(error))}") from error
     header = Header(shape, is_by_column, dtype, handle.tell())
     if min(shape, default=0) < 0 or header.bytes > _MAX_BYTES or (dtype.itemsize == 0 and header.rows > _MAX_BYTES):
-        raise ValueError(f"the header states the impossible shape {shape}")
+        raise ValueError(f"the array header states the impossible shape {shape}")
     return header
 
 
@@ -122,7 +122,9 @@ def blocks(handle: IO[bytes], size: int, name: str) -> Iterator[Block | Skip]:
             return
         refusal = unfit(header, name)
         if refusal is None and last is not None and header.shape[1] != last.shape[1]:
-            refusal = Refused(f"{name}: rows of {header.shape[1]} columns", "rows of another width", items=header.rows)
+            refusal = Refused(
+                f"{name}: rows have {header.shape[1]} columns", "rows of another width", items=header.rows
+            )
         if refusal is None:
             rows = header.held(size)
             yield Block(header, rows, first)
@@ -143,7 +145,7 @@ def _missing(header: Header, rows: int, size: int, name: str) -> Iterator[Skip]:
 
 
 def _rest(handle: IO[bytes], position: int, size: int, name: str, last: Header | None) -> Skip:
-    """The skip for bytes after the last array that are not the start of another array."""
+    """The skip record for bytes after the last array that are not the start of another array."""
     handle.seek(position)
     left = size - position
     if handle.read(len(_MAGIC)) == _MAGIC:
@@ -165,7 +167,7 @@ def read_rows(handle: IO[bytes], header: Header, start: int, stop: int) -> np.nd
 
 
 def stream_rows(handle: IO[bytes], block: Block) -> Iterator[np.ndarray]:
-    """Read the rows of a matrix in batches, from a handle at its data; a matrix stored by column is one batch."""
+    """Read a matrix in batches of rows, from a handle at its data; a matrix stored column by column is one batch."""
     header = block.header
     if header.is_by_column:
         yield _read_exactly(handle, block.rows * header.shape[1], header.dtype).reshape(header.shape[1], -1).T

@@ -125,7 +125,7 @@ def npy_shards(file: File, kind: Kind, column: str | None) -> list[NpyShard]:
 
 
 def _no_rows(name: str, header: Header, left: tuple[Skip, ...], *, has_matrix: bool) -> Refused:
-    """The error for a file without a readable row, with the number of rows that the file states."""
+    """The error for an array file without a readable row; it includes the number of rows that the file states."""
     items = None if any(skip.items is None for skip in left) else sum(skip.items or 0 for skip in left)
     if has_matrix:
         message = f"{name}: ends before the {header.rows} rows it states; copy or download it again"
@@ -135,7 +135,7 @@ def _no_rows(name: str, header: Header, left: tuple[Skip, ...], *, has_matrix: b
 
 
 def npz_shards(file: File, kind: Kind, column: str | None) -> list[NpzShard]:
-    """The shard of an `.npz` file; raises `Refused` like `npy_shards`, `InputError` if the choice is ambiguous."""
+    """The shard of an `.npz` file; raises `Refused` like `npy_shards`, and `InputError` if several arrays fit."""
     with file.open() as handle:
         arrays, left = survey(file, handle)
         chosen, header = choose(arrays, column, file.name)
@@ -153,10 +153,10 @@ def npz_shards(file: File, kind: Kind, column: str | None) -> list[NpzShard]:
 
 
 def media_in(file: File, *, is_archive: bool) -> int | None:
-    """The number of images or texts in a file of arrays: rows of arrays of three or more axes, or of string arrays.
+    """The number of images or texts in a file of arrays: rows of arrays with three or more axes, and of string arrays.
 
-    No reader supports arrays of images or texts. Vectors and scalars are not counted, because they describe items
-    elsewhere. Returns None if the array headers cannot be read.
+    No reader supports arrays of images or texts. Vectors and scalars are not counted, because they describe items that
+    are stored elsewhere. Returns None if the array headers cannot be read.
     """
     try:
         with file.open() as handle:

@@ -98,7 +98,7 @@ def _batches(file: File, column: str, stream: Stream) -> Iterator[Any]:
 
 
 def _run(handle: IO[bytes], stream: Stream, first: int, index: int) -> Generator[Any, None, int]:
-    """Yield cells from message `first` to the next gap or damaged batch; return the number of the next message."""
+    """Yield cells from message `first` to the next gap or damaged batch; return the message number to continue from."""
     stop = next((place for place in range(first, len(stream)) if stream[place].kind == "gap"), len(stream))
     batches = [place for place in range(first, stop) if stream[place].kind == "batch"]
     dictionaries = [message for message in stream[:first] if message.kind == "dictionary"]
@@ -109,7 +109,7 @@ def _run(handle: IO[bytes], stream: Stream, first: int, index: int) -> Generator
         try:
             reader = reader or pa.ipc.open_stream(joined, options=pa.ipc.IpcReadOptions(included_fields=[index]))
             if is_doubtful and pa.types.is_dictionary(reader.schema.field(0).type):
-                raise ValueError("the dictionary of this column may have been in the unreadable bytes")
+                raise ValueError("the column's dictionary may have been in the unreadable bytes")
             cells = _cells(reader.read_next_batch())
         except (*DAMAGE, StopIteration) as error:
             yield _lost(stream[place], _BROKEN if isinstance(error, StopIteration) else damage_reason(error))

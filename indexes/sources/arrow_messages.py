@@ -38,7 +38,7 @@ class Message(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Bytes of an Arrow file outside all streams; a gap of length 0 marks a missing footer."""
+    """Bytes of an Arrow file that belong to no stream; a gap of length 0 marks a missing footer."""
 
     start: int
     stop: int

@@ -61,7 +61,7 @@ _READ = frozenset(  # skip reasons of items that were read
 
 
 class Column(NamedTuple):
-    """The table column to read, and the form in which its cells hold items."""
+    """The table column to read, and the form of its cells: text, vector, image bytes, base64 or file path."""
 
     name: str
     form: Form
@@ -123,7 +123,7 @@ class TableShard:
 
 
 def likeliest(names: Iterable[str], form: Form) -> list[str]:
-    """Column names that usually hold items: a single result is used; if there are several, the user must choose.
+    """The column names that usually hold items; a single match is used, and among several matches the user must choose.
 
     For texts, a column named "text" (case-insensitive) takes precedence over captions and other texts.
     """
@@ -133,7 +133,7 @@ def likeliest(names: Iterable[str], form: Form) -> list[str]:
 
 
 def form_of_texts(name: str, values: Iterable[Any]) -> Form:
-    """The form of a text column, base64 images or file paths, judged by the column's name and some of its values."""
+    """Whether a text column holds base64 images or file paths, judged by the column's name and some of its values."""
     says_so = "base64" in name.lower() or "b64" in name.lower()
     return "base64" if says_so or any(isinstance(value, str) and holds_image(value) for value in values) else "path"
 
@@ -256,7 +256,7 @@ def _path(value: Any, file: File) -> bytes:
 
 
 def _base64(value: Any, file: File) -> bytes:
-    """The image of a cell in a base64 column; a text that names no file gets the reason of failed decoding."""
+    """The image of a cell in a base64 column; if the cell names no file either, the error says why decoding failed."""
     try:
         return _path(value, file)
     except Unusable as error:

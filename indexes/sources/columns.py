@@ -92,7 +92,7 @@ def _fitting(field: Any, kind: Kind, asked: str | None) -> _Fitting | None:
 
 
 def _vector(name: str, cell: Any) -> _Fitting | None:
-    """A column of number lists as a vector column; integers (often tokens) need a known name or the user's choice."""
+    """A vector column of number lists; lists of integers, often tokens, need a known name or the user's choice."""
     is_a = pa.types
     is_list = is_a.is_list(cell) or is_a.is_large_list(cell) or is_a.is_fixed_size_list(cell)
     if not (is_list or is_a.is_list_view(cell) or is_a.is_large_list_view(cell)):

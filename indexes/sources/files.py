@@ -223,13 +223,13 @@ def printable(name: str) -> str:
 
 
 def some(words: Iterable[str]) -> str:
-    """The first twenty words, joined by commas for a message."""
+    """The first twenty words joined by commas, for use in a message."""
     first = list(islice(words, _WORDS + 1))
     return ", ".join([*first[:_WORDS], *("…" for _ in first[_WORDS:])])
 
 
 def digest(label: Iterable[str], content: Iterable[bytes | str] = ()) -> str:
-    """Hex digest of a label and content; each part is hashed with its type and length, so part borders matter."""
+    """Hex digest of a label and content parts, with the type and length of each part, so that part borders count."""
     hasher = blake2b(digest_size=32)
     for part in chain(label, content):
         data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
@@ -252,7 +252,7 @@ def pieces(file: File, start: int = 0, stop: int | None = None) -> Iterator[byte
 
 
 def record_parts(records: Iterable[Item | Skip], file: File) -> Iterator[bytes | str]:
-    """The items and skips of a file as parts for `digest`, with names relative to the file."""
+    """A file's items and skips in the form that `digest` hashes, with names relative to the file."""
     for record in records:
         if isinstance(record, Skip):
             yield from (record.path.removeprefix(file.name), record.reason)

@@ -78,7 +78,7 @@ def folder_shards(spec: str, entries: Sequence[Entry], kind: Kind, column: str |
 
 
 def _sorted_out(entry: Entry, kind: Kind) -> tuple[Entry, bool]:
-    """The file, or a skip if the file is not read, and whether the file may hold many items."""
+    """The file (or a skip if it is not read), and whether the file may hold many items."""
     if isinstance(entry, Skip):
         return entry, False
     if is_junk(entry.name):
@@ -106,7 +106,9 @@ def _size(file: File) -> int | None:
 def _archive_shards(file: File, kind: Kind, column: str | None, has_loose: bool) -> Sequence[Shard]:
     shards = split(file, kind, column)
     if has_loose and any(_lists_files(shard) for shard in shards):  # the listed files are read as loose files
-        raise Refused(f"{file.name}: lists files that are also read as loose files", "list of files beside it", items=0)
+        raise Refused(
+            f"{file.name}: lists files that are also read directly from the folder", "list of files beside it", items=0
+        )
     return shards
 
 

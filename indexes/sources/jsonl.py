@@ -82,7 +82,7 @@ class JsonLinesShard:
 
 
 def json_lines_shards(file: File, kind: Kind, column: str | None) -> list[JsonLinesShard]:
-    """Split a JSON lines file into shards; raises `Refused` if the file is empty or no line has a key of the kind.
+    """Split a JSON lines file into shards; raises `Refused` if the file is empty or no line has a suitable key.
 
     Raises `InputError` if the first line with a usable key has several usable keys.
     """
@@ -139,7 +139,7 @@ def _record(id: str, line: bytes, asked: str | None, form: Form, file: File) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One JSON object of a line, and its repeated keys."""
+    """The JSON object of a line, and the keys that occur more than once in the object."""
 
     values: dict[str, Any]
     repeated: frozenset[str] = frozenset()
@@ -196,7 +196,7 @@ def _keys_of(line: _Line, asked: str | None, form: Form) -> list[str]:
 
 
 def _chosen(file: File, kind: Kind, asked: str | None) -> Column:
-    """The key of the items in a JSON lines file, from the first line with a usable key, and the form of the values."""
+    """The key of the items in a JSON lines file, from the first line with a usable key, with the form of its values."""
     form, found = _FORMS[kind], _Found()
     try:
         with unpacked(file) as (handle, _):

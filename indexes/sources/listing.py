@@ -50,7 +50,7 @@ def _name(entry: Entry) -> str:
 
 
 def expand_braces(pattern: str, *, most: int = _MAX_EXPANSION) -> list[str]:
-    """All names of a brace pattern such as `{a,b}` or `{008..011}` (zeros kept); InputError above `most` names."""
+    """All names of a brace pattern such as `{a,b}` or `{008..011}` (008, 009, …); InputError above `most` names."""
     names, is_open = [pattern], True
     while is_open:
         is_open = False
@@ -78,7 +78,7 @@ def _expanded(path: str, system: Any) -> list[str]:
 
 
 def _existing_part(path: str, system: Any) -> tuple[str, str]:
-    """The longest existing folder at the start of a path, and the rest; braces in existing folder names are literal."""
+    """The longest existing folder that begins a path, and the rest of the path; braces in the folder are literal."""
     parts = path.split("/")
     known = next((n for n in range(len(parts) - 1, 0, -1) if _is_folder("/".join(parts[:n]) or "/", system)), 0)
     return "/".join(parts[:known]) or ("/" if path.startswith("/") and known else ""), "/".join(parts[known:])
@@ -131,7 +131,7 @@ def _common_folder(fixed: list[str], system: Any) -> str:
 
 
 def _fixed(path: str, system: Any) -> str:
-    """The unchanged path, or the pattern up to and including its first part with a wildcard."""
+    """A path without wildcards, unchanged; or a pattern, up to and including its first part with a wildcard."""
     if not _is_pattern(path, system):
         return path
     folder, rest = _existing_part(path, system)
@@ -179,7 +179,7 @@ def _no_source(path: str, system: Any) -> InputError:
 
 
 def _left_out(name: str, path: str, root: str, reason: str, census: "_Census") -> Skip:
-    """The skip for an entry that is not a file, with the number of items that it may hold."""
+    """The skip record for a folder entry that is not a file, with the number of items that the entry may hold."""
     if reason == _UNREADABLE:
         return Skip(name, reason, items=None, bytes=None)
     if reason != SYMBOLIC_LINK:
@@ -244,7 +244,7 @@ def _fits(names: Sequence[str], wanted: Sequence[_Part]) -> bool:
 
 
 def _with_skipped(places: set[int], wanted: Sequence[_Part]) -> set[int]:
-    """The positions in a pattern, plus the positions after each `**` that matches no folder."""
+    """The given positions in a pattern, plus the positions reached if the `**` parts there match no folder."""
     reached = set()
     for place in places:
         reached.add(place)

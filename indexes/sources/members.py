@@ -82,15 +82,15 @@ def clean(name: str) -> str:
 
 
 def junk_record(path: str, size: int) -> Skip:
-    """The skip for a junk file (see `is_junk`), whose reason is counted, but which holds no item."""
+    """The skip record for a junk file (see `is_junk`): its reason is counted, and its number of items is 0."""
     return Skip(path, JUNK, items=0, bytes=size)
 
 
 def unwanted_record(path: str, head: bytes, size: int, kind: Kind) -> Skip | None:
-    """The skip for a file without a wanted suffix, by its first bytes; None if the file is an item of the kind.
+    """The skip record for a file without a wanted suffix, by its first bytes; None if the file is a wanted item.
 
-    A text beside images or vectors only describes these, so it counts as no item, like a README or a licence. Archives,
-    tables and lists of texts count as an unknown number of items.
+    A text file beside images or vectors only describes these files, so it counts as no item, like a README or licence.
+    Archives, tables and lists of texts count as an unknown number of items.
     """
     content = content_of(head)
     if kind == "image" and content in IMAGES:
@@ -120,6 +120,6 @@ def member_record(name: str, data: bytes, kind: Kind) -> Item | Skip:
 
 
 def _nested(name: str, data: bytes) -> Skip | None:
-    """The skip for an archive or table that has the suffix of an item; None for other content."""
+    """The skip record for an archive or table that has the suffix of an item; None for other content."""
     content = content_of(data[:HEAD_BYTES])
     return Skip(name, NESTED, items=None, bytes=len(data)) if content in ARCHIVES or content in TABLES else None

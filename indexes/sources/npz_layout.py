@@ -30,7 +30,7 @@ class Array(NamedTuple):
 
 
 def survey(file: File, handle: IO[bytes]) -> tuple[list[Array], list[Skip]]:
-    """The arrays of all zip archives of a file in order, and skips for other bytes; raises the errors of `layout`."""
+    """All arrays of an `.npz` file in order, and skips for other bytes; raises the errors of `layout`."""
     found = layout(file)
     arrays: list[Array] = []
     left = list(found.left)
@@ -61,7 +61,7 @@ def _array(handle: IO[bytes], member: Member, where: str) -> Array:
 
 
 def _other(handle: IO[bytes], member: Member, where: str) -> Skip:
-    """The skip for an `.npz` member that is not an array."""
+    """The skip record for an `.npz` member that is not an array."""
     path = f"{where}/{printable(clean(member.name))}"
     if is_junk(member.name):
         return junk_record(path, member.extent)
@@ -107,7 +107,7 @@ def _rows(arrays: list[Array], fitting: list[str]) -> int | None:
 
 
 def remains(arrays: Sequence[Array], chosen: Array, where: str, *, is_asked: bool) -> Iterator[Skip]:
-    """Skips for arrays that may hold rows but are not read; other arrays only describe the chosen array."""
+    """Skips for unread arrays that may hold items; arrays that only describe the chosen array get no skip."""
     for array in arrays:
         path = f"{where}/{printable(array.key)}.npy"
         is_same = array is not chosen and array.key == chosen.key

@@ -57,7 +57,7 @@ def _pages(column: dict[int, Any]) -> Range:
 
 
 def _rows(table: dict[int, Any], groups: list[dict[int, Any]]) -> Iterator[int]:
-    """Rows of each row group: median of the counts of the group, its flat columns, and the table minus other groups."""
+    """Rows of each row group: median of its row count, its column counts, and the table's count minus other groups."""
     stated = [group.get(_GROUP_ROWS, 0) for group in groups]
     flat = [number for number, is_flat in enumerate(_flat_columns(table[_SCHEMA])) if is_flat][:_WITNESSES]
     total = table.get(_TABLE_ROWS, 0)

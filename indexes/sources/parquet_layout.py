@@ -124,7 +124,7 @@ def _fits(handle: IO[bytes], found: _Found, start: int) -> bool:
 
 
 def _undescribed(handle: IO[bytes], found: _Found, start: int) -> int:
-    """Number of bytes of a table that the footer does not describe; gaps of zeros are padding and not counted."""
+    """Number of bytes of a table that its footer does not describe, without gaps of zeros, which are padding."""
     indexes = [
         (first, last if last > first else first + filter_length(_bytes(handle, start + first, _HEADER_BYTES)))
         for first, last in found.footer.indexes

@@ -1,4 +1,4 @@
-"""Split consecutive tables of one file into shards; each table has its own column, and row numbers continue."""
+"""Split consecutive tables of one file into shards; the item column may differ by table, and row numbers continue."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ _Batches = Callable[[File, str, tuple[Any, ...]], Iterator[Any]]
 def part_shards(
     file: File, parts: Sequence[Part], skips: Sequence[Skip], kind: Kind, column: str | None, batches: _Batches
 ) -> list[TableShard]:
-    """Shards of all tables that have a column of the kind; `skips` and skips for other tables go to the last shard.
+    """Shards of all tables with a suitable column; the last shard gets `skips` and the skips for all other tables.
 
     Raises `Refused`, with the total number of rows, if no table has a suitable column, and `InputError` if a table has
     several suitable columns.
@@ -69,7 +69,7 @@ def _shards(part: Part, column: Column, batches: _Batches, first_row: int) -> li
 
 
 def _named(shards: list[TableShard], name: str, skips: tuple[Skip, ...]) -> list[TableShard]:
-    """The shards with names, which are numbered if there are several shards; the skips go to the last shard."""
+    """The shards with their names, numbered if there are several shards; the last shard gets the skips."""
     names = [name] if len(shards) == 1 else [f"{name}:{number:05d}" for number in range(len(shards))]
     named = [replace(shard, name=each) for shard, each in zip(shards, names, strict=True)]
     return [*named[:-1], replace(named[-1], skips=skips)] if named else []

@@ -35,7 +35,7 @@ def merged(records: Iterable[Item | Skip]) -> Iterator[Item | Skip]:
 
 
 def _sign(record: Item | Skip) -> tuple[str, bool, bool, bool] | None:
-    """The properties that all skips of a run share; None for an item or for a skip with unknown items or bytes."""
+    """The properties that all skips of a run share; None for an item, or a skip whose items or bytes are unknown."""
     if isinstance(record, Item) or record.items is None or record.bytes is None:
         return None
     return record.reason, record.items > 0, record.is_plain, record.was_read

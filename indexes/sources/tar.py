@@ -155,7 +155,7 @@ class Archive(tarfile.TarFile):
             yield left
 
     def cut_short(self, member: tarfile.TarInfo, name: str) -> Skip:
-        """The skip for a tar member whose content ends early."""
+        """The skip record for a tar member whose content ends early."""
         if self.packed is not None and self.packed.left is not None:
             return self.packed.left
         stream: Any = self.fileobj
@@ -189,7 +189,7 @@ def open_tar(file: File) -> Iterator[Archive]:
 
 
 def _records(archive: Archive, root: str, kind: Kind) -> Iterator[Item | Skip]:
-    """The items and skips of an archive; a companion is ignored if a wanted member shares its key, else skipped."""
+    """The items and skips of an archive; a caption or metadata file is a skip unless a wanted member shares its key."""
     seen: set[str] = set()
     for _, group in groupby(archive.entries(root), key=_key):
         alone: list[Skip] = []
@@ -233,7 +233,7 @@ def _refusal(member: tarfile.TarInfo, path: str, seen: set[str]) -> Skip | None:
 
 
 def _member_record(archive: Archive, member: tarfile.TarInfo, path: str, kind: Kind) -> Item | Skip | None:
-    """A tar member as an item or skip, by content if its suffix is not wanted; None if the archive ends inside it."""
+    """A tar member as an item or skip, by content if its suffix is unwanted; None if the archive ends in the member."""
     content = archive.extractfile(member)
     if content is None:
         return Skip(path, "not a regular file", bytes=member.size)

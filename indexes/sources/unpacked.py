@@ -50,7 +50,7 @@ class _Decompressor(Protocol):
 
 
 class _Gzip:
-    """Decompresses and checks one gzip member (RFC 1952); an error is raised after all bytes before the damage."""
+    """Decompresses and checks one gzip member (RFC 1952); raises an error after returning all bytes before damage."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP_HEADER)

@@ -70,7 +70,7 @@ def layout(file: File) -> Layout:
 
 
 def _repaired(name: str, pieces: list[Member | Stretch]) -> Iterator[Skip]:
-    """The skip for an archive whose members were found without its directory; more members may be lost."""
+    """The skip record for an archive whose members were found without its directory; more members may be lost."""
     directory = sum(piece.stop - piece.start for piece in pieces if isinstance(piece, Stretch) and piece.is_directory)
     has_members = any(isinstance(piece, Member) for piece in pieces)
     if has_members or directory:

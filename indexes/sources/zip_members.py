@@ -61,7 +61,7 @@ def data_start(handle: IO[bytes], member: Member) -> int:
     name_length, extra_length = struct.unpack_from("<HH", head, 26)
     start = member.offset + LOCAL_HEADER.size + name_length + extra_length
     if decoded(handle.read(name_length), member.flags) != member.stored_name:
-        raise zipfile.BadZipFile("the member's header has another name than the directory")
+        raise zipfile.BadZipFile("the name in the member's header differs from the name in the directory")
     if start + member.compressed > member.limit:
         raise zipfile.BadZipFile("the member's data reach into the next member")
     return start

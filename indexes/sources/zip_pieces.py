@@ -1,4 +1,4 @@
-"""Find members by their own headers, and other bytes, in a range of a zip file that no directory describes."""
+"""Find zip members by their own headers, and the bytes between members, in a part of the file without a directory."""
 
 import re
 import struct
@@ -117,7 +117,7 @@ def _sizes_in_extra(extra: bytes, compressed: int, size: int) -> tuple[int, int]
 
 
 def _described_after(handle: IO[bytes], start: int, stop: int) -> tuple[int, bool, tuple[int, int, int]]:
-    """End and completeness of a member, and the checksum and sizes stored after its data, before the next signature."""
+    """Where a member ends, whether it is complete, and the checksum and sizes that are stored after its data."""
     search, first = start, stop
     for number in range(_MOST_NESTED):
         end = _next_mark(handle, search, stop)

@@ -37,9 +37,9 @@ def observe(loop: Loop) -> dict[str, Any]:
     """Audit of the generation 1 training items, and statistics of models trained on those items with another seed.
 
     The audit's reference holds the real items that the loop's measures use, and samples of one known generator. The
-    known generator is the contaminant in contaminated loops with an even seed, else a Gaussian with real moments. In
-    contaminated loops with an odd seed, the reference therefore lacks the contaminating generator. The pilot consists
-    of a second generation that is trained under the loop's workflow.
+    known generator is the contaminant in contaminated loops with an even seed, else a Gaussian with the mean and
+    covariance of the real data. In contaminated loops with an odd seed, the contaminating generator is therefore
+    missing from the reference. The pilot run trains a second generation under the loop's workflow.
     """
     with compute_threads(loop.config.threads):
         population = loop.world.clean

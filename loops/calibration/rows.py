@@ -102,10 +102,10 @@ class Exact:
     total_variance: float  # of the real distribution
 
     def biased(self, measures: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Fréchet distance (T,) between the real data and the biased model N(μ, λΣ) at each generation.
+        """Fréchet distance (generations,) between the real data and the Gaussian model N(μ, λΣ) with sampling bias λ.
 
-        With real mean m and covariance S, the Fréchet distance is |μ − m|² + λ tr Σ + tr S − 2 √λ tr (S^½ Σ S^½)^½. The
-        term tr (S^½ Σ S^½)^½ is computed from the Fréchet distance at λ = 1.
+        With real mean m and real covariance S, the Fréchet distance is |μ − m|² + λ tr Σ + tr S − 2 √λ tr (S^½ Σ
+        S^½)^½. The term tr (S^½ Σ S^½)^½ is computed from the Fréchet distance at λ = 1.
         """
         gap, trace = measures["mean_error"], measures["variance"] * self.width
         twice = gap + trace + self.total_variance - measures["frechet"]
@@ -113,7 +113,7 @@ class Exact:
 
 
 def outputs_of(measures: Mapping[str, np.ndarray], *, floor: float, n: int, exact: Exact | None) -> np.ndarray:
-    """Outputs (4, T) of a loop, computed from the loop's measures per generation.
+    """The four outputs that are forecast for a loop (4, generations), computed from the loop's measures.
 
     If `exact` is given, exact Fréchet distances are made comparable with distances of samples: the sampling bias is
     applied, and `floor` (the distance of a real sample) is added.

@@ -77,7 +77,7 @@ def simulate_forecast(
 
 
 def _courses(loop: Loop) -> np.ndarray:
-    """Run the loop, and return the outputs (chains, 4, T) of each chain."""
+    """Run the loop, and return the four forecast outputs of each chain (chains, 4, generations)."""
     truth = loop.world.clean.truth
     exact = Exact(loop.config.bias, len(truth.mean), float(np.trace(truth.covariance)))
     records = [dataclasses.replace(record, training=None, models=None) for record in run_loop(loop)]

@@ -46,7 +46,7 @@ class Table:
 
     @property
     def trajectories(self) -> np.ndarray:
-        """The measured outputs of all loops as an array (m, outputs, T)."""
+        """The measured outputs of all loops (loops, outputs, generations)."""
         return self.outputs.reshape(len(self.outputs), len(OUTPUTS), -1)
 
     def take(self, rows: np.ndarray) -> "Table":
@@ -86,7 +86,7 @@ class _Shape:
 def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int = 0) -> TierModel:
     """One tier of the risk model, fitted to a table of loops.
 
-    Event probabilities are also refitted to `resamples` bootstrap draws of the model families.
+    The model of event probabilities is also refitted to `resamples` bootstrap draws of the model families.
     """
     shape, inner = _chosen(table)
     centre, scale = _standards(table, shape.fade)
@@ -106,7 +106,7 @@ def fit_tier(table: Table, skill: dict[str, dict[str, float]], *, resamples: int
 
 
 def _standards(table: Table, fade: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (p,) and scale (p,) of each feature; the scale is the standard deviation, enlarged for earlier tiers."""
+    """Mean and scale (features,): the scale is the standard deviation, enlarged for features of earlier tiers."""
     centre = np.nan_to_num(np.nanmean(table.features, axis=0))
     scale = np.nan_to_num(np.nanstd(table.features, axis=0))
     weights = np.array([fade ** tiers_ago(name, table.tier) for name in table.names])
@@ -124,7 +124,7 @@ def _regression(rows: np.ndarray, outputs: np.ndarray, shape: _Shape) -> KernelR
 
 
 def _chosen(table: Table) -> tuple[_Shape, np.ndarray]:
-    """Hyperparameters with the smallest error on held-out families, and their held-out forecasts (m, outputs, T)."""
+    """Hyperparameters with the smallest held-out error, and the held-out forecasts (loops, outputs, generations)."""
     fades = _FADES if table.tier != TIERS[0] else (1.0,)
     shapes = [_Shape(*values) for values in product(_LENGTHS, _RIDGES, fades)]
     rows = {fade: _standardised(table.features, *_standards(table, fade)) for fade in fades}
@@ -144,16 +144,16 @@ def _across_families(rows: np.ndarray, table: Table, shape: _Shape) -> np.ndarra
 
 
 def happened_in(trajectories: np.ndarray, event: Event) -> np.ndarray:
-    """An array (m,) that is 1 for each trajectory (m, outputs, T) in which the event happens, else 0."""
+    """For each trajectory (loops, outputs, generations): 1 if the event happens, else 0."""
     beyond = margins(trajectories[:, _RATIO], trajectories[:, _DIVERSITY], event)
     return np.asarray((beyond > 0).any(1), dtype=np.float64)
 
 
 def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.ndarray:
-    """Coefficients (1 + B, 6) of logistic regressions that turn forecasts into event probabilities.
+    """Coefficients (1 + `resamples`, 6) of logistic regressions that turn forecasts into event probabilities.
 
-    The regressions are fitted to forecasts of held-out families, for events with several limits. Coefficient row 0 is
-    fitted to all loops, and each of the other B = `resamples` rows to families drawn with replacement.
+    The logistic regressions are fitted to forecasts of held-out families, for several limits and horizons of the event.
+    Coefficient row 0 is fitted to all loops, and each of the other `resamples` rows to families drawn with replacement.
     """
     rows, happened, weighed = [], [], []
     for ((ratio, diversity), weight), (horizon, nearness) in product(_LIMITS.items(), _HORIZONS.items()):
@@ -172,7 +172,7 @@ def _chance(inner: np.ndarray, table: Table, when: str, resamples: int) -> np.nd
 
 
 def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Logistic regression coefficients (6,) for the log odds of events, with sample weights (events, m)."""
+    """Logistic regression coefficients (6,) for the log odds of events, with weights (events, loops)."""
     used = weights.ravel()
     known, flat = labels.ravel(), features.reshape(-1, features.shape[-1])
     if len(np.unique(known[used > 0])) < 2:
@@ -182,7 +182,7 @@ def _log_odds(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> 
 
 
 def _bands(inner: np.ndarray, table: Table) -> dict[str, np.ndarray]:
-    """Conformal half widths (outputs, T) per workflow class, of bands that cover whole held-out trajectories."""
+    """Conformal half widths (outputs, generations) of forecast bands around whole trajectories, per workflow class."""
     errors = np.abs(inner - table.trajectories)
     spread = np.sqrt((errors**2).mean(0)) + 1e-6
     worst = (errors / spread).max(axis=2)  # (m, outputs)

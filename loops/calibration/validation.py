@@ -79,7 +79,7 @@ def _nothing_yet(table: Table) -> Predicted:
 
 
 def _folds(table: Table) -> Iterator[tuple[np.ndarray, Table]]:
-    """The row numbers of each pair of family and data set, and a table of the rows that differ in both."""
+    """For each pair of family and data set: its row numbers, and a table of rows with other families and data sets."""
     for family, data in sorted(set(zip(table.families.tolist(), table.data.tolist(), strict=True))):
         own, other = (
             (table.families == family) & (table.data == data),
@@ -103,7 +103,7 @@ def _horizons(table: Table) -> range:
 
 
 def skill_of(found: Predicted) -> dict[str, dict[str, float]]:
-    """Forecast skill, and coverage of whole trajectories by the bands, for each workflow class and for all loops."""
+    """Forecast skill, and coverage of whole trajectories by forecast bands, for each workflow class and all loops."""
     groups = {"all": np.ones(len(found.classes), dtype=bool)}
     groups |= {str(kind): found.classes == kind for kind in np.unique(found.classes)}
     return {name: _skill(found, rows) for name, rows in groups.items()}

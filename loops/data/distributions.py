@@ -31,7 +31,7 @@ class Distribution:
         return self.sampler(chains, n, rng)
 
     def embed(self, values: np.ndarray) -> np.ndarray:
-        """Items as vectors: numbers are unchanged, and tokens become one-hot vectors (one for all rare tokens)."""
+        """Items as vectors: numbers are unchanged, and tokens become one-hot vectors (rare tokens share one column)."""
         if not self.space.vocabulary:
             return values
         return np.eye(len(self.truth.mean), dtype=np.float32)[np.minimum(values[:, 0], len(self.truth.mean) - 1)]

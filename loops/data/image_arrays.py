@@ -12,9 +12,9 @@ __all__ = ["read_image_array"]
 
 
 def read_image_array(path: str) -> tuple[np.ndarray, np.ndarray | None, Space] | None:
-    """Image rows (n, channels·height·width) float32, labels (n,) or None, and the space; None if there are no images.
+    """Flattened images (n, pixels) float32, labels (n,) or None, and the items' form; None if there are no images.
 
-    The bounds of the space are 0 and 255 for uint8 images, 0 and 65,535 for uint16 images, and for other types the
+    The bounds of pixel values are 0 and 255 for uint8 images, 0 and 65,535 for uint16 images, and for other types the
     smallest and largest pixel value in the file. Pickled objects are never loaded. Raises InputError for an unreadable
     file, invalid images, or labels that do not match the images.
     """

@@ -68,7 +68,7 @@ def open_world(config: LoopConfig, family: Family) -> LoopData:
 
 
 def open_data(spec: str, config: LoopConfig, *, reads: str, like: Population | None = None) -> Population:
-    """Open a formula, bundled data set or source as vectors or tokens; tokens use the codec of `like` if given."""
+    """Open a formula, bundled data set or source as vectors or tokens; tokens use the codec of `like`, if given."""
     formula = distribution_named(spec)
     if formula is not None:
         if (reads == "tokens") != bool(formula.space.vocabulary):
@@ -198,7 +198,7 @@ def _labels_of(ids: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
 
 
 def _text_population(spec: str, texts: list[str], like: Population | None) -> Empirical:
-    """Texts as character tokens (codec of `like` if given); measures use vectors of the encoder `lexical`."""
+    """Texts as character tokens (by the codec of `like`, if given); measures use vectors of the encoder `lexical`."""
     _check_alike(like, texts=True)
     known = like.codec if isinstance(like, Empirical) else None
     codec = known if isinstance(known, TextCodec) else TextCodec.of(texts, length=_LENGTH)
@@ -219,7 +219,7 @@ def _embedded(coded: Empirical) -> Empirical:
 
 
 def _quantised(found: Empirical, like: Population | None) -> Empirical:
-    """Vectors as tokens, 17 levels per column (codec of `like` if given); measures use the decoded vectors."""
+    """Vectors as tokens, 17 levels per column (or the codec of `like`, if given); measures use the decoded vectors."""
     _check_alike(like, texts=False)
     known = like.codec if isinstance(like, Empirical) else None
     codec = (

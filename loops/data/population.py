@@ -20,7 +20,7 @@ _NEIGHBOUR = 5
 
 
 class Supply(Protocol):
-    """Interface of a supply of the training items that a loop calls real (they may be contaminated)."""
+    """Interface of a supply of a loop's real training items, which may be contaminated."""
 
     @property
     def space(self) -> Space:
@@ -64,7 +64,7 @@ class Population(Supply, Protocol):
         """Convert items (n, width) to texts; None if the items are not texts."""
 
     def typicality(self, values: np.ndarray) -> np.ndarray:
-        """Score of how typical of the real data each item (n, width) is; higher is more typical (no unit)."""
+        """Score (n,) of how typical each item (n, width) is of the real data; higher is more typical (no unit)."""
 
     def typical_floor(self, share: float, *, rng: np.random.Generator) -> float:
         """The typicality score below which a fraction `share` of the real items lies."""

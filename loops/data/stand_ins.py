@@ -54,7 +54,7 @@ def stand_in_label(family: str) -> str:
 
 
 def simulate_stand_ins(family: str, real: Sequence[Source], *, column: str | None, seed: int, device: str) -> Source:
-    """Simulated generator samples, from a model fitted to each real source: one per real item, at most 1,000 a source.
+    """Simulated generator samples, from a model of each real source: one per real item, at most 1,000 per source.
 
     Simulated images have the median size of the real images, and JPEG settings taken from the real images if there are
     JPEGs among them. Simulated texts are pieces of up to 64 characters, joined to the length of a random real text.

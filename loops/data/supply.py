@@ -38,7 +38,7 @@ class Contaminated:
 
     @property
     def space(self) -> Space:
-        """The space of the clean items, without classes if clean items and contaminant have different class counts."""
+        """The form of the clean items, without classes if clean items and contaminant have different class counts."""
         same = self.clean.space.classes == self.contaminant.space.classes
         return self.clean.space if same else replace(self.clean.space, classes=0)
 

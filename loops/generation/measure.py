@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from auditor.measures.diversity import vendi
-from auditor.measures.fidelity import frechet_of, neighbour_radii
+from auditor.measures.frechet import frechet_of
+from auditor.measures.prdc import neighbour_radii
+from auditor.measures.vendi import vendi
 from auditor.statistics.intervals import Measure
 from auditor.statistics.moments import Moments, moments_of
 from indexes.errors import InputError
@@ -119,7 +120,7 @@ def gauge_for(
     If the real data come from a formula, eight other real samples are measured. For finite data with at least 2 n
     items, one other real sample is measured, which shares no item with the evaluator's sample. The Fréchet distance
     compares a sample with all of the data, so for finite data it is measured on eight samples drawn with replacement.
-    Drawing without replacement would reduce the distance in proportion to the share of the data that is left out.
+    Drawing without replacement would multiply the Fréchet distance by about the share of the data that is not drawn.
     """
     size = population.size
     if n <= k and size is not None and size <= 2 * k + 1:

@@ -53,9 +53,9 @@ def verified(
 ) -> Samples:
     """The first n samples of every chain that the verifier accepts.
 
-    A sample is good if its typicality score is at least `floor`. With a verifier error of e, good samples are accepted
-    with probability 1 − e and bad samples with probability e (after Feng et al. 2024). Raises InputError if the
-    verifier accepts less than 1 % of a chain's samples.
+    A sample is good if its typicality score (similarity to real data) is at least `floor`. With a verifier error of e,
+    good samples are accepted with probability 1 − e and bad samples with probability e (after Feng et al. 2024). Raises
+    InputError if the verifier accepts less than 1 % of a chain's samples.
     """
     kept: list[list[Samples]] = [[] for _ in range(models.count)]
     missing = np.full(models.count, n)

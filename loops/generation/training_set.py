@@ -96,10 +96,10 @@ def later_set(
 
 
 def batch_sizes(generation: int, config: LoopConfig) -> dict[int | None, int]:
-    """Number of items that a generation's model samples for each later generation (None: for all later generations).
+    """Number of items that a model samples for each later generation; key None: one batch for all later generations.
 
-    With a memory of K, the n_s synthetic items of a training set come in equal parts from the last K models, or from
-    all models if there are fewer than K. Each part of the synthetic items is sampled for one generation only.
+    With a memory of K, the synthetic items of a training set come in equal parts from the last K models, or from all
+    models if there are fewer than K. Each part of the synthetic items is sampled for one generation only.
     """
     n = config.n_synthetic or 0
     if generation >= config.generations:
@@ -149,7 +149,7 @@ def _subsets(samples: Samples, budget: int, rng: np.random.Generator) -> np.ndar
 
 
 def _binomial_rows(samples: Samples, n_real: int, config: LoopConfig, rng: np.random.Generator) -> np.ndarray:
-    """Row numbers (chains, n_r + n_s); each row is a synthetic item with probability n_s/(n_r + n_s), else real."""
+    """Row numbers (chains, n) for n = n_r + n_s items; each item is synthetic with probability n_s/n, else real."""
     n = (config.n_real or 0) + (config.n_synthetic or 0)
     chance = (config.n_synthetic or 0) / n
     is_synthetic = rng.random((len(samples.values), n)) < chance

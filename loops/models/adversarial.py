@@ -29,7 +29,7 @@ class AdversarialModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Generate n items from standard normal latents multiplied by λ, which moves the latents towards the mean 0."""
+        """Generate n items from standard normal latents multiplied by the sampling bias, which moves them towards 0."""
         return decoded(
             self.generator,
             self.scaling,

@@ -20,7 +20,7 @@ class CategoricalModel:
     width: int  # tokens per item, drawn independently
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Draw tokens (chains, n, width) at temperature λ."""
+        """Draw tokens (chains, n, width), with the sampling bias λ as temperature."""
         with np.errstate(divide="ignore"):
             chances = self.probabilities if bias == 1 else tempered(np.log(self.probabilities), bias)
         counts = rng.multinomial(n * self.width, chances / chances.sum(1, keepdims=True))  # (chains, vocabulary)
@@ -32,7 +32,8 @@ class CategoricalModel:
     def exact(self, truth: Truth) -> dict[str, np.ndarray]:
         """Exact measures of the fitted probabilities p, compared with the real probabilities p₀.
 
-        The measures are Σp², the support size, the lost mass Σ p₀[p = 0], the total variation and Σ(p − p₀)².
+        The measures of p are Σp², the number of tokens with p > 0, the lost mass Σ p₀[p = 0], the total variation
+        distance and Σ(p − p₀)².
         """
         if truth.probabilities is None:
             return {}

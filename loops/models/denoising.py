@@ -38,7 +38,7 @@ def class_labels(data: Samples, space: Space) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class DenoisingModel:
-    """A trained diffusion network, which predicts the velocity of noisy rows; label `classes` means a hidden label."""
+    """A trained diffusion network, which predicts the velocity of noisy rows; label `classes` means no label."""
 
     network: nn.Module
     schedule: DDIMScheduler
@@ -48,10 +48,10 @@ class DenoisingModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Draw labels with their training frequencies, then values by DDIM with guidance weight w = 1/λ − 1.
+        """Draw labels by training frequency, then values by DDIM with guidance weight 1/λ − 1 for sampling bias λ.
 
-        DDIM is the deterministic sampler of Song et al. (2021). Raises InputError for λ = 0, which would mean an
-        infinite guidance weight.
+        DDIM is the deterministic sampler of Song et al. (2021). Raises InputError for the sampling bias λ = 0, which
+        would mean an infinite guidance weight.
         """
         guidance = guidance_weight(bias)
         labels = rng.choice(len(self.chances), size=n, p=self.chances)
@@ -70,7 +70,7 @@ class DenoisingModel:
         return rows.cpu().numpy()
 
     def _velocity(self, rows: torch.Tensor, times: torch.Tensor, labels: torch.Tensor, guidance: float) -> torch.Tensor:
-        """Guided velocity: (1 + w) · conditional velocity − w · unconditional velocity (Ho & Salimans 2021)."""
+        """Velocity with guidance weight w: (1 + w) · conditional − w · unconditional velocity (Ho & Salimans 2021)."""
         conditional: torch.Tensor = self.network(rows, times, labels)
         if guidance == 0:
             return conditional

@@ -79,7 +79,7 @@ class _Network(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two layers with a residual connection; time and label scale and shift the input of the layers."""
+    """Two layers with a residual connection; diffusion time and class label scale and shift the input of the layers."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _Block(nn.Module):
 
 
 def _octaves(rows: torch.Tensor, count: int) -> torch.Tensor:
-    """Rows (n, d) extended by sines and cosines of each column at `count` frequencies, each twice the one before."""
+    """Rows (n, d) extended by sines and cosines of each column at `count` frequencies, each twice the previous one."""
     angles = [rows * (math.pi / 2 * 2**octave) for octave in range(count)]
     return torch.cat([rows, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], dim=1)
 

@@ -29,7 +29,7 @@ class FlowModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Generate n items from latents drawn from N(0, λI); at λ = 0 all items come from the latent mean."""
+        """Generate n items from latents drawn from N(0, λI) with sampling bias λ; λ = 0 uses only the latent mean."""
         return decoded(
             self.flow().transform.inv,
             self.scaling,
@@ -60,8 +60,8 @@ class Flow:
     def fit(self, data: Samples, *, space: Space, weights: np.ndarray | None, rng: np.random.Generator) -> FlowModel:
         """Train a flow from scratch by maximum likelihood; InputError if there are no items.
 
-        Bounded items, such as pixels, have many equal values, which would make the likelihood unbounded. Training
-        therefore adds Gaussian noise to bounded items; clipping the samples to the bounds removes most of the noise.
+        Bounded items, such as pixels, have many equal values, which would make the likelihood unbounded. Training adds
+        Gaussian noise to bounded items; clipping the samples to the bounds removes most of the noise.
         """
         scaling = scaling_of(data.values, space)
         noise = 0.0 if space.bounds is None else self.noise

@@ -21,7 +21,7 @@ class GaussianModel:
     covariance: np.ndarray
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Draw n items per chain from N(μ, λΣ); standard deviations are thereby multiplied by √λ."""
+        """Draw n items per chain from N(μ, λΣ): the sampling bias λ multiplies standard deviations by √λ."""
         noise = rng.standard_normal((len(self.mean), n, self.mean.shape[1]))
         scaled = np.sqrt(check_bias(bias)) * self._root
         moved = noise * scaled if self.mean.shape[1] == 1 else noise @ scaled.transpose(0, 2, 1)
@@ -93,7 +93,7 @@ def _roots(covariances: np.ndarray) -> np.ndarray:
 
 
 def _log_determinants(covariances: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Log determinants (chains,) in the span of the real covariance; −∞ for a chain with no variance in a direction."""
+    """Log determinants (chains,) of the covariances in the span of the real one; −∞ if a direction has no variance."""
     values, directions = np.linalg.eigh(real)
     basis = directions[:, values > 1e-10 * values[-1]]
     found = np.linalg.eigvalsh(basis.T @ covariances @ basis)  # (chains, r)

@@ -24,7 +24,7 @@ class GaussianMixtureModel:
     factors: np.ndarray  # (k, d, d), lower Cholesky factors of the covariances
 
     def sample(self, n: int, *, bias: float = 1.0, rng: np.random.Generator) -> Samples:
-        """Draw n samples; λ multiplies the covariances of the components."""
+        """Draw n samples; the sampling bias λ multiplies the covariances of the components."""
         check_bias(bias)
         component = rng.choice(len(self.weights), size=n, p=self.weights)
         values = rng.standard_normal((n, self.means.shape[1]))

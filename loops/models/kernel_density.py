@@ -21,7 +21,7 @@ class KernelDensityModel:
     factor: np.ndarray  # (d, d): kernel covariance = factor · factorᵀ
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Draw n training rows with replacement, and add Gaussian noise with λ times the kernel's covariance."""
+        """Draw n training rows, and add Gaussian noise with the kernel's covariance times the sampling bias λ."""
         check_bias(bias)
         centres = self.data[rng.choice(len(self.data), size=n, p=self.weights)]
         noise = rng.standard_normal(centres.shape) @ self.factor.T

@@ -84,7 +84,7 @@ class FittedLanguageModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Draw n sequences token by token at temperature λ; λ = 0 always takes the most likely token."""
+        """Draw n sequences token by token, with sampling bias λ as temperature; λ = 0 takes the likeliest token."""
         check_bias(bias)
         with seeded(rng, self.device), torch.inference_mode(), _precision(self.device):
             blocks = [self._draw(min(_BLOCK, n - first), bias) for first in range(0, n, _BLOCK)]
@@ -113,7 +113,8 @@ class LanguageModel:
     """A causal transformer (Vaswani et al. 2017) with the last four tokens as direct input, trained from scratch.
 
     The input at each position is the sum of the embeddings of the last four tokens, with one embedding table per
-    distance. Without this sum as input, 1,000 training steps teach little more than which token follows which.
+    distance. Without the sum of the four embeddings as input, 1,000 training steps teach little more than which token
+    follows which.
     """
 
     reads: ClassVar[str] = "tokens"

@@ -29,7 +29,7 @@ class LinearRegressionModel:
         return Samples(np.concatenate([inputs, response], axis=2))
 
     def exact(self, truth: Truth) -> dict[str, np.ndarray]:
-        """Excess test error |ŵ − w|² of each chain, for inputs with unit covariance."""
+        """Excess test error of each chain for unit input covariance: squared error of the fitted coefficients."""
         if truth.coefficients is None:
             return {}
         return {"test_error": ((self.coefficients - truth.coefficients) ** 2).sum(1)}

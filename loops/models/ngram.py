@@ -30,7 +30,7 @@ class NGramModel:
     smoothing: bool
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Draw n sequences token by token from p(token | context) at temperature λ; λ = 0 takes the likeliest token."""
+        """Draw n sequences token by token, with sampling bias λ as temperature; λ = 0 takes the likeliest token."""
         check_bias(bias)
         blocks = [self._draw(min(_BLOCK, n - first), bias, rng) for first in range(0, n, _BLOCK)]
         return Samples(np.concatenate([np.empty((0, self.width), dtype=np.int64), *blocks]))

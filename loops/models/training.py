@@ -97,7 +97,7 @@ def optimise(
     average: torch.optim.swa_utils.AveragedModel | None = None,
     source: torch.nn.Module | None = None,
 ) -> None:
-    """Run Adam with a cosine decay of the learning rate; `average`, if given, is updated from `source` at each step."""
+    """Run Adam with a cosine decay of the learning rate; each step updates the moving average `average`, if given."""
     kept = list(parameters)
     optimiser = torch.optim.Adam(kept, lr=rate, fused=True)  # five times faster on a CPU with many small tensors
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(1, steps))
@@ -122,7 +122,7 @@ def decoded(
     rng: np.random.Generator,
     device: str,
 ) -> Samples:
-    """Decode normal latents (n, width) of standard deviation `deviation` to n items; InputError if not finite."""
+    """Decode n normal latents of standard deviation `deviation` to items (n, width); InputError if not finite."""
     with seeded(rng, device):
         latents = deviation * torch.randn(n, width, device=device)
         made = np.concatenate([decode(chunk).cpu().numpy() for chunk in latents.split(_CHUNK)])

@@ -30,7 +30,7 @@ class VariationalAutoencoderModel:
     device: str
 
     def sample(self, n: int, *, bias: float, rng: np.random.Generator) -> Samples:
-        """Decode n latents drawn from N(0, λI); the setting `noise` adds noise with λ times the decoder's variance."""
+        """Decode n latents from N(0, λI) for sampling bias λ; `noise` adds noise of λ times the decoder's variance."""
         root = math.sqrt(check_bias(bias))
 
         def decode(latents: torch.Tensor) -> torch.Tensor:

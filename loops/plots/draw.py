@@ -117,7 +117,7 @@ def _loops_figure(groups: list[Group]) -> Figure:
 
 
 def _rows(groups: list[Group], theory: list[dict[str, np.ndarray]]) -> dict[str, str]:
-    """The measures to plot; a further measure is added if some loop otherwise has no theoretical curve."""
+    """The measures to plot; one more measure is added if some loop has no theoretical curve for the others."""
     found = {name: any(np.isfinite(group.curve(name)[0]).any() for group in groups) for name in _ROWS | _KNOWN_ROWS}
     if all(group.longest.space.width == 1 for group in groups):
         found["vendi"] = False  # always 1 for items of one number
@@ -135,7 +135,7 @@ def _draw_curve(axes: Axes, group: Group, name: str, colour: Any, marker: str) -
 
 
 def _draw_real(axes: Axes, groups: list[Group], name: str, colours: dict[str, Any]) -> None:
-    """Draw the real data's value: one line if all groups share real data and sample size, else one line per group."""
+    """Draw a measure's value for real data: one line if all groups share data and sample size, else one per group."""
     kinds = {(g.longest.data, g.longest.digest, g.longest.config.n_measure) for g in groups}
     values = {g.colour: g.real(name) for g in groups}
     lines = {"black": float(np.mean(list(values.values())))} if len(kinds) == 1 else values
@@ -185,7 +185,7 @@ def _title(groups: list[Group]) -> str:
 
 
 def _quality_figure(groups: list[Group]) -> Figure | None:
-    """Figure of each loop's path in the recall–precision plane, or else coverage–density; None if neither is known."""
+    """Figure of each loop's path in the plane of recall and precision (else coverage and density); None if unknown."""
     for across, up in (("recall", "precision"), ("coverage", "density")):
         shown = [g for g in groups if np.isfinite(g.curve(across)[0] * g.curve(up)[0]).any()]
         if shown:
@@ -243,7 +243,7 @@ def _draw_trajectory(axes: Axes, x: np.ndarray, y: np.ndarray, colour: Any, mark
 
 
 def _admissible_figure(groups: list[Group]) -> Figure | None:
-    """Map of effective / real sample size of fresh-data loops, by n_synthetic and λ (or n_real); None if unknown."""
+    """Map of effective / real sample size of fresh-data loops by n_synthetic and bias (or n_real); None if unknown."""
     fresh = [g for g in groups if g.workflow == "fresh" and g.longest.config.n_real]
     configs = [g.longest.config for g in fresh]
     biases, reals, sizes = ({getattr(c, name) or 0 for c in configs} for name in ("bias", "n_real", "n_synthetic"))

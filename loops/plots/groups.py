@@ -160,7 +160,7 @@ def _fields(run: Run) -> dict[str, Any]:
 
 
 def _telling(column: list[dict[str, Any]]) -> list[str]:
-    """The preferred fields that distinguish the loops of a plot column; each field splits the loops further."""
+    """The fields that tell the loops of a plot column apart; a field is used only if it separates further loops."""
     names: list[str] = []
     parts = 1
     for name in dict.fromkeys(key for fields in column for key in fields):
@@ -190,7 +190,8 @@ def _label(name: str, value: Any) -> str:
 def effective_share(group: Group, groups: list[Group]) -> float:
     """Effective / real sample size of a loop at the last generation; nan if undetermined.
 
-    The ratio is exact for the family gaussian on normal:1, else estimated from models trained only on real items.
+    The effective sample size is exact for the family gaussian on normal:1, else estimated from models trained only on
+    real items.
     """
     run = group.longest
     last = run.generations[-1]

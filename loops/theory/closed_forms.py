@@ -30,16 +30,18 @@ def alpha(n: ArrayLike) -> np.ndarray:
 def replace_variance(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
     """Expected variance at generation t if each Gaussian model is trained only on n samples of the previous model.
 
-    The expected variance is λ^(t−1) for ddof = 1, and λ^(t−1) (1 − 1/n)ᵗ for ddof = 0 (Kazdan et al. 2024).
+    With sampling bias λ, the expected variance is λ^(t−1) for ddof = 1, and λ^(t−1) (1 − 1/n)ᵗ for ddof = 0 (Kazdan et
+    al. 2024).
     """
     t = np.asarray(t, dtype=np.float64)
     return bias ** (t - 1) * (1 - 1 / n) ** (t * (1 - ddof))
 
 
 def replace_standard_deviation(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
-    """Expected model standard deviation at generation t of the loop of `replace_variance`, in one dimension.
+    """Expected standard deviation of a 1-d model at generation t, trained only on n samples of the previous model.
 
-    For ddof = 1 the expected standard deviation is λ^((t−1)/2) α(n)ᵗ (Alemohammad et al. 2024).
+    With sampling bias λ and ddof = 1, the expected standard deviation is λ^((t−1)/2) α(n)ᵗ, where α is the function
+    `alpha` (Alemohammad et al. 2024).
     """
     return np.sqrt(replace_variance(n, t, bias, ddof=ddof)) * alpha(n) ** np.asarray(t, dtype=np.float64)
 
@@ -47,8 +49,8 @@ def replace_standard_deviation(n: int, t: ArrayLike, bias: float = 1.0, *, ddof:
 def replace_log_det(n: int, d: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
     """Expected log determinant of the model covariance at generation t, in d < n dimensions (Alemohammad et al. 2024).
 
-    Each refit multiplies the determinant by λᵈ Π χ²(n − i)/(n − ddof) over i = 1 … d. The χ² product follows from
-    Bartlett's decomposition of a Wishart matrix.
+    With sampling bias λ, each refit multiplies the determinant by λᵈ Π χ²(n − i)/(n − ddof) over i = 1 … d. The χ²
+    product follows from Bartlett's decomposition of a Wishart matrix.
     """
     t = np.asarray(t, dtype=np.float64)
     step = special.digamma((n - np.arange(1, d + 1)) / 2).sum() + d * math.log(2 / (n - ddof))
@@ -56,7 +58,7 @@ def replace_log_det(n: int, d: int, t: ArrayLike, bias: float = 1.0, *, ddof: in
 
 
 def replace_log_det_variance(n: int, d: int, t: ArrayLike) -> np.ndarray:
-    """Variance over chains of the log determinant of the model covariance at generation t, for any λ and ddof.
+    """Variance over chains of the log determinant of the model covariance at generation t, for any bias and ddof.
 
     The variance of the log determinant is t times the sum of ψ₁((n − i)/2) over i = 1 … d (Alemohammad et al. 2024).
     """
@@ -66,7 +68,8 @@ def replace_log_det_variance(n: int, d: int, t: ArrayLike) -> np.ndarray:
 def replace_mean_error(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 1) -> np.ndarray:
     """Expected squared error of the model mean at generation t, in one dimension.
 
-    The expected error is (1 − λᵗ)/(n(1 − λ)); for ddof = 0, λ is multiplied by 1 − 1/n (Alemohammad et al. 2024).
+    With sampling bias λ, the expected squared error of the mean is (1 − λᵗ)/(n(1 − λ)); for ddof = 0, λ is multiplied
+    by 1 − 1/n (Alemohammad et al. 2024).
     """
     t, bias = np.asarray(t, dtype=np.float64), bias * (1 - 1 / n) ** (1 - ddof)
     return t / n if bias == 1 else (1 - bias**t) / (n * (1 - bias))
@@ -82,12 +85,13 @@ def replace_wasserstein(n: int, t: ArrayLike, bias: float = 1.0, *, ddof: int = 
 
 
 def fresh_variance(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
-    """Limit over generations of the expected model variance in a loop with fresh real data; about r/(1 − λs).
+    """Limit over generations of the expected model variance in a loop with fresh real data.
 
-    The model covariance is unbiased (ddof = 1). Derived: the expected variance and squared error of the mean are linear
-    in their values one generation earlier, and the limit is the fixed point of this linear map. The linear map follows
-    from the sums of squares about 0 and about the pooled mean. In this module r = n_r/n and s = n_s/n are the shares of
-    real and synthetic items in a training set of n = n_r + n_s items.
+    For real share r, synthetic share s and sampling bias λ, the limit of the variance is about r/(1 − λs). The model
+    covariance is unbiased (ddof = 1). Derived: the expected variance and squared error of the mean are linear in their
+    values one generation earlier, and the limit is the fixed point of this linear map. The linear map of variance and
+    squared error follows from the sums of squares about 0 and about the pooled mean. In this module r = n_r/n and s =
+    n_s/n are the shares of real and synthetic items in a training set of n = n_r + n_s items.
     """
     n, r, s = _shares(n_real, n_synthetic)
     return (n_real - r / (1 + s)) / (n - 1 - bias * (n_synthetic - s / (1 + s)))
@@ -104,10 +108,11 @@ def fresh_mean_error(n_real: int, n_synthetic: int, bias: float = 1.0) -> float:
 
 
 def effective_size_ratio(n_real: int, n_synthetic: int, memory: int = 1) -> float:
-    """Effective / real sample size of a loop with fresh real data and memory K, for λ = 1 and large item counts.
+    """Effective / real sample size of a fresh-data loop with memory K, without sampling bias, for large item counts.
 
-    With ρ = n_s/n_r the ratio is 1 + ρK/(K + ρ), which is 1 + s for K = 1. Derived: model errors follow an AR(K)
-    process with coefficients s/K, and a single autocorrelation for all lags solves the Yule–Walker equations.
+    With ρ = n_s/n_r synthetic per real items, the ratio of effective to real sample size is 1 + ρK/(K + ρ), which is 1
+    + s for K = 1. Derived: model errors follow an AR(K) process with coefficients s/K for synthetic share s, and the
+    same autocorrelation at all lags solves the Yule–Walker equations.
     """
     return 1 + n_synthetic * memory / (n_real * memory + n_synthetic)
 
@@ -125,11 +130,12 @@ def effective_size(distance: float, *, variance: float = 1.0) -> float:
 
 
 def admissible_synthetic(bias: float, d: int = 1) -> float:
-    """Largest number of synthetic items that a fresh-data loop can use without loss of quality, as n_r → ∞.
+    """Largest number of synthetic items without quality loss in a fresh-data loop, in the limit of many real items.
 
-    Quality is compared with a model trained on the n_r real items alone. Derived: at this number of synthetic items,
-    the terms of order 1/n_r² in the expected squared Wasserstein distance cancel. The cancelling terms are the reduced
-    noise of mean and covariance, the squared shrinkage s²(1 − λ)²/4, and a third-order product of shrinkage and noise.
+    Quality is compared with a model trained on the n_r real items alone. Derived: at the largest number of synthetic
+    items, the terms of order 1/n_r² in the expected squared Wasserstein distance cancel. The cancelling terms are the
+    reduced noise of mean and covariance, the squared shrinkage s²(1 − λ)²/4 for synthetic share s and sampling bias λ,
+    and a third-order product of shrinkage and noise.
     """
     gained = 4 * (2 - bias) + (d + 1) * (2 * bias - bias**2 + (1 - bias) / 2)
     return math.inf if bias == 1 else gained / (1 - bias) ** 2
@@ -138,10 +144,10 @@ def admissible_synthetic(bias: float, d: int = 1) -> float:
 def augment_error_ratio(n_real: int, n_synthetic: int) -> float:
     """Limit of the error of a loop with a fixed real set, divided by the error of a model of that real set alone.
 
-    Model errors are expected squared Wasserstein distances to the real distribution. For λ = 1 and large n the error
-    ratio is (1 + 2s)/(1 + s), so a Gaussian loop with fixed real data does not go MAD (its error stays bounded).
-    Derived: the deviation of the model from a model of the real set alone is an AR(1) process with coefficient s and
-    noise variance s/n.
+    Model errors are expected squared Wasserstein distances to the real distribution. For sampling bias λ = 1, synthetic
+    share s and large n, the error ratio is (1 + 2s)/(1 + s), so the error of a Gaussian loop with fixed real data stays
+    bounded. Derived: the deviation of the model from a model of the real set alone is an AR(1) process with coefficient
+    s and noise variance s/n.
     """
     return (n_real + 3 * n_synthetic) / (n_real + 2 * n_synthetic)
 
@@ -157,14 +163,14 @@ def regression_replace(t: ArrayLike, n: int, d: int, *, noise_variance: float = 
 def regression_accumulate(t: ArrayLike, n: int, d: int, *, noise_variance: float = 1.0) -> np.ndarray:
     """Expected squared coefficient error of least squares at generation t if the labels of all generations are kept.
 
-    At generation t, the error of generation 1 is multiplied by the sum of 1/i² over i ≤ t, which is below π²/6
+    The error at generation t is the error at generation 1 times the sum of 1/i² over i ≤ t, which is below π²/6
     (Gerstgrasser et al. 2024).
     """
     return (math.pi**2 / 6 - special.zeta(2, np.asarray(t, dtype=np.float64) + 1)) * noise_variance * d / (n - d - 1)
 
 
 def subsample_ratio(t: ArrayLike) -> np.ndarray:
-    """Error of generation t divided by the error of generation 1, if n of the t·n existing items are used; large n.
+    """Error of generation t divided by the error of generation 1, if only n of the t·n items are used; for large n.
 
     The error ratio tends to π²/2 − 2 for large t. Derived: drawing without replacement adds (1 − 1/t)/n to the error of
     a model of the whole pool. In generation t the error of a model of the whole pool grows by
@@ -177,7 +183,7 @@ def subsample_ratio(t: ArrayLike) -> np.ndarray:
 
 
 def accumulate_variance(n: int, t: ArrayLike, *, ddof: int = 0) -> np.ndarray:
-    """Expected variance at generation t of a Gaussian loop in which every generation adds n items to a pool, for λ = 1.
+    """Expected variance at generation t of a Gaussian loop without bias that adds n items to a pool per generation.
 
     For ddof = 0 the expected variance is the product of 1 − 1/(n i²) over i ≤ t, with the limit sin(π/√n)/(π/√n)
     (Kazdan et al. 2024). For ddof = 1 the factors of the product are 1 − 1/(i(n i − 1)) from i = 2 on (derived in the
@@ -190,7 +196,7 @@ def accumulate_variance(n: int, t: ArrayLike, *, ddof: int = 0) -> np.ndarray:
 
 
 def collision(n: int, t: ArrayLike, p0: np.ndarray) -> np.ndarray:
-    """Expected sum of squared token frequencies if each generation is estimated from n draws of the generation before.
+    """Expected sum of squared token frequencies if each model is estimated from n draws of the previous model.
 
     The argument `p0` holds the real token probabilities (Seddik et al. 2024).
     """
@@ -310,7 +316,7 @@ def _beside_real(config: LoopConfig, ddof: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _categorical(config: LoopConfig, data: Distribution) -> dict[str, np.ndarray]:
-    """Expected collision Σp² and squared error Σ(p − p₀)² of categorical models, if known exactly.
+    """Expected collision probability Σp² and squared error Σ(p − p₀)² of categorical models, if known exactly.
 
     For token probabilities p, the expectation of 1 − Σp² shrinks by a factor per generation towards its limit. The
     expected probabilities do not change over generations, so E Σ(p − p₀)² = E Σp² − Σp₀².

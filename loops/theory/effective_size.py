@@ -27,7 +27,7 @@ class RealOnly:
 
 
 def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOnly:
-    """Fréchet distances of models trained on real items only, for ⅛ to 8 times the loop's n_real if the data suffice.
+    """Fréchet distances of models trained on real items only: ⅛ to 8 times the loop's n_real, if the data suffice.
 
     `config` must be resolved. Real items are drawn as in the loop, with or without replacement. If `folder` is given,
     the results of the models are stored in the folder and reused.
@@ -46,11 +46,12 @@ def real_only_curve(config: LoopConfig, *, folder: Path | None = None) -> RealOn
 
 
 def effective_ratio(record: Generation, curve: RealOnly, n_real: int) -> Measure:
-    """Effective / real sample size n_e / n_r of a generation; undetermined if its distance is outside the curve.
+    """Effective / real sample size n_e / n_r of a generation; undetermined if its distance is beyond the curve's range.
 
-    The effective size n_e is read from the curve, which isotonic regression makes decreasing. The interval of the ratio
-    includes the uncertainty of the distance, but not the error of the curve. Synthetic items are called admissible if
-    n_e ≥ n_r (Alemohammad et al. 2024).
+    The effective size n_e is read from the curve of distance by number of real items, which isotonic regression makes
+    decreasing. The interval of n_e / n_r includes the uncertainty of the distance, but not the error of the curve.
+    Synthetic items are called admissible if the effective size n_e is at least the number n_r of real items
+    (Alemohammad et al. 2024).
     """
     frechet = record.measures["frechet"]
     logs = IsotonicRegression(increasing=False).fit_transform(np.log(curve.sizes), np.log(curve.distances))

@@ -271,7 +271,7 @@ def merge(
 
     for folder in folders:
         if read_result(AuditFolder(folder)).review:
-            say(f"madaudit: the review labels in {folder} are not used: review the merged audit")
+            say(f"madaudit: the merge ignores the review labels in {folder}: review the merged audit instead")
     request = AuditRequest(policy=load_policy(policy), command=tuple(sys.argv))
     result = merge_audits(folders, out, settings=settings, request=request)
     end_with(result, as_json=as_json, fail_on=fail_on)

@@ -48,7 +48,7 @@ SimulateForecast = Annotated[
     str | None,
     typer.Option(
         "--simulate-forecast",
-        help="Model family: also simulate the loop with this family on the vectors of the audited set.",
+        help="Model family for an additional simulation of the loop on the vectors of the audited set.",
         rich_help_panel=PLAN,
     ),
 ]
@@ -66,7 +66,7 @@ RiskModelFile = Annotated[
 
 
 class When(StrEnum):
-    """Choices of --event-when: in which generations the MAD event counts."""
+    """Choices of --event-when: which generations are checked for the MAD event."""
 
     at = "at"
     ever = "ever"
@@ -92,7 +92,10 @@ def calibrate(
         print_json({"schema": "madaudit/calibration/1", "rows": len(rows), "model": str(out), "skill": skill})
         return
     families, data = model.manifest["families"], model.manifest["data"]
-    typer.echo(f"{len(rows)} loops, {len(families)} families, {len(data)} data sets; skill on held-out ones:")
+    typer.echo(
+        f"fitted to {len(rows)} loops of {len(families)} families and {len(data)} data sets; skill on held-out "
+        "families and data sets:"
+    )
     typer.echo(
         f"{'tier':<14} {'loops':<10} {'n':>4} {'event':>6} {'Brier skill':>11} {'in class':>9} {'F ratio':>12} "
         f"{'F level':>8} {'diversity':>9} {'bands':>6} {'ECE':>6}"
@@ -120,7 +123,8 @@ def forecast(
     diversity_ratio: Annotated[
         float | None,
         typer.Option(
-            "--diversity-ratio", help="Vendi score divided by the Vendi score of real data (only without --from)."
+            "--diversity-ratio",
+            help="Vendi score of the data divided by the Vendi score of real data (only without --from).",
         ),
     ] = None,
     n_initial: NInitial = None,
@@ -131,7 +135,11 @@ def forecast(
     pilot: Pilot = None,
     policy: Annotated[
         Path | None,
-        typer.Option("--policy", help="YAML file with the policy's thresholds and MAD event.", rich_help_panel=JUDGING),
+        typer.Option(
+            "--policy",
+            help="YAML file with the policy's thresholds and its definition of the MAD event.",
+            rich_help_panel=JUDGING,
+        ),
     ] = None,
     frechet_ratio: Annotated[
         float | None,
@@ -153,7 +161,7 @@ def forecast(
         When | None,
         typer.Option(
             "--event-when",
-            help="Judge the last generation (`at`) or any generation (`ever`). (default: at)",
+            help="Check the last generation (`at`) or all generations (`ever`) for the MAD event. (default: at)",
             rich_help_panel=JUDGING,
         ),
     ] = None,
@@ -192,10 +200,10 @@ def forecast(
 
 def _print(found: "ForecastResult") -> None:
     typer.echo(f"{found.status}: probability of MAD {_chance(found.probability)}")
-    typer.echo(f"  event: {found.event.sentence}; forecast from: {found.tier}")
+    typer.echo(f"  MAD event: {found.event.sentence}; forecast based on: {found.tier}")
     if (plan := found.plan) is not None:
         amounts = f"{plan.n_real} real and {plan.n_synthetic} synthetic items per generation, λ = {plan.bias:g}"
-        typer.echo(f"  plan: {plan.workflow}, {plan.n_initial} initial items, {amounts}")
+        typer.echo(f"  plan: workflow {plan.workflow}, {plan.n_initial} initial items, {amounts}")
     if found.reason:
         typer.echo(f"  {found.reason}")
     typer.echo(f"{'generation':>10} {'Fréchet level':>22} {'Fréchet ratio':>22} {'diversity ratio':>22}")
@@ -214,14 +222,16 @@ def _print_advice(advice: "Advice", workflow: str) -> None:
     for beside in advice.plans:
         plan = beside.plan
         typer.echo(
-            f"  {plan.workflow:<20} {plan.n_real:>8} real {plan.n_synthetic:>8} synthetic   "
-            f"{_chance(beside.probability)} {beside.status}"
+            f"  {plan.workflow:<20} {plan.n_real:>8} real and {plan.n_synthetic:>8} synthetic items: "
+            f"probability of MAD {_chance(beside.probability)} {beside.status}"
         )
     fresh, share = advice.fresh_real_data, advice.largest_synthetic_share
-    typer.echo(f"to keep the upper end of the risk interval at {advice.limit:g} (forecast from: {fresh.tier}):")
-    typer.echo(f"  fresh real items per generation   {fresh.reason or fresh.n_real}")
+    typer.echo(
+        f"data that keep the upper end of the MAD risk interval at {advice.limit:g} (forecast based on: {fresh.tier}):"
+    )
+    typer.echo(f"  needed fresh real items per generation    {fresh.reason or fresh.n_real}")
     stated = share.reason if share.share is None else f"{share.share:.2f}"
-    typer.echo(f"  largest share of synthetic items  {stated} (under {workflow})")
+    typer.echo(f"  largest allowed share of synthetic items  {stated} (workflow {workflow})")
 
 
 def _chance(chance: "Measure") -> str:

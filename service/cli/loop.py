@@ -56,11 +56,14 @@ def run(
         list[str] | None, typer.Option("--set", help="KEY=VALUE: a setting of the model family; repeat for more.")
     ] = None,
     real_weight: Annotated[
-        float | None, typer.Option("--real-weight", help="Workflow weighted: share of the real items in the loss.")
+        float | None,
+        typer.Option(
+            "--real-weight", help="Workflow weighted: total weight of the real items in the loss, from 0 to 1."
+        ),
     ] = None,
     candidates: Annotated[
         int | None,
-        typer.Option("--candidates", help="Workflow curated: number K of candidates, of which the best is kept."),
+        typer.Option("--candidates", help="Workflow curated: number K; the most typical of every K samples is kept."),
     ] = None,
     verifier_error: Annotated[
         float | None, typer.Option("--verifier-error", help="Workflow verified: error rate of the verifier.")
@@ -73,13 +76,19 @@ def run(
         typer.Option("--mixing", help="Workflow fresh: numbers of real and synthetic items are fixed or binomial."),
     ] = None,
     n_measure: Annotated[
-        int | None, typer.Option("--n-measure", help="Number of samples per chain for the measures.")
+        int | None, typer.Option("--n-measure", help="Number of samples drawn from each chain to measure a generation.")
     ] = None,
     measured_chains: Annotated[
-        int | None, typer.Option("--measured-chains", help="Number of chains that are sampled for the measures.")
+        int | None,
+        typer.Option(
+            "--measured-chains", help="Number of chains whose samples are measured; exact measures use all chains."
+        ),
     ] = None,
     effective_size: Annotated[
-        bool, typer.Option("--effective-size", help="Also measure the ratio n_e/n_real of effective to real items.")
+        bool,
+        typer.Option(
+            "--effective-size", help="Also measure n_e/n_real: effective number of items / number of real items."
+        ),
     ] = False,
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="Encoder for the items of a source. (default: pixels for images)")
@@ -172,7 +181,7 @@ def families(as_json: Json = False) -> None:
         return
     for family in found:
         typer.echo(f"{family.name:<18} {family.summary}")
-        typer.echo(f"{'':<18} reads {family.reads}; λ: {family.bias}")
+        typer.echo(f"{'':<18} reads {family.reads}; effect of the sampling bias λ: {family.bias}")
         if family.settings:
             typer.echo(f"{'':<18} settings: {', '.join(f'{k}={v}' for k, v in family.settings.items())}")
 

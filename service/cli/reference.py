@@ -29,7 +29,10 @@ def reference_build(
     name: str,
     real: Annotated[list[str], typer.Option("--real", help="[LABEL=]SRC: trusted real data; repeat for more.")],
     encoder: Annotated[
-        str, typer.Option("--encoder", help="Encoder for the evidence of origin, e.g. forensic, lexical.")
+        str,
+        typer.Option(
+            "--encoder", help="Encoder whose vectors distinguish real from synthetic items, e.g. forensic, lexical."
+        ),
     ],
     synthetic: Annotated[
         list[str] | None,
@@ -37,18 +40,22 @@ def reference_build(
     ] = None,
     simulate: Annotated[
         list[str] | None,
-        typer.Option("--simulate", help="FAMILY to fit to the real data as a stand-in generator; repeat for more."),
+        typer.Option(
+            "--simulate",
+            help="Model family that is fitted to the real data as a stand-in for a generator; repeat for more.",
+        ),
     ] = None,
     semantic_encoder: Annotated[
         str | None,
         typer.Option(
-            "--semantic-encoder", help="Encoder for diversity and fidelity. (default: --encoder, if it sees content)"
+            "--semantic-encoder",
+            help="Encoder for diversity and fidelity. (default: --encoder, if its vectors describe content)",
         ),
     ] = None,
     column: Column = None,
     batch_size: BatchSize = 256,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random folds, samples and probes.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all random draws of the build.")] = 0,
     match_storage: Annotated[
         bool,
         typer.Option(
@@ -58,7 +65,7 @@ def reference_build(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing reference of this name.")] = False,
     policy: Annotated[
         Path | None,
-        typer.Option("--policy", help="YAML policy file; `unread` limits the unreadable share of the data."),
+        typer.Option("--policy", help="YAML policy file; its field `unread` limits the unreadable share of the data."),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -142,7 +149,8 @@ def reference_export(
     typer.echo(f"wrote {found['file']}: {name}, {found['bytes']} bytes")
     for weights in found["weights"]:
         typer.echo(
-            f"  not included: the weights {weights['at']}; if they are elsewhere, audit with {weights['option']}"
+            f"  the file does not include the weights {weights['at']}; if the other machine stores these weights "
+            f"elsewhere, audit with {weights['option']}"
         )
 
 
@@ -212,11 +220,11 @@ def _print_reference(description: dict[str, Any]) -> None:
 
 
 def _print_promise(promise: dict[str, Any]) -> None:
-    """Print what audits against a reference can decide, and which data to add so that they can decide more."""
+    """Print what audits against a reference can decide, and which data would improve the reference."""
     for label, found in promise["separation"].items():
         typer.echo(
             f"  separation of {label} from the real items: {found['estimate']:.2f} ({found['low']:.2f} – "
-            f"{found['high']:.2f}); an answer needs a lower end of at least 0.25"
+            f"{found['high']:.2f}); an audit needs a lower interval end of at least 0.25"
         )
     for label, hidden in promise["left_out"].items():
         typer.echo(f"  if {label} were not in the reference, {100 * hidden['0.5']:.0f} % of its items would look real")
@@ -227,8 +235,8 @@ def _print_promise(promise: dict[str, Any]) -> None:
             f"{100 * found['may_hide']:.0f} % of its items look real"
         )
         typer.echo(
-            f"    80 % of sets without synthetic items get an upper end below {100 * found['clean_high']:.0f} %: "
-            f"{found['clean_verdict']} by the default policy"
+            f"    in 80 % of sets without synthetic items, the interval of the synthetic fraction ends below "
+            f"{100 * found['clean_high']:.0f} %; the default policy's verdict at this limit: {found['clean_verdict']}"
         )
     for addition in promise["add"]:
-        typer.echo(f"  to decide more, add {addition}")
+        typer.echo(f"  to improve the reference, add {addition}")

@@ -58,11 +58,14 @@ def review(
         Path | None, typer.Option("--labels", help="CSV file with labels, which update the audit's answer.")
     ] = None,
     known_real: Annotated[
-        list[str] | None, typer.Option("--known-real", help="SRC: known real items to mix in; repeat for more.")
+        list[str] | None,
+        typer.Option("--known-real", help="SRC: known real items to mix with the drawn items; repeat for more."),
     ] = None,
     known_synthetic: Annotated[
         list[str] | None,
-        typer.Option("--known-synthetic", help="SRC: known synthetic items to mix in; repeat for more."),
+        typer.Option(
+            "--known-synthetic", help="SRC: known synthetic items to mix with the drawn items; repeat for more."
+        ),
     ] = None,
     fail_on: FailOnStatus = FailOn.undetermined,
     overwrite: Annotated[

@@ -96,7 +96,7 @@ Admin = Annotated[ApiKey, Depends(_scoped("admin"))]
 
 
 def seen(job: Job | None, key: ApiKey, kinds: tuple[str, ...]) -> Job:
-    """The job, if it is of one of `kinds` and the key may see it; otherwise a 404 error, even if the job exists."""
+    """The job, if its kind is in `kinds` and the key may see the job; otherwise a 404 error, even if the job exists."""
     if job is None or job.kind not in kinds or not key.sees_jobs_of(job.owner):
         raise ProblemError(404, f"{kinds[0] if len(kinds) == 1 else 'job'} not found: look up the id in the list")
     return job

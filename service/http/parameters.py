@@ -17,7 +17,8 @@ _LENGTH = 60  # characters of a name that a message shows
 def check_query(request: Request) -> None:
     """Raise ProblemError 422 if a query parameter is unknown to the route or repeated.
 
-    Routes without authentication use this function as a dependency. Other routes call it after the API key is checked.
+    Routes without authentication use this function as a dependency. Routes with authentication call this function after
+    the API key is checked.
     """
     if not request.query_params:
         return

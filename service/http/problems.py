@@ -43,7 +43,7 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Entries of the OpenAPI document for error responses with these statuses."""
+    """Entries of the OpenAPI document for error responses with the given statuses."""
     content = {MEDIA: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
     return {status: {"description": http.HTTPStatus(status).phrase, "content": content} for status in statuses}
 

@@ -72,7 +72,7 @@ class _Request(BaseModel):
 
 
 class _PlanRequest(_Request):
-    """The planned training; sizes of None are set to the size of the audited set."""
+    """The planned training; sizes that are None are set to the size of the audited set."""
 
     generations: Annotated[int, Field(ge=2, le=100)] = GENERATIONS
     n_initial: _Positive | None = Field(None, description="Number of items in the first training set.")
@@ -101,10 +101,10 @@ class AuditRequest(_PlanRequest):
     source: _Text = Field(description="Path, pattern or URL under an allowed root.")
     reference: _Name
     workflow: _Workflow | None = Field(None, description="Planned training workflow, which the MAD risk depends on.")
-    policy: _Document = Field({}, description="Thresholds with the same fields as a policy file.")
+    policy: _Document = Field({}, description="Policy, with the same fields as a YAML policy file.")
     declare: list[Literal["reference-complete", "generators-complete"]] = Field([], max_length=2)
     limit: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
-        None, description="Largest number of items, drawn at random."
+        None, description="Largest number of items to audit, drawn at random."
     )
     level: Annotated[float, Field(ge=0.5, le=0.999)] = Field(0.95, description="Confidence level of all intervals.")
     column: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -114,7 +114,7 @@ class AuditRequest(_PlanRequest):
     )
     pilot: _Text | None = Field(None, description="Source with samples of your second-generation model.")
     simulate_forecast: Annotated[str, Field(max_length=100)] | None = Field(
-        None, description="Model family for a simulation."
+        None, description="Model family for an additional simulation of the training loop."
     )
     seed: _Seed = 0
 
@@ -123,9 +123,11 @@ class AuditRequest(_PlanRequest):
         if self.workflow is None and (self.model_samples or self.pilot or self.simulate_forecast):
             raise ValueError("samples or a simulation were given without a workflow, which the risk depends on")
         if self.pilot and not self.model_samples:
-            raise ValueError("a pilot was given without samples of the first model: give model_samples too")
+            raise ValueError(
+                "samples of a pilot model were given without samples of the first model: give model_samples too"
+            )
         if self.workflow is None and any(n is not None for n in (self.n_initial, self.n_real, self.n_synthetic)):
-            raise ValueError("sizes were given without a workflow, which they depend on")
+            raise ValueError("training set sizes were given without a workflow: name the workflow")
         return self
 
 
@@ -269,7 +271,7 @@ class _Progress(BaseModel):
     done: int = Field(
         description="Number of finished shards, items, generations or loops, depending on the kind of job."
     )
-    total: int = Field(description="Total number, or 0 if it is not known.")
+    total: int = Field(description="Total number of shards, items, generations or loops; 0 if the total is not known.")
 
 
 class _Job(BaseModel):

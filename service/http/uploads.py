@@ -68,7 +68,7 @@ def _suffix(path: Path) -> str:
         if inner == "empty":
             is_whole = packed is not None and packed.left is None
             state = "empty: send a file with items" if is_whole else "damaged: send it again"
-            raise ProblemError(422, f"the {content} file is {state}")
+            raise ProblemError(422, f"the uploaded {content} file is {state}")
         return (".tar" if inner == "tar" else ".jsonl") + _PACKED[content]
     if content in _NAMED:
         return _NAMED[content]
@@ -92,9 +92,8 @@ def _holds_arrays(path: Path) -> bool:
 def check_upload(path: Path, *, limit: int) -> None:
     """Refuse archives with unsafe paths, archives that unpack to more than `limit` bytes, and arrays of objects.
 
-    Archives are checked as the audit reads them: joined archives to the last byte, and damaged archives as far as they
-    can be read. The audit counts the unreadable parts. Raises ProblemError 413 for files that are too large, and 422
-    for all other faults.
+    Concatenated archives are checked to the last byte, and damaged archives as far as an audit can read them. The audit
+    counts the unreadable parts. Raises ProblemError 413 for files that are too large, and 422 for all other faults.
     """
     checks = {".zip": _check_zip, ".npz": _check_npz, ".tar": _check_tar, ".npy": _check_npy}
     check = _check_packed if path.suffix in _PACKED.values() else checks.get(path.suffix)

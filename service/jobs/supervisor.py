@@ -128,7 +128,7 @@ class Supervisor:
                     found: dict[str, Any] = word["found"]
                     return found
         except TimeoutError:
-            worker.kill("it took too long to answer")
+            worker.kill("the worker took too long to answer")
             limit = f"no answer within {self._settings.answer_timeout_s} s (MADAUDIT_ANSWER_TIMEOUT_S)"
             raise Refusal(f"{limit}: send a smaller request, or start an audit, which may take longer") from None
         how = worker.end()

@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 def main() -> None:
     """Read settings and then jobs from standard input, one JSON document per line; write progress and results.
 
-    The process exits at the end of standard input, even during a job. The service is then gone (perhaps by kill -9),
-    and a new service may soon run the same job.
+    The process exits at the end of standard input, even during a job. Standard input ends when the service has died
+    (perhaps by kill -9), and a new service may soon run the same job.
     """
     answers = _private_output()
     told = _lines_until_the_end()

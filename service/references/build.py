@@ -111,7 +111,7 @@ def reference_from(
 ) -> Reference:
     """Build a reference in memory from labelled sources.
 
-    Raises InputError if the unreadable share of any part of the reference reaches `unread.fail`.
+    Raises InputError if the unreadable share of any part of the reference reaches the threshold `unread.fail`.
     """
     device = resolve_device(device)
     kind = load_encoder(encoder, device=device).kind
@@ -203,13 +203,13 @@ def _warnings(reference: Reference) -> list[str]:
 
 
 def _unread_warnings(reference: Reference) -> list[str]:
-    """Warnings about parts of a reference with too many unreadable or shared items."""
+    """Warnings about parts of a reference with too many unreadable items, or items that another part also holds."""
     found = []
     for label, unread in reference.unread.items():
         shared = reference.skipped.get(label, {}).get(_SHARED, 0)
         if shared >= _UNREAD.fail * max(unread.counted, 1):
             found.append(
-                f"{label}: {shared} of {unread.counted} items are also in another part and were removed from both"
+                f"{label}: {shared} of {unread.counted} items are also in another part and were removed from both parts"
             )
         if not unread.share.estimate < _UNREAD.warn:  # nan included
             found.append(f"{label}: {unread}")

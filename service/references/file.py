@@ -33,7 +33,7 @@ def names_in(folder: Path) -> tuple[str, ...]:
 def pack(folder: Path, path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Pack a stored reference into one file, completely or not at all; return the manifest, which includes `fields`.
 
-    The same reference always gives the same bytes. Raises ResourceError if the file cannot be written.
+    Packing one reference twice gives identical bytes. Raises ResourceError if the file cannot be written.
     """
     temporary = path.with_name(f".{uuid4().hex}")
     try:
@@ -67,9 +67,9 @@ def _write(out: BinaryIO, folder: Path, manifest: Mapping[str, Any]) -> None:
 def unpack(path: Path, folder: Path, *, check: Callable[[Mapping[str, Any]], None] = lambda manifest: None) -> None:
     """Unpack an exported reference into a new folder; `check` receives the manifest before any file is written.
 
-    The file is not trusted: every byte must be the byte that `pack` writes for the file's manifest. This excludes other
-    names, links and trailing data. Raises InputError for other kinds of files, and ArtifactError for a damaged file or
-    a file of another version.
+    The file is not trusted: every byte must be the byte that `pack` writes for the file's manifest. Files with other
+    member names, links or trailing data are refused. Raises InputError for other kinds of files, and ArtifactError for
+    a damaged file or a file of another version.
     """
     if not os.path.isfile(path):
         raise InputError(f"the file {path} does not exist: expected a file that madaudit reference export wrote")
@@ -133,7 +133,7 @@ def _check_size(path: Path, found: int, manifest: Mapping[str, Any]) -> None:
     expected = sum(_BLOCK + size + len(_filling(size)) for size in sizes) + len(_END)
     if found != expected:
         how = "cut short" if found < expected else "added to"
-        raise _damaged(path, f"the file has {found} bytes, expected {expected}: it was {how}")
+        raise _damaged(path, f"the file has {found} bytes, expected {expected}: the file was {how}")
 
 
 def _copy(file: BinaryIO, facts: Mapping[str, Any], path: Path, write: Callable[[bytes], Any]) -> None:

@@ -122,7 +122,7 @@ def _put(arriving: Path, reference: Reference, settings: Settings) -> None:
 
 
 def _weights(reference: Reference, weights: Weights) -> list[dict[str, Any]]:
-    """Where each encoder's weights are on this machine, and the option to pass if they are not there.
+    """Location of each encoder's weights on this machine, and the command-line option for a different location.
 
     `found` is null for published weights, which are downloaded by name. The digests of weights are checked when the
     weights are loaded.

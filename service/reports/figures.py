@@ -25,6 +25,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+_RATIOS = ("coverage", "recall", "precision", "density", "vendi", "effective_rank", "intrinsic_dimension")
 _COLOURS = ("#1b6ca8", "#c0392b", "#e08e0b", "#6c3483", "#117a65", "#7f8c8d")
 
 
@@ -99,7 +100,7 @@ def diversity_figure(result: AuditResult) -> str | None:
     rows = [
         (name, m.estimate / m.reference)
         for name, m in measures.items()
-        if name != "frechet" and m.is_known and m.reference > 0
+        if name in _RATIOS and m.is_known and m.reference > 0
     ]
     if not rows:
         return None

@@ -127,7 +127,9 @@ def read_labels(path: Path, review: str, numbers: Sequence[int]) -> dict[int, st
     for line, row in enumerate(_rows(path, rows), start=2):
         number = _number(path, line, row, review, known)
         if number in seen:
-            raise InputError(f"{path}, line {line}: the number {number} occurs twice, expected once: keep one")
+            raise InputError(
+                f"{path}, line {line}: the number {number} occurs twice, expected once: keep one of the rows"
+            )
         seen.add(number)
         labels[number] = _label(path, line, row)
     return labels

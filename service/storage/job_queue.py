@@ -84,9 +84,9 @@ class JobQueue:
     ) -> tuple[Job, bool]:
         """Return the job and whether it is new; a repeated request with the same idempotency key returns the first job.
 
-        Requests are compared by `same` if it is given, else by all their fields. `check` raises if a new job is not
-        allowed. Raises KeyReused if the idempotency key belongs to a different request, and QueueFull if too many jobs
-        are waiting.
+        Two requests count as equal if their `same` values are equal (default: all fields of the request). `check` may
+        raise an error to refuse a new job. Raises KeyReused if the idempotency key belongs to a different request, and
+        QueueFull if too many jobs are waiting.
         """
         digest = hashlib.sha256(json.dumps([kind, same or request], sort_keys=True).encode()).hexdigest()
         with self._database.transaction() as connection:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from auditor.measures.fidelity import frechet_of
-from auditor.measures.semantic import LEVEL_SIZE, SemanticReference
+from auditor.measures.frechet import frechet_of
+from auditor.measures.real_part import LEVEL_SIZE, RealPart
 from auditor.statistics.moments import Moments, moments_of
 
 
@@ -20,5 +20,6 @@ def exact(rng: np.random.Generator, width: int) -> float:
 @pytest.mark.parametrize("m", [300, 2000, 10_000])
 def test_the_unit_is_a_sample_s_distance_to_the_distribution_whatever_the_reference_s_size(m, width):
     rng = np.random.default_rng(0)
-    units = [SemanticReference(rng.normal(size=(m, width)).astype(np.float32)).scale.frechet for _ in range(8)]
+    ids = tuple(map(str, range(m)))
+    units = [RealPart(rng.normal(size=(m, width)).astype(np.float32), ids, ()).scale.frechet for _ in range(8)]
     assert np.mean(units) == pytest.approx(exact(rng, width), rel=0.25)

@@ -79,7 +79,7 @@ def test_thousands_of_empty_parts_are_read_and_more_than_anybody_writes_are_refu
     start, piece, end = TINY[kind]
     same(start + piece * 20_000 + end, start + end)
     if kind in ("png", "gif"):  # the others count by the same function, and take longer
-        assert reason(start + piece * 100_001 + end) == "image file of over 100000 parts"
+        assert reason(start + piece * 100_001 + end) == "image file has over 100000 parts"
 
 
 TANGLED = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from auditor.measures.fidelity import frechet_of
+from auditor.measures.frechet import frechet_of
 from auditor.statistics.moments import Moments, moments_of
 from indexes.errors import InputError
 from loops.models.gaussian import Gaussian, GaussianModel

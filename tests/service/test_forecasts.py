@@ -75,7 +75,7 @@ def test_a_forecast_is_printed(madaudit: Any, model: Path) -> None:
         (("--workflow", "fresh", "--synthetic-fraction", "1.5", "--n-initial", "50"), "expected one between 0 and 1"),
         (
             ("--workflow", "fresh", "--synthetic-fraction", "0.1", "--n-initial", "50", "--generations", "30"),
-            "8 at most",
+            "at most 8",
         ),
         (
             ("--workflow", "fresh", "--synthetic-fraction", "0.1", "--n-initial", "50", "--bias", "0"),
@@ -174,7 +174,7 @@ def test_without_a_workflow_the_risk_is_not_asked_for_and_decides_nothing(madaud
     ("arguments", "expected"),
     [
         (("--workflow", "other"), "no workflow is called 'other'"),
-        (("--workflow", "fresh", "--generations", 30), "expected 8 at most"),
+        (("--workflow", "fresh", "--generations", 30), "expected at most 8"),
         (("--workflow", "replace", "--n-synthetic", 0), "nothing to train on"),
         (("--simulate-forecast", "gmm"), "give --workflow"),
         (("--n-real", 5), "n_real was given and no workflow"),

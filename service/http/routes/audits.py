@@ -92,7 +92,7 @@ async def upload_audit(
 ) -> AuditView:
     """Audit an uploaded file (zip or tar of images or texts, parquet, npy, jsonl), recognised by its first bytes."""
     if workflow is None and any(n is not None for n in (n_initial, n_real, n_synthetic)):
-        raise ProblemError(422, "sizes were given without a workflow, which they depend on: name the workflow")
+        raise ProblemError(422, "training set sizes were given without a workflow: name the workflow")
     asked = AuditRequest(
         source="upload", reference=reference, workflow=workflow, generations=generations, n_initial=n_initial,
         n_real=n_real, n_synthetic=n_synthetic, bias=bias, column=column,

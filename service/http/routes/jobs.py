@@ -27,7 +27,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         max_length=200,
         pattern=r"^[\x21-\x7e]+$",
-        description="Repeated requests with the same key and the same content create only one job.",
+        description="Repeated requests with the same idempotency key and the same content create only one job.",
     ),
 ]
 _KINDS = ("audit", "reference", "loop", "sweep", "calibration")
@@ -39,7 +39,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 
 
 def accepted(job: Job, response: Response, context: Context) -> dict[str, Any]:
-    """Set the headers of the response to a request for a job, and return its body."""
+    """Set the headers of the response that announces a new job, and return the response body."""
     response.headers["Location"] = place_of(job)
     response.headers["Retry-After"] = str(_RETRY_S)
     return job_view(job, context, with_result=False)

@@ -299,7 +299,7 @@ def test_generators_that_score_as_more_real_than_the_real_items_are_undetermined
     observed = count_scores(evidence_of(drawn((100, 0), 5.0, rng)[:, ::-1]), calibration.edges)
     found = estimate_fraction(calibration, observed, rng=rng)
     assert found.status == "undetermined"
-    assert found.reason == "known generators score no higher than real items"
+    assert found.reason == "items of known generators score no higher than real items"
 
 
 def test_equal_scores_throughout_are_undetermined(rng):

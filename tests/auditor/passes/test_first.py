@@ -198,10 +198,12 @@ def test_the_state_does_not_depend_on_how_items_fall_into_shards(
         np.testing.assert_array_equal(merged.scores.histogram, whole.scores.histogram)
         np.testing.assert_allclose(merged.scores.posteriors.outer, whole.scores.posteriors.outer, atol=1e-10)
         assert merged.sample.ids == whole.sample.ids
-        np.testing.assert_array_equal(merged.sample.evidence, whole.sample.evidence)
+        np.testing.assert_array_equal(merged.sample.vectors, whole.sample.vectors)
+        assert merged.distinct.ids == whole.distinct.ids
+        np.testing.assert_array_equal(merged.distinct.vectors, whole.distinct.vectors)
         assert merged.semantic is not None
         assert whole.semantic is not None
-        np.testing.assert_array_equal(merged.semantic.covered, whole.semantic.covered)
+        np.testing.assert_array_equal(merged.semantic.totals, whole.semantic.totals)
         assert merged.semantic.ball_squares == whole.semantic.ball_squares
         np.testing.assert_allclose(merged.semantic.raw.outer, whole.semantic.raw.outer, rtol=1e-10)
 

@@ -120,7 +120,7 @@ def test_one_item_is_enough_for_an_answer(reference: Reference, tmp_path: Path, 
     assert result.n_items == 1
     assert result.synthetic_fraction.high > 0.5
     assert not result.diversity.loss.is_known
-    assert "diversity needs at least" in str(result.diversity.loss.reason)
+    assert "too few distinct items" in str(result.diversity.loss.reason)
     json.dumps(result.to_dict(), allow_nan=False)
 
 

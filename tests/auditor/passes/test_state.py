@@ -1,13 +1,15 @@
 """States merge exactly, in one fixed order, and survive the disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from auditor.evidence.calibration import ScoreCounts
-from auditor.measures.semantic import SemanticSums
+from auditor.measures.set_sums import SetSums
 from auditor.passes import state as state_module
 from auditor.passes.state import AuditState, fold_states, load_state, save_state, smallest
-from auditor.statistics.moments import moments_of, unit_rows
+from auditor.statistics.moments import moments_of
 from auditor.unread import ReadCounts
 from indexes.errors import ArtifactError, InputError
 from indexes.hashing import sample_keys
@@ -20,9 +22,11 @@ def state_of(rows, first=0, with_semantic=True):
     vectors = rows.astype(np.float32)
     semantic = None
     if with_semantic:
-        covered = np.zeros(11, dtype=bool)
-        covered[[first % 11, (first + n) % 11]] = True
-        semantic = SemanticSums(moments_of(rows), moments_of(unit_rows(rows)), n // 2, 3 * n, 7 * n, covered)
+        totals = np.bincount((first + np.arange(n)) % 11, minlength=11)
+        semantic = SetSums(
+            raw=moments_of(rows), precise=n // 2, ball_squares=7 * n, totals=totals, sole_items=totals // 2,
+            only_items=np.where(totals == 1, first + 1, 0).astype(np.uint64),
+        )  # fmt: skip
     histogram = np.bincount(np.arange(n) % 5, minlength=5)
     return AuditState(
         n=n,
@@ -31,7 +35,8 @@ def state_of(rows, first=0, with_semantic=True):
         traits={"size": {"64–127 px": n}},
         novel=n // 3,
         scores=ScoreCounts(histogram, moments_of(np.abs(rows[:, :2]))),
-        sample=smallest(sample_keys(ids, seed=1), ids, vectors, vectors[:, : 3 * with_semantic]),
+        sample=smallest(sample_keys(ids, seed=1), ids, vectors),
+        distinct=smallest(sample_keys(ids, seed=2), ids, vectors[:, : 3 * with_semantic], by_content=True),
         semantic=semantic,
         counts=ReadCounts(read=n + 1, read_bytes=40 * n, unusable=1, unread=n, unknown=first, unknown_bytes=9),
     )
@@ -44,10 +49,11 @@ def shards(count, rng, size=6):
 def content(state):
     """Every number of a state as bytes."""
     s = state.semantic
-    moments = [state.scores.posteriors] + ([] if s is None else [s.raw, s.unit])
+    moments = [state.scores.posteriors] + ([] if s is None else [s.raw])
     arrays = [m.total for m in moments] + [m.outer for m in moments]
-    arrays += [state.scores.histogram, state.sample.keys, state.sample.evidence, state.sample.semantic]
-    arrays += [] if s is None else [s.covered]
+    arrays += [state.scores.histogram, state.sample.keys, state.sample.vectors]
+    arrays += [state.distinct.keys, state.distinct.vectors]
+    arrays += [] if s is None else [s.totals, s.sole_items, s.only_items]
     plain = [
         state.n,
         state.counts,
@@ -57,7 +63,7 @@ def content(state):
         state.novel,
         state.sample.ids,
     ]
-    plain += [[m.n for m in moments]] + ([] if s is None else [s.precise, s.ball_total, s.ball_squares])
+    plain += [[m.n for m in moments]] + ([] if s is None else [s.precise, s.ball_squares])
     return plain, [(a.dtype.str, a.shape, np.ascontiguousarray(a).tobytes()) for a in arrays]
 
 
@@ -71,7 +77,7 @@ def test_the_counts_of_a_merged_state_are_sums(rng):
     assert merged.novel == 5
     assert merged.scores.histogram.sum() == 15
     assert merged.semantic.ball_squares == 7 * 15
-    assert merged.semantic.covered.tolist() == (a.semantic.covered | b.semantic.covered).tolist()
+    assert merged.semantic.totals.tolist() == (a.semantic.totals + b.semantic.totals).tolist()
 
 
 def test_integer_valued_vectors_merge_to_exactly_the_whole(rng):
@@ -96,13 +102,23 @@ def test_a_sampled_item_keeps_its_own_vectors(rng, monkeypatch):
     rows = rng.normal(size=(30, 4)).astype(np.float32)
     whole = fold_states([state_of(rows[i : i + 10], first=i) for i in (0, 10, 20)])
     numbers = [int(i.partition("-")[2]) for i in whole.sample.ids]
-    assert np.array_equal(whole.sample.evidence, rows[numbers])
-    assert np.array_equal(whole.sample.semantic, rows[numbers, :3])
+    assert np.array_equal(whole.sample.vectors, rows[numbers])
+    numbers = [int(i.partition("-")[2]) for i in whole.distinct.ids]
+    assert np.array_equal(whole.distinct.vectors, rows[numbers, :3])
 
 
 def test_equal_keys_are_ordered_by_id():
     vectors = np.arange(3, dtype=np.float32)[:, None]
-    assert smallest(np.zeros(3, dtype=np.uint64), ("b", "c", "a"), vectors, vectors).ids == ("a", "b", "c")
+    assert smallest(np.zeros(3, dtype=np.uint64), ("b", "c", "a"), vectors).ids == ("a", "b", "c")
+
+
+def test_a_sample_by_content_holds_each_content_once_wherever_its_copies_lie():
+    keys, vectors = np.array([5, 3, 5, 9], dtype=np.uint64), np.arange(4, dtype=np.float32)[:, None]
+    whole = smallest(keys, ("d", "c", "a", "b"), vectors, by_content=True)
+    first = smallest(keys[:2], ("d", "c"), vectors[:2], by_content=True)
+    second = smallest(keys[2:], ("a", "b"), vectors[2:], by_content=True)
+    assert whole.ids == ("c", "a", "b")
+    assert (first + second).ids == (second + first).ids == whole.ids
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13])
@@ -156,10 +172,7 @@ def test_ids_of_any_script_and_surrogates_survive(tmp_path):
     vectors = np.zeros((2, 4), dtype=np.float32)
     ids = ("Ünï/文.png", "bad\udcff.png")
     state = state_of(np.zeros((2, 4)))
-    sample = smallest(np.arange(2, dtype=np.uint64), ids, vectors, vectors)
-    replaced = AuditState(
-        2, state.skipped, state.formats, state.traits, state.novel, state.scores, sample, state.semantic
-    )
+    replaced = replace(state, sample=smallest(np.arange(2, dtype=np.uint64), ids, vectors))
     save_state(tmp_path / "state.npz", replaced)
     assert load_state(tmp_path / "state.npz").sample.ids == ids
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from auditor.measures.fidelity import prdc
+from auditor.measures.prdc import prdc
 from auditor.records import record_document
 from auditor.risk.sample_statistics import statistics_of
 from indexes.errors import InputError

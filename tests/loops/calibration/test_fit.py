@@ -196,9 +196,9 @@ def test_what_happens_at_the_end_happens_ever(model, rows):
 
 
 def test_what_is_not_known_cannot_be_used(model, rows):
-    with pytest.raises(InputError, match="only audit is known"):
+    with pytest.raises(InputError, match="only the tier audit is known"):
         model.predict(at_tier(rows[0].known, "audit"), tier="pilot")
-    with pytest.raises(InputError, match="expected 8 at most"):
+    with pytest.raises(InputError, match="expected at most 8"):
         model.predict(replace(rows[0].known, plan=replace(rows[0].known.plan, generations=9)))
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from auditor.measures.diversity import vendi
-from auditor.measures.fidelity import frechet, prdc
+from auditor.measures.frechet import frechet
+from auditor.measures.prdc import prdc
+from auditor.measures.vendi import vendi
 from indexes.errors import InputError
 from loops.data.distributions import distribution_named
 from loops.data.population import Empirical

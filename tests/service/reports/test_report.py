@@ -104,7 +104,7 @@ def test_the_page_shows_the_conditions_and_what_the_reference_can_promise(
     assert f"{100 * both.low:.1f} % – {100 * both.high:.1f} %" in page
     assert "the reference knows every generator" in page
     assert all(f"{100 * found.smallest_noticed:.1f} %" in page for found in at.values())
-    assert "2 more generators, 300 items" in page
+    assert "2 more generators with at least 300 items each" in page
 
 
 def test_rendering_twice_gives_the_same_bytes(audited: tuple[Path, AuditResult]) -> None:

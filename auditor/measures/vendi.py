@@ -1,4 +1,4 @@
-"""How varied a set is: the Vendi family, effective rank, and the loss against a real sample of the same size."""
+"""The Vendi family: effective numbers of different items, with intervals."""
 
 import math
 
@@ -6,17 +6,10 @@ import numpy as np
 from scipy import linalg, special
 
 from auditor.statistics.intervals import Measure, normal_interval
-from auditor.statistics.moments import Moments, moments_of, unit_rows
+from auditor.statistics.moments import moments_of, unit_rows
 from indexes.errors import InputError
 
-__all__ = [
-    "diversity_loss",
-    "duplicates",
-    "effective_rank",
-    "effective_rank_interval",
-    "vendi",
-    "vendi_of",
-]
+__all__ = ["number_interval", "renyi_number", "vendi"]
 
 
 def vendi(vectors: np.ndarray, *, order: float = 1.0, level: float | None = None) -> Measure:
@@ -33,25 +26,14 @@ def vendi(vectors: np.ndarray, *, order: float = 1.0, level: float | None = None
     n, d = rows.shape
     matrix = rows.T @ rows / n if d < n else rows @ rows.T / n
     if level is None:
-        return Measure(_renyi_number(linalg.eigvalsh(matrix), order), n=n)
+        return Measure(renyi_number(linalg.eigvalsh(matrix), order), n=n)
     if n < 2:
         raise InputError("the interval of a Vendi score needs at least 2 vectors, got 1")
-    return _number_interval(rows, level, order)
+    return number_interval(rows, level, order)
 
 
-def vendi_of(unit: Moments, *, order: float = 1.0) -> float:
-    """Vendi score from the moments of length-one rows."""
-    return _renyi_number(linalg.eigvalsh(unit.second), order)
-
-
-def effective_rank(raw: Moments) -> float:
-    """Exponential of the entropy of the covariance's normalised eigenvalues (Roy & Vetterli 2007)."""
-    values = linalg.eigvalsh(raw.covariance)
-    rounding = 1e-13 * float(np.trace(raw.second))  # what is left of copies when the mean is subtracted
-    return _renyi_number(np.where(values > rounding, values, 0.0), 1.0)
-
-
-def _renyi_number(eigenvalues: np.ndarray, order: float) -> float:
+def renyi_number(eigenvalues: np.ndarray, order: float) -> float:
+    """exp of the Rényi entropy of eigenvalues (k,) in ascending order, divided by their sum."""
     if not order > 0:
         raise InputError(f"the order of a Vendi score must be positive, got {order}")
     floor = max(float(eigenvalues[-1]), 0.0) * len(eigenvalues) * 1e-14
@@ -66,31 +48,8 @@ def _renyi_number(eigenvalues: np.ndarray, order: float) -> float:
     return float(np.exp(special.logsumexp(order * np.log(shares)) / (1 - order)))
 
 
-def diversity_loss(real: np.ndarray, candidate: np.ndarray, *, level: float = 0.95) -> Measure:
-    """1 − V(candidate)/V(real) with V the Vendi score of order 1; both samples must have the same size.
-
-    At equal size the finite-sample bias of V cancels between like sets. The interval is that of log V(candidate)
-    − log V(real) from both sides' influence functions: the derivative of −tr(Σ log Σ) at a unit vector x is
-    −xᵀ log Σ x minus its mean. Bounded above by 1, near 0 for a second real sample.
-    """
-    if len(real) != len(candidate) or len(real) < 2:
-        raise InputError(f"diversity loss compares equal sizes ≥ 2, got {len(real)} real and {len(candidate)} vectors")
-    (entropy_real, variance_real), (entropy, variance) = (_log_number(unit_rows(rows)) for rows in (real, candidate))
-    difference = entropy - entropy_real
-    low, high = normal_interval(difference, math.sqrt(variance_real + variance), level=level)
-    return Measure(-math.expm1(difference), low=-math.expm1(high), high=-math.expm1(low), n=len(candidate))
-
-
-def effective_rank_interval(vectors: np.ndarray, *, level: float = 0.95) -> Measure:
-    """Effective rank of the rows of (n, d) with the interval of its expectation at this n."""
-    rows = np.asarray(vectors, dtype=np.float64)
-    centred = rows - rows.mean(0)
-    if (centred**2).sum() <= 1e-13 * (rows**2).sum():  # copies of one item: only rounding is left
-        return Measure(1.0, low=1.0, high=1.0, n=len(rows))
-    return _number_interval(centred, level)
-
-
-def _number_interval(rows: np.ndarray, level: float, order: float = 1.0) -> Measure:
+def number_interval(rows: np.ndarray, level: float, order: float = 1.0) -> Measure:
+    """exp of the Rényi entropy of the eigenvalues of rowsᵀ·rows / n, for rows (n, d), with its interval."""
     entropy, variance = _log_number(rows, order)
     low, high = normal_interval(entropy, math.sqrt(variance), level=level)
     return Measure(math.exp(entropy), low=max(1.0, math.exp(low)), high=math.exp(high), n=len(rows))
@@ -109,15 +68,15 @@ def _log_number(rows: np.ndarray, order: float = 1.0) -> tuple[float, float]:
     if not size.any():
         return 0.0, 0.0
     share = size.mean()
-    values, directions = linalg.eigh(moments_of(rows).second)
+    values, squares = _spectrum(rows)
     kept = values > max(values[-1], 0.0) * len(values) * 1e-14
-    values, squares = values[kept] / share, (rows @ directions[:, kept]) ** 2
+    values, squares = values[kept] / share, squares[:, kept]
     if order == 1:
         surprise = -squares @ np.log(values)
         entropy = float(surprise.mean() / share)
         influence = surprise - entropy * size
     else:
-        entropy = math.log(_renyi_number(values, order))
+        entropy = math.log(renyi_number(values, order))
         at_row = squares[:, -1] / values[-1]
         if math.isfinite(order):
             at_row = squares @ values ** (order - 1) / (values**order).sum()
@@ -126,8 +85,11 @@ def _log_number(rows: np.ndarray, order: float = 1.0) -> tuple[float, float]:
     return entropy, variance * (1 + math.exp(entropy) / len(rows))
 
 
-def duplicates(digests: np.ndarray) -> np.ndarray:
-    """For each item the row of the first item with the same digest (n, 16) uint8; its own row if it is the first."""
-    keys = np.ascontiguousarray(digests).view("V16").ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    return first[inverse]
+def _spectrum(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (k,) of rowsᵀ·rows / n in ascending order, and each row's squared components along them, (n, k)."""
+    n, d = rows.shape
+    if d <= n:
+        values, directions = linalg.eigh(moments_of(rows).second)
+        return values, (rows @ directions) ** 2
+    values, directions = linalg.eigh(rows @ rows.T / n)  # (n, n): the same eigenvalues
+    return values, directions**2 * np.maximum(values, 0.0) * n

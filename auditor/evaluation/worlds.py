@@ -1,0 +1,50 @@
+"""Simulated sets of known diversity: ten modes in a space of any width, with a common mean as embeddings have it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["MODES", "World", "world"]
+
+MODES = 10
+
+
+@dataclass(frozen=True)
+class World:
+    """A mixture of ten modes of equal size; distances between modes are large beside their widths."""
+
+    centres: np.ndarray  # (MODES, d)
+    widths: np.ndarray  # (d,)
+    offset: np.ndarray  # (d,)
+
+    def draw(
+        self,
+        n: int,
+        rng: np.random.Generator,
+        *,
+        modes: int = MODES,
+        shrink: float = 1.0,
+        collapsed: float = 0.0,
+        noise: float = 0.0,
+    ) -> np.ndarray:
+        """n items (n, d) float32 of the first modes, each within √shrink of its usual distance from its mode.
+
+        A share `collapsed` of the items lies close to one of them. `noise` is its root mean squared length.
+        """
+        width = len(self.widths)
+        rows = self.centres[rng.integers(0, modes, n)] + np.sqrt(shrink) * rng.normal(size=(n, width)) * self.widths
+        copies = round(collapsed * n)
+        if copies:
+            rows[:copies] = rows[0] + 0.05 * rng.normal(size=(copies, width)) * self.widths
+        rows = rows + noise * rng.normal(size=(n, width)) / np.sqrt(width) + self.offset
+        return np.asarray(rows[rng.permutation(n)], dtype=np.float32)
+
+
+def world(width: int, rng: np.random.Generator, *, separation: float = 3.0, cosine: float = 0.0) -> World:
+    """A new world; `cosine` is the mean cosine between two items, which a common mean raises."""
+    centres = rng.normal(size=(MODES, width))
+    centres *= separation / np.linalg.norm(centres, axis=1, keepdims=True)
+    variances = 1 / np.sqrt(np.arange(1.0, width + 1))
+    offset = rng.normal(size=width)
+    offset *= np.sqrt((separation**2 + 1) * cosine / (1 - cosine)) / np.linalg.norm(offset)
+    return World(centres, np.sqrt(variances / variances.sum()), offset)
