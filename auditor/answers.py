@@ -16,6 +16,7 @@ __all__ = [
     "Advice",
     "Comparison",
     "Confound",
+    "CopyCluster",
     "Diversity",
     "EncoderRole",
     "Encoders",
@@ -175,6 +176,14 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyCluster:
+    """A group of items of the audited set that are near copies of each other."""
+
+    size: int  # distinct items
+    examples: tuple[str, ...]  # ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diversity:
     """Diversity of the audited set compared with the real items of the reference."""
 
@@ -183,6 +192,7 @@ class Diversity:
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)  # measure → comparison with a real sample
     regions: tuple[Region, ...] = ()  # regions whose share of the set differs from their share of the real items
     cells: int = 0  # regions in which the kinds were counted; 0 if they could not be counted
+    clusters: tuple[CopyCluster, ...] = ()  # the largest groups of near copies within the set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

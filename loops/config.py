@@ -100,7 +100,7 @@ class LoopConfig:
         return dataclasses.replace(
             self,
             n_initial=plain,
-            n_real=plain if real == "initial" else plain if n_real is None else n_real,
+            n_real=plain if real == "initial" or n_real is None else n_real,
             n_synthetic=plain if self.n_synthetic is None else self.n_synthetic,
             budget=self.budget or plain,
             chains=self.chains or (max(1, min(100, 6400 // width)) if vectorised else 1),

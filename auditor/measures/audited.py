@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from auditor.answers import Comparison, Diversity, Fidelity, Region
+from auditor.answers import Comparison, CopyCluster, Diversity, Fidelity, Region
 from auditor.evidence.near_duplicates import copy_groups, design_effect
 from auditor.measures.cmmd import cmmd
+from auditor.measures.copies import clusters_of_copies, share_of_copies
 from auditor.measures.effective_rank import effective_rank_interval
 from auditor.measures.frechet import frechet_interval, frechet_of
 from auditor.measures.intrinsic_dimension import intrinsic_dimension
@@ -54,7 +55,8 @@ _SINGLES: Mapping[str, Single] = {  # to add a measure of a set alone: one file,
     "intrinsic_dimension": intrinsic_dimension,
 }
 FIDELITY = ("frechet", "precision", "density", "cmmd", "sliced_wasserstein", "kid")
-DIVERSITY = ("kinds", "spread", "coverage", "recall", "neighbour_entropy", *_SINGLES)
+COPIES = ("near_duplicates", "near_copies_of_reference")
+DIVERSITY = ("kinds", "spread", "coverage", "recall", "neighbour_entropy", *_SINGLES, *COPIES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fi
         splits_of(real.vectors, real.cells, audited.counts), audited.vectors, copies=copies, n_offered=audited.sums.n,
         level=level,
     )  # fmt: skip
+    repeated, clusters = _repeated(audited, real)
     sums, all_copies = audited.sums, max(copies, audited.copies)
     found = {
         "frechet": _frechet(audited, real, all_copies, level),
@@ -95,6 +98,8 @@ def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fi
         "kinds": Beside(lost.kinds, _exactly(0.0)),
         "spread": Beside(lost.spread, _exactly(0.0)),
         **{name: _paired(measure, audited.vectors, real, level) for name, measure in _PAIRS.items()},
+        "near_duplicates": Beside(repeated, Measure(math.nan)),
+        "near_copies_of_reference": _copies_of_reference(audited.vectors, real, level),
         **{name: _single(measure, audited.vectors, real, level) for name, measure in _SINGLES.items()},
     }
     answers = {name: (pair.set, pair.comparison(level)) for name, pair in found.items()}
@@ -104,6 +109,7 @@ def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fi
         **_of(answers, DIVERSITY),
         regions=() if lost.cells == 0 else _regions(audited, real, lost, copies, level),
         cells=lost.cells,
+        clusters=clusters,
     )
     return fidelity, diversity
 
@@ -160,6 +166,26 @@ def _frechet(audited: AuditedSpace, real: RealPart, copies: float, level: float)
         real.raw, audited.sums.raw, real.vectors[:SAMPLE_SIZE], audited.vectors, copies=copies, level=level
     )
     return Beside(Measure(ours.estimate, low=low, high=high, n=n), real.frechet_baseline(n, level=level))
+
+
+def _repeated(audited: AuditedSpace, real: RealPart) -> tuple[Measure, tuple[CopyCluster, ...]]:
+    """The share of distinct items that are near copies of another item of the set, and the largest clusters."""
+    n = len(audited.vectors)
+    repeats, clusters = clusters_of_copies(real.place(audited.vectors), audited.ids, real.copy_radius)
+    everything = int(audited.counts[0].sum()) if audited.counts else audited.sums.n
+    if everything > n:
+        reason = f"only a random sample of {n} of {everything} distinct items was compared, which misses most copies"
+        return Measure(math.nan, n=n, reason=reason), clusters
+    return Measure(repeats / n, low=repeats / n, high=repeats / n, n=n), clusters
+
+
+def _copies_of_reference(vectors: np.ndarray, real: RealPart, level: float) -> Beside:
+    """The share of near copies of any real item; a real sample has as many as the other real items have."""
+    everything = real.place(real.vectors)
+    ours = share_of_copies(real.place(vectors), everything, real.copy_radius, level=level, device=real.device)
+    half = len(everything) // 2
+    theirs = share_of_copies(everything[:half], everything[half:], real.copy_radius, level=level, device=real.device)
+    return Beside(ours, theirs)
 
 
 def _recall(vectors: np.ndarray, real: RealPart, copies: float, level: float) -> Beside:

@@ -15,7 +15,7 @@ from indexes.errors import InputError
 __all__ = ["MOST_CELLS", "Cells", "cell_count", "fit_cells"]
 
 MOST_CELLS = 200
-_ITEMS_OF_REAL, _ITEMS_OF_SET = 10, 16  # least mean number of real items, and of the set's items, in a cell
+_ITEMS_OF_REAL, _ITEMS_OF_SET = 10, 12  # least mean number of real items, and of the set's items, in a cell
 _FEWEST_OF_SET = 16  # items of a set that fill two cells; fewer than 2 · _ITEMS_OF_SET, which gives wide intervals
 _OUTLIER = 1e3
 _BLOCK = 8192  # rows that are compared with the centres at once

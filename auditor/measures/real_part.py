@@ -9,6 +9,7 @@ import numpy as np
 from auditor.answers import Scale
 from auditor.evidence.near_duplicates import copy_groups
 from auditor.measures.cells import Cells
+from auditor.measures.copies import copy_radius
 from auditor.measures.frechet import frechet_interval, frechet_of
 from auditor.measures.kinds import cells_of_halves
 from auditor.measures.prdc import neighbour_radii, proportion
@@ -72,6 +73,11 @@ class RealPart:
     def place(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors (n, d) in the coordinates of the anchors, float32."""
         return np.ascontiguousarray(self.frame.place(vectors), dtype=np.float32)
+
+    @cached_property
+    def copy_radius(self) -> float:
+        """The distance, in the coordinates of the anchors, below which two items are near copies."""
+        return copy_radius(self.anchors, device=self.device)
 
     @cached_property
     def raw(self) -> Moments:

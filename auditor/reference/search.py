@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from indexes.encoders.protocol import Encoder
 from indexes.errors import ArtifactError, InputError
 from indexes.records import Item, Kind, Skip
 from indexes.search import knn
+from indexes.sources.memory import ItemShard
 
 __all__ = ["search_reference"]
 
@@ -95,26 +95,11 @@ def _decoded(image: str) -> bytes:
         raise InputError("the image is not valid base64: encode the bytes of the image file in base64") from None
 
 
-class _One:
-    """A shard that holds a single item."""
-
-    name = "query"
-
-    def __init__(self, data: bytes | str) -> None:
-        self._data = data
-
-    def identity(self) -> str:
-        return "query"
-
-    def read(self) -> Iterator[Item | Skip]:
-        yield Item("query", self._data)
-
-
 def _encoded(data: Any, kind: Kind, encoder: Encoder) -> np.ndarray:
     if encoder.kind != kind:
         given = "an image" if kind == "image" else f"a {kind}"
         raise InputError(f"the reference's encoder {encoder.spec} reads {encoder.kind}s, but the query is {given}")
-    for found in encode_shard(_One(data), [encoder]):
+    for found in encode_shard(ItemShard("query", (Item("query", data),)), [encoder]):
         if isinstance(found, Skip):
             raise InputError(f"the {kind} of the query cannot be used: {found.reason}")
         if len(found.ids):

@@ -118,8 +118,10 @@ class TableShard:
 
     def _rows(self, first: int, count: int | None) -> str:
         """The name of a run of unreadable rows in reports."""
-        last = "-" if count is None else f"-{first + count - 1}" if count > 1 else ""
-        return f"{self.file.name}#{first}{last}"
+        start = f"{self.file.name}#{first}"
+        if count is None:
+            return f"{start}-"
+        return start if count <= 1 else f"{start}-{first + count - 1}"
 
 
 def likeliest(names: Iterable[str], form: Form) -> list[str]:

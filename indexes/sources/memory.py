@@ -1,4 +1,4 @@
-"""Use an array of vectors in memory as a data source."""
+"""Use items in memory, or the rows of an array, as a data source."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import numpy as np
 from indexes.errors import InputError
 from indexes.records import Item, Skip, Source
 
-__all__ = ["ArrayShard", "source_of_array"]
+__all__ = ["ArrayShard", "ItemShard", "source_of_array"]
 
 _ROWS = 8192  # rows per shard
 
@@ -34,6 +34,23 @@ class ArrayShard:
                 yield Item(f"row#{number}", row)
             else:
                 yield Skip(f"row#{number}", "not finite", was_read=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemShard:
+    """A shard of items that are already in memory."""
+
+    name: str
+    items: tuple[Item, ...]
+
+    def identity(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for item in self.items:
+            digest.update(item.data.encode() if isinstance(item.data, str) else bytes(memoryview(item.data).cast("B")))
+        return digest.hexdigest()
+
+    def read(self) -> Iterator[Item | Skip]:
+        yield from self.items
 
 
 def source_of_array(vectors: np.ndarray) -> Source:

@@ -85,7 +85,7 @@ def choose(arrays: Sequence[Array], asked: str | None, where: str) -> tuple[Arra
     found = some(f"{key} {header.shape}" for key, header in headers.items()) or "no array"
     if asked is None and len(fitting) > 1:
         raise InputError(f"{where}: found {found}; choose the array of vectors with --column")
-    key = asked if asked is not None else fitting[0] if fitting else None
+    key = asked if asked is not None else next(iter(fitting), None)
     if key in headers:
         return first[key], headers[key]
     if asked is None:

@@ -1,10 +1,8 @@
 """Simulate generator samples (stand-ins) with models that are fitted to the real data of a reference."""
 
-import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,9 @@ from PIL import Image
 from indexes.compression import stored_as
 from indexes.errors import InputError
 from indexes.images import decode, resize
-from indexes.records import Item, Kind, Shard, Skip, Source, Unusable
+from indexes.records import Item, Kind, Shard, Source, Unusable
 from indexes.sources.match_storage import storages_of
+from indexes.sources.memory import ItemShard
 from loops.config import LoopConfig
 from loops.data.open import open_data
 from loops.data.population import Population
@@ -31,23 +30,6 @@ _LONGEST = 4000  # characters of a stand-in text at most
 _LOOKED_AT = 200  # images whose size is measured
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A shard whose items are held in memory."""
-
-    name: str
-    items: tuple[Item, ...]
-
-    def identity(self) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for item in self.items:
-            digest.update(item.data.encode() if isinstance(item.data, str) else bytes(memoryview(item.data).cast("B")))
-        return digest.hexdigest()
-
-    def read(self) -> Iterator[Item | Skip]:
-        yield from self.items
-
-
 def stand_in_label(family: str) -> str:
     """Label of simulated generator samples: `simulated-` followed by the name of the model family."""
     return "simulated-" + re.sub(r"[^\w.-]+", "-", plain_name(family).rpartition("/")[2])
@@ -62,7 +44,7 @@ def simulate_stand_ins(family: str, real: Sequence[Source], *, column: str | Non
     """
     label = stand_in_label(family)
     made = [tuple(_stand_ins(family, source, column=column, seed=seed, device=device)) for source in real]
-    return Source(label, real[0].kind, tuple(_Made(f"{label}-{i}", items) for i, items in enumerate(made)))
+    return Source(label, real[0].kind, tuple(ItemShard(f"{label}-{i}", items) for i, items in enumerate(made)))
 
 
 def _stand_ins(family: str, source: Source, *, column: str | None, seed: int, device: str) -> Iterator[Item]:

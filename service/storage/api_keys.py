@@ -126,7 +126,9 @@ def _written(view: View) -> str | None:
 
 
 def _read(stored: str | None) -> View:
-    return "all" if stored == "all" else tuple(stored.split(",")) if stored else ()
+    if stored == "all":
+        return "all"
+    return tuple(stored.split(",")) if stored else ()
 
 
 def _digest(secret: str) -> str:
