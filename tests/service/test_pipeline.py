@@ -357,6 +357,7 @@ def test_items_are_readable_by_duckdb_with_the_columns_of_the_contract(
         ("duplicate_of", "VARCHAR"),
         ("keep", "BOOLEAN"),
         ("source", "VARCHAR"),
+        ("region", "INTEGER"),
     ]
     rows = sql(f"SELECT count(*), count(DISTINCT id) FROM '{tmp_path}/o/items/*.parquet'")[0]
     assert rows == (result["n_items"], result["n_items"]) == (80, 80)
@@ -449,7 +450,8 @@ def test_traces_with_a_semantic_encoder_have_both_answers(madaudit: Command, wor
     assert result["encoder"]["evidence"]["spec"] == "forensic"
     assert result["encoder"]["semantic"]["spec"] == "pixels:8"
     assert result["synthetic_fraction"]["if_reference_matches"]["low"] > 0.8
-    assert result["diversity"]["loss"]["estimate"] is not None
+    assert result["diversity"]["measures"]["coverage"]["estimate"] == 0
+    assert "lies outside the reference" in result["diversity"]["loss"]["reason"]
 
 
 def test_texts_are_audited(madaudit: Command, tmp_path: Path, make: SimpleNamespace, rng: np.random.Generator) -> None:
