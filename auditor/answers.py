@@ -69,7 +69,7 @@ class Unread:
     """Counts of the input items and files that could not be read or used."""
 
     share: Measure  # of the items offered
-    items: int  # known to be missing
+    items: int  # items known to be missing
     files: int  # files, or parts of files, that hold an unknown number of items
     bytes: int  # size of the unread items and files, as far as it is known
     items_estimated: float | None = None  # items in `files`; None if there are no such files or no basis
@@ -157,7 +157,7 @@ class Comparison:
     """Comparison of a measure of the audited set with its value for a real sample of the same size."""
 
     reference: Measure  # the value for a real sample, with its own interval
-    p_value: Number  # of the hypothesis that the set and a real sample have the same expected value
+    p_value: Number  # p-value of the hypothesis that the set and a real sample have the same expected value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,10 +197,10 @@ class Diversity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The unit of the distances in a forecast, measured on a real sample."""
+    """The unit of the Fréchet distances in a forecast, measured on a real sample."""
 
     n: int  # items of the real sample
-    frechet: float  # F between a real sample of n items and the distribution itself
+    frechet: float  # expected Fréchet distance F between a real sample of n items and the real distribution
     total_variance: float  # of the real part
     width: int  # columns of the space
 
@@ -381,7 +381,7 @@ class PromiseForSize:
     """What a reference can detect in audited sets of one given size."""
 
     smallest_noticed: float  # share of an unseen generator that is noticed with probability .8
-    may_hide: float  # share of its items that may look real
+    may_hide: float  # share of the items of an unseen generator that may look real
     clean_high: float  # four in five sets without synthetic items get a lower high end
     clean_verdict: str  # verdict of the default policy on `clean_high`
 

@@ -111,7 +111,7 @@ def simulated(options: argparse.Namespace) -> None:
                 cells += [f"{np.nanmean(values[:, 0]):.3f}", f"{held.mean():.3f}"]
             cells.append(f"{np.mean(columns['loss'][:, 2] >= 0.1):.2f}")
             worst = (1.1, "")
-            for name in set(columns) - {"kinds", "spread", "loss", "missing", "regions"}:
+            for name in set(columns) - {"kinds", "spread", "loss", "missing", "regions", "near_duplicates"}:
                 held = _held(columns[name], np.nanmean(columns[name][:, 0]))
                 everything[name] += held.tolist()
                 worst = min(worst, (float(held.mean()), name))

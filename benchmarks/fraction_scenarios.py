@@ -225,7 +225,7 @@ _ALL: dict[str, tuple[Callable[[], Items], Scenario]] = {
         _every("photos", _GENERATORS, (_FEW,)), reference=100, sizes=(90,),
     )),
     "images-all-known": (images, Scenario(
-        "The same, all generators but the set's known.",
+        "All generators known but the one in the set.",
         _all_but("photos", _GENERATORS, (_FEW,)), reference=100, sizes=(90,),
     )),
     "cifake-complete": (cifake, Scenario(

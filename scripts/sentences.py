@@ -10,7 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("indexes", "auditor", "loops", "service")
 _FEWEST_WORDS = 5
-_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|WITH|COPY)\b|\s*<")  # SQL and markup
+# SQL (which may begin with a placeholder) and markup
+_CODE = re.compile(r"[\s…]*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|WITH|COPY|FROM|WHERE|ORDER BY)\b|\s*<")
 
 
 def sentences() -> list[str]:
@@ -58,7 +59,12 @@ def split(text: str) -> list[str]:
     """The sentences of a text."""
     paragraphs = re.split(r"\n\s*\n", text)
     parts = [part for words in paragraphs for part in re.split(r"(?<=[.!?])\s+(?=[A-Z`])", " ".join(words.split()))]
-    return [part for part in (" ".join(p.split()) for p in parts) if len(part.split()) >= _FEWEST_WORDS]
+    return [part for part in (" ".join(p.split()) for p in parts) if _words(part) >= _FEWEST_WORDS]
+
+
+def _words(text: str) -> int:
+    """Number of words with at least one letter; placeholders and numbers do not count."""
+    return sum(any(letter.isalpha() for letter in word) for word in text.split())
 
 
 def main() -> None:

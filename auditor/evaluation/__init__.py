@@ -1,4 +1,4 @@
-"""Draws of known fraction: how they are made and scored, and the validation of an encoder on labelled data."""
+"""Make and score simulated sets of known synthetic fraction, and validate an encoder on labelled data."""
 
 from auditor.evaluation.evaluate import (
     Accuracy,

@@ -1,4 +1,4 @@
-"""Estimate the fraction of draws as an audit does, compare with the truth, and sum up error, coverage and width."""
+"""Estimate the synthetic fraction of simulated sets as an audit does; summarise error, coverage and interval width."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,22 +40,22 @@ __all__ = [
 ]
 
 _THRESHOLD = Policy().synthetic_fraction
-_ROUNDING = 1e-9  # by which an interval may miss the truth
+_ROUNDING = 1e-9  # an interval may miss the true fraction by this much
 
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
 
 class Mapper(Protocol):
-    """Applies a function to each value, in order, as the built-in `map` does; may use other processes."""
+    """Applies a function to each of several values, in order, like the built-in `map`; may use other processes."""
 
     def __call__(self, work: Callable[[_Given], _Made], values: Iterable[_Given], /) -> Iterable[_Made]:
-        """The results, in the order of the values."""
+        """Results of the function `work`, in the order of the values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedReference:
-    """What a built reference holds about the fraction."""
+    """The parts of a built reference that are needed to estimate a synthetic fraction."""
 
     component: np.ndarray  # (n,) number of each item's component, the real sources first
     vectors: np.ndarray  # (n, d)
@@ -67,18 +67,18 @@ class FittedReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedDraw:
-    """The answers for one draw, and the truth."""
+    """The estimated fractions of one simulated set, and its true fraction."""
 
     pair: Pair
-    n: int  # items of the set that were asked for
-    prevalence: float  # synthetic fraction that was asked for
-    truth: float
+    n: int  # requested number of items in the set
+    prevalence: float  # requested synthetic fraction
+    truth: float  # synthetic fraction of the set
     status: FractionStatus
     stated: Measure
     if_reference_matches: Measure
     if_generators_known: Measure
     verdict: Status  # of the default policy's check of the fraction
-    separation: float  # of the reference
+    separation: float  # total variation between real and synthetic scores of the reference
     departure: Number
     fit_p_value: Number
     smallest_noticed: float
@@ -87,32 +87,32 @@ class EvaluatedDraw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """How one kind of answer did over several draws."""
+    """Accuracy of one kind of estimate over several simulated sets."""
 
-    coverage: Measure  # share of the intervals that hold the truth
-    error: Measure  # mean absolute error, over the draws with an estimate
+    coverage: Measure  # share of the intervals that contain the true fraction
+    error: Measure  # mean absolute error, over the sets with an estimate
     width: Measure  # mean width of the interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """How the answers did over several draws; the limits of shares are those of `share_of`."""
+    """Accuracy of the estimates over several simulated sets; the intervals of shares come from `share_of`."""
 
     draws: int
-    status: Mapping[FractionStatus, Measure]  # share of the draws with this status
+    status: Mapping[FractionStatus, Measure]  # share of the sets with this status
     stated: Accuracy
-    coverage_if_determined: Measure  # coverage of the stated intervals, over the determined draws
+    coverage_if_determined: Measure  # coverage of the stated intervals, over the sets with status determined
     if_reference_matches: Accuracy
     if_generators_known: Accuracy
-    let_through: Measure  # share of pass or warn, over the draws whose truth reaches the default policy's `fail`
-    clean_failed: Measure  # share of fail, over the draws without synthetic items
-    clean_cleared: Measure  # share of pass or warn, over the draws without synthetic items
+    let_through: Measure  # share of pass or warn, over the sets whose true fraction reaches the default policy's `fail`
+    clean_failed: Measure  # share of fail, over the sets without synthetic items
+    clean_cleared: Measure  # share of pass or warn, over the sets without synthetic items
     separation: Measure  # mean
     may_hide: Measure  # mean
 
 
 def fit_reference(draw: Draw) -> FittedReference:
-    """The reference of a draw, fitted as a build does it."""
+    """Fit the reference of a simulated set in the same way as a reference build."""
     vectors, digests = np.concatenate(draw.components), np.concatenate(draw.component_digests)
     component = component_labels([len(part) for part in draw.components])
     detector, own = fit_detector(vectors, component, digests, n_real=draw.n_real, seed=draw.seed)
@@ -129,9 +129,9 @@ def fit_reference(draw: Draw) -> FittedReference:
 
 
 def estimate_draw(draw: Draw, fitted: FittedReference, *, complete: bool = False) -> FractionEstimate:
-    """The fraction of the draw's set, by the functions that an audit uses.
+    """Estimate the synthetic fraction of a simulated set with the functions that an audit uses.
 
-    `complete` declares that there is no generator but the known ones.
+    `complete` declares that the reference knows every generator.
     """
     detector = fitted.detector
     observed = count_scores(detector.evidence(draw.incoming, draw.incoming_digests), fitted.calibration.edges)
@@ -151,7 +151,7 @@ def estimate_draw(draw: Draw, fitted: FittedReference, *, complete: bool = False
 
 
 def evaluate_draw(draw: Draw, fitted: FittedReference, *, complete: bool = False) -> EvaluatedDraw:
-    """The answers for a draw, beside its truth."""
+    """Estimate the synthetic fraction of a simulated set, and return the estimates with the true fraction."""
     found = estimate_draw(draw, fitted, complete=complete)
     return EvaluatedDraw(
         pair=draw.pair,
@@ -172,9 +172,9 @@ def evaluate_draw(draw: Draw, fitted: FittedReference, *, complete: bool = False
 
 
 def evaluate_reference(scenario: Scenario, items: Items, number: int, *, name: str) -> tuple[EvaluatedDraw, ...]:
-    """All draws of the scenario's reference of that number, evaluated on one thread.
+    """Evaluate, on one thread, all simulated sets of a scenario that use the reference with the given number.
 
-    `draws_of` explains `number` and `name`. Raises InputError if a component has too few items.
+    See `draws_of` for `number` and `name`. Raises InputError if a component of the reference has too few items.
     """
     with compute_threads(1):
         draws = draws_of(scenario, items, number, name=name)
@@ -185,51 +185,51 @@ def evaluate_reference(scenario: Scenario, items: Items, number: int, *, name: s
 
 
 def status_of_estimate(found: FractionEstimate) -> Status:
-    """The status of an estimate in the default policy's check of the synthetic fraction."""
+    """Status that the default policy's check of the synthetic fraction gives to an estimate."""
     reason = found.reason if found.status == "undetermined" else None
     stated = Measure(found.estimate, low=found.low, high=found.high)
     return status_of_answer(stated, reason=reason, otherwise=found.if_both)
 
 
 def status_of_answer(answer: Measure, *, reason: str | None = None, otherwise: Measure | None = None) -> Status:
-    """The status of any answer in the same check; `auditor.policy.check` explains the arguments."""
+    """Status that the default policy's fraction check gives to an answer; see `auditor.policy.check` for arguments."""
     return check("synthetic_fraction", _THRESHOLD, answer, reason=reason, otherwise=otherwise).status
 
 
 def is_open(status: Status) -> bool:
-    """Whether a gate lets a set with this status through."""
+    """Whether a set with this status is accepted: true for pass and warn."""
     return status in ("pass", "warn")
 
 
 def holds(answer: Measure, truth: float, *, slack: float = _ROUNDING) -> bool:
-    """Whether the interval holds the truth; it may miss the truth by `slack`."""
+    """Whether the interval contains the true fraction, with a tolerance of `slack` at both ends."""
     return answer.low <= truth + slack and truth <= answer.high + slack
 
 
 def share_of(hits: Iterable[bool], *, level: float = 0.95) -> Measure:
-    """The share of hits with its Clopper–Pearson limits (Clopper & Pearson 1934); nan if there is nothing to count.
+    """Share of true values among `hits`, with its interval (Clopper & Pearson 1934); nan if `hits` is empty.
 
-    The limits assume independent draws. Draws that share a reference or items are not independent: the limits are then
-    narrower than they should be.
+    The interval assumes that the simulated sets are independent. Sets that share a reference or items are not
+    independent, and the interval is then too narrow.
     """
     found = np.fromiter(hits, dtype=bool)
     if len(found) == 0:
-        return Measure(np.nan, n=0, reason="there is no such draw")
+        return Measure(np.nan, n=0, reason="there is no simulated set of this kind")
     limits = stats.binomtest(int(found.sum()), len(found)).proportion_ci(level, method="exact")
     return Measure(float(found.mean()), low=float(limits.low), high=float(limits.high), n=len(found))
 
 
 def mean_of(values: Sequence[float] | np.ndarray) -> Measure:
-    """The mean of the known values, without an interval; nan if there is none."""
+    """Mean of the finite values, without an interval; nan if no value is finite."""
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     if len(known) == 0:
-        return Measure(np.nan, n=0, reason="no draw has this number")
+        return Measure(np.nan, n=0, reason="this value is unknown for all simulated sets")
     return Measure(float(known.mean()), n=len(known))
 
 
 def summarise(draws: Sequence[EvaluatedDraw]) -> Summary:
-    """Coverage, error, width and verdicts over these draws."""
+    """Summarise coverage, error, interval width and verdicts over the given simulated sets."""
     clean = [draw.verdict for draw in draws if draw.truth == 0]
     return Summary(
         draws=len(draws),

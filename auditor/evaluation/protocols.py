@@ -1,4 +1,4 @@
-"""Draws of known synthetic fraction: split labelled items into a reference and a set, and mix the set as asked."""
+"""Simulate sets of known synthetic fraction: split labelled items into a reference and pools, and mix the pools."""
 
 import itertools
 from collections import defaultdict
@@ -13,12 +13,12 @@ from indexes.errors import InputError
 __all__ = ["PREVALENCES", "Draw", "Items", "Pair", "Scenario", "draws_of", "references_of"]
 
 PREVALENCES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.7)
-_LEAST_OF_SIZE = 0.6  # a set of fewer of the items asked for is left out
+_LEAST_OF_SIZE = 0.6  # sets with less than this share of the requested items are left out
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Labelled vectors: each item comes from a real source or from a generator, which `names` states."""
+    """Vectors of labelled items; `names` gives the real source or the generator of each item."""
 
     vectors: np.ndarray  # (n, d)
     digests: np.ndarray  # (n, 16) uint8, of the contents
@@ -30,7 +30,7 @@ class Items:
             raise InputError(f"got {sizes} vectors, digests and names, expected one of each for every item")
 
     def rows(self, name: str) -> np.ndarray:
-        """Row numbers of a source or generator; raises InputError if it has no items."""
+        """Row numbers of the items of a source or generator; raises InputError if there are none."""
         found = np.flatnonzero(self.names == name)
         if len(found) == 0:
             raise InputError(f"no item is called {name}, expected some of {', '.join(np.unique(self.names))}")
@@ -39,27 +39,27 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What the reference knows, and what the set is made of."""
+    """The real sources and generators of a reference and of a simulated set."""
 
-    real: str  # the real source of reference and set
+    real: str  # real source of the reference and of the set
     known: tuple[str, ...]  # generators of the reference
-    incoming: str | None  # generator of the set's synthetic part; None: the set is real
+    incoming: str | None  # generator of the set's synthetic items; None: all items of the set are real
     _: KW_ONLY
-    foreign: str | None = None  # another real source
-    foreign_share: float = 0.0  # share of the set's real part that comes from the other source
-    taught: bool = False  # whether the reference holds the other source too
+    foreign: str | None = None  # a second real source
+    foreign_share: float = 0.0  # share of the set's real items that come from the second source
+    taught: bool = False  # whether the reference contains the second source too
 
     def __post_init__(self) -> None:
         if not 0 <= self.foreign_share <= 1:
-            raise InputError(f"the foreign share is {self.foreign_share}, expected a share between 0 and 1")
+            raise InputError(f"foreign_share is {self.foreign_share}, expected a share between 0 and 1")
         if self.foreign is None and (self.foreign_share > 0 or self.taught):
-            raise InputError("the pair has a foreign share and no foreign source: name the source")
+            raise InputError("foreign_share or taught is set, but there is no foreign source: set foreign")
         if {self.real, self.foreign} & {*self.known, self.incoming} - {None}:
-            raise InputError(f"{self.title} names a real source as a generator: give each its own name")
+            raise InputError(f"the pair {self.title} names a real source as a generator: use different names")
 
     @property
     def title(self) -> str:
-        """What is known ← what comes in."""
+        """Short title of the pair: the reference's labels ← the set's labels."""
         known = " + ".join(self.known) or "real only"
         if self.taught:
             return f"{self.real} + {self.foreign}, {known} ← {self.foreign_share:.0%} {self.foreign}, {self.incoming}"
@@ -75,36 +75,36 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Pairs to try, each at every size and prevalence."""
+    """Pairs of reference and set to simulate, each at every set size and every synthetic fraction."""
 
     summary: str  # one sentence or two
     pairs: tuple[Pair, ...]
     _: KW_ONLY
-    reference: int  # items of each component of the reference, if there are as many
+    reference: int  # items of each component of the reference; fewer if there are too few
     sizes: tuple[int, ...]  # items of a set
     prevalences: tuple[float, ...] = PREVALENCES  # synthetic fractions of a set
-    complete: bool = False  # whether the generators are declared complete
+    complete: bool = False  # whether the reference is declared to know every generator
 
     def __post_init__(self) -> None:
         if wrong := [share for share in self.prevalences if not 0 <= share <= 1]:
             raise InputError(f"the prevalence is {wrong[0]}, expected a share between 0 and 1")
         if any(self.prevalences) and any(pair.incoming is None for pair in self.pairs):
-            raise InputError("a set without a generator has the prevalence 0, expected prevalences=(0.0,)")
+            raise InputError("a set without a generator has the prevalence 0: use prevalences=(0.0,)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """A reference and a set, of known truth."""
+    """A reference, and a simulated set whose synthetic fraction is known."""
 
     pair: Pair
-    n: int  # items of the set that were asked for; it has fewer where the pools are too small
-    prevalence: float  # synthetic fraction that was asked for
+    n: int  # requested number of items in the set; the set has fewer if the pools are too small
+    prevalence: float  # requested synthetic fraction
     is_synthetic: np.ndarray  # (n,) bool
     components: tuple[np.ndarray, ...]  # vectors (n_k, d) of each component of the reference, the real sources first
     component_digests: tuple[np.ndarray, ...]  # (n_k, 16)
     incoming: np.ndarray  # (n, d)
     incoming_digests: np.ndarray  # (n, 16)
-    seed: int  # of folds and probes
+    seed: int  # seed of the folds and of other random choices
 
     @property
     def truth(self) -> float:
@@ -118,7 +118,7 @@ class Draw:
 
     @property
     def n_real(self) -> int:
-        """How many of the components are real sources."""
+        """Number of the reference's components that are real sources."""
         return len(self.pair.real_sources)
 
 
@@ -131,11 +131,11 @@ def references_of(scenario: Scenario) -> list[tuple[Pair, ...]]:
 
 
 def draws_of(scenario: Scenario, items: Items, number: int, *, name: str) -> list[Draw]:
-    """The draws that use one reference: one for each of its pairs, each size and each prevalence.
+    """Simulated sets that use one reference: one set for each combination of its pairs, sizes and prevalences.
 
-    `number` counts references and goes round the groups of `references_of`; with `name` it determines every random
-    choice. Reference and pools are split anew for each number. Where a pool is too small for a set, the set is smaller
-    by up to two fifths, or else left out.
+    `number`, modulo the number of groups, selects a group of `references_of`. `number` and `name` together determine
+    every random choice. Each number gives a new random split of the items into reference and pools. If the pools are
+    too small for a set, the set has up to two fifths fewer items; a set that would have to be even smaller is left out.
     """
     groups = references_of(scenario)
     pairs = groups[number % len(groups)]
@@ -166,7 +166,7 @@ _Pools = dict[str | None, np.ndarray]  # row numbers for the sets, by source or 
 def _parts_and_pools(
     pairs: Sequence[Pair], items: Items, reference: int, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], _Pools]:
-    """Row numbers of the reference's components, and those left for the sets."""
+    """Row numbers of the items in each component of the reference, and of the items left for the sets."""
     asked = pairs[0]
     parts: list[np.ndarray] = []
     pools: _Pools = {}
@@ -177,7 +177,7 @@ def _parts_and_pools(
     incoming = {pair.incoming for pair in pairs if pair.incoming is not None}
     for generator in (*asked.known, *sorted(incoming - set(asked.known))):
         rows = items.rows(generator)
-        # a fifth at least of a generator that is in sets is left for them
+        # a generator that occurs in sets keeps a fifth of its items for them, unless the reference needs FEWEST
         size = min(reference, max(FEWEST, len(rows) * 4 // 5)) if generator in incoming else reference
         part, pools[generator] = _split(rows, size if generator in asked.known else 0, rng)
         parts += [part] if generator in asked.known else []
@@ -187,7 +187,7 @@ def _parts_and_pools(
 def _composed(
     pair: Pair, pools: _Pools, size: int, prevalence: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of a set in random order, and which of them are synthetic; none if the pools are too small."""
+    """Row numbers of a set in random order, and which rows are synthetic; both are empty if the pools are too small."""
     real_share = (1 - prevalence) * (1 - pair.foreign_share)
     needs = {pair.real: real_share, pair.foreign: (1 - prevalence) * pair.foreign_share, pair.incoming: prevalence}
     reach = min([size, *(int(len(pools[name]) / share + 1e-9) for name, share in needs.items() if share > 0)])

@@ -28,9 +28,9 @@ class Separation:
 def separation_of(
     first: Part, second: Part, n: int, *, other_is_real: bool, level: float = 0.95, seed: int
 ) -> Separation:
-    """The separation of at most n random items of the real label `first` and of `second`.
+    """Separation of the real label `first` from the label `second`, measured on at most n random items of each.
 
-    Raises InputError if either has too few items for a detector.
+    Raises InputError if either label has too few items for a detector.
     """
     rng = np.random.default_rng(seed)
     rows = [rng.permutation(len(part.ids))[:n] for part in (first, second)]
@@ -57,8 +57,9 @@ def separation_of(
 def auroc_interval(auroc: float, n: int, m: int, *, level: float = 0.95) -> tuple[float, float]:
     """Score interval of the area under the ROC curve from n items of one class and m of the other.
 
-    All θ with (auroc − θ)² ≤ z²·V(θ), V(θ) = θ(1 − θ)·(1 + (N − 1)·((1 − θ)/(2 − θ) + θ/(1 + θ)))/(n·m) and
-    N = (n + m)/2 (Newcombe 2006, method 5). Unlike an interval auroc ± z·standard error, it is no point at 0 and 1.
+    The interval contains all θ with (auroc − θ)² ≤ z²·V(θ) (Newcombe 2006, method 5), where N = (n + m)/2 and
+    V(θ) = θ(1 − θ)·(1 + (N − 1)·((1 − θ)/(2 − θ) + θ/(1 + θ)))/(n·m). Unlike auroc ± z·standard error, this interval
+    has a positive width if auroc is 0 or 1.
     """
     z, mean = float(stats.norm.ppf((1 + level) / 2)), (n + m) / 2
 

@@ -1,4 +1,4 @@
-"""Measure what an encoder can tell on labelled data: separation, and estimates of sets whose fraction is known."""
+"""Validate an encoder on labelled data: how well it separates labels, and how accurate estimated fractions are."""
 
 import itertools
 from collections import Counter
@@ -38,9 +38,9 @@ __all__ = [
 VALIDATION_SCHEMA: Literal["madaudit/validation/1"] = "madaudit/validation/1"
 
 _LEVEL = 0.95  # confidence level of all intervals
-_MOST_REFERENCE, _MOST_SIZE = 1500, 1000  # unless asked for
+_MOST_REFERENCE, _MOST_SIZE = 1500, 1000  # largest default sizes
 _FEWEST_SIZE = 20  # items of a set
-_LEAST = 0.25  # every generator must suffice for sets of this fraction
+_LEAST = 0.25  # every generator must have enough items for sets with this synthetic fraction
 _FRACTIONS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)  # synthetic fractions of the sets
 _MOST_SEEDS = 1_000_000
 _COPY = "copy"
@@ -51,7 +51,7 @@ _NEEDS_SOURCES = "it needs two real labels: give another --real LABEL=SRC"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSummary:
-    """What was read under one label."""
+    """Counts of the items read under one label."""
 
     label: str
     is_real: bool
@@ -62,7 +62,7 @@ class LabelSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairSummary:
-    """The draws of one pair, summed up."""
+    """Accuracy of the estimates over the simulated sets of one pair."""
 
     pair: Pair
     summary: Summary
@@ -70,10 +70,10 @@ class PairSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioResult:
-    """The draws of one scenario, with sums over all of them and over each pair."""
+    """The simulated sets of one scenario, with summaries over all sets and over the sets of each pair."""
 
     name: str
-    about: str  # what the reference knows and what the sets hold
+    about: str  # what the reference knows and what the sets contain
     overall: Summary
     pairs: tuple[PairSummary, ...]
     draws: tuple[EvaluatedDraw, ...]
@@ -87,11 +87,11 @@ class Validation:
     version: str  # of madaudit
     encoder: EncoderRole
     level: float  # confidence level of all intervals
-    reference: int  # items of each component of a reference; of a generator at most four fifths of its items
+    reference: int  # items of each component of a reference; a generator gives at most four fifths of its items
     size: int  # items of a set
-    draws: int  # times that each reference is drawn
+    draws: int  # random splits for each reference
     seed: int
-    fractions: tuple[float, ...]  # synthetic fractions of the sets, as far as the smallest generator suffices
+    fractions: tuple[float, ...]  # synthetic fractions of the sets; the smallest generator limits them
     labels: tuple[LabelSummary, ...]
     confounds: tuple[Confound, ...]  # differences of storage and size between the labels
     separation: tuple[Separation, ...]
@@ -99,12 +99,12 @@ class Validation:
     not_tried: Mapping[str, str]  # name of a scenario → why the labels do not allow it
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document."""
+        """The validation as a JSON document."""
         return record_document(self)
 
     @staticmethod
     def from_dict(document: Any, *, where: str = "the validation") -> "Validation":
-        """The validation that `to_dict` wrote; raises ArtifactError for anything else."""
+        """Read a validation from a document of `to_dict`; raises ArtifactError for any other document."""
         return read_record(Validation, document, where=where)
 
 
@@ -138,20 +138,20 @@ def validate_encoder(
     on_progress: Callable[[str, int], None] = _unseen,
     on_reference: Callable[[int, int], None] = _uncounted,
 ) -> Validation:
-    """Encode labelled data once, then estimate sets of known fraction with references that hold none of their items.
+    """Encode labelled data once, then estimate the fractions of simulated sets that share no item with the reference.
 
     `real` and `synthetic` are sources or arrays by label, as `build_reference` takes them. Exact copies are left out.
-    For each reference, every label is split anew into `reference` items for the reference and a pool, and sets of
+    For each reference, every label is split at random into `reference` items for the reference and a pool, and sets of
     `size` items are mixed from the pools. There are three scenarios. `known`: the reference knows all generators.
     `unseen`: the reference lacks the generator of the set; needs two generators. `another-real-source`: the set is
     purely real and comes from another real label; needs two real labels. Each real label in turn is the real part of
-    the reference. Each reference is drawn `draws` times. Other seeds give other draws. By default, `reference` and
-    `size` are as large as the smallest label allows.
+    the reference. Each reference is made `draws` times, with other random splits. Other seeds give other splits. By
+    default, `reference` and `size` are as large as the smallest labels allow, up to 1500 and 1000 items.
 
-    `run` applies a function to each reference, by default in this process. `on_progress` gets a label and the number
-    of its items just encoded. `on_reference` gets the number of finished references and the number of all. Raises
-    InputError for too few items, for sizes that the labels do not allow, and for a label of both real and synthetic
-    data.
+    `run` applies a function to each reference, by default in this process. `on_progress` is called with a label and the
+    number of items just encoded under this label. `on_reference` is called with the number of finished references and
+    the number of all references. Raises InputError for too few items, for sizes that the labels do not allow, and for a
+    label that is given to both real and synthetic data.
     """
     _check(real, synthetic, draws, seed)
     loaded = load_encoder(encoder, device=resolve_device(device))
@@ -197,7 +197,7 @@ def _encoded(
     threads: int,
     on_progress: Callable[[str, int], None],
 ) -> list[Part]:
-    """One part for each label, without copies of items of the same label or of an earlier one."""
+    """Encode one part for each label, without items that repeat an item of the same label or of an earlier label."""
     seen: set[bytes] = set()
     parts = []
     for label, sources in groups.items():
@@ -227,7 +227,7 @@ def _items(parts: Sequence[Part]) -> Items:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sizes:
-    """How many items a reference's component and a set have, and the fractions that the labels suffice for."""
+    """Sizes of a reference component and of a set, and synthetic fractions for which the labels have enough items."""
 
     reference: int
     size: int
@@ -235,7 +235,7 @@ class _Sizes:
 
 
 def _sizes(parts: Sequence[Part], n_real: int, reference: int | None, size: int | None) -> _Sizes:
-    """The sizes asked for, else what the smallest labels allow; raises InputError if a label has too few items."""
+    """The requested sizes, by default as large as the labels allow; raises InputError if a label has too few items."""
     counts = [len(part.ids) for part in parts]
     for part, count in zip(parts, counts, strict=True):
         if count < 2 * FEWEST:
@@ -269,7 +269,7 @@ def _label_summary(part: Part, *, is_real: bool) -> LabelSummary:
 
 
 def _compared(parts: Sequence[Part], n_real: int) -> list[tuple[Part, Part]]:
-    """Each real label with each generator, then the real labels with one another."""
+    """Pairs of parts to compare: each real label with each generator, then each real label with each other one."""
     return [*itertools.product(parts[:n_real], parts[n_real:]), *itertools.combinations(parts[:n_real], 2)]
 
 
@@ -297,12 +297,12 @@ def _separations(parts: Sequence[Part], n_real: int, n: int, *, seed: int) -> tu
 
 
 def _scenarios(parts: Sequence[Part], n_real: int, sizes: _Sizes) -> tuple[dict[str, Scenario], dict[str, str]]:
-    """What can be tried with these labels, by name, and why the rest cannot."""
+    """The scenarios that these labels allow, by name, and why the other scenarios are not possible."""
     real, generators = [part.label for part in parts[:n_real]], tuple(part.label for part in parts[n_real:])
     mixed = partial(Scenario, reference=sizes.reference, sizes=(sizes.size,), prevalences=sizes.fractions)
     found = {
         "known": mixed(
-            "The reference knows all generators, also the one in the set.",
+            "The reference knows all generators, including the generator of the set.",
             tuple(Pair(source, generators, generator) for source in real for generator in generators),
         )
     }
@@ -310,7 +310,7 @@ def _scenarios(parts: Sequence[Part], n_real: int, sizes: _Sizes) -> tuple[dict[
     if len(generators) > 1:
         pairs = [(source, generator) for source in real for generator in generators]
         found["unseen"] = mixed(
-            "The reference knows all generators but the one in the set.",
+            "The reference knows all generators except the generator of the set.",
             tuple(
                 Pair(source, tuple(o for o in generators if o != generator), generator) for source, generator in pairs
             ),
@@ -319,8 +319,8 @@ def _scenarios(parts: Sequence[Part], n_real: int, sizes: _Sizes) -> tuple[dict[
         not_tried["unseen"] = _NEEDS_GENERATORS
     if len(real) > 1:
         found["another-real-source"] = Scenario(
-            "The set is purely real and comes from another real source than the reference's. An answer under the "
-            "condition that the reference matches cannot hold here.",
+            "All items of the set are real and come from a source that the reference lacks. Answers that assume that "
+            "the reference matches are wrong here.",
             tuple(Pair(a, generators, None, foreign=b, foreign_share=1.0) for a, b in itertools.permutations(real, 2)),
             reference=sizes.reference, sizes=(sizes.size,), prevalences=(0.0,),
         )  # fmt: skip

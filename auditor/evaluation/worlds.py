@@ -1,4 +1,4 @@
-"""Simulated sets of known diversity: ten modes in a space of any width, with a common mean as embeddings have it."""
+"""Simulated sets of known diversity: ten modes in a space of any width, with a common mean like that of embeddings."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ MODES = 10
 
 @dataclass(frozen=True)
 class World:
-    """A mixture of ten modes of equal size; distances between modes are large beside their widths."""
+    """A mixture of ten modes of equal size; distances between modes are large compared with their widths."""
 
     centres: np.ndarray  # (MODES, d)
     widths: np.ndarray  # (d,)
@@ -27,9 +27,10 @@ class World:
         collapsed: float = 0.0,
         noise: float = 0.0,
     ) -> np.ndarray:
-        """n items (n, d) float32 of the first modes, each within √shrink of its usual distance from its mode.
+        """Draw n items (n, d) float32 from the first `modes` modes; `shrink` scales the variance around each mode.
 
-        A share `collapsed` of the items lies close to one of them. `noise` is its root mean squared length.
+        A share `collapsed` of the items lies close to a single item. `noise` is the root mean squared length of the
+        noise added to each item.
         """
         width = len(self.widths)
         rows = self.centres[rng.integers(0, modes, n)] + np.sqrt(shrink) * rng.normal(size=(n, width)) * self.widths
@@ -41,7 +42,7 @@ class World:
 
 
 def world(width: int, rng: np.random.Generator, *, separation: float = 3.0, cosine: float = 0.0) -> World:
-    """A new world; `cosine` is the mean cosine between two items, which a common mean raises."""
+    """Make a random world; `cosine` is the mean cosine between two items, reached by adding a common mean."""
     centres = rng.normal(size=(MODES, width))
     centres *= separation / np.linalg.norm(centres, axis=1, keepdims=True)
     variances = 1 / np.sqrt(np.arange(1.0, width + 1))

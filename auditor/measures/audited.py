@@ -1,4 +1,4 @@
-"""All measures of an audited set against the real part of a reference, each beside its value for a real sample."""
+"""All measures of an audited set against the real part of a reference, each with its value for a real sample."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ _FEWEST = 10  # distinct items from which the intervals hold
 _PAIRED = 2000  # items of each side for the measures that compare all pairs
 _EXAMPLES = 6  # items of either side that are named for a region
 _COPIES = 8  # most near copies of an item of the set; larger groups count as a collapsed mode
-_BESIDE = 4096  # real items beside which near copies of the set are recognised
+_BESIDE = 4096  # real items that are compared with near copies of the set
 
 Pair = Callable[..., Measure]  # (real (m, d), candidate (n, d), level=) → Measure
 Single = Callable[..., Measure]  # (vectors (n, d), level=) → Measure
@@ -61,7 +61,7 @@ DIVERSITY = ("kinds", "spread", "coverage", "recall", "neighbour_entropy", *_SIN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditedSpace:
-    """What an audit has gathered about a set in the semantic space."""
+    """Data that an audit has gathered about the audited set in the semantic space."""
 
     sums: SetSums  # over all items
     vectors: np.ndarray  # (n, d) a random sample of the distinct items
@@ -71,14 +71,14 @@ class AuditedSpace:
 
 
 def unmeasured(reason: str) -> tuple[Fidelity, Diversity]:
-    """No measure is known, for a reason."""
+    """Result in which all measures are unknown, with the reason."""
     missing = Measure(math.nan, reason=reason)
     fidelity = Fidelity(measures=dict.fromkeys(FIDELITY, missing), scale=None)
     return fidelity, Diversity(loss=missing, measures=dict.fromkeys(DIVERSITY, missing), regions=(), cells=0)
 
 
 def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fidelity, Diversity]:
-    """Fidelity and diversity of the set; all measures but those of all items use distinct items only."""
+    """Fidelity and diversity of the set; all measures except those from `audited.sums` use distinct items only."""
     copies = _near_copies(audited.vectors, real)
     lost = kinds_and_spread(
         splits_of(real.vectors, real.cells, audited.counts), audited.vectors, copies=copies, n_offered=audited.sums.n,
@@ -121,18 +121,18 @@ def _of(answers: Mapping[str, tuple[Measure, Comparison]], names: Sequence[str])
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A measure of the audited set beside the same measure of a real sample."""
+    """A measure of the audited set, and the same measure of a real sample."""
 
     ours: Measure
     real: Measure
 
     @property
     def set(self) -> Measure:
-        """The measure of the set, with the value of the real sample as its reference."""
+        """The measure of the audited set, with the value of the real sample as its `reference`."""
         return replace(self.ours, reference=self.real.estimate)
 
     def comparison(self, level: float) -> Comparison:
-        """The test of the difference, which assumes normal errors as large as the two intervals imply."""
+        """Test of the difference between set and real sample, with normal errors derived from the two intervals."""
         z = float(stats.norm.ppf((1 + level) / 2))
         error = math.hypot(_half_width(self.ours) / z, _half_width(self.real) / z)
         difference, p_value = self.ours.estimate - self.real.estimate, math.nan
@@ -146,7 +146,7 @@ def _half_width(measure: Measure) -> float:
 
 
 def _exactly(value: float) -> Measure:
-    """The value of a real sample, where theory gives its expectation."""
+    """A value of a real sample that follows from theory, as a measure without uncertainty."""
     return Measure(value, low=value, high=value)
 
 
@@ -180,7 +180,7 @@ def _repeated(audited: AuditedSpace, real: RealPart) -> tuple[Measure, tuple[Cop
 
 
 def _copies_of_reference(vectors: np.ndarray, real: RealPart, level: float) -> Beside:
-    """The share of near copies of any real item; a real sample has as many as the other real items have."""
+    """Share of near copies of real items, in the set, and in one half of the real items against the other half."""
     everything = real.place(real.vectors)
     ours = share_of_copies(real.place(vectors), everything, real.copy_radius, level=level, device=real.device)
     half = len(everything) // 2
@@ -189,7 +189,7 @@ def _copies_of_reference(vectors: np.ndarray, real: RealPart, level: float) -> B
 
 
 def _recall(vectors: np.ndarray, real: RealPart, copies: float, level: float) -> Beside:
-    """Share of held-out real points inside balls of m of the set's items; the reference uses m real points instead."""
+    """Share of held-out real points inside balls around m items of the set, and inside balls around m real points."""
     m = min(len(vectors), len(real.anchors) // 2)
     if m <= NEIGHBOURS:
         reason = f"recall needs more than {NEIGHBOURS} distinct items, got {m}"
@@ -207,7 +207,7 @@ def _recall(vectors: np.ndarray, real: RealPart, copies: float, level: float) ->
 
 
 def _paired(measure: Pair, vectors: np.ndarray, real: RealPart, level: float) -> Beside:
-    """A measure against the first half of the real items; the second half is the real sample."""
+    """A measure of the set, and of the second half of the real items, each against the first half of the real items."""
     m = min(len(vectors), len(real.held_out), _PAIRED)
     if m < _FEWEST:
         return _too_few(m)

@@ -48,7 +48,7 @@ class Cells:
         return np.concatenate(found)
 
     def merged(self, count: int) -> np.ndarray:
-        """For each cell the number (K,) of the merged cell that it belongs to, with at most `count` merged cells.
+        """Number (K,) of the merged cell to which each cell belongs, for at most `count` merged cells.
 
         Ward's method (1963) merges the two cells whose union adds least to the variance within cells.
         """
@@ -64,9 +64,9 @@ class Cells:
 
 
 def fit_cells(vectors: np.ndarray, count: int, *, seed: int) -> Cells:
-    """`count` cells by k-means on vectors (n, d); the same for the same vectors and seed, on any number of cores.
+    """Fit `count` cells to vectors (n, d) by k-means; the number of cores does not change the result.
 
-    Vectors further from the median than a thousand times the median distance make no cell. The vectors must not be all
+    Vectors further from the median than a thousand times the median distance are not used. The vectors must not be all
     equal.
     """
     kept = vectors[_is_near(vectors)]
@@ -85,6 +85,6 @@ def _is_near(vectors: np.ndarray) -> np.ndarray:
 
 
 def cell_count(n_real: int, n_set: float) -> int:
-    """The number of cells that `n_real` held-out real items and `n_set` items of the set can fill; below 2: too few."""
+    """Number of cells that `n_real` held-out real items and `n_set` items of the set can fill; 0 or 1: too few."""
     of_set = max(n_set // _ITEMS_OF_SET, 2 if n_set >= _FEWEST_OF_SET else 0)
     return int(min(MOST_CELLS, n_real // _ITEMS_OF_REAL, of_set))

@@ -17,7 +17,7 @@ _ROUNDING = 1e-13  # spread relative to the largest value, below which rows are 
 
 @dataclass(frozen=True, slots=True)
 class CentredPair:
-    """Two sets of vectors minus the real mean; `reason` says why they cannot be compared."""
+    """Two sets of vectors, centred at the real mean; `reason` says why the sets cannot be compared."""
 
     real: np.ndarray  # (m, d) float64
     candidate: np.ndarray  # (n, d) float64
@@ -26,9 +26,9 @@ class CentredPair:
 
 
 def centred_pair(real: np.ndarray, candidate: np.ndarray) -> CentredPair:
-    """Both sets minus the real mean.
+    """Both sets of vectors, centred at the real mean.
 
-    The reason is set for fewer than 2 rows on a side, for real rows that are all equal, and for an `outlier`. Raises
+    `reason` is set if a side has fewer than 2 rows, if all real rows are equal, or if a row is an `outlier`. Raises
     InputError for arrays that are not finite and of equal width.
     """
     real, candidate = checked_rows(real, "real vectors"), checked_rows(candidate, "candidate vectors")
@@ -53,7 +53,7 @@ def centred(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def outlier(rows: np.ndarray, name: str) -> str | None:
-    """The reason why rows (n, d) cannot be used if one lies so far away that float64 loses the others, or None."""
+    """Reason why rows (n, d) cannot be used: a row is too far away for float64 to resolve the others; else None."""
     lengths = np.linalg.norm(rows - np.median(rows, axis=0), axis=1)
     if not lengths.max() > _FARTHEST * np.median(lengths) > 0:
         return None

@@ -19,15 +19,15 @@ def cmmd(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None)
 
     The kernel is exp(−|x − y|² / 2σ²), and the measure has no unit. The value is 0 for equal distributions and at most
     2; the unbiased estimate (Gretton et al. 2012) can be slightly negative. Jayasumana et al. (2024) call the measure
-    CMMD; they use CLIP vectors of length one and σ = 10. Here σ is the median distance between real rows, so that the
-    measure does not change if all vectors are scaled or moved together, and its values differ from published ones. The
-    measure sees any difference of the distributions, above all missing modes, shrinking and added noise. It is nearly
-    blind to a few outliers and to differences much finer than σ.
+    CMMD; they use CLIP vectors of length one and σ = 10. Here σ is the median distance between real rows. So the
+    measure does not change if all vectors are scaled or moved together, and its values differ from published values.
+    CMMD detects any difference between the distributions, above all missing modes, shrinking and added noise. CMMD
+    hardly detects a few outliers, or differences much finer than σ.
 
-    With a `level` the interval is that of the population value, from both sides' sampling errors, without the much
-    smaller error of σ. The estimate is nan if fewer than 2 rows are on a side, if half of the real pairs are equal, or
-    if a row is 1e12 times as far away as the others. Raises InputError for arrays that are not finite and of equal
-    width.
+    If `level` is given, the interval is a confidence interval of the population value. The interval includes the
+    sampling errors of both sides, but not the much smaller error of σ. The estimate is nan if fewer than 2 rows are on
+    a side, if half of the real pairs are equal, or if a row is 1e12 times as far away as the others. Raises InputError
+    for arrays that are not finite and of equal width.
     """
     pair = centred_pair(real, candidate)
     if pair.reason:
@@ -40,7 +40,7 @@ def cmmd(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None)
 
 
 def median_distance(rows: np.ndarray) -> float:
-    """Median distance between different rows of (n, d); of evenly spaced rows if n is large."""
+    """Median distance between pairs of rows of (n, d); if n is large, only evenly spaced rows are used."""
     kept = rows[:: -(-len(rows) // _MOST)]
     squares = _squared_distances(kept, kept)[np.triu_indices(len(kept), 1)]
     return float(np.median(np.sqrt(squares)))

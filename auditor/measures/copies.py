@@ -1,4 +1,4 @@
-"""Near copies: items of a set that repeat each other, or items of the reference, but for small changes."""
+"""Near copies: items of a set that differ only slightly from each other or from items of the reference."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,8 @@ _CLUSTERS, _EXAMPLES = 20, 6  # largest clusters that are listed, and items name
 def copy_radius(rows: np.ndarray, *, device: str = "cpu") -> float:
     """The distance below which two items are near copies, from the nearest distances between distinct real rows (m, d).
 
-    0.75 times the 0.5 % quantile: of independent items, fewer than one in two hundred has such a near neighbour.
+    The distance is 0.75 times the 0.5 % quantile of these nearest distances. Among independent items, fewer than one in
+    two hundred has a neighbour within this distance.
     """
     rows = rows[:_MOST_JUDGED]
     nearest = np.sqrt(knn(rows, rows, 2, device=device)[0][:, 1])

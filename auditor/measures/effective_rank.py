@@ -18,7 +18,7 @@ def effective_rank(raw: Moments) -> float:
 
 
 def effective_rank_interval(vectors: np.ndarray, *, level: float = 0.95) -> Measure:
-    """Effective rank of the rows of (n, d) with the interval of its expectation at this n."""
+    """Effective rank of the rows of (n, d), with a confidence interval of its expectation at this n."""
     rows = np.asarray(vectors, dtype=np.float64)
     centred = rows - rows.mean(0)
     if (centred**2).sum() <= 1e-13 * (rows**2).sum():  # copies of one item: only rounding is left

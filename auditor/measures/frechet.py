@@ -13,9 +13,9 @@ __all__ = ["frechet", "frechet_interval", "frechet_of"]
 def frechet(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None) -> Measure:
     """Squared 2-Wasserstein distance between Gaussian fits to the rows of two (n, d) arrays.
 
-    Heusel et al. (2017); unbiased covariances. Biased upwards at finite n: compare only at equal sizes. With a `level`
-    the interval is that of the distance's expectation at these sizes, from both sides' errors. Raises InputError for
-    fewer than two rows.
+    The distance is defined by Heusel et al. (2017); the covariances are unbiased. The distance is biased upwards at
+    finite n: compare only sets of equal sizes. If `level` is given, the interval is a confidence interval of the
+    distance's expectation at these sizes, with the errors of both sides. Raises InputError for fewer than two rows.
     """
     here, there = moments_of(real), moments_of(candidate)
     low, high = math.nan, math.nan
@@ -25,7 +25,7 @@ def frechet(real: np.ndarray, candidate: np.ndarray, *, level: float | None = No
 
 
 def frechet_of(real: Moments, candidate: Moments) -> float:
-    """|μ₁−μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁^½ Σ₂ Σ₁^½)^½, through symmetric eigenvalues."""
+    """Squared distance |μ₁−μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁^½ Σ₂ Σ₁^½)^½, computed from symmetric eigenvalues."""
     first, second = real.covariance, candidate.covariance
     cross = clean_eigvalsh(real.root @ second @ real.root)
     gap = real.mean - candidate.mean
@@ -41,11 +41,11 @@ def frechet_interval(
     copies: float = 1.0,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Interval for the expectation of the plug-in distance at these sizes, by its influence functions.
+    """Confidence interval of the expected plug-in distance at these sizes, by its influence functions.
 
-    The derivative of the squared distance in one covariance is I − T, T the optimal transport map's matrix
-    (Rippl, Munk & Sturm 2016). `*_rows` are samples of each side, used only for the influence function's variance.
-    `copies` is the design effect of copies among the candidate's items.
+    The derivative of the squared distance with respect to one covariance is I − T, where T is the matrix of the optimal
+    transport map (Rippl, Munk & Sturm 2016). `*_rows` are samples of each side, used only for the influence function's
+    variance. `copies` is the design effect of copies among the candidate's items.
     """
     distance = frechet_of(real, candidate)
     variance = 0.0

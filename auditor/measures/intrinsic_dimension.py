@@ -14,17 +14,18 @@ __all__ = ["intrinsic_dimension"]
 def intrinsic_dimension(vectors: np.ndarray, *, level: float | None = None) -> Measure:
     """Intrinsic dimension of rows (n, d) by the TwoNN estimator, a positive number without unit.
 
-    Facco et al. (2017): if the density is constant as far as the second neighbour, the ratio of the distances to the
-    second and the first neighbour has the density dim·μ^(−dim − 1). The estimate is the maximum-likelihood one,
-    1 / mean log μ, of all rows. It does not change if all vectors are scaled or moved. It sees a collapse on fewer
-    directions and noise, which raises it. It is blind to missing modes and to the spread. It underestimates
-    dimensions above about 10 (64 true dimensions give about 30 for thousands of rows), so compare it with that of a
-    real sample of the same size.
+    The TwoNN estimator is by Facco et al. (2017). If the density is constant up to the second neighbour, the ratio μ of
+    the distances to the second and to the first neighbour has the density dim·μ^(−dim − 1). The estimate is the
+    maximum-likelihood estimate 1 / mean log μ over all rows. The estimate does not change if all vectors are scaled or
+    moved. The intrinsic dimension detects a collapse onto fewer directions. The intrinsic dimension also detects noise,
+    which raises it, but does not detect missing modes or changes of the spread. Dimensions above about 10 are
+    underestimated (64 true dimensions give about 30 for thousands of rows): compare the estimate with that of a real
+    sample of the same size.
 
-    Exact copies are removed first; near copies remain and lower the value. Ties of distances, as of vectors with few
-    different values, raise it without limit. With a `level` the interval is that of the
-    expectation at this size, normal in log(estimate). The estimate is nan for fewer than 10 different rows.
-    Raises InputError for arrays that are not finite and two-dimensional.
+    Exact copies are removed first; near copies remain and lower the value. Equal distances, which occur if vectors have
+    few different values, raise the estimate without limit. If `level` is given, the interval is a confidence interval
+    of the expectation at this size; it assumes that log(estimate) is normal. The estimate is nan for fewer than 10
+    different rows. Raises InputError for arrays that are not finite and two-dimensional.
     """
     rows, reason = distinct_rows(checked_rows(vectors, "vectors"), name="candidate", fewest=FEWEST)
     if reason is not None:
@@ -42,10 +43,10 @@ def intrinsic_dimension(vectors: np.ndarray, *, level: float | None = None) -> M
 
 
 def _standard_error(values: np.ndarray, neighbours: np.ndarray) -> float:
-    """Standard error of the mean of values (n,), with the covariances of pairs that are neighbours (n, k).
+    """Standard error of the mean of values (n,), including the covariances between neighbours (n, k).
 
-    Without these covariances the error is up to a quarter too small in simulations; the jackknife's is up to twice too
-    large, because the ratio of two distances is not smooth in the rows.
+    In simulations, the standard error without these covariances is up to a quarter too small. The standard error by the
+    jackknife is up to twice too large, because the ratio of two distances is not smooth in the rows.
     """
     n, deviations = len(values), values - values.mean()
     here, there = np.repeat(np.arange(n), neighbours.shape[1]), neighbours.ravel()

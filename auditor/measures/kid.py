@@ -14,17 +14,18 @@ __all__ = ["kid"]
 def kid(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None) -> Measure:
     """Kernel inception distance (Bińkowski et al. 2018) between real rows (m, d) and candidate rows (n, d).
 
-    The kernel is (x·y/d + 1)³, over all pairs and without subsets. The value is 0 for equal distributions and has no
-    upper limit; the unbiased estimate can be slightly negative. The measure serves comparisons with papers. It sees
-    differences of the first three moments only, is nearly blind to independent noise, and depends on the vectors'
-    origin and scale.
+    The kernel is (x·y/d + 1)³; all pairs of rows are used, not random subsets. The value is 0 for equal distributions
+    and has no upper limit; the unbiased estimate can be slightly negative. Use KID for comparisons with papers. KID
+    detects only differences in the first three moments, hardly detects independent noise, and depends on the origin and
+    scale of the vectors.
 
-    The kernel is evaluated as k(x, y) − k(x, z) − k(z, y) + k(z, z) with z the real mean. The terms with z cancel in
-    the distance, and a large common offset or a small scale then costs no digits.
+    The kernel is evaluated as k(x, y) − k(x, z) − k(z, y) + k(z, z) where z is the real mean. The terms with z cancel
+    in the distance, so that a large common offset or a small scale does not reduce the precision.
 
-    With a `level` the interval is that of the population value, from both sides' sampling errors. The estimate is nan
-    if fewer than 2 rows are on a side, if all real rows are equal, if a row is 1e12 times as far away as the others, or
-    if kernel values leave the range of float64. Raises InputError for arrays that are not finite and of equal width.
+    If `level` is given, the interval is a confidence interval of the population value, with the sampling errors of both
+    sides. The estimate is nan if fewer than 2 rows are on a side, if all real rows are equal, if a row is 1e12 times as
+    far away as the others, or if kernel values leave the range of float64. Raises InputError for arrays that are not
+    finite and of equal width.
     """
     pair = centred_pair(real, candidate)
     if pair.reason:

@@ -42,7 +42,7 @@ class DiversityLoss:
 
     @classmethod
     def unknown(cls, n: int, reason: str, *, low: float = math.nan) -> "DiversityLoss":
-        """No estimate, for a reason; if the set has lost at least `low`, this is the estimate of the kinds lost."""
+        """Result without estimates, with the reason; if `low` is given, at least this share of the kinds is lost."""
         missing = Measure(math.nan, n=n, reason=reason)
         at_least = missing if math.isnan(low) else Measure(low, low=low, high=1.0, n=n, reason=reason)
         return cls(kinds=at_least, spread=missing, loss=at_least, cells=0)
@@ -51,13 +51,13 @@ class DiversityLoss:
 def kinds(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None) -> Measure:
     """The share of the kinds of items in `real` (m, d) that `candidate` (n, d) lacks, by cells of similar items.
 
-    1 − exp(−KL(p‖q)), where p and q are the shares of the candidate and of the real items in each cell, and KL is the
-    Kullback–Leibler divergence (1951), corrected for its bias at finite sizes (Miller 1955). A candidate that shows a
-    share s of the real kinds, in the real proportions, has lost 1 − s. Kinds that are over-represented also count,
-    because they displace others. Half of the real items make the cells by k-means and the other half are counted in
-    them; then the halves change places, and the result is the mean of both. Copies count once. With a `level` the
-    interval includes the sampling errors of both sides. The estimate is nan, with a reason, for too few items and for
-    sets that lie outside the real items. Raises InputError for other shapes.
+    The share is 1 − exp(−KL(p‖q)), where p and q are the shares of the candidate and of the real items in each cell. KL
+    is the Kullback–Leibler divergence (1951), corrected for its bias at finite sizes (Miller 1955). A candidate that
+    shows a share s of the real kinds, in the real proportions, has lost 1 − s. Kinds that are over-represented also
+    count, because they displace others. Half of the real items make the cells by k-means and the other half are counted
+    in them; then the halves are swapped, and the two divergences are averaged. Copies of an item count once. If `level`
+    is given, the interval includes the sampling errors of both sides. The estimate is nan, with a reason, for too few
+    items and for sets that lie outside the real items. Raises InputError for arrays of other shapes.
     """
     return _of_arrays(real, candidate, level).kinds
 
@@ -65,9 +65,9 @@ def kinds(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None
 def spread(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None) -> Measure:
     """The share of the spread of similar items in `real` (m, d) that `candidate` (n, d) lacks; negative if it has more.
 
-    1 − √(v/w), where v is the candidate's variance within cells, and w is the real variance within the same cells,
-    weighted by the candidate's items. For a candidate whose deviations from each mode are shrunk by √λ this is
-    1 − √λ. Cells, copies, level, reasons and errors are as in `kinds`.
+    The share is 1 − √(v/w), where v is the candidate's variance within cells, and w is the real variance within the
+    same cells, weighted by the candidate's items. If the candidate's deviations from each mode are
+    multiplied by √λ, the share is 1 − √λ. See `kinds` for the cells, copies, `level`, reasons and errors.
     """
     return _of_arrays(real, candidate, level).spread
 
@@ -76,8 +76,8 @@ def diversity_loss(real: np.ndarray, candidate: np.ndarray, *, level: float | No
     """The share of the variety of `real` (m, d) that `candidate` (n, d) lacks: 1 − (1 − kinds)·min(1, 1 − spread).
 
     Additional spread, such as noise, does not make up for lost kinds. The loss does not change if all vectors are
-    scaled or a constant is added. It is near 0 for a second real sample, slightly negative by chance, and at most 1.
-    Cells, copies, level, reasons and errors are as in `kinds`.
+    scaled or a constant is added. The loss is at most 1. The loss of a second real sample is near 0, and may be
+    slightly negative by chance. See `kinds` for the cells, copies, `level`, reasons and errors.
     """
     return _of_arrays(real, candidate, level).loss
 
@@ -94,7 +94,7 @@ def _of_arrays(real: np.ndarray, candidate: np.ndarray, level: float | None) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Cells, the real items that are counted in them, and the set's items in each cell."""
+    """Cells, the real items that are counted in the cells, and the number of the set's items in each cell."""
 
     cells: Cells
     held_out: np.ndarray  # (m, d) distinct real items that did not make the cells
@@ -102,7 +102,7 @@ class Split:
 
 
 def cells_of_halves(vectors: np.ndarray, *, seed: int) -> tuple[Cells, ...]:
-    """Cells from the first half of distinct real items (n, d), and cells from the second half; none for too few."""
+    """Cells from the first half of distinct real items (n, d), and cells from the second half; empty if too few."""
     half = len(vectors) // 2
     count = cell_count(half, math.inf)
     return () if count < 2 else tuple(fit_cells(part, count, seed=seed) for part in (vectors[:half], vectors[half:]))
@@ -111,7 +111,7 @@ def cells_of_halves(vectors: np.ndarray, *, seed: int) -> tuple[Cells, ...]:
 def splits_of(
     vectors: np.ndarray, cells: Sequence[Cells], counts: Sequence[np.ndarray] | None = None
 ) -> tuple[Split, ...]:
-    """For the cells of each half of the real items (n, d): the other half to be counted, and the set's counts."""
+    """One split for the cells of each half of the real items (n, d); the other half is counted in the cells."""
     half = len(vectors) // 2
     others = (vectors[half:], vectors[:half])
     of_set: Sequence[np.ndarray | None] = counts if counts is not None else [None] * len(cells)
@@ -128,9 +128,9 @@ def kinds_and_spread(
 ) -> DiversityLoss:
     """Kinds and spread lost by distinct items `candidate` (n, d), averaged over the splits of the real items.
 
-    Real items that made the cells are not counted in them, because they lie nearer to the centres. With one split for
-    each half, every real item is counted once. `copies` is the design effect of near copies in the set. `n_offered` is
-    the number of items with their copies.
+    Real items from which the cells were made are not counted, because they lie nearer to the centres. With one split
+    for each half, every real item is counted once. `copies` is the design effect of near copies in the set. `n_offered`
+    is the number of the set's items, including copies.
     """
     n = len(candidate) if not splits or splits[0].counts is None else int(splits[0].counts.sum())
     if not splits:
@@ -157,11 +157,12 @@ def kinds_and_spread(
 
 
 def _kinds_over(found: Sequence["_Compared"], n: float) -> tuple[float, float]:
-    """Minus the mean divergence over the splits, and its variance, for an effective number n of the set's items.
+    """Negative mean divergence over the splits, and its variance, for an effective number n of the set's items.
 
-    The first-order variance comes from influence functions: of the set's items, which all splits share, and of the real
-    items, which are others in each split. Its plug-in value is too large by the noise of the cell shares, which is
-    subtracted. The second-order variance remains if the set's shares equal the real ones.
+    The first-order variance comes from the influence functions of the set's items, which all splits share, and of the
+    real items, which differ between the splits. The plug-in value of the first-order variance is too large by the noise
+    of the cell shares, so this noise is subtracted. If the set's shares equal the real shares, only the second-order
+    variance remains.
     """
     splits = len(found)
     shares = np.mean([one.shares for one in found], axis=0)
@@ -182,7 +183,7 @@ def _spread_over(found: Sequence["_Compared"], copies: float) -> tuple[float, fl
 
 
 def _too_few(split: Split, n: int, effective: float, n_offered: int) -> DiversityLoss:
-    """No estimate; but a set of copies cannot show more kinds than it has distinct items."""
+    """Result without an estimate; if the set holds copies, its few distinct items give a lower bound of the loss."""
     reason = f"the set has too few distinct items ({effective:.3g}), expected at least {FEWEST}"
     if n_offered < FEWEST or n == n_offered:
         return DiversityLoss.unknown(n, reason)
@@ -192,9 +193,10 @@ def _too_few(split: Split, n: int, effective: float, n_offered: int) -> Diversit
 
 
 def _lost(parts: list[tuple[float, float]], n: int, level: float | None) -> Measure:
-    """1 − exp(the smallest of several numbers), each given with its variance.
+    """1 − exp(x) with its interval, where x is the smallest of several numbers, each given with its variance.
 
-    The interval's ends are the smallest ends of the numbers' intervals: it holds for whichever number is smallest.
+    The low end of x is the smallest low end of the numbers' intervals, and the high end of x the smallest high end. So
+    the interval is valid whichever number is the smallest.
     """
     estimate = -math.expm1(min(value for value, _ in parts))
     if level is None:
@@ -205,7 +207,7 @@ def _lost(parts: list[tuple[float, float]], n: int, level: float | None) -> Meas
 
 
 class _Counted:
-    """Items by cell: their numbers, means, and squared distances from the mean of their cell."""
+    """Number and mean of the items in each cell, and squared distance of each item from the mean of its cell."""
 
     def __init__(self, labels: np.ndarray, vectors: np.ndarray, cells: Cells, count: int) -> None:
         rows = cells.frame.place(vectors)
@@ -258,7 +260,7 @@ class _Kinds:
 
 
 class _Spread:
-    """Half the log ratio of the set's to the real variance within cells, with the influence of each item."""
+    """Half the log of the set's variance within cells divided by the real variance, and the influence of each item."""
 
     def __init__(self, of_set: _Counted, of_real: _Counted) -> None:
         used = (of_set.counts > 1) & (of_real.counts > 2)
@@ -278,7 +280,7 @@ class _Spread:
 
 
 def _no_spread(of_set: _Counted, of_real: _Counted, ours: float, theirs: float) -> str | None:
-    """Why the spreads cannot be compared; None if they can."""
+    """Why the spreads of the set and of the real items cannot be compared; None if they can be compared."""
     if theirs <= 0:
         return "the real items within a cell are all equal, so that no spread can be lost"
     if ours <= 0:
@@ -291,11 +293,12 @@ def _no_spread(of_set: _Counted, of_real: _Counted, ours: float, theirs: float) 
 
 
 def _foreign(of_set: _Counted, of_real: _Counted) -> str | None:
-    """Why the set's kinds cannot be compared with the real ones: its items lie elsewhere. None if they can be.
+    """Why kinds cannot be compared if the set's items lie outside the real items; None if they can be compared.
 
-    Within each cell, the set's items must have about the place of the real items. The shift is the squared distance
-    between the two means, without its sampling error; the size is the shift and the set's variance together. Both are
-    in units of the real variance. A collapsed set has a shift but a size of at most about 1; noise has no shift.
+    Within each cell, the set's items must lie about where the real items lie. The shift is the squared distance between
+    the set's mean and the real mean in a cell, minus its sampling error. The size is the sum of the shift and the set's
+    variance. Shift and size are in units of the real variance. A collapsed set has a shift but a size of at most about
+    1; noise has no shift.
     """
     used = (of_set.counts > 1) & (of_real.counts > 2)
     weights = np.where(used, of_set.counts, 0.0)

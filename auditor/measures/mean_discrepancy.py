@@ -1,4 +1,4 @@
-"""Squared maximum mean discrepancy for any kernel, with an interval that holds for equal distributions too."""
+"""Squared maximum mean discrepancy for any kernel, with an interval that is also valid for equal distributions."""
 
 import math
 from collections.abc import Callable
@@ -20,15 +20,17 @@ Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def mean_discrepancy(real: np.ndarray, candidate: np.ndarray, kernel: Kernel, *, level: float | None) -> Measure:
     """Unbiased estimate of E k(x, x') + E k(y, y') − 2 E k(x, y) for real rows x and candidate rows y.
 
-    The estimate is the U-statistic of Gretton et al. (2012, lemma 6). It can be negative. With a `level` the interval
-    is that of the population value for this kernel. Each side needs at least 2 rows, and at least 10 for an interval.
+    The estimate is the U-statistic of Gretton et al. (2012, lemma 6), and can be negative. If `level` is given, the
+    interval is a confidence interval of the population value for this kernel. Each side needs at least 2 rows, and at
+    least 10 for an interval.
 
-    The variance is that of Hoeffding's decomposition (1948). Its first order comes from each row's mean kernel value
-    and is proportional to the population value θ; its second order comes from the doubly centred kernel. Like Wilson's
-    for a proportion, the interval holds every θ for which the estimate is within z standard errors at θ. (An interval
-    with one standard error for all θ misses small θ up to one time in eight, because a low estimate comes with a small
-    standard error.) The interval contains 0 when the estimate is within z standard errors of 0, with the
-    standard error for equal distributions. For weak differences its upper end errs on the high side.
+    The variance of the estimate follows from Hoeffding's decomposition (1948). The first-order variance comes from each
+    row's mean kernel value and is proportional to the population value θ. The second-order variance comes from the
+    doubly centred kernel. Like Wilson's interval for a proportion, the interval contains every θ for which the estimate
+    is within z standard errors at θ. (An interval with one standard error for all θ misses small θ up to one time in
+    eight, because a low estimate comes with a small standard error.) The interval contains 0 when the estimate is
+    within z standard errors of 0, with the standard error for equal distributions. For weak differences, the upper end
+    of the interval is higher than necessary.
     """
     m, n = len(real), len(candidate)
     own, theirs = _within(real, kernel), _within(candidate, kernel)
@@ -45,7 +47,7 @@ def mean_discrepancy(real: np.ndarray, candidate: np.ndarray, kernel: Kernel, *,
 
 
 def _interval(value: float, constant: float, slope: float, *, level: float) -> tuple[float, float]:
-    """The values θ with (value − θ)² ≤ z² (constant + slope · max(θ, 0))."""
+    """Smallest and largest θ with (value − θ)² ≤ z² (constant + slope · max(θ, 0))."""
     _, z = normal_interval(0.0, 1.0, level=level)
     low, high = normal_interval(value, math.sqrt(constant), level=level)
     middle, half = value + z**2 * slope / 2, z * math.sqrt(max(constant + slope * value + (z * slope) ** 2 / 4, 0.0))
@@ -66,7 +68,7 @@ class _Pairs:
 
 
 def _variances(own: _Pairs, theirs: _Pairs, across: _Pairs) -> tuple[float, float]:
-    """Variance of the estimate, and the second order alone, which is the variance under equal distributions."""
+    """Variance of the estimate, and the second-order variance, which is the variance for equal distributions."""
     m, n = len(across.rows), len(across.columns)
     second = 2 * own.residual / (m * (m - 1)) + 2 * theirs.residual / (n * (n - 1)) + 4 * across.residual / (m * n)
     # the sample variance of the row means contains the second order twice
@@ -83,7 +85,7 @@ def _across(first: np.ndarray, second: np.ndarray, kernel: Kernel) -> _Pairs:
 
 
 def _within(vectors: np.ndarray, kernel: Kernel) -> _Pairs:
-    """The same for pairs of different rows of one set, by least squares of a symmetric table without diagonal."""
+    """Means of a kernel over pairs of different rows of a set: least squares in a symmetric table without diagonal."""
     n = len(vectors)
     rows, columns, square = _sums(vectors, vectors, kernel, is_within=True)
     rows, columns = rows / (n - 1), columns / (n - 1)
@@ -96,7 +98,7 @@ def _within(vectors: np.ndarray, kernel: Kernel) -> _Pairs:
 def _sums(
     first: np.ndarray, second: np.ndarray, kernel: Kernel, *, is_within: bool
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Sums of the kernel over each row (a,) and column (b,), and of its square; `is_within` leaves out the diagonal."""
+    """Sums of the kernel by row (a,) and by column (b,), and the sum of its squares; `is_within` omits the diagonal."""
     rows, columns, square = np.empty(len(first)), np.zeros(len(second)), 0.0
     step = max(1, _BLOCK // len(second))
     for start in range(0, len(first), step):

@@ -1,4 +1,4 @@
-"""The different rows of a set, and the distances from each of them to its nearest others."""
+"""The distinct rows of a set, and the distances from each row to its nearest other rows."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ __all__ = ["distinct_rows", "nearest_rows"]
 
 
 def distinct_rows(rows: np.ndarray, *, name: str, fewest: int) -> tuple[np.ndarray, str | None]:
-    """The different rows of (n, d) in the order of their first copies, and why they cannot be used, or None.
+    """The distinct rows of (n, d) in the order of their first copies, and the reason why they cannot be used or None.
 
-    The reason is set for fewer than `fewest` different rows, and for an `outlier`.
+    The reason is set if there are fewer than `fewest` distinct rows, or if a row is an `outlier`.
     """
     first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
     if len(first) < fewest:
@@ -23,7 +23,7 @@ def distinct_rows(rows: np.ndarray, *, name: str, fewest: int) -> tuple[np.ndarr
 def nearest_rows(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Distances (n, k) float64 and row numbers (n, k) of the k nearest other rows, nearest first; needs n > k.
 
-    `rows` are from `distinct_rows`. The search is in float32, the distances to the rows that it finds are in float64.
+    `rows` are from `distinct_rows`. The search uses float32; the distances to the rows found are computed in float64.
     """
     middle = rows - np.median(rows, axis=0)
     lengths = np.linalg.norm(middle, axis=1)

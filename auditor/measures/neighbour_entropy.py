@@ -17,19 +17,20 @@ _SEED = 1987  # of the split of the larger side, which is the same in every run
 def neighbour_entropy(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None) -> Measure:
     """Differential entropy of candidate rows (n, d) minus that of real rows (m, d), in nats per dimension.
 
-    The estimator is that of Kozachenko & Leonenko (1987) with the 5th neighbour (Kraskov et al. 2004): at equal sizes,
-    the entropies differ by the intrinsic dimension times the difference of the mean log distances to that neighbour, so
-    the difference of mean log distances is the entropy per dimension. The value is 0 for equal distributions, and
-    log s if the candidate is the real distribution scaled by s (so ½ log λ if its variances are λ times as large). The
-    value does not change if all vectors are scaled or moved together. It sees shrinking within kinds, and noise, which
-    raises it and can hide a loss. It is nearly blind to missing modes.
+    The estimator is that of Kozachenko & Leonenko (1987) with the 5th neighbour (Kraskov et al. 2004). At equal sizes,
+    the entropies differ by the intrinsic dimension times the difference of the mean log distances to that neighbour. So
+    the difference of the mean log distances is the entropy difference per dimension. The value is 0 for equal
+    distributions, and log s if the candidate is the real distribution scaled by s (so ½ log λ if its variances are λ
+    times as large). The value does not change if all vectors are scaled or moved together. Neighbour entropy detects
+    shrinking within kinds. Neighbour entropy also detects noise, which raises the value and can hide a loss. Neighbour
+    entropy hardly detects missing modes.
 
     Exact copies are removed first, because the log of a distance 0 is infinite; near copies remain and lower the value.
-    The larger side is split at random (fixed seed) into parts of the smaller side's size, whose values are averaged;
-    a remainder is not used. With a `level` the interval is that of the expectation at this size, by the jackknife of
-    both sides (Efron & Stein 1981), which errs on the wide side in few dimensions (1.5 times for d = 1). The estimate
-    is nan for fewer than 10 different rows on a side, or for a row 1e12 times as far away as the others. Raises
-    InputError for arrays that are not finite and of equal width.
+    The larger side is split at random (fixed seed) into parts of the smaller side's size, and the values of the parts
+    are averaged; a remainder is not used. If `level` is given, the interval is a confidence interval of the expectation
+    at this size, by the jackknife of both sides (Efron & Stein 1981). In few dimensions the interval is wider than
+    necessary (1.5 times for d = 1). The estimate is nan for fewer than 10 different rows on a side, or for a row 1e12
+    times as far away as the others. Raises InputError for arrays that are not finite and of equal width.
     """
     pair, n = centred_pair(real, candidate), len(candidate)
     if pair.reason:
@@ -60,7 +61,8 @@ def _mean_log_distance(rows: np.ndarray, size: int) -> tuple[float, float]:
 def _mean_with_variance(rows: np.ndarray) -> tuple[float, float]:
     """Mean log distance to the k-th neighbour, and the variance of this mean by the jackknife.
 
-    Leaving out a row removes its own value, and moves each row that has it among its k nearest to the (k + 1)-th.
+    Leaving out a row removes the value of this row. A row that had it among the k nearest rows then uses the distance
+    to its (k + 1)-th neighbour.
     """
     distances, neighbours = nearest_rows(rows, _NEIGHBOUR + 1)
     logs, n = np.log(distances[:, -2:]), len(rows)

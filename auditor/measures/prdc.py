@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: how real items and a set lie in each other's neighbourhoods."""
+"""Precision, recall, density and coverage: how much real items and a set lie in each other's neighbourhoods."""
 
 import math
 from dataclasses import replace
@@ -31,11 +31,12 @@ def prdc(
 ) -> dict[str, Measure]:
     """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) of (n, d) arrays.
 
-    With a `level` each measure has the interval of its expectation at these sizes. The interval includes two errors:
-    that of the counted items, and that of the items whose balls count them. The second error is by Efron and Stein
-    (1981): the sum over balls of the squared change of the measure without the ball. A point on the surface of a ball
+    A ball around an item reaches to the k-th nearest other item of its side. If `level` is given, each measure has a
+    confidence interval of its expectation at these sizes. The interval includes the error of the counted items, and the
+    error of the items at the centres of the balls. The variance of the second error is by Efron and Stein (1981): the
+    sum over all balls of the squared change of the measure if the ball is left out. A point on the surface of a ball
     lies inside it, which differs from the reference implementation where distances tie. Copies count as often as they
-    occur, as in the published definitions; an audit leaves them out. Raises InputError for k rows or fewer on a side.
+    occur, as in the published definitions; an audit leaves them out. Raises InputError if a side has k rows or fewer.
     """
     frame = frame_of(real)
     real, candidate = (frame.place(rows).astype(np.float32) for rows in (real, candidate))
@@ -55,8 +56,8 @@ def proportion(hits: int, trials: int, influences: np.ndarray, *, copies: float 
     """The share of hits among trials, where the items of the other side decide what is a hit.
 
     `influences` are the changes of the share if each item of the other side were absent; the sum of their squares is
-    the variance from the other side (Efron and Stein 1981). The interval is Wilson's for the number of trials that has
-    the error of both sides. `copies` is the design effect of copies among the trials.
+    the variance from the other side (Efron and Stein 1981). The interval is Wilson's interval for an effective number
+    of trials that accounts for the errors of both sides. `copies` is the design effect of copies among the trials.
     """
     value = hits / trials
     if level is None:
@@ -71,11 +72,11 @@ def proportion(hits: int, trials: int, influences: np.ndarray, *, copies: float 
 def density_of(
     total: int, squares: int, n: int, totals: np.ndarray, k: int, *, copies: float = 1.0, level: float | None
 ) -> Measure:
-    """Mean number of real balls around an item, over k, for n items.
+    """Mean number of real balls that contain an item, divided by k, for n items.
 
-    `total` and `squares` are the sums over the items of the balls around an item, and of their square. `totals` (m,)
-    are the items in each ball. The interval includes the error of the items and that of the balls. `copies` is the
-    design effect of copies among the items.
+    `total` and `squares` are the sums, over the items, of the number of balls that contain an item and of its square.
+    `totals` (m,) gives the number of items in each ball. The interval includes the error of the items and the error of
+    the balls. `copies` is the design effect of copies among the items.
     """
     value = total / n / k
     if level is None or n < 2:
@@ -89,7 +90,7 @@ def density_of(
 def coverage_baseline(n_real: int, n_candidate: int, k: int) -> float:
     """Expected coverage of n_real points by n_candidate points of the same distribution (Naeem et al. 2020).
 
-    A ball is empty when the k nearest of the n_real − 1 + n_candidate others are all real.
+    A ball is empty if the k nearest of the n_real − 1 + n_candidate other points are all real.
     """
     steps = np.arange(k)
     return float(1 - np.prod((n_real - 1 - steps) / (n_real - 1 + n_candidate - steps)))

@@ -27,11 +27,11 @@ def regions_of(
 ) -> tuple[Region, ...]:
     """The regions whose share of the set differs from their share of the real items, largest difference first.
 
-    `counts` and `real_counts` (K,) are the set's and the held-out real items in each region. `examples` gives the ids
-    of typical real items and of typical items of the set in a region. `copies` is the design effect of near copies in
-    the set. Each region is tested by Fisher's exact test (1935), and the false-discovery rate over all regions is .05
-    (Benjamini and Hochberg 1995): if the set is a second real sample, any region is named with probability of at most
-    .05.
+    `counts` and `real_counts` (K,) are the numbers of the set's items and of held-out real items in each region.
+    `examples` gives the ids of typical real items and of typical items of the set in a region. `copies` is the design
+    effect of near copies in the set. Each region is tested by Fisher's exact test (1935), and the false-discovery rate
+    over all regions is .05 (Benjamini and Hochberg 1995). If the set is a second real sample, the probability that any
+    region is named is at most .05.
     """
     n, m = counts.sum() / copies, real_counts.sum()
     p_values = _fisher(np.round(counts / copies), real_counts)

@@ -15,7 +15,7 @@ __all__ = ["SetSums", "sums_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetSums:
-    """Sums that can be added over the parts of a set. A ball surrounds each anchor, an item of the real part."""
+    """Sums over a set's items, which can be added over its parts. Each anchor, an item of the real part, has a ball."""
 
     raw: Moments
     precise: int  # items inside at least one ball
@@ -44,12 +44,12 @@ class SetSums:
         return proportion(self.precise, self.n, self.sole_items / self.n, copies=copies, level=level)
 
     def density(self, *, copies: float, level: float) -> Measure:
-        """Mean number of balls around an item, over k (Naeem et al. 2020)."""
+        """Mean number of balls that contain an item, divided by k (Naeem et al. 2020)."""
         total = int(self.totals.sum())
         return density_of(total, self.ball_squares, self.n, self.totals, NEIGHBOURS, copies=copies, level=level)
 
     def coverage(self, *, copies: float, level: float) -> Measure:
-        """Share of the balls that hold an item (Naeem et al. 2020)."""
+        """Share of the balls that contain at least one item (Naeem et al. 2020)."""
         m = len(self.totals)
         _, alone = np.unique(self.only_items[self.totals == 1], return_counts=True)  # balls that an item alone covers
         found = proportion(int((self.totals > 0).sum()), m, np.sqrt(copies) * alone / m, level=level)
@@ -57,7 +57,7 @@ class SetSums:
 
 
 def sums_of(vectors: np.ndarray, keys: np.ndarray, real: RealPart) -> SetSums:
-    """The sums of items with these vectors (n, d) and content keys (n,) uint64."""
+    """The sums over items with these vectors (n, d) and content keys (n,) uint64."""
     found = membership(real.place(vectors), real.anchors, real.radii, device=real.device)
     only = np.zeros(len(real.anchors), dtype=np.uint64)
     has_one = found.only_queries >= 0

@@ -16,18 +16,20 @@ _SEED = 2015  # of the directions, which are the same in every run
 def sliced_wasserstein(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None) -> Measure:
     """Squared sliced 2-Wasserstein distance between real rows (m, d) and candidate rows (n, d), over fixed directions.
 
-    Bonneel et al. (2015): the mean over directions of the squared distance between the projections' quantile functions.
-    The unit is the real total variance / d, the mean variance of a column. So a shift by μ of a set with unit variances
-    gives |μ|²/d, and scaling it by s gives (1 − s)². The value is at least 0 and has no upper limit; it does not change
-    if all vectors are scaled or moved together. It sees outliers, shrinking and missing modes. In many
-    dimensions most projections look normal, so it sees little beyond the mean and the covariance.
+    The distance is defined by Bonneel et al. (2015): the mean over directions of the squared distance between the
+    quantile functions of the projections. The unit is the real total variance / d, the mean variance of a column. So a
+    shift by μ of a set with unit variances gives |μ|²/d, and scaling such a set about its mean by s gives (1 − s)². The
+    value is at least 0 and has no upper limit; it does not change if all vectors are scaled or moved together. The
+    distance detects outliers, shrinking and missing modes. In many dimensions most projections look normal, so the
+    distance detects little beyond differences of mean and covariance.
 
-    The directions are 256 // d random orthonormal bases, or 256 orthonormal vectors if d is larger. The value is
-    biased upwards at finite sizes: compare it with that of a real sample of the same size. With a `level` the interval
-    is that of the expectation at these sizes and directions, from both sides' Kantorovich potentials (del Barrio &
-    Loubes 2019) and the error of the unit. For equal distributions it is about 1.5 times as wide as needed. The
-    estimate is nan if fewer than 2 rows are on a side, if all real rows are equal, or if a row is 1e12 times as far
-    away as the others. Raises InputError for arrays that are not finite and of equal width.
+    The directions are 256 // d random orthonormal bases, or 256 orthonormal vectors if d is larger. The value is biased
+    upwards at finite sizes: compare it with that of a real sample of the same size. If `level` is given, the interval
+    is a confidence interval of the expectation at these sizes and directions. The error comes from both sides'
+    Kantorovich potentials (del Barrio & Loubes 2019) and from the error of the unit. For equal distributions the
+    interval is about 1.5 times as wide as needed. The estimate is nan if fewer than 2 rows are on a side, if all real
+    rows are equal, or if a row is 1e12 times as far away as the others. Raises InputError for arrays that are not
+    finite and of equal width.
     """
     pair = centred_pair(real, candidate)
     m, n = len(pair.real), len(pair.candidate)
@@ -49,7 +51,7 @@ def sliced_wasserstein(real: np.ndarray, candidate: np.ndarray, *, level: float 
 
 
 def _directions(width: int) -> np.ndarray:
-    """Unit vectors (d, directions), in orthonormal bases: the mean of their squared products with v is then |v|²/d."""
+    """Unit vectors (d, directions) in orthonormal bases, whose mean squared product with v is |v|²/d."""
     rng = np.random.default_rng(_SEED)
     bases = 1 if width == 1 else max(1, _DIRECTIONS // width)
     return np.hstack([np.linalg.qr(rng.normal(size=(width, min(width, _DIRECTIONS))))[0] for _ in range(bases)])
@@ -58,7 +60,7 @@ def _directions(width: int) -> np.ndarray:
 def _transport(real: np.ndarray, candidate: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """Mean over columns of the squared distance of projections (m, k) and (n, k), and each row's potential (m,), (n,).
 
-    A row's potential is the derivative of the distance in the row's weight, up to a constant.
+    A row's potential is the derivative of the distance with respect to the row's weight, up to a constant.
     """
     m, n = len(real), len(candidate)
     edges = np.union1d(np.arange(m + 1) * n, np.arange(n + 1) * m)  # in 1/mn: where either quantile function steps

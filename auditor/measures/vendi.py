@@ -15,10 +15,10 @@ __all__ = ["number_interval", "renyi_number", "vendi"]
 def vendi(vectors: np.ndarray, *, order: float = 1.0, level: float | None = None) -> Measure:
     """Vendi score of the rows of (n, d): exp of the Rényi entropy of the cosine kernel's eigenvalues.
 
-    Friedman & Dieng (2023), order q from Pasarkar & Dieng (2024). The non-zero eigenvalues of the kernel are those
-    of the d × d second-moment matrix, which is used when d < n. The score lies between 1 (n copies) and min(n, d). With
-    a `level` the interval is that of the score's expectation at this n, by its influence function. Raises InputError
-    for arrays of another shape, and for orders that are not positive.
+    The score is defined by Friedman & Dieng (2023), its order q by Pasarkar & Dieng (2024). The non-zero eigenvalues of
+    the kernel are those of the d × d second-moment matrix, which is used when d < n. The score lies between 1 (n
+    copies) and min(n, d). If `level` is given, the interval is a confidence interval of the score's expectation at this
+    n, by its influence function. Raises InputError for arrays of another shape, and for orders that are not positive.
     """
     rows = unit_rows(vectors)
     if len(rows) == 0 or rows.ndim != 2:
@@ -33,7 +33,7 @@ def vendi(vectors: np.ndarray, *, order: float = 1.0, level: float | None = None
 
 
 def renyi_number(eigenvalues: np.ndarray, order: float) -> float:
-    """exp of the Rényi entropy of eigenvalues (k,) in ascending order, divided by their sum."""
+    """Exponential of the Rényi entropy of eigenvalues (k,), given in ascending order and divided by their sum."""
     if not order > 0:
         raise InputError(f"the order of a Vendi score must be positive, got {order}")
     floor = max(float(eigenvalues[-1]), 0.0) * len(eigenvalues) * 1e-14
@@ -49,7 +49,7 @@ def renyi_number(eigenvalues: np.ndarray, order: float) -> float:
 
 
 def number_interval(rows: np.ndarray, level: float, order: float = 1.0) -> Measure:
-    """exp of the Rényi entropy of the eigenvalues of rowsᵀ·rows / n, for rows (n, d), with its interval."""
+    """Exponential of the Rényi entropy of the eigenvalues of rowsᵀ·rows / n, for rows (n, d), with its interval."""
     entropy, variance = _log_number(rows, order)
     low, high = normal_interval(entropy, math.sqrt(variance), level=level)
     return Measure(math.exp(entropy), low=max(1.0, math.exp(low)), high=math.exp(high), n=len(rows))
@@ -58,11 +58,11 @@ def number_interval(rows: np.ndarray, level: float, order: float = 1.0) -> Measu
 def _log_number(rows: np.ndarray, order: float = 1.0) -> tuple[float, float]:
     """Rényi entropy of order q of the eigenvalues of Σ = rowsᵀ·rows divided by its trace, and its variance.
 
-    The variance is that of the influence function. For Σ of trace one, the influence function at a row x is
-    q/(1 − q)·(xᵀ Σ^(q−1) x / tr Σ^q − |x|²). Its limits are −xᵀ log Σ x − H·|x|² at q = 1, and |x|² − (x·v)² / λ at
-    q = ∞, where v is the first eigenvector and λ its value. If n is not large compared with the score V, this variance
-    is too small: by a third of the standard error at n = V. The factor 1 + V/n corrects it (simulated for 16 to 512
-    dimensions and n from V upwards).
+    The variance of the entropy is that of its influence function. For Σ of trace one, the influence function at a row x
+    is q/(1 − q)·(xᵀ Σ^(q−1) x / tr Σ^q − |x|²). Its limits are −xᵀ log Σ x − H·|x|² at q = 1, and |x|² − (x·v)² / λ at
+    q = ∞, where v is the first eigenvector and λ its eigenvalue. If n is not large compared with the score V, this
+    variance is too small: by a third of the standard error at n = V. The factor 1 + V/n corrects this (simulated for 16
+    to 512 dimensions and n from V upwards).
     """
     size = (rows**2).sum(1)  # what a row adds to the trace: 1 if it has length one, 0 if it is a zero row
     if not size.any():

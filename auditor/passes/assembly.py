@@ -158,7 +158,7 @@ def _histogram(state: AuditState, reference: Reference) -> Histogram:
 
 
 def _duplicate_measures(duplicates: DuplicateCounts, level: float, *, is_sample: bool) -> dict[str, Measure]:
-    """Shares of exact copies; the shares have no sampling error unless the set is a sample of a larger set."""
+    """Shares of exact copies in the set; they have no sampling error unless the set is a sample of a larger set."""
     counts = {"duplicates": duplicates.within, "duplicates_of_reference": duplicates.of_reference}
     found = {}
     for name, count in counts.items():

@@ -25,7 +25,7 @@ _OWN_FILE = re.compile(r"\d{5,}-[0-9a-f]{12}\.(parquet|partial)")  # other files
 
 @dataclass(frozen=True, slots=True)
 class DuplicateCounts:
-    """Numbers of exact copies, compared by decoded content."""
+    """Numbers of items that are exact copies, compared by decoded content."""
 
     within: int  # items that repeat an earlier item of the set
     of_reference: int  # items that are also in the reference
@@ -155,8 +155,8 @@ def _duplicates_of(table: pa.Table, reference: Reference) -> tuple[list[str | No
 def _keep(odds: np.ndarray, fraction: FractionEstimate) -> np.ndarray:
     """Whether to keep each item: False for the most suspicious items, as many as the estimated synthetic count.
 
-    All values are null without an estimate, or if the estimate comes from the real side, which does not use item
-    scores.
+    All values of `keep` are null without an estimate of the fraction, or if the estimate comes from the real side,
+    which does not use item scores.
     """
     keep = np.full(len(odds), None, dtype=object)
     if not np.isnan(fraction.likely) and fraction.method != REAL_SIDE:

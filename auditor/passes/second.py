@@ -99,7 +99,7 @@ def copies_in(shards: Sequence[ShardResult]) -> float:
 
 
 def near_copies(reference: Reference, sample: np.ndarray) -> np.ndarray:
-    """Group numbers (n,) of near copies within a sample of the incoming vectors (n, d)."""
+    """Group number (n,) of each vector in a sample (n, d) of the incoming vectors; near copies share a group."""
     chosen = rows_of_components(reference.detector.component, n_real=reference.n_real, seed=reference.seed)
     beside = np.asarray(reference.embeddings.vectors[np.concatenate(chosen)])
     return copy_groups(sample, beside=beside)

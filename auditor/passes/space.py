@@ -20,7 +20,7 @@ TRACES_ONLY = "the encoder sees processing traces and not content: name a --sema
 def answers_in_space(
     state: AuditState, shards: Sequence[ShardResult], reference: Reference, *, copies: float, level: float
 ) -> tuple[Fidelity, Diversity]:
-    """The measures of the set; all unknown, with the reason, if the reference has no semantic encoder.
+    """The measures of the set; all are unknown, with the reason, if the reference has no semantic encoder.
 
     `copies` is the design effect of copies among all items.
     """
@@ -38,7 +38,7 @@ def answers_in_space(
 
 
 def regions_of_cells(reference: Reference, diversity: Diversity) -> np.ndarray | None:
-    """The region (K,) of each of the first cells, as `diversity.regions` numbers them; None if there are no regions."""
+    """Region number (K,) of each of the first cells, as in `diversity.regions`; None if there are no regions."""
     real = reference.semantic
     if real is None or diversity.cells == 0:
         return None

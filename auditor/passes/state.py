@@ -46,7 +46,7 @@ class Sample:
 
 
 def smallest(keys: np.ndarray, ids: tuple[str, ...], vectors: np.ndarray, *, by_content: bool = False) -> Sample:
-    """The items with the SAMPLE_SIZE smallest keys, ordered by key and id; of equal contents the first is kept."""
+    """The items with the SAMPLE_SIZE smallest keys, ordered by key and id; `by_content` removes copies."""
     order = np.lexsort((np.array(ids, dtype=object), keys))
     if by_content:
         order = order[np.unique(keys[order], return_index=True)[1]]

@@ -77,8 +77,8 @@ def confounds_between(name: str, first: Traits, second: Traits, titles: tuple[st
 def stored_otherwise(incoming: Traits, reference: Traits, kind: Kind, named: str = "the reference") -> str | None:
     """Why an encoder of traces cannot judge a set: at least a quarter of it has storage traits rare in the reference.
 
-    `named` is how the text calls the reference, or the part of the reference that is compared. Returns None if no trait
-    differs that much, or if the reference has no counts of the trait.
+    `named` is the name of the reference, or of its compared part, in the text. Returns None if no trait differs that
+    much, or if the reference has no counts of the trait.
     """
     found = []
     for what, here in incoming.items():
