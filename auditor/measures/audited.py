@@ -98,7 +98,7 @@ def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fi
         "kinds": Beside(lost.kinds, _exactly(0.0)),
         "spread": Beside(lost.spread, _exactly(0.0)),
         **{name: _paired(measure, audited.vectors, real, level) for name, measure in _PAIRS.items()},
-        "near_duplicates": Beside(repeated, Measure(math.nan)),
+        "near_duplicates": Beside(repeated, Measure(math.nan, reason="copies within a real sample are not measured")),
         "near_copies_of_reference": _copies_of_reference(audited.vectors, real, level),
         **{name: _single(measure, audited.vectors, real, level) for name, measure in _SINGLES.items()},
     }
@@ -160,7 +160,7 @@ def _frechet(audited: AuditedSpace, real: RealPart, copies: float, level: float)
     n = audited.sums.n
     if n < 2 or len(audited.vectors) < 2:
         reason = "a covariance needs at least 2 distinct items, got 1"
-        return Beside(Measure(math.nan, n=n, reason=reason), Measure(math.nan))
+        return Beside(Measure(math.nan, n=n, reason=reason), Measure(math.nan, reason=reason))
     ours = Measure(frechet_of(real.raw, audited.sums.raw), n=n)
     low, high = frechet_interval(
         real.raw, audited.sums.raw, real.vectors[:SAMPLE_SIZE], audited.vectors, copies=copies, level=level
@@ -193,7 +193,7 @@ def _recall(vectors: np.ndarray, real: RealPart, copies: float, level: float) ->
     m = min(len(vectors), len(real.anchors) // 2)
     if m <= NEIGHBOURS:
         reason = f"recall needs more than {NEIGHBOURS} distinct items, got {m}"
-        return Beside(Measure(math.nan, n=m, reason=reason), Measure(math.nan))
+        return Beside(Measure(math.nan, n=m, reason=reason), Measure(math.nan, reason=reason))
     tested = real.anchors[m:]
 
     def recall(points: np.ndarray, copies: float) -> Measure:
@@ -224,7 +224,7 @@ def _single(measure: Single, vectors: np.ndarray, real: RealPart, level: float) 
 
 def _too_few(m: int) -> Beside:
     reason = f"diversity needs at least {_FEWEST} distinct items, got {m}"
-    return Beside(Measure(math.nan, n=m, reason=reason), Measure(math.nan))
+    return Beside(Measure(math.nan, n=m, reason=reason), Measure(math.nan, reason=reason))
 
 
 def _regions(

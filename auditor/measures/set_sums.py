@@ -49,7 +49,7 @@ class SetSums:
         return density_of(total, self.ball_squares, self.n, self.totals, NEIGHBOURS, copies=copies, level=level)
 
     def coverage(self, *, copies: float, level: float) -> Measure:
-        """Share of the balls that contain at least one item (Naeem et al. 2020)."""
+        """Coverage: the share of balls around real items that contain an item of the set (Naeem et al. 2020)."""
         m = len(self.totals)
         _, alone = np.unique(self.only_items[self.totals == 1], return_counts=True)  # balls that an item alone covers
         found = proportion(int((self.totals > 0).sum()), m, np.sqrt(copies) * alone / m, level=level)

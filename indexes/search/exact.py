@@ -92,7 +92,7 @@ def ball_counts(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """Counts of queries in balls, for fidelity and coverage measures and the standard errors of these measures."""
+    """How many query points lie in balls around other points; fidelity and coverage are computed from these counts."""
 
     counts: np.ndarray  # (n,) int64, number of balls that contain each query
     totals: np.ndarray  # (m,) int64, number of queries in each ball

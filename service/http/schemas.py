@@ -201,7 +201,9 @@ class ForecastQuestion(_PlanRequest):
     def _check(self) -> "ForecastQuestion":
         figures = self.synthetic_fraction is not None and self.n_initial is not None
         if self.audit is None and (not figures or self.model_samples or self.pilot or self.simulate_forecast):
-            raise ValueError("expected an audit, or synthetic_fraction and n_initial without samples or a simulation")
+            raise ValueError(
+                "expected either an audit, or synthetic_fraction and n_initial; samples and a simulation need an audit"
+            )
         return self
 
 

@@ -142,8 +142,11 @@ def test_unmeasured_gives_every_measure_its_reason():
 
 @pytest.mark.parametrize("n", [1, 2, 9, 15])
 def test_a_few_items_give_values_or_reasons_and_no_warning(n, a_world, real, rng):
-    for name, measure in measures_of(a_world.draw(n, rng), real).items():
-        assert math.isfinite(measure.estimate) or measure.reason, name
+    for answers in measured(space_of(a_world.draw(n, rng), real), real, level=0.95):
+        for name, measure in answers.measures.items():
+            assert math.isfinite(measure.estimate) or measure.reason, name
+            compared = answers.comparisons[name].reference
+            assert math.isfinite(compared.estimate) or compared.reason, name
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
