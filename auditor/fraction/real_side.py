@@ -74,9 +74,9 @@ class Anchor:
     def lower(self, z: float) -> float:
         """Lower limit of the shortfall v, at least 0, from inverting a two-sample score test with z standard errors.
 
-            For each hypothetical synthetic share v, the share of real items that score above the threshold is estimated from the
-        set and the reference
-            together. The plain standard error of v is too small when few real items lie above the threshold.
+        For each hypothetical shortfall v, the share of real items that score above the threshold is estimated from the
+        set and the reference together. The plain standard error of v is too small when few real items lie above the
+        threshold.
         """
         near, far = min(self.left, 1.0), 1.0
         if not self._rejects(far, z):
