@@ -44,7 +44,7 @@ class DiversityLoss:
     def unknown(cls, n: int, reason: str, *, low: float = math.nan) -> "DiversityLoss":
         """Result without estimates, with the reason; if `low` is given, at least this share of the kinds is lost."""
         missing = Measure(math.nan, n=n, reason=reason)
-        at_least = missing if math.isnan(low) else Measure(low, low=low, high=1.0, n=n, reason=reason)
+        at_least = missing if not low > 0 else Measure(low, low=low, high=1.0, n=n, reason=reason)
         return cls(kinds=at_least, spread=missing, loss=at_least, cells=0)
 
 

@@ -7,7 +7,6 @@ from functools import cached_property
 import numpy as np
 
 from auditor.answers import Scale
-from auditor.evidence.near_duplicates import copy_groups
 from auditor.measures.cells import Cells
 from auditor.measures.copies import copy_radius
 from auditor.measures.frechet import frechet_interval, frechet_of
@@ -26,8 +25,6 @@ SAMPLE_SIZE = 4096  # items of a set whose vectors are kept
 NEIGHBOURS = 5  # k of precision, recall, density, coverage
 ANCHORS = 10_000  # real points whose balls are used
 LEVEL_SIZE = 2000  # items at which a risk forecast states its Fréchet levels
-_COPIES = 4  # most near copies of a real item; larger groups count as a mode of the data
-_MOST_COMPARED = 20_000  # real items up to which near copies are searched for
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class RealPart:
     vectors: np.ndarray  # (n, d) float32
     ids: tuple[str, ...]
     cells: tuple[Cells, ...]  # made by the first half and by the second half; none for fewer than 40 items
-    left_out: int = 0  # copies and near copies of other real items
+    left_out: int = 0  # copies of other real items
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -146,14 +143,11 @@ def real_part_of(
 ) -> RealPart:
     """The real part of items with these vectors (n, d), ids and content digests (n, 16); copies are left out.
 
-    The order depends only on the contents and the seed. Of each group of near copies, the first item is kept.
+    The order depends only on the contents and the seed. Of items with equal contents, one is kept.
     """
     keys = content_keys(digests, seed=seed)
     order = np.argsort(keys, kind="stable")
     order = order[np.sort(np.unique(keys[order], return_index=True)[1])]
     rows = np.ascontiguousarray(vectors[order], dtype=np.float32)
-    if len(rows) <= _MOST_COMPARED:
-        kept = np.sort(np.unique(copy_groups(rows, most=_COPIES), return_index=True)[1])
-        order, rows = order[kept], rows[kept]
     cells = cells_of_halves(rows, seed=seed)
     return RealPart(rows, tuple(ids[i] for i in order), cells, len(vectors) - len(rows), device)
