@@ -187,7 +187,7 @@ def _anchor(
     """Shortfall at a threshold; the shares `below` (m + K,) of components and `incoming` of the set lie below it."""
     m = len(composition.real)
     share = float(composition.real @ below[:m])
-    known = below[m:]
+    known = np.minimum(below[m:], 1.0)  # cumulative sums may exceed 1 by rounding
     hidden = tuple(((known + np.sqrt(known * (1 - known) / sizes[m:])) / share).tolist())
     return Anchor(
         share=share,

@@ -74,7 +74,7 @@ def unmeasured(reason: str) -> tuple[Fidelity, Diversity]:
     """Result in which all measures are unknown, with the reason."""
     missing = Measure(math.nan, reason=reason)
     fidelity = Fidelity(measures=dict.fromkeys(FIDELITY, missing), scale=None)
-    return fidelity, Diversity(loss=missing, measures=dict.fromkeys(DIVERSITY, missing), regions=(), cells=0)
+    return fidelity, Diversity(loss=missing, measures=dict.fromkeys(DIVERSITY, missing))
 
 
 def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fidelity, Diversity]:
@@ -152,7 +152,7 @@ def _exactly(value: float) -> Measure:
 
 def _near_copies(vectors: np.ndarray, real: RealPart) -> float:
     """The design effect of near copies in a sample (n, d) of distinct items."""
-    groups = copy_groups(real.place(vectors), beside=real.place(real.vectors[:_BESIDE]), most=_COPIES)
+    groups = copy_groups(real.place(vectors), beside=real.placed[:_BESIDE], most=_COPIES)
     return design_effect(np.bincount(groups))
 
 
@@ -181,7 +181,7 @@ def _repeated(audited: AuditedSpace, real: RealPart) -> tuple[Measure, tuple[Cop
 
 def _copies_of_reference(vectors: np.ndarray, real: RealPart, level: float) -> Beside:
     """Share of near copies of real items, in the set, and in one half of the real items against the other half."""
-    everything = real.place(real.vectors)
+    everything = real.placed
     ours = share_of_copies(real.place(vectors), everything, real.copy_radius, level=level, device=real.device)
     half = len(everything) // 2
     theirs = share_of_copies(everything[:half], everything[half:], real.copy_radius, level=level, device=real.device)

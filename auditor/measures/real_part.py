@@ -47,7 +47,6 @@ class RealPart:
             raise InputError(
                 f"the real part has {len(self.vectors)} distinct items, expected at least {4 * NEIGHBOURS}"
             )
-
         if len(self.ids) != len(self.vectors):
             raise InputError(f"the real part has {len(self.vectors)} vectors and {len(self.ids)} ids, expected equal")
 
@@ -61,8 +60,13 @@ class RealPart:
         return frame_of(self.vectors)
 
     @cached_property
+    def placed(self) -> np.ndarray:
+        """All real items in the coordinates of the frame, float32."""
+        return self.place(self.vectors)
+
+    @cached_property
     def anchors(self) -> np.ndarray:
-        return self.place(self.vectors[:ANCHORS])
+        return self.placed[:ANCHORS]
 
     @cached_property
     def radii(self) -> np.ndarray:

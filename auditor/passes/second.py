@@ -70,7 +70,7 @@ def finalise(folder: AuditFolder, audited: AuditedSet, reference: Reference, req
         )
     near = near_copies(reference, state.sample.vectors)
     distinct = distinct_items(reference, state.sample.vectors, near)
-    copies = max(copies_in(shards), design_effect(np.bincount(near)))
+    copies = copies_in(shards)
     fraction = estimate_fraction(
         reference.calibration,
         state.scores,
@@ -78,14 +78,14 @@ def finalise(folder: AuditFolder, audited: AuditedSet, reference: Reference, req
         contrast=partial(contrast_to, reference, state.sample.vectors, near, distinct, seed=request.seed),
         left_out=reference.left_out,
         level=request.level,
-        copies=copies,
+        copies=max(copies, design_effect(np.bincount(near))),
         distinct=distinct,
         distrust=reference.distrust or _stored_otherwise(state, reference),
         is_sample=audited.sampled_from is not None,
         assume_reference_complete="reference-complete" in request.declared,
         assume_generators_complete="generators-complete" in request.declared,
     )
-    fidelity, diversity = answers_in_space(state, shards, reference, copies=copies_in(shards), level=request.level)
+    fidelity, diversity = answers_in_space(state, shards, reference, copies=copies, level=request.level)
     regions = regions_of_cells(reference, diversity)
     duplicates = write_items(shards, folder.items, reference, fraction, regions)
     return assemble(state, fraction, (fidelity, diversity), duplicates, reference, request, audited, folder)

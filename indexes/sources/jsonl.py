@@ -118,7 +118,7 @@ def _lines(handle: io.BufferedIOBase, length: int | None = None) -> Iterator[byt
 
 
 def _is_torn(line: bytes | int, packed: Unpacked | None) -> bool:
-    """Whether a damaged compressed stream ends inside the line; the skip for the damage already counts such a line."""
+    """Whether a damaged compressed stream ends inside the line; the skip record of the damage counts such a line."""
     is_damaged = packed is not None and packed.left is not None and packed.left.reason in (BOMB, BROKEN, CUT)
     return is_damaged and isinstance(line, bytes) and not line.endswith(b"\n")
 

@@ -104,7 +104,7 @@ COMPRESSED = frozenset(_DECOMPRESSORS)
 
 
 class Unpacked(io.RawIOBase):
-    """The decompressed bytes of a handle, up to the first damage; `left` is a skip for bytes that are not decompressed.
+    """The decompressed bytes of a handle, up to the first damage; `left` is the skip record of the rest.
 
     Compressed members may follow each other directly or after zeros, as in gzip and tar. A decompression error ends the
     stream and is not raised, so that readers keep all bytes decompressed before the error.

@@ -111,6 +111,18 @@ def test_histograms_and_scores_of_the_same_items_agree(rng):
         np.testing.assert_allclose([a.missing, a.error, *a.hidden], [b.missing, b.error, *b.hidden], rtol=1e-12)
 
 
+def test_shares_that_add_up_to_more_than_one_by_rounding_give_no_warning(rng):
+    histograms = rng.dirichlet(np.ones(5), 200) * 60
+    moments = Moments(60, np.zeros(2), np.zeros((2, 2)))
+    above = next(h for h in histograms if np.cumsum(h / h.sum())[-1] > 1)
+    real = np.array([0.0, 0.0, 0.0, 0.0, 60.0])  # all thresholds lie at the last edge
+    calibration = Calibration(
+        ("real", "known"), np.arange(4.0), (ScoreCounts(real, moments), ScoreCounts(above / above.sum() * 60, moments))
+    )
+    found = anchors_of_counts(calibration, ScoreCounts(real, moments), one_source(1), NOTHING_HIDES, sampling=0.0)
+    assert all(anchor.hidden == (1.0,) for anchor in found.values())
+
+
 def test_generators_that_hide_altogether_bound_nothing(rng):
     def same(count):
         return rng.normal(size=count)
