@@ -10,9 +10,8 @@ import numpy as np
 from scipy import stats
 
 from auditor.answers import Comparison, CopyCluster, Diversity, Fidelity, Region
-from auditor.evidence.near_duplicates import copy_groups, design_effect
 from auditor.measures.cmmd import cmmd
-from auditor.measures.copies import clusters_of_copies, share_of_copies
+from auditor.measures.copies import clusters_of_copies, copy_effect, share_of_copies
 from auditor.measures.effective_rank import effective_rank_interval
 from auditor.measures.frechet import frechet_interval, frechet_of
 from auditor.measures.intrinsic_dimension import intrinsic_dimension
@@ -34,8 +33,6 @@ __all__ = ["DIVERSITY", "FIDELITY", "AuditedSpace", "Beside", "measured", "unmea
 _FEWEST = 10  # distinct items from which the intervals hold
 _PAIRED = 2000  # items of each side for the measures that compare all pairs
 _EXAMPLES = 6  # items of either side that are named for a region
-_COPIES = 8  # most near copies of an item of the set; larger groups count as a collapsed mode
-_BESIDE = 4096  # real items that are compared with near copies of the set
 
 Pair = Callable[..., Measure]  # (real (m, d), candidate (n, d), level=) → Measure
 Single = Callable[..., Measure]  # (vectors (n, d), level=) → Measure
@@ -79,7 +76,7 @@ def unmeasured(reason: str) -> tuple[Fidelity, Diversity]:
 
 def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fidelity, Diversity]:
     """Fidelity and diversity of the set; all measures except those from `audited.sums` use distinct items only."""
-    copies = _near_copies(audited.vectors, real)
+    copies = copy_effect(real.place(audited.vectors), real.copy_radius)
     lost = kinds_and_spread(
         splits_of(real.vectors, real.cells, audited.counts), audited.vectors, copies=copies, n_offered=audited.sums.n,
         level=level,
@@ -148,12 +145,6 @@ def _half_width(measure: Measure) -> float:
 def _exactly(value: float) -> Measure:
     """A value of a real sample that follows from theory, as a measure without uncertainty."""
     return Measure(value, low=value, high=value)
-
-
-def _near_copies(vectors: np.ndarray, real: RealPart) -> float:
-    """The design effect of near copies in a sample (n, d) of distinct items."""
-    groups = copy_groups(real.place(vectors), beside=real.placed[:_BESIDE], most=_COPIES)
-    return design_effect(np.bincount(groups))
 
 
 def _frechet(audited: AuditedSpace, real: RealPart, copies: float, level: float) -> Beside:

@@ -15,7 +15,7 @@ from indexes.errors import InputError
 __all__ = ["MOST_CELLS", "Cells", "cell_count", "fit_cells"]
 
 MOST_CELLS = 200
-_ITEMS_OF_REAL, _ITEMS_OF_SET = 10, 12  # least mean number of real items, and of the set's items, in a cell
+_ITEMS_OF_REAL, _ITEMS_OF_SET = 10, 16  # least mean number of real items, and of the set's items, in a cell
 _FEWEST_OF_SET = 16  # items of a set that fill two cells; fewer than 2 · _ITEMS_OF_SET, which gives wide intervals
 _OUTLIER = 1e3
 _BLOCK = 8192  # rows that are compared with the centres at once
@@ -23,24 +23,30 @@ _BLOCK = 8192  # rows that are compared with the centres at once
 
 @dataclass(frozen=True)
 class Cells:
-    """The centres of K cells; an item belongs to the cell with the nearest centre.
+    """The centres of K cells; an item belongs to the cell with the nearest centre, allowing for the centres' errors.
 
+    A centre is a mean of few items, so its squared distance to an item is too large by its own squared error. The error
+    is subtracted. Otherwise, in many dimensions, the centres with most items would be nearest to almost all new items.
     Neighbouring cells can be merged, because a small set can only fill a few cells.
     """
 
     frame: Frame  # of the items that made the cells
     centres: np.ndarray  # (K, d) float32, in coordinates of the frame
+    errors: np.ndarray  # (K,) float32 squared standard error of each centre, summed over the columns
 
     def __post_init__(self) -> None:
         shape, width = self.centres.shape, self.frame.origin.shape
-        if len(shape) != 2 or shape[0] < 2 or shape[1:] != width or not np.isfinite(self.centres).all():
+        if len(shape) != 2 or shape[0] < 2 or shape[1:] != width or self.errors.shape != shape[:1]:
             raise InputError(
-                f"got cell centres of shape {shape} in a frame of shape {width}, expected (K ≥ 2, d), (d,)"
+                f"got cell centres of shape {shape} with errors of shape {self.errors.shape} in a frame of shape "
+                f"{width}, expected (K ≥ 2, d), (K,), (d,)"
             )
+        if not (np.isfinite(self.centres).all() and np.isfinite(self.errors).all()):
+            raise InputError("got cell centres or errors that hold nan or infinite values, expected finite numbers")
 
     def assign(self, vectors: np.ndarray) -> np.ndarray:
         """The cell (n,) int64 of each vector (n, d)."""
-        offsets = np.einsum("kd,kd->k", self.centres, self.centres) / 2
+        offsets = (np.einsum("kd,kd->k", self.centres, self.centres) - self.errors) / 2
         found = [np.zeros(0, dtype=np.int64)]
         for start in range(0, len(vectors), _BLOCK):
             rows = self.frame.place(vectors[start : start + _BLOCK]).astype(np.float32)
@@ -74,7 +80,10 @@ def fit_cells(vectors: np.ndarray, count: int, *, seed: int) -> Cells:
     rows = distinct_rows(frame.place(kept).astype(np.float32))
     with threadpool_limits(1):
         fitted = KMeans(min(count, len(rows)), n_init=1, max_iter=50, random_state=seed).fit(rows)
-    return Cells(frame, np.ascontiguousarray(fitted.cluster_centers_, dtype=np.float32))
+    sizes = np.bincount(fitted.labels_, minlength=fitted.n_clusters)
+    variance = fitted.inertia_ / max(1, len(rows) - fitted.n_clusters)  # within cells, summed over the columns
+    errors = (variance / np.maximum(sizes, 1)).astype(np.float32)
+    return Cells(frame, np.ascontiguousarray(fitted.cluster_centers_, dtype=np.float32), errors)
 
 
 def _is_near(vectors: np.ndarray) -> np.ndarray:

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from auditor.answers import CopyCluster
-from auditor.evidence.near_duplicates import groups_within
+from auditor.evidence.near_duplicates import design_effect, groups_within
 from auditor.statistics.intervals import Measure, wilson_interval
 from indexes.search import knn
 
-__all__ = ["clusters_of_copies", "copy_radius", "share_of_copies"]
+__all__ = ["clusters_of_copies", "copy_effect", "copy_radius", "share_of_copies"]
 
 _NEARER, _RARE = 0.75, 0.005  # near copies are nearer than 0.75 times the 0.5 % quantile of nearest distances
 _MOST_JUDGED = 20_000  # real items whose nearest distances give the quantile
 _CLUSTERS, _EXAMPLES = 20, 6  # largest clusters that are listed, and items named for each
+_COPIES = 8  # items of a larger cluster are a collapsed mode, not copies,
+_MODES = 10  # unless there are more such clusters than this
 
 
 def copy_radius(rows: np.ndarray, *, device: str = "cpu") -> float:
@@ -25,6 +27,19 @@ def copy_radius(rows: np.ndarray, *, device: str = "cpu") -> float:
     rows = rows[:_MOST_JUDGED]
     nearest = np.sqrt(knn(rows, rows, 2, device=device)[0][:, 1])
     return _NEARER * float(np.quantile(nearest, _RARE))
+
+
+def copy_effect(rows: np.ndarray, radius: float) -> float:
+    """The design effect of near copies among rows (n, d): the factor by which they raise the variance of a mean.
+
+    A few large clusters are collapsed modes, which another draw of the set would also show. Their items are counted as
+    independent.
+    """
+    sizes = np.bincount(groups_within(rows, radius))
+    large = sizes > _COPIES
+    if large.sum() <= _MODES:
+        sizes = np.append(sizes[~large], np.ones(int(sizes[large].sum()), dtype=sizes.dtype))
+    return design_effect(sizes)
 
 
 def share_of_copies(

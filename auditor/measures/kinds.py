@@ -7,8 +7,11 @@ from functools import cached_property
 
 import numpy as np
 from scipy import sparse
+from scipy.special import digamma
 
 from auditor.measures.cells import Cells, cell_count, fit_cells
+from auditor.measures.copies import copy_effect, copy_radius
+from auditor.measures.foreign import foreign
 from auditor.statistics.distinct import distinct_rows
 from auditor.statistics.intervals import Measure, normal_interval
 from indexes.errors import InputError
@@ -26,7 +29,6 @@ __all__ = [
 ]
 
 FEWEST = 16  # distinct items of a set, from which two cells can be filled
-_FOREIGN_SHIFT, _FOREIGN_SIZE = 0.4, 1.25  # see `_foreign`; measured on sets of other photographs
 _DOMINANT = 0.5  # share of the spread that a single item may hold
 _SEED = 0
 
@@ -52,7 +54,8 @@ def kinds(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None
     """The share of the kinds of items in `real` (m, d) that `candidate` (n, d) lacks, by cells of similar items.
 
     The share is 1 − exp(−KL(p‖q)), where p and q are the shares of the candidate and of the real items in each cell. KL
-    is the Kullback–Leibler divergence (1951), corrected for its bias at finite sizes (Miller 1955). A candidate that
+    is the Kullback–Leibler divergence (1951), estimated by digamma functions of the counts (Grassberger 2003), which
+    removes the bias at finite sizes. A candidate that
     shows a share s of the real kinds, in the real proportions, has lost 1 − s. Kinds that are over-represented also
     count, because they displace others. Half of the real items make the cells by k-means and the other half are counted
     in them; then the halves are swapped, and the two divergences are averaged. Copies of an item count once. If `level`
@@ -86,10 +89,14 @@ def _of_arrays(real: np.ndarray, candidate: np.ndarray, level: float | None) -> 
     real, candidate = np.asarray(real), np.asarray(candidate)
     if real.ndim != 2 or candidate.ndim != 2 or real.shape[1] != candidate.shape[1]:
         raise InputError(f"expected vectors of shapes (m, d) and (n, d), got {real.shape} and {candidate.shape}")
-    distinct = distinct_rows(real)
+    distinct, items = distinct_rows(real), distinct_rows(candidate)
     rows = distinct[np.random.default_rng(_SEED).permutation(len(distinct))]
     splits = splits_of(rows, cells_of_halves(rows, seed=_SEED))
-    return kinds_and_spread(splits, distinct_rows(candidate), n_offered=len(candidate), level=level)
+    copies = 1.0
+    if splits and len(items) >= FEWEST and np.isfinite(items).all():
+        place = splits[0].cells.frame.place
+        copies = copy_effect(place(items).astype(np.float32), copy_radius(place(rows).astype(np.float32)))
+    return kinds_and_spread(splits, items, copies=copies, n_offered=len(candidate), level=level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +148,9 @@ def kinds_and_spread(
     if count < 2:
         return _too_few(splits[0], n, n / copies, n_offered or n)
     found = [_Compared(split, candidate, count, copies) for split in splits]
-    if reason := next((one.reason for one in found if one.reason), None):
+    place = splits[0].cells.frame.place
+    outside = foreign(*(place(rows).astype(np.float32) for rows in (*(s.held_out for s in splits), candidate)))
+    if reason := outside or next((one.reason for one in found if one.reason), None):
         return replace(DiversityLoss.unknown(n, reason), cells=count)
     lost, within = _kinds_over(found, n / copies), _spread_over(found, copies)
     shares = np.mean([one.shares for one in found], axis=0)
@@ -149,9 +158,9 @@ def kinds_and_spread(
     covariance = -copies * float((influence * (shares - shares.mean())).sum()) / n
     both = (lost[0] + within[0], max(lost[1] + within[1] + 2 * covariance, 0.0))
     return DiversityLoss(
-        kinds=_lost([lost], n, level),
+        kinds=_at_least_none(_lost([lost], n, level)),
         spread=_lost([within], n, level),
-        loss=_lost([lost, both], n, level),
+        loss=_at_least_none(_lost([lost, both], n, level)),
         cells=count,
     )
 
@@ -167,11 +176,11 @@ def _kinds_over(found: Sequence["_Compared"], n: float) -> tuple[float, float]:
     splits = len(found)
     shares = np.mean([one.shares for one in found], axis=0)
     noise = float(np.mean([one.kinds.noise for one in found]))
-    of_set = max(0.0, float(shares.var()) - noise / splits) / n
+    of_set = (float(shares.var()) - noise / splits) / n
     of_real = sum(one.kinds.real_variance for one in found) / splits**2
     free, spread = (float(np.mean([getattr(one.kinds, name) for one in found])) for name in ("free", "error"))
     second = free / 2 * (spread**2 + (splits - 1) / n**2) / splits
-    return -float(np.mean([one.kinds.divergence for one in found])), of_set + of_real + second
+    return -float(np.mean([one.kinds.divergence for one in found])), max(0.0, of_set + of_real) + second
 
 
 def _spread_over(found: Sequence["_Compared"], copies: float) -> tuple[float, float]:
@@ -206,23 +215,32 @@ def _lost(parts: list[tuple[float, float]], n: int, level: float | None) -> Meas
     return Measure(estimate, low=low, high=high, n=n)
 
 
-class _Counted:
-    """Number and mean of the items in each cell, and squared distance of each item from the mean of its cell."""
+def _at_least_none(measure: Measure) -> Measure:
+    """A measure whose interval includes 0 if it would lie below 0, because a divergence is never negative.
 
-    def __init__(self, labels: np.ndarray, vectors: np.ndarray, cells: Cells, count: int) -> None:
+    Such intervals arise if the set holds items of the reference, because the two samples are then not independent.
+    """
+    return replace(measure, high=max(measure.high, 0.0)) if measure.high < 0 else measure
+
+
+class _Counted:
+    """Number of the items in each cell, and squared distance of each item from the mean of its cell."""
+
+    def __init__(self, labels: np.ndarray, vectors: np.ndarray, cells: Cells, count: int, copies: float = 1.0) -> None:
         rows = cells.frame.place(vectors)
         self.labels = labels  # (n,)
         self.counts = np.bincount(labels, minlength=count).astype(np.float64)  # (K,)
         member = sparse.csr_array((np.ones(len(labels)), (labels, np.arange(len(labels)))), (count, len(labels)))
-        self.means = (member @ rows) / np.maximum(self.counts, 1)[:, None]  # (K, d)
-        bessel = self.counts / np.maximum(self.counts - 1, 1)
-        self.deviations = ((rows - self.means[labels]) ** 2).sum(1) * bessel[labels]  # (n,)
+        means = (member @ rows) / np.maximum(self.counts, 1)[:, None]  # (K, d)
+        self.free = np.maximum(self.counts - copies, 0)  # (K,) degrees of freedom, times the copies of an item
+        bessel = np.divide(self.counts, self.free, out=np.ones(count), where=self.free > 0)
+        self.deviations = ((rows - means[labels]) ** 2).sum(1) * bessel[labels]  # (n,)
         self.scatter = np.bincount(labels, weights=self.deviations / bessel[labels], minlength=count)  # (K,)
 
     @cached_property
     def variances(self) -> np.ndarray:
         """Unbiased variance (K,) within each cell, summed over the columns; 0 for cells with fewer than two items."""
-        return self.scatter / np.maximum(self.counts - 1, 1)
+        return self.scatter / np.maximum(self.free, 1)
 
 
 class _Compared:
@@ -231,7 +249,8 @@ class _Compared:
     def __init__(self, split: Split, candidate: np.ndarray, count: int, copies: float) -> None:
         groups = split.cells.merged(count)
         of_real, of_set = (
-            _Counted(groups[split.cells.assign(rows)], rows, split.cells, count) for rows in (split.held_out, candidate)
+            _Counted(groups[split.cells.assign(rows)], rows, split.cells, count, effect)
+            for rows, effect in ((split.held_out, 1.0), (candidate, copies))
         )
         counts: np.ndarray = of_set.counts
         if split.counts is not None:
@@ -239,32 +258,32 @@ class _Compared:
         self.kinds = _Kinds(counts, of_real.counts, copies)
         self.shares = self.kinds.log_ratio[of_set.labels]  # (n,) log ratio of shares in the cell of each item
         self.spread = _Spread(of_set, of_real)
-        self.reason = self.spread.reason or _foreign(of_set, of_real)
+        self.reason = self.spread.reason
 
 
 class _Kinds:
-    """The divergence of the set's cell shares p from the real shares q, with its bias removed (Miller 1955)."""
+    """The divergence of the set's cell shares p from the real shares q, without bias (digamma of the counts)."""
 
     def __init__(self, counts: np.ndarray, real_counts: np.ndarray, copies: float) -> None:
-        n, m, cells = counts.sum() / copies, real_counts.sum(), len(counts)
-        p, q = counts / counts.sum(), (real_counts + 0.5) / (m + cells / 2)
+        ours, n, m = counts / copies, counts.sum() / copies, real_counts.sum()
+        p, q = ours / n, (real_counts + 0.5) / (m + 0.5)
         filled = p > 0
-        self.log_ratio = np.zeros(cells)
-        self.log_ratio[filled] = np.log(p[filled] / q[filled])
+        self.log_ratio = np.zeros(len(counts))
+        logs = digamma(ours[filled]) - digamma(n), digamma(real_counts[filled] + 1) - digamma(m + 1)
+        self.log_ratio[filled] = logs[0] - logs[1]
         self.free = int(filled.sum()) - 1
         self.error = 1 / n + 1 / m
         self.noise = self.free * self.error  # of the squared log ratio of an item, from the errors of p and q
-        bias = self.free / (2 * n) + float((p * (1 - q) / q).sum()) / (2 * m)
-        self.divergence = float(p @ self.log_ratio) - bias
-        self.real_variance = max(0.0, float((p**2 / q).sum()) - 1 - self.noise) / m
+        self.divergence = float(p @ self.log_ratio)
+        self.real_variance = (float((p**2 / q).sum()) - 1 - self.noise) / m  # may be negative by chance
 
 
 class _Spread:
     """Half the log of the set's variance within cells divided by the real variance, and the influence of each item."""
 
     def __init__(self, of_set: _Counted, of_real: _Counted) -> None:
-        used = (of_set.counts > 1) & (of_real.counts > 2)
-        weights = np.where(used, of_set.counts - 1, 0.0)
+        used = (of_set.free > 0) & (of_real.counts > 2)
+        weights = np.where(used, of_set.free, 0.0)
         ours, theirs = float(of_set.scatter[used].sum()), float(weights @ of_real.variances)
         self.reason = _no_spread(of_set, of_real, ours, theirs)
         if self.reason is not None:
@@ -290,28 +309,3 @@ def _no_spread(of_set: _Counted, of_real: _Counted, ours: float, theirs: float) 
     if of_real.deviations.max() > _DOMINANT * of_real.scatter.sum():
         return "a single real item holds most of the real spread: leave it out of the reference"
     return None
-
-
-def _foreign(of_set: _Counted, of_real: _Counted) -> str | None:
-    """Why kinds cannot be compared if the set's items lie outside the real items; None if they can be compared.
-
-    Within each cell, the set's items must lie about where the real items lie. The shift is the squared distance between
-    the set's mean and the real mean in a cell, minus its sampling error. The size is the sum of the shift and the set's
-    variance. Shift and size are in units of the real variance. A collapsed set has a shift but a size of at most about
-    1; noise has no shift.
-    """
-    used = (of_set.counts > 1) & (of_real.counts > 2)
-    weights = np.where(used, of_set.counts, 0.0)
-    real = float(weights @ of_real.variances)
-    if real <= 0:
-        return None
-    squared = ((of_set.means - of_real.means) ** 2).sum(1)
-    error = of_set.variances / np.maximum(of_set.counts, 1) + of_real.variances / np.maximum(of_real.counts, 1)
-    shift = float(weights @ (squared - error)) / real
-    size = shift + float(weights @ of_set.variances) / real
-    if shift < _FOREIGN_SHIFT or size < _FOREIGN_SIZE:
-        return None
-    return (
-        f"the set lies outside the reference: its items are shifted by {math.sqrt(shift):.2g} times the spread of the "
-        "similar real items, so that its kinds cannot be compared; use a reference of the same kind of data"
-    )

@@ -34,7 +34,7 @@ from indexes.store import load_embeddings, read_manifest, save_embeddings, write
 
 __all__ = ["Reference", "load_reference", "reference_of_parts", "save_reference"]
 
-_SCHEMA = "madaudit/reference/4"
+_SCHEMA = "madaudit/reference/5"
 
 
 @dataclass(frozen=True)
@@ -314,7 +314,11 @@ def _stored_reference(folder: Path, manifest: Mapping[str, Any], device: str) ->
 def _cells(arrays: Mapping[str, np.ndarray]) -> tuple[Cells, ...]:
     halves = [half for half in range(2) if f"cells{half}_centres" in arrays]
     return tuple(
-        Cells(Frame(arrays[f"cells{half}_origin"], float(arrays[f"cells{half}_scale"])), arrays[f"cells{half}_centres"])
+        Cells(
+            Frame(arrays[f"cells{half}_origin"], float(arrays[f"cells{half}_scale"])),
+            arrays[f"cells{half}_centres"],
+            arrays[f"cells{half}_errors"],
+        )
         for half in halves
     )
 
@@ -360,6 +364,7 @@ def _arrays(reference: Reference) -> dict[str, np.ndarray]:
             arrays[f"cells{half}_origin"] = cells.frame.origin
             arrays[f"cells{half}_scale"] = np.array(cells.frame.scale)
             arrays[f"cells{half}_centres"] = cells.centres
+            arrays[f"cells{half}_errors"] = cells.errors
     return arrays
 
 

@@ -171,3 +171,54 @@ def test_without_a_level_there_is_no_interval_and_the_same_estimate(real, rng):
 def test_other_widths_are_refused(real):
     with pytest.raises(InputError, match=r"\(2000, 64\) and \(2000, 63\)"):
         kinds(real, real[:, :63])
+
+
+def _heavy_tails(rng, n, width):
+    return rng.normal(size=(n, width)) / np.sqrt(rng.chisquare(3, size=(n, 1)) / 3)
+
+
+def _sparse(rng, n, width):
+    return (rng.random((n, width)) < 0.05).astype(np.float64)
+
+
+@pytest.mark.parametrize("draw", [lambda rng, n, width: rng.normal(size=(n, width)), _heavy_tails, _sparse])
+@pytest.mark.parametrize(("n_real", "n"), [(400, 200), (400, 1000), (1600, 200)])
+def test_a_second_sample_of_data_without_modes_in_many_dimensions_has_lost_no_kinds(draw, n_real, n):
+    rng = np.random.default_rng(n_real + n)
+    found = [kinds(draw(rng, n_real, 512), draw(rng, n, 512), level=0.95) for _ in range(12)]
+    assert np.mean([m.estimate for m in found]) == pytest.approx(0, abs=0.015)
+    assert np.mean([m.low <= 0 <= m.high for m in found]) >= 0.75  # nominal .95; standard error .063
+
+
+@pytest.mark.parametrize(("copies", "modes"), [(2, 10), (5, 5), (20, 10)])
+def test_near_copies_of_items_widen_the_intervals(copies, modes):
+    rng = np.random.default_rng(copies)
+    drawn = world(64, rng)
+    held = []
+    for _ in range(20):
+        items = np.repeat(drawn.draw(200, rng, modes=modes), copies, axis=0)
+        near = items + 0.05 * rng.normal(size=items.shape) * drawn.widths
+        real = drawn.draw(1000, rng)
+        lost, narrowed = kinds(real, near, level=0.95), spread(real, near, level=0.95)
+        held.append((lost.low <= 1 - modes / 10 <= lost.high, narrowed.low <= 0 <= narrowed.high))
+    assert np.mean(held, axis=0).min() >= 0.8  # nominal .95; standard error .049
+
+
+@pytest.mark.parametrize("modes", [1, 2, 4])
+def test_a_set_of_few_modes_is_not_taken_for_other_data(modes):
+    rng = np.random.default_rng(modes)
+    for width in (16, 64, 512):
+        drawn = world(width, rng)
+        found = [kinds(drawn.draw(200, rng), drawn.draw(100, rng, modes=modes)) for _ in range(5)]
+        assert sum(m.reason is not None and "outside" in m.reason for m in found) == 0
+
+
+def test_noise_and_collapse_are_not_taken_for_other_data(a_world, real, rng):
+    for changes in ({"noise": 2.0}, {"noise": 2.0, "modes": 1}, {"collapsed": 0.5}, {"collapsed": 0.9}):
+        assert np.isfinite(kinds(real, a_world.draw(400, rng, **changes)).estimate)
+
+
+def test_a_set_of_the_references_own_items_has_lost_nothing(real):
+    found = diversity_loss(real, real)
+    assert found.estimate == pytest.approx(0, abs=0.05)
+    assert found.low <= 0 <= found.high
