@@ -31,7 +31,7 @@ __all__ = [
 Status = Literal["pass", "undetermined", "warn", "fail"]
 _ORDER: tuple[Status, ...] = ("pass", "warn", "undetermined", "fail")
 _COMPARED = ("interval", "low", "estimate", "high")
-QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk", "unread")
+QUANTITIES = ("synthetic_fraction", "diversity_loss", "mad_risk", "unread", "duplicates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +59,19 @@ class Policy:
     diversity_loss: Threshold = Threshold(0.10, 0.25, "interval")
     mad_risk: Threshold = Threshold(0.20, 0.50, "estimate")
     unread: Threshold = Threshold(0.01, 0.10, "estimate")  # share of what was offered that could not be read
+    duplicates: Threshold = Threshold(0.05, 0.50, "interval")  # share of copies and near copies of other items
     required: tuple[str, ...] | None = None  # deciding checks; None: all that the encoder and the request can answer
     mad_event: Event = field(default_factory=Event)
 
     def requires(self, *, workflow: bool, content: bool) -> tuple[str, ...]:
         """Names of the checks that decide the verdict.
 
-        By default `mad_risk` is required only if a workflow was named, and `diversity_loss` only if an encoder sees
-        content.
+        By default `mad_risk` is required only if a workflow was named, `diversity_loss` only if an encoder sees
+        content, and `duplicates` never.
         """
         if self.required is not None:
             return self.required
-        asked = {"diversity_loss": content, "mad_risk": workflow}
+        asked = {"diversity_loss": content, "mad_risk": workflow, "duplicates": False}
         return tuple(name for name in QUANTITIES if asked.get(name, True))
 
     def in_force(self, *, workflow: bool, content: bool) -> "Policy":

@@ -16,6 +16,7 @@ class World:
     centres: np.ndarray  # (MODES, d)
     widths: np.ndarray  # (d,)
     offset: np.ndarray  # (d,)
+    typical: np.ndarray  # (d,) deviation of an item from the centre of its mode
 
     def draw(
         self,
@@ -29,14 +30,14 @@ class World:
     ) -> np.ndarray:
         """Draw n items (n, d) float32 from the first `modes` modes; `shrink` scales the variance around each mode.
 
-        A share `collapsed` of the items lies close to a single item. `noise` is the root mean squared length of the
-        noise added to each item.
+        A share `collapsed` of the items lies close to a single point, which is the same in all draws. `noise` is the
+        root mean squared length of the noise added to each item.
         """
         width = len(self.widths)
         rows = self.centres[rng.integers(0, modes, n)] + np.sqrt(shrink) * rng.normal(size=(n, width)) * self.widths
         copies = round(collapsed * n)
         if copies:
-            rows[:copies] = rows[0] + 0.05 * rng.normal(size=(copies, width)) * self.widths
+            rows[:copies] = self.centres[0] + self.typical + 0.05 * rng.normal(size=(copies, width)) * self.widths
         rows = rows + noise * rng.normal(size=(n, width)) / np.sqrt(width) + self.offset
         return np.asarray(rows[rng.permutation(n)], dtype=np.float32)
 
@@ -48,4 +49,5 @@ def world(width: int, rng: np.random.Generator, *, separation: float = 3.0, cosi
     variances = 1 / np.sqrt(np.arange(1.0, width + 1))
     offset = rng.normal(size=width)
     offset *= np.sqrt((separation**2 + 1) * cosine / (1 - cosine)) / np.linalg.norm(offset)
-    return World(centres, np.sqrt(variances / variances.sum()), offset)
+    widths = np.sqrt(variances / variances.sum())
+    return World(centres, widths, offset, rng.normal(size=width) * widths)

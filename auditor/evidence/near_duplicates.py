@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from auditor.statistics.scaling import column_scale, standardise
 from indexes.search import knn
 
-__all__ = ["copy_groups", "design_effect", "groups_within", "joined", "kin_groups"]
+__all__ = ["copy_groups", "design_effect", "groups_within", "joined", "kin_groups", "linked_groups"]
 
 _MOST = 64  # most near copies of one item that are searched for
 _CHANCE = 0.01  # share of independent items that may pass for near copies
@@ -48,8 +48,7 @@ def copy_groups(vectors: np.ndarray, *, beside: np.ndarray | None = None, most: 
     parted = distances[:, :-1] < ratio * np.minimum(distances[:, 1:], reach[:, None])
     copies = most - 1 - np.argmax(parted[:, ::-1], axis=1)
     copies[~parted.any(1)] = 0
-    linked = (np.arange(most) < copies[:, None]) | (distances == 0)
-    return _components(np.repeat(np.arange(n), linked.sum(1)), indices[linked], n)
+    return linked_groups(indices, (np.arange(most) < copies[:, None]) | (distances == 0))
 
 
 def groups_within(rows: np.ndarray, radius: float, *, most: int = _MOST) -> np.ndarray:
@@ -61,8 +60,12 @@ def groups_within(rows: np.ndarray, radius: float, *, most: int = _MOST) -> np.n
     if n < 2:
         return np.arange(n)
     squared, indices = knn(rows, rows, min(n, most + 1))
-    linked = squared < radius**2
-    return _components(np.repeat(np.arange(n), linked.sum(1)), indices[linked], n)
+    return linked_groups(indices, squared < radius**2)
+
+
+def linked_groups(indices: np.ndarray, linked: np.ndarray) -> np.ndarray:
+    """Group number (n,) of each of n rows; a row shares the group of those of its neighbours (n, k) that are linked."""
+    return _components(np.repeat(np.arange(len(indices)), linked.sum(1)), indices[linked], len(indices))
 
 
 def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:

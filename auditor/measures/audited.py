@@ -11,7 +11,7 @@ from scipy import stats
 
 from auditor.answers import Comparison, CopyCluster, Diversity, Fidelity, Region
 from auditor.measures.cmmd import cmmd
-from auditor.measures.copies import clusters_of_copies, copy_effect, share_of_copies
+from auditor.measures.copies import clusters_of, copy_effect, copy_groups_beside, share_of_copies
 from auditor.measures.effective_rank import effective_rank_interval
 from auditor.measures.frechet import frechet_interval, frechet_of
 from auditor.measures.intrinsic_dimension import intrinsic_dimension
@@ -76,12 +76,13 @@ def unmeasured(reason: str) -> tuple[Fidelity, Diversity]:
 
 def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fidelity, Diversity]:
     """Fidelity and diversity of the set; all measures except those from `audited.sums` use distinct items only."""
-    copies = copy_effect(real.place(audited.vectors), real.copy_radius)
+    groups = copy_groups_beside(real.place(audited.vectors), real.placed, real.copy_scale, device=real.device)
+    copies = copy_effect(groups)
     lost = kinds_and_spread(
         splits_of(real.vectors, real.cells, audited.counts), audited.vectors, copies=copies, n_offered=audited.sums.n,
         level=level,
     )  # fmt: skip
-    repeated, clusters = _repeated(audited, real)
+    repeated, clusters = _repeated(audited, groups)
     sums, all_copies = audited.sums, max(copies, audited.copies)
     found = {
         "frechet": _frechet(audited, real, all_copies, level),
@@ -159,10 +160,10 @@ def _frechet(audited: AuditedSpace, real: RealPart, copies: float, level: float)
     return Beside(Measure(ours.estimate, low=low, high=high, n=n), real.frechet_baseline(n, level=level))
 
 
-def _repeated(audited: AuditedSpace, real: RealPart) -> tuple[Measure, tuple[CopyCluster, ...]]:
+def _repeated(audited: AuditedSpace, groups: np.ndarray) -> tuple[Measure, tuple[CopyCluster, ...]]:
     """The share of distinct items that are near copies of another item of the set, and the largest clusters."""
     n = len(audited.vectors)
-    repeats, clusters = clusters_of_copies(real.place(audited.vectors), audited.ids, real.copy_radius)
+    repeats, clusters = clusters_of(groups, audited.ids)
     everything = int(audited.counts[0].sum()) if audited.counts else audited.sums.n
     if everything > n:
         reason = f"only a random sample of {n} of {everything} distinct items was compared, which misses most copies"
@@ -173,9 +174,9 @@ def _repeated(audited: AuditedSpace, real: RealPart) -> tuple[Measure, tuple[Cop
 def _copies_of_reference(vectors: np.ndarray, real: RealPart, level: float) -> Beside:
     """Share of near copies of real items, in the set, and in one half of the real items against the other half."""
     everything = real.placed
-    ours = share_of_copies(real.place(vectors), everything, real.copy_radius, level=level, device=real.device)
+    ours = share_of_copies(real.place(vectors), everything, real.copy_scale, level=level, device=real.device)
     half = len(everything) // 2
-    theirs = share_of_copies(everything[:half], everything[half:], real.copy_radius, level=level, device=real.device)
+    theirs = share_of_copies(everything[:half], everything[half:], real.copy_scale, level=level, device=real.device)
     return Beside(ours, theirs)
 
 

@@ -1,62 +1,95 @@
 """Near copies: items of a set that differ only slightly from each other or from items of the reference."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from auditor.answers import CopyCluster
-from auditor.evidence.near_duplicates import design_effect, groups_within
+from auditor.evidence.near_duplicates import design_effect, linked_groups
 from auditor.statistics.intervals import Measure, wilson_interval
 from indexes.search import knn
 
-__all__ = ["clusters_of_copies", "copy_effect", "copy_radius", "share_of_copies"]
+__all__ = ["CopyScale", "clusters_of", "copy_effect", "copy_groups_beside", "copy_scale", "share_of_copies"]
 
 _NEARER, _RARE = 0.75, 0.005  # near copies are nearer than 0.75 times the 0.5 % quantile of nearest distances
-_MOST_JUDGED = 20_000  # real items whose nearest distances give the quantile
+_GAPS = 8  # near copies of an item that may be told from other items by their relative distances
+_MOST = 64  # near copies of an item that are searched for
+_MOST_JUDGED = 20_000  # real items whose nearest distances give the scale
 _CLUSTERS, _EXAMPLES = 20, 6  # largest clusters that are listed, and items named for each
-_COPIES = 8  # items of a larger cluster are a collapsed mode, not copies,
-_MODES = 10  # unless there are more such clusters than this
+_MODES = 10  # large clusters are collapsed modes and not copies, unless there are more than this
 
 
-def copy_radius(rows: np.ndarray, *, device: str = "cpu") -> float:
-    """The distance below which two items are near copies, from the nearest distances between distinct real rows (m, d).
+@dataclass(frozen=True, slots=True)
+class CopyScale:
+    """How near to each other independent items are, measured on distinct real items.
 
-    The distance is 0.75 times the 0.5 % quantile of these nearest distances. Among independent items, fewer than one in
-    two hundred has a neighbour within this distance.
+    Two items are near copies if their distance is below `radius`. The c nearest neighbours of an item are its near
+    copies, too, if they are much nearer than the next neighbour: if the distance to the c-th neighbour is below `ratio`
+    times the distance to the next one. Fewer than one in two hundred independent items have such a nearest neighbour by
+    either rule.
     """
+
+    radius: float
+    ratio: float
+
+
+def copy_scale(rows: np.ndarray, *, device: str = "cpu") -> CopyScale:
+    """The scale of near copies from the nearest distances between distinct real rows (m, d)."""
     rows = rows[:_MOST_JUDGED]
-    nearest = np.sqrt(knn(rows, rows, 2, device=device)[0][:, 1])
-    return _NEARER * float(np.quantile(nearest, _RARE))
+    nearest, second = np.sqrt(knn(rows, rows, 3, device=device)[0][:, 1:]).T
+    ratios = np.divide(nearest, second, out=np.ones_like(nearest), where=second > 0)
+    return CopyScale(_NEARER * float(np.quantile(nearest, _RARE)), float(np.quantile(ratios, _RARE)))
 
 
-def copy_effect(rows: np.ndarray, radius: float) -> float:
-    """The design effect of near copies among rows (n, d): the factor by which they raise the variance of a mean.
+def share_of_copies(
+    vectors: np.ndarray, real: np.ndarray, scale: CopyScale, *, level: float, device: str = "cpu"
+) -> Measure:
+    """The share of items (n, d) that are near copies of a real item (m, d)."""
+    nearest, second = np.sqrt(knn(vectors, real, 2, device=device)[0]).T
+    copies = int(((nearest < scale.radius) | (nearest < scale.ratio * second)).sum())
+    low, high = wilson_interval(copies, len(vectors), level=level)
+    return Measure(copies / len(vectors), low=low, high=high, n=len(vectors))
 
-    A few large clusters are collapsed modes, which another draw of the set would also show. Their items are counted as
+
+def copy_groups_beside(rows: np.ndarray, real: np.ndarray, scale: CopyScale, *, device: str = "cpu") -> np.ndarray:
+    """Group number (n,) of each distinct row (n, d) of a set; near copies, and chains of them, share a group.
+
+    By the ratio of distances, items are near copies only if they are also much nearer to each other than to the real
+    items (m, d). So the few items of a rare kind do not pass for copies of each other.
+    """
+    n = len(rows)
+    if n < 2:
+        return np.arange(n)
+    squared, indices = knn(rows, rows, min(n, _MOST + 1), device=device)
+    distances = np.sqrt(squared[:, 1:])  # the first neighbour is the row itself or an equal row
+    linked = squared < scale.radius**2
+    linked[:, 0] = True
+    gaps = min(_GAPS, distances.shape[1] - 1)
+    if gaps > 0:
+        beside = np.sqrt(knn(rows, real, 1, device=device)[0])
+        next_nearest = np.minimum(distances[:, 1 : gaps + 1], beside)
+        is_gap = distances[:, :gaps] < scale.ratio * next_nearest
+        copies = np.where(is_gap.any(1), gaps - np.argmax(is_gap[:, ::-1], axis=1), 0)
+        linked[:, 1 : gaps + 1] |= np.arange(gaps) < copies[:, None]
+    return linked_groups(indices, linked)
+
+
+def copy_effect(groups: np.ndarray) -> float:
+    """The design effect of near copies in groups (n,): the factor by which they raise the variance of a mean.
+
+    A few large groups are collapsed modes, which another draw of the set would also show. Their items are counted as
     independent.
     """
-    sizes = np.bincount(groups_within(rows, radius))
-    large = sizes > _COPIES
+    sizes = np.bincount(groups)
+    large = sizes > _GAPS
     if large.sum() <= _MODES:
         sizes = np.append(sizes[~large], np.ones(int(sizes[large].sum()), dtype=sizes.dtype))
     return design_effect(sizes)
 
 
-def share_of_copies(
-    vectors: np.ndarray, real: np.ndarray, radius: float, *, level: float, device: str = "cpu"
-) -> Measure:
-    """The share of items (n, d) that are near copies of a real item (m, d): nearer to it than the radius."""
-    copies = int((knn(vectors, real, 1, device=device)[0][:, 0] < radius**2).sum())
-    low, high = wilson_interval(copies, len(vectors), level=level)
-    return Measure(copies / len(vectors), low=low, high=high, n=len(vectors))
-
-
-def clusters_of_copies(rows: np.ndarray, ids: Sequence[str], radius: float) -> tuple[int, tuple[CopyCluster, ...]]:
-    """The number of rows (n, d) that repeat another row of their cluster, and the largest clusters of near copies.
-
-    Rows within the radius of each other are in one cluster, and so are rows that a chain of such rows connects.
-    """
-    groups = groups_within(rows, radius)
+def clusters_of(groups: np.ndarray, ids: Sequence[str]) -> tuple[int, tuple[CopyCluster, ...]]:
+    """The number of items that repeat another item of their group (n,), and the largest groups of near copies."""
     sizes = np.bincount(groups)
     largest = [group for group in np.argsort(-sizes, kind="stable")[:_CLUSTERS] if sizes[group] > 1]
     clusters = tuple(
@@ -66,4 +99,4 @@ def clusters_of_copies(rows: np.ndarray, ids: Sequence[str], radius: float) -> t
         )
         for group in largest
     )
-    return len(rows) - len(sizes), clusters
+    return len(groups) - len(sizes), clusters

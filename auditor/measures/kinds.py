@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.special import digamma
 
 from auditor.measures.cells import Cells, cell_count, fit_cells
-from auditor.measures.copies import copy_effect, copy_radius
+from auditor.measures.copies import copy_effect, copy_groups_beside, copy_scale
 from auditor.measures.foreign import foreign
 from auditor.statistics.distinct import distinct_rows
 from auditor.statistics.intervals import Measure, normal_interval
@@ -94,8 +94,8 @@ def _of_arrays(real: np.ndarray, candidate: np.ndarray, level: float | None) -> 
     splits = splits_of(rows, cells_of_halves(rows, seed=_SEED))
     copies = 1.0
     if splits and len(items) >= FEWEST and np.isfinite(items).all():
-        place = splits[0].cells.frame.place
-        copies = copy_effect(place(items).astype(np.float32), copy_radius(place(rows).astype(np.float32)))
+        ours, theirs = (splits[0].cells.frame.place(array).astype(np.float32) for array in (items, rows))
+        copies = copy_effect(copy_groups_beside(ours, theirs, copy_scale(theirs)))
     return kinds_and_spread(splits, items, copies=copies, n_offered=len(candidate), level=level)
 
 

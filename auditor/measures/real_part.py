@@ -8,7 +8,7 @@ import numpy as np
 
 from auditor.answers import Scale
 from auditor.measures.cells import Cells
-from auditor.measures.copies import copy_radius
+from auditor.measures.copies import CopyScale, copy_scale
 from auditor.measures.frechet import frechet_interval, frechet_of
 from auditor.measures.kinds import cells_of_halves
 from auditor.measures.prdc import neighbour_radii, proportion
@@ -77,9 +77,9 @@ class RealPart:
         return np.ascontiguousarray(self.frame.place(vectors), dtype=np.float32)
 
     @cached_property
-    def copy_radius(self) -> float:
-        """The distance, in the coordinates of the anchors, below which two items are near copies."""
-        return copy_radius(self.anchors, device=self.device)
+    def copy_scale(self) -> CopyScale:
+        """How near to each other near copies are, in the coordinates of the anchors."""
+        return copy_scale(self.anchors, device=self.device)
 
     @cached_property
     def raw(self) -> Moments:

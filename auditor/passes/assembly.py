@@ -1,5 +1,6 @@
 """Assembly of an audit's result from the stored state of the first pass (`AuditState`) and the estimated fraction."""
 
+import math
 import os
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -89,7 +90,7 @@ def assemble(
 def _checks(
     policy: Policy, answer: SyntheticFraction, diversity: Diversity, risk: MadRisk, unread: Unread
 ) -> tuple[Check, ...]:
-    share, loss = unread.share, diversity.loss
+    share, loss, repeats = unread.share, diversity.loss, _repeats(diversity)
     judged = check_fraction(policy.synthetic_fraction, answer)
     others = (
         check("diversity_loss", policy.diversity_loss, loss, reason=loss.reason),
@@ -99,7 +100,22 @@ def _checks(
         heed_unread(judged, policy.synthetic_fraction, share),
         *(heed_unread_roughly(other, policy.unread, share) for other in others),
         check_unread(policy.unread, share),
+        heed_unread_roughly(check("duplicates", policy.duplicates, repeats), policy.unread, share),
     )
+
+
+def _repeats(diversity: Diversity) -> Measure:
+    """The share of the items that repeat another item: exact copies, and near copies among the distinct items.
+
+    If the near copies are not known, the share is at least that of the exact copies.
+    """
+    exact, near = (diversity.measures[name] for name in ("duplicates", "near_duplicates"))
+    if not near.is_known:
+        return Measure(math.nan, low=exact.low, high=1.0, n=exact.n, reason=near.reason)
+    estimate, low, high = (
+        1 - (1 - getattr(exact, end)) * (1 - getattr(near, end)) for end in ("estimate", "low", "high")
+    )
+    return Measure(estimate, low=low, high=high, n=exact.n)
 
 
 def _run(audited: AuditedSet, request: AuditRequest, folder: AuditFolder) -> Run:

@@ -113,6 +113,7 @@ def test_the_default_policy_is_that_of_the_contract():
     assert policy["diversity_loss"] == {"warn": 0.1, "fail": 0.25, "compare": "interval"}
     assert policy["mad_risk"] == {"warn": 0.2, "fail": 0.5, "compare": "estimate"}
     assert policy["unread"] == {"warn": 0.01, "fail": 0.1, "compare": "estimate"}
+    assert policy["duplicates"] == {"warn": 0.05, "fail": 0.5, "compare": "interval"}
     assert policy["required"] == ["synthetic_fraction", "diversity_loss", "mad_risk", "unread"]
     without = Policy().in_force(workflow=False, content=False)
     assert without.required == ("synthetic_fraction", "unread")

@@ -284,7 +284,7 @@ def test_the_checks_and_the_verdict_follow_the_labels(madaudit: Command, audited
     assert check["value"] == outcome.json["synthetic_fraction"]["high"]
     assert check["status"] == "warn"  # 50 labels cannot exclude 5 %
     others = [c for c in outcome.json["checks"] if c["name"] != "synthetic_fraction"]
-    assert [c["name"] for c in others] == ["diversity_loss", "mad_risk", "unread"]
+    assert [c["name"] for c in others] == ["diversity_loss", "mad_risk", "unread", "duplicates"]
 
 
 def test_unsure_and_missing_labels_are_counted_and_left_out(madaudit: Command, audited: Path, tmp_path: Path) -> None:

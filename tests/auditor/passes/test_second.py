@@ -66,6 +66,20 @@ def test_the_histogram_counts_every_item_once(shards: list[ShardResult], tmp_pat
     assert len(histogram.edges) == len(histogram.incoming) - 1
 
 
+@pytest.mark.parametrize(("copies", "noise", "status"), [(1, 0.0, "pass"), (3, 0.0, "fail"), (3, 1e-3, "fail")])
+def test_the_check_of_duplicates_counts_copies_and_near_copies(
+    copies: int, noise: float, status: str, tmp_path: Path, reference: Reference, make: SimpleNamespace,
+    rng: np.random.Generator,
+) -> None:  # fmt: skip
+    items = np.repeat(make.real_vectors(100, rng), copies, axis=0)
+    moved = items + noise * rng.normal(size=items.shape)
+    policy = Policy(synthetic_fraction=Threshold(math.inf, math.inf, "high"), required=("duplicates",))
+    result = answer(finished(tmp_path, reference, moved), tmp_path, reference, policy=policy)
+    judged = next(c for c in result.checks if c.name == "duplicates")
+    assert result.verdict == judged.status == status
+    assert judged.value == pytest.approx(1 - 1 / copies, abs=0.02)
+
+
 def test_the_verdict_is_the_worst_of_the_required_checks(
     shards: list[ShardResult], tmp_path: Path, reference: Reference
 ) -> None:
@@ -77,6 +91,7 @@ def test_the_verdict_is_the_worst_of_the_required_checks(
         "diversity_loss": "fail",
         "mad_risk": "undetermined",
         "unread": "pass",
+        "duplicates": "pass",
     }
     assert result.verdict == "fail"
     relaxed = replace(policy, required=("synthetic_fraction",))
