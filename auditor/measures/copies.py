@@ -12,22 +12,23 @@ from indexes.search import knn
 
 __all__ = ["CopyScale", "clusters_of", "copy_effect", "copy_groups_beside", "copy_scale", "share_of_copies"]
 
-_NEARER, _RARE = 0.75, 0.005  # near copies are nearer than 0.75 times the 0.5 % quantile of nearest distances
-_GAPS = 8  # near copies of an item that may be told from other items by their relative distances
+_RARE = 0.005  # share of independent items that may pass for near copies by either rule
+_NEARER = 0.5  # near copies of real items are nearer than this, in units of the rare quantile of nearest distances
+_WITHIN = 0.5  # the same factor within the set, in units of the former: it may be a set of less spread
+_BESIDE = 0.75  # near copies within the set are nearer to each other than to real items by this factor at least
+_LARGE = 8  # a larger group of near copies is a collapsed mode,
+_MODES = 10  # unless there are more such groups than this
 _MOST = 64  # near copies of an item that are searched for
 _MOST_JUDGED = 20_000  # real items whose nearest distances give the scale
 _CLUSTERS, _EXAMPLES = 20, 6  # largest clusters that are listed, and items named for each
-_MODES = 10  # large clusters are collapsed modes and not copies, unless there are more than this
 
 
 @dataclass(frozen=True, slots=True)
 class CopyScale:
     """How near to each other independent items are, measured on distinct real items.
 
-    Two items are near copies if their distance is below `radius`. The c nearest neighbours of an item are its near
-    copies, too, if they are much nearer than the next neighbour: if the distance to the c-th neighbour is below `ratio`
-    times the distance to the next one. Fewer than one in two hundred independent items have such a nearest neighbour by
-    either rule.
+    An item is a near copy of a real item if the distance is below `radius`, or if the distance is below `ratio` times
+    the distance to the next real item. Fewer than one in two hundred independent items pass by either rule.
     """
 
     radius: float
@@ -55,23 +56,25 @@ def share_of_copies(
 def copy_groups_beside(rows: np.ndarray, real: np.ndarray, scale: CopyScale, *, device: str = "cpu") -> np.ndarray:
     """Group number (n,) of each distinct row (n, d) of a set; near copies, and chains of them, share a group.
 
-    By the ratio of distances, items are near copies only if they are also much nearer to each other than to the real
-    items (m, d). So the few items of a rare kind do not pass for copies of each other.
+    The c nearest neighbours of an item are its near copies if there is a gap behind them: if the distance to the c-th
+    is below `scale.ratio` times the distance to the next, and also clearly below the distance to real items (m, d). A
+    set of less spread, or with few items of a kind, has no such gaps. Items that are almost equal are near copies
+    without a gap.
     """
     n = len(rows)
     if n < 2:
         return np.arange(n)
     squared, indices = knn(rows, rows, min(n, _MOST + 1), device=device)
     distances = np.sqrt(squared[:, 1:])  # the first neighbour is the row itself or an equal row
-    linked = squared < scale.radius**2
+    linked = squared < (_WITHIN * scale.radius) ** 2
     linked[:, 0] = True
-    gaps = min(_GAPS, distances.shape[1] - 1)
+    gaps = distances.shape[1] - 1
     if gaps > 0:
-        beside = np.sqrt(knn(rows, real, 1, device=device)[0])
-        next_nearest = np.minimum(distances[:, 1 : gaps + 1], beside)
-        is_gap = distances[:, :gaps] < scale.ratio * next_nearest
+        beside = np.sqrt(knn(rows, real, 2, device=device)[0][:, 1:])  # the nearest may be what the item is a copy of
+        limit = np.minimum(scale.ratio * distances[:, 1:], min(scale.ratio, _BESIDE) * beside)
+        is_gap = distances[:, :-1] < limit
         copies = np.where(is_gap.any(1), gaps - np.argmax(is_gap[:, ::-1], axis=1), 0)
-        linked[:, 1 : gaps + 1] |= np.arange(gaps) < copies[:, None]
+        linked[:, 1:-1] |= np.arange(gaps) < copies[:, None]
     return linked_groups(indices, linked)
 
 
@@ -82,7 +85,7 @@ def copy_effect(groups: np.ndarray) -> float:
     independent.
     """
     sizes = np.bincount(groups)
-    large = sizes > _GAPS
+    large = sizes > _LARGE
     if large.sum() <= _MODES:
         sizes = np.append(sizes[~large], np.ones(int(sizes[large].sum()), dtype=sizes.dtype))
     return design_effect(sizes)
