@@ -18,7 +18,7 @@ from auditor.measures.intrinsic_dimension import intrinsic_dimension
 from auditor.measures.kid import kid
 from auditor.measures.kinds import DiversityLoss, kinds_and_spread, splits_of
 from auditor.measures.neighbour_entropy import neighbour_entropy
-from auditor.measures.prdc import coverage_baseline, neighbour_radii, proportion
+from auditor.measures.prdc import coverage_baseline, growth_of, neighbour_radii, proportion
 from auditor.measures.real_part import NEIGHBOURS, SAMPLE_SIZE, RealPart
 from auditor.measures.regions import regions_of
 from auditor.measures.set_sums import SetSums
@@ -87,7 +87,7 @@ def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fi
     found = {
         "frechet": _frechet(audited, real, all_copies, level),
         "precision": Beside(sums.precision(copies=all_copies, level=level), real.precision_baseline(level=level)),
-        "density": Beside(sums.density(copies=all_copies, level=level), _exactly(1.0)),
+        "density": Beside(_density(audited, real, all_copies, level), _exactly(1.0)),
         "coverage": Beside(
             sums.coverage(copies=all_copies, level=level),
             _exactly(coverage_baseline(len(real.anchors), sums.n, NEIGHBOURS)),
@@ -158,6 +158,16 @@ def _frechet(audited: AuditedSpace, real: RealPart, copies: float, level: float)
         real.raw, audited.sums.raw, real.vectors[:SAMPLE_SIZE], audited.vectors, copies=copies, level=level
     )
     return Beside(Measure(ours.estimate, low=low, high=high, n=n), real.frechet_baseline(n, level=level))
+
+
+def _density(audited: AuditedSpace, real: RealPart, copies: float, level: float) -> Measure:
+    """Density over all items; how much the balls grow towards their next neighbours is measured on the sample."""
+    items = real.place(audited.vectors)
+    within, larger = (
+        membership(items, real.anchors, radii, device=real.device).totals
+        for radii in (real.balls.radii, real.balls.next_radii)
+    )
+    return audited.sums.density(real.balls, growth_of(within, larger), copies=copies, level=level)
 
 
 def _repeated(audited: AuditedSpace, groups: np.ndarray) -> tuple[Measure, tuple[CopyCluster, ...]]:

@@ -25,7 +25,8 @@ def cmmd(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None)
     hardly detects a few outliers, or differences much finer than σ.
 
     If `level` is given, the interval is a confidence interval of the population value. The interval includes the
-    sampling errors of both sides, but not the much smaller error of σ. The estimate is nan if fewer than 2 rows are on
+    sampling errors of both sides, but not the much smaller error of σ. There is no interval if one row of a side holds
+    most of the variance. The estimate is nan if fewer than 2 rows are on
     a side, if half of the real pairs are equal, or if a row is 1e12 times as far away as the others. Raises InputError
     for arrays that are not finite and of equal width.
     """

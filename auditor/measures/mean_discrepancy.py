@@ -6,44 +6,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.measures.checked_rows import FEWEST
+from auditor.measures.checked_rows import DOMINANT, FEWEST
 from auditor.statistics.intervals import Measure, normal_interval
 
-__all__ = ["mean_discrepancy"]
+__all__ = ["Kernel", "mean_discrepancy"]
 
 _BLOCK = 2**22  # kernel values in memory at a time
 
-Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Kernel values (a, b) of rows (a, d) and (b, d)."""
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]  # values (a, b) for rows (a, d) and (b, d)
 
 
 def mean_discrepancy(real: np.ndarray, candidate: np.ndarray, kernel: Kernel, *, level: float | None) -> Measure:
     """Unbiased estimate of E k(x, x') + E k(y, y') − 2 E k(x, y) for real rows x and candidate rows y.
 
     The estimate is the U-statistic of Gretton et al. (2012, lemma 6), and can be negative. If `level` is given, the
-    interval is a confidence interval of the population value for this kernel. Each side needs at least 2 rows, and at
-    least 10 for an interval.
+    interval is a confidence interval of the population value for this kernel. Each side needs at least 2 rows. An
+    interval needs 10 rows on each side, and that no row holds most of the first-order variance.
 
     The variance of the estimate follows from Hoeffding's decomposition (1948). The first-order variance comes from each
     row's mean kernel value and is proportional to the population value θ. The second-order variance comes from the
     doubly centred kernel. Like Wilson's interval for a proportion, the interval contains every θ for which the estimate
     is within z standard errors at θ. (An interval with one standard error for all θ misses small θ up to one time in
     eight, because a low estimate comes with a small standard error.) The interval contains 0 when the estimate is
-    within z standard errors of 0, with the standard error for equal distributions. For weak differences, the upper end
-    of the interval is higher than necessary.
+    within z standard errors of 0, with the error for equal distributions. For weak differences, its upper end is high.
     """
     m, n = len(real), len(candidate)
-    own, theirs = _within(real, kernel), _within(candidate, kernel)
-    across = _across(real, candidate, kernel)
+    own, theirs, across = _within(real, kernel), _within(candidate, kernel), _across(real, candidate, kernel)
     value = own.mean + theirs.mean - 2 * across.mean
     if level is None:
         return Measure(value, n=n)
     if min(m, n) < FEWEST:
         return Measure(value, n=n, reason=f"an interval needs at least {FEWEST} items on each side, got {min(m, n)}")
+    if _is_dominated(own, theirs, across):
+        return Measure(value, n=n, reason="one item holds most of the variance, so no interval can be given")
     variance, second = _variances(own, theirs, across)
+    if variance == 0:
+        return Measure(value, n=n, reason="all kernel values are equal, so no interval can be given")
     slope = variance / max(value, math.sqrt(variance))  # of the variance in θ; on the large side for weak differences
     low, high = _interval(value, second, slope, level=level)
-    return Measure(value, low=low, high=high, n=n)
+    return Measure(value, low=low, high=max(high, 0.0), n=n)  # no population value is below 0
 
 
 def _interval(value: float, constant: float, slope: float, *, level: float) -> tuple[float, float]:
@@ -65,6 +66,13 @@ class _Pairs:
     @property
     def mean(self) -> float:
         return float(self.rows.mean())
+
+
+def _is_dominated(own: _Pairs, theirs: _Pairs, across: _Pairs) -> bool:
+    """Whether one row, or one row of each side together, holds most of the first-order variance."""
+    sides = own.rows - across.rows, theirs.rows - across.columns
+    parts = [(each - each.mean()) ** 2 / (len(each) * (len(each) - 1)) for each in sides]
+    return bool(sum(each.max() for each in parts) > DOMINANT * sum(each.sum() for each in parts))
 
 
 def _variances(own: _Pairs, theirs: _Pairs, across: _Pairs) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from auditor.measures.checked_rows import FEWEST, centred_pair
+from auditor.measures.checked_rows import FEWEST, checked_pair
 from auditor.measures.neighbour_distances import distinct_rows, nearest_rows
 from auditor.statistics.intervals import Measure, normal_interval
 
@@ -32,12 +32,11 @@ def neighbour_entropy(real: np.ndarray, candidate: np.ndarray, *, level: float |
     necessary (1.5 times for d = 1). The estimate is nan for fewer than 10 different rows on a side, or for a row 1e12
     times as far away as the others. Raises InputError for arrays that are not finite and of equal width.
     """
-    pair, n = centred_pair(real, candidate), len(candidate)
-    if pair.reason:
-        return Measure(math.nan, n=n, reason=pair.reason)
-    ours, reason = distinct_rows(pair.candidate, name="candidate", fewest=FEWEST)
+    real, candidate = checked_pair(real, candidate)
+    n = len(candidate)
+    ours, reason = distinct_rows(candidate, name="candidate", fewest=FEWEST)
     if reason is None:
-        theirs, reason = distinct_rows(pair.real, name="real", fewest=FEWEST)
+        theirs, reason = distinct_rows(real, name="real", fewest=FEWEST)
     if reason is not None:
         return Measure(math.nan, n=n, reason=reason)
     size = min(len(ours), len(theirs))

@@ -11,13 +11,12 @@ from auditor.measures.cells import Cells
 from auditor.measures.copies import CopyScale, copy_scale
 from auditor.measures.frechet import frechet_interval, frechet_of
 from auditor.measures.kinds import cells_of_halves
-from auditor.measures.prdc import neighbour_radii, proportion
+from auditor.measures.prdc import Balls, balls_of, proportion
 from auditor.statistics.frame import Frame, frame_of
 from auditor.statistics.intervals import Measure
 from auditor.statistics.moments import Moments, moments_of
 from indexes.errors import InputError
 from indexes.hashing import content_keys
-from indexes.search import knn
 
 __all__ = ["ANCHORS", "LEVEL_SIZE", "NEIGHBOURS", "SAMPLE_SIZE", "RealPart", "real_part_of"]
 
@@ -69,8 +68,9 @@ class RealPart:
         return self.placed[:ANCHORS]
 
     @cached_property
-    def radii(self) -> np.ndarray:
-        return neighbour_radii(self.anchors, NEIGHBOURS, device=self.device)
+    def balls(self) -> Balls:
+        """The balls around the anchors."""
+        return balls_of(self.anchors, NEIGHBOURS, device=self.device)
 
     def place(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors (n, d) in the coordinates of the anchors, float32."""
@@ -87,11 +87,9 @@ class RealPart:
 
     def precision_baseline(self, *, level: float) -> Measure:
         """Share of anchors that are among the k nearest anchors of at least one other anchor."""
-        nearest = knn(self.anchors, self.anchors, NEIGHBOURS + 1, device=self.device)[1]
-        m = len(self.anchors)
-        of_others = nearest != np.arange(m)[:, None]
-        balls = np.bincount(nearest[of_others], minlength=m)  # balls of other anchors around each anchor
-        sole = (of_others & (balls[nearest] == 1)).sum(1)  # anchors that lie in this ball alone
+        nearest, m = self.balls.neighbours, len(self.anchors)
+        balls = np.bincount(nearest.ravel(), minlength=m)  # balls of other anchors around each anchor
+        sole = (balls[nearest] == 1).sum(1)  # anchors that lie in this ball alone
         return proportion(int((balls > 0).sum()), m, sole / m, level=level)
 
     def frechet_baseline(self, n: int, *, level: float | None = None) -> Measure:

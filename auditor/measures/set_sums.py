@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.measures.prdc import density_of, proportion
-from auditor.measures.real_part import NEIGHBOURS, RealPart
+from auditor.measures.prdc import Balls, density_of, proportion
+from auditor.measures.real_part import RealPart
 from auditor.statistics.intervals import Measure
 from auditor.statistics.moments import Moments, moments_of
 from indexes.search import membership
@@ -43,10 +43,9 @@ class SetSums:
         """Share of the items inside at least one ball (Kynkäänniemi et al. 2019)."""
         return proportion(self.precise, self.n, self.sole_items / self.n, copies=copies, level=level)
 
-    def density(self, *, copies: float, level: float) -> Measure:
-        """Mean number of balls that contain an item, divided by k (Naeem et al. 2020)."""
-        total = int(self.totals.sum())
-        return density_of(total, self.ball_squares, self.n, self.totals, NEIGHBOURS, copies=copies, level=level)
+    def density(self, balls: Balls, growth: float, *, copies: float, level: float) -> Measure:
+        """Mean number of balls that contain an item, divided by k (Naeem et al. 2020); see `density_of`."""
+        return density_of(self.totals, self.ball_squares, self.n, balls.neighbours, growth, copies=copies, level=level)
 
     def coverage(self, *, copies: float, level: float) -> Measure:
         """Coverage: the share of balls around real items that contain an item of the set (Naeem et al. 2020)."""
@@ -58,7 +57,7 @@ class SetSums:
 
 def sums_of(vectors: np.ndarray, keys: np.ndarray, real: RealPart) -> SetSums:
     """The sums over items with these vectors (n, d) and content keys (n,) uint64."""
-    found = membership(real.place(vectors), real.anchors, real.radii, device=real.device)
+    found = membership(real.place(vectors), real.anchors, real.balls.radii, device=real.device)
     only = np.zeros(len(real.anchors), dtype=np.uint64)
     has_one = found.only_queries >= 0
     only[has_one] = keys[found.only_queries[has_one]]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from auditor.measures.checked_rows import FEWEST, centred_pair
+from auditor.measures.checked_rows import DOMINANT, FEWEST, centred_pair
 from auditor.statistics.intervals import Measure, normal_interval
 
 __all__ = ["sliced_wasserstein"]
@@ -27,16 +27,16 @@ def sliced_wasserstein(real: np.ndarray, candidate: np.ndarray, *, level: float 
     upwards at finite sizes: compare it with that of a real sample of the same size. If `level` is given, the interval
     is a confidence interval of the expectation at these sizes and directions. The error comes from both sides'
     Kantorovich potentials (del Barrio & Loubes 2019) and from the error of the unit. For equal distributions the
-    interval is about 1.5 times as wide as needed. The estimate is nan if fewer than 2 rows are on a side, if all real
-    rows are equal, or if a row is 1e12 times as far away as the others. Raises InputError for arrays that are not
-    finite and of equal width.
+    interval is about 1.5 times as wide as needed. There is no interval if one real row holds most of the real variance.
+    The estimate is nan if fewer than 2 rows are on a side, if all real rows are equal, or if a row is 1e12 times as far
+    away as the others. Raises InputError for arrays that are not finite and of equal width.
     """
     pair = centred_pair(real, candidate)
     m, n = len(pair.real), len(pair.candidate)
     if pair.reason:
         return Measure(math.nan, n=n, reason=pair.reason)
     directions = _directions(pair.real.shape[1])
-    lengths = (pair.real**2).sum(1)
+    lengths = ((pair.real - pair.real.mean(0)) ** 2).sum(1)
     unit = float(lengths.sum()) / (m - 1) / pair.real.shape[1]
     total, of_real, of_candidate = _transport(pair.real @ directions, pair.candidate @ directions)
     value = total / unit
@@ -44,6 +44,9 @@ def sliced_wasserstein(real: np.ndarray, candidate: np.ndarray, *, level: float 
         return Measure(value, n=n)
     if min(m, n) < FEWEST:
         return Measure(value, n=n, reason=f"an interval needs at least {FEWEST} items on each side, got {min(m, n)}")
+    if lengths.max() > DOMINANT * lengths.sum():
+        reason = "one real item holds most of the real variance, so no interval can be given: look at the item"
+        return Measure(value, n=n, reason=reason)
     of_real = of_real - value * lengths / pair.real.shape[1]
     error = math.sqrt(of_real.var(ddof=1) / m + of_candidate.var(ddof=1) / n) / unit
     low, high = normal_interval(value, error, level=level)

@@ -8,7 +8,7 @@ from scipy import linalg
 
 from indexes.errors import InputError
 
-__all__ = ["Moments", "clean_eigh", "clean_eigvalsh", "moments_of", "unit_rows"]
+__all__ = ["Moments", "clean_eigh", "lengths_of", "moments_of", "unit_rows"]
 
 
 @dataclass(frozen=True)
@@ -48,31 +48,40 @@ class Moments:
 
 
 def moments_of(vectors: np.ndarray) -> Moments:
-    """Moments of the rows of vectors (n, d)."""
+    """Moments of the rows of vectors (n, d); raises InputError for other shapes and for sums that are not finite."""
     rows = np.asarray(vectors, dtype=np.float64)
     if rows.ndim != 2:
         raise InputError(f"expected vectors of shape (n, d), got {rows.shape}")
-    return Moments(len(rows), rows.sum(0), rows.T @ rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, outer = rows.sum(0), rows.T @ rows
+    if not np.isfinite(outer).all():
+        raise InputError("the vectors hold nan or values whose squares are too large: drop or rescale these rows first")
+    return Moments(len(rows), total, outer)
 
 
 def clean_eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues and eigenvectors; eigenvalues below rounding error become 0, as their roots would be noise (1e-8)."""
     values, vectors = linalg.eigh((matrix + matrix.T) / 2)
-    return _cleaned(values), vectors
-
-
-def clean_eigvalsh(matrix: np.ndarray) -> np.ndarray:
-    """The eigenvalues as in `clean_eigh`, without the eigenvectors."""
-    return _cleaned(linalg.eigvalsh((matrix + matrix.T) / 2))
-
-
-def _cleaned(values: np.ndarray) -> np.ndarray:
     floor = max(values[-1], 0.0) * len(values) * 1e-14
-    return np.asarray(np.where(values > floor, values, 0.0))
+    return np.asarray(np.where(values > floor, values, 0.0)), vectors
+
+
+def lengths_of(rows: np.ndarray) -> np.ndarray:
+    """Euclidean length (n,) float64 of each row (n, d); squares of very large or small values do not matter."""
+    scaled, exponents = _scaled(rows)
+    return np.asarray(np.ldexp(np.linalg.norm(scaled, axis=1), exponents[:, 0]))
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Vectors with rows scaled to length one, float64; a zero row stays zero."""
-    rows = np.asarray(vectors, dtype=np.float64)
+    """Vectors (n, d) with rows scaled to length one, float64; a zero row stays zero."""
+    rows, _ = _scaled(np.asarray(vectors, dtype=np.float64))
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, 1.0)
+
+
+def _scaled(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (n, d) divided by powers of two, so that the largest value of each lies in [½, 1); the exponents (n, 1)."""
+    if rows.ndim != 2:
+        raise InputError(f"expected vectors of shape (n, d), got {rows.shape}")
+    exponents = np.frexp(np.abs(rows).max(1, keepdims=True, initial=0.0))[1]
+    return np.ldexp(rows, -exponents), exponents

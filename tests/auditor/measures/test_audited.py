@@ -7,12 +7,13 @@ import pytest
 
 from auditor.evaluation.worlds import world
 from auditor.measures.audited import DIVERSITY, FIDELITY, AuditedSpace, Beside, measured, unmeasured
-from auditor.measures.prdc import prdc
+from auditor.measures.prdc import growth_of, prdc
 from auditor.measures.real_part import NEIGHBOURS, RealPart, real_part_of
 from auditor.measures.set_sums import sums_of
 from auditor.statistics.intervals import Measure
 from indexes.errors import InputError
 from indexes.hashing import content_keys
+from indexes.search import membership
 
 
 def digests_of(rows):
@@ -89,18 +90,27 @@ def test_sums_of_parts_add_to_those_of_the_whole(a_world, real, rng):
     assert (whole.precise, whole.ball_squares) == (parts.precise, parts.ball_squares)
     assert np.array_equal(whole.totals, parts.totals)
     assert np.array_equal(whole.sole_items, parts.sole_items)
-    for name in ("precision", "density", "coverage"):
+    for name in ("precision", "coverage"):
         assert getattr(whole, name)(copies=1.0, level=0.95) == getattr(parts, name)(copies=1.0, level=0.95)
+    first, second = (sums.density(real.balls, 0.2, copies=1.0, level=0.95) for sums in (whole, parts))
+    assert first == second
 
 
 def test_the_sums_give_the_measures_and_intervals_of_the_arrays(a_world, real, rng):
     rows = a_world.draw(300, rng, shrink=0.8)
     sums = sums_of(rows, content_keys(digests_of(rows), seed=0), real)
     expected = prdc(real.vectors, rows, k=NEIGHBOURS, level=0.95)
-    for name in ("precision", "density", "coverage"):
-        found = getattr(sums, name)(copies=1.0, level=0.95)
+    within, larger = (
+        membership(real.place(rows), real.anchors, radii).totals for radii in (real.balls.radii, real.balls.next_radii)
+    )
+    found = {
+        "precision": sums.precision(copies=1.0, level=0.95),
+        "density": sums.density(real.balls, growth_of(within, larger), copies=1.0, level=0.95),
+        "coverage": sums.coverage(copies=1.0, level=0.95),
+    }
+    for name, measure in found.items():
         for end in ("estimate", "low", "high"):
-            assert getattr(found, end) == pytest.approx(getattr(expected[name], end), rel=1e-6), name
+            assert getattr(measure, end) == pytest.approx(getattr(expected[name], end), rel=1e-6), name
 
 
 @pytest.mark.parametrize("times", [2, 5, 12])

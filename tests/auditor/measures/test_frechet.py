@@ -1,5 +1,7 @@
 """The Fréchet distance against Gaussian formulas and scipy; its interval by simulation."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import linalg
@@ -75,3 +77,46 @@ def test_the_interval_holds_the_expectation_of_the_plug_in(n, width, scale, shif
     expected = value.mean()
     assert np.mean((low <= expected) & (expected <= high)) >= 0.89  # nominal 0.95; standard error 0.018
     assert (high - low).mean() < 2.5 * 3.92 * value.std()  # and it is not so by being useless
+
+
+@pytest.mark.parametrize("offset", [1e6, 2.0**33, 2.0**44])
+def test_a_common_offset_changes_nothing(offset, rng):
+    real, candidate = rng.integers(-64, 64, (50, 4)) / 16, rng.integers(-32, 64, (40, 4)) / 16
+    here, there = frechet(real, candidate, level=0.95), frechet(real + offset, candidate + offset, level=0.95)
+    assert (there.estimate, there.low, there.high) == pytest.approx((here.estimate, here.low, here.high), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [2.0**-500, 1e-30, 1e30, 2.0**500])
+def test_the_distance_grows_with_the_square_of_the_scale(scale, rng):
+    real, candidate = rng.normal(size=(50, 4)), rng.normal(0.3, 0.8, (40, 4))
+    here, there = frechet(real, candidate, level=0.95), frechet(scale * real, scale * candidate, level=0.95)
+    expected = pytest.approx([number * scale**2 for number in (here.estimate, here.low, here.high)], rel=1e-12)
+    assert [there.estimate, there.low, there.high] == expected
+
+
+def test_a_distance_beyond_float64_is_a_stated_reason(rng):
+    measure = frechet(1e200 * rng.normal(size=(20, 3)), 1e200 * rng.normal(size=(20, 3)), level=0.95)
+    assert math.isnan(measure.estimate)
+    assert "beyond the range of float64" in measure.reason
+
+
+def test_a_set_with_one_huge_row_lies_at_distance_zero_from_itself(rng):
+    rows = rng.normal(size=(60, 4))
+    rows[3] *= 1e6
+    measure = frechet(rows, rows, level=0.95)
+    assert (measure.estimate, measure.low) == (0, 0)
+
+
+def test_a_row_that_hides_the_others_is_a_stated_reason(rng):
+    rows = rng.normal(size=(30, 3))
+    rows[3] *= 1e14
+    assert "1e+12 times as far" in frechet(rng.normal(size=(30, 3)), rows).reason
+
+
+@pytest.mark.parametrize("candidate", [np.zeros((20, 3)), np.eye(3)])
+def test_equal_or_few_vectors_have_a_distance_without_an_interval(candidate):
+    measure = frechet(np.ones((20, 3)), candidate, level=0.95)
+    gap = 1 - candidate.mean(0)
+    assert measure.estimate == pytest.approx(gap @ gap + np.trace(np.cov(candidate.T)))
+    assert math.isnan(measure.low)
+    assert measure.reason

@@ -1,6 +1,7 @@
 """The kernel inception distance against the published formula; its interval by simulation."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -129,3 +130,40 @@ def test_too_few_items_have_no_interval(rng):
 def test_other_shapes_are_refused(rng):
     with pytest.raises(InputError, match="expected"):
         kid(rng.normal(size=30), rng.normal(size=30))
+
+
+def in_fractions(real, candidate):
+    """The unbiased estimate without any rounding."""
+    first, second = ([[Fraction(float(value)) for value in row] for row in rows] for rows in (real, candidate))
+
+    def kernel(x, y):
+        return (sum(a * b for a, b in zip(x, y, strict=True)) / len(x) + 1) ** 3
+
+    def within(rows):
+        pairs = [kernel(x, y) for i, x in enumerate(rows) for y in rows[:i]]
+        return sum(pairs) / len(pairs)
+
+    across = [kernel(x, y) for x in first for y in second]
+    return float(within(first) + within(second) - 2 * sum(across) / len(across))
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e11])
+@pytest.mark.parametrize("side", [0, 1])
+def test_one_huge_row_leaves_the_exact_estimate_and_an_interval_that_holds_zero_or_a_reason(factor, side, rng):
+    sets = [rng.normal(size=(30, 3)), rng.normal(0.3, 1, (20, 3))]
+    sets[side][4] *= factor
+    measure = kid(*sets, level=0.95)
+    assert measure.estimate == pytest.approx(in_fractions(*sets), rel=1e-12)
+    assert measure.low <= 0 <= measure.high or "one item holds most of the variance" in measure.reason
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(2.0**-300, 0.0), (2.0**80, 0.0), (1.0, 2.0**33)])
+def test_the_estimate_is_exact_at_any_scale_and_offset(scale, offset, rng):
+    real, candidate = (scale * rng.integers(-9, 9, (size, 3)) + offset for size in (30, 20))
+    assert kid(real, candidate).estimate == pytest.approx(in_fractions(real, candidate), rel=1e-12)
+
+
+def test_the_interval_of_a_set_and_itself_holds_zero(rng):
+    rows = rng.normal(size=(60, 4))
+    measure = kid(rows, rows, level=0.95)
+    assert measure.low < 0 <= measure.high

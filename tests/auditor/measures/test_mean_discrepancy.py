@@ -108,3 +108,12 @@ def test_too_few_items_have_an_estimate_without_an_interval(sizes, rng):
     assert math.isfinite(measure.estimate)
     assert math.isnan(measure.low)
     assert "at least 10 items on each side" in measure.reason
+
+
+def test_equal_kernel_values_give_no_interval(rng):
+    measure = mean_discrepancy(
+        rng.normal(size=(20, 3)), rng.normal(size=(20, 3)), lambda a, b: np.ones((len(a), len(b))), level=0.95
+    )
+    assert measure.estimate == 0
+    assert math.isnan(measure.low)
+    assert "all kernel values are equal" in measure.reason

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from auditor.measures.frechet import frechet
-from auditor.measures.prdc import coverage_baseline, neighbour_radii, prdc
+from auditor.measures.prdc import balls_of, coverage_baseline, neighbour_radii, prdc
 from indexes.errors import InputError
 
 
@@ -83,3 +83,27 @@ def test_without_a_level_there_is_no_interval_and_the_same_estimate(rng):
         assert math.isnan(measure.low)
         assert measure.estimate == measured[name].estimate
         assert measured[name].low <= measured[name].estimate <= measured[name].high
+
+
+@pytest.mark.parametrize(("m", "n"), [(300, 200), (200, 1000)])
+@pytest.mark.parametrize("spread", [1.0, 0.7])
+def test_the_interval_of_the_density_holds_its_expectation(m, n, spread):
+    rng = np.random.default_rng(m + n)
+    found = [
+        prdc(rng.normal(size=(m, 16)), spread * rng.normal(size=(n, 16)), level=0.95)["density"] for _ in range(100)
+    ]
+    truth = np.mean([measure.estimate for measure in found])
+    assert np.mean([measure.low <= truth <= measure.high for measure in found]) >= 0.89  # standard error 0.022
+    width = np.mean([measure.high - measure.low for measure in found]) / 3.92
+    assert width < 1.5 * np.std([measure.estimate for measure in found])
+
+
+def test_balls_reach_to_the_neighbours_of_each_point(rng):
+    points = rng.normal(size=(50, 3)).astype(np.float32)
+    balls = balls_of(points, 4)
+    distances = ((points[:, None] - points[None]) ** 2).sum(2)
+    order = np.argsort(distances, axis=1)
+    assert (np.sort(balls.neighbours, axis=1) == np.sort(order[:, 1:5], axis=1)).all()
+    assert balls.radii == pytest.approx(np.sort(distances, axis=1)[:, 4], rel=1e-5)
+    assert balls.next_radii == pytest.approx(np.sort(distances, axis=1)[:, 5], rel=1e-5)
+    assert (balls_of(points[:5], 4).next_radii == balls_of(points[:5], 4).radii).all()

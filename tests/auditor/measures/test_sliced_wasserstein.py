@@ -129,3 +129,12 @@ def test_too_few_items_have_no_interval(rng):
 def test_other_shapes_are_refused(rng):
     with pytest.raises(InputError, match="expected"):
         sliced_wasserstein(rng.normal(size=30), rng.normal(size=30))
+
+
+def test_a_real_row_that_holds_the_unit_leaves_the_distance_without_an_interval(rng):
+    real, candidate = rng.normal(size=(12, 1)), rng.normal(0.5, 2, (12, 1))
+    real[3] *= 1e6
+    measure = sliced_wasserstein(real, candidate, level=0.95)
+    assert measure.estimate == pytest.approx(matched(real[:, 0], candidate[:, 0]) / real.var(ddof=1))
+    assert math.isnan(measure.high)
+    assert "one real item holds most of the real variance" in measure.reason

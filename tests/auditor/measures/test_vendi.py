@@ -109,3 +109,28 @@ def test_a_level_changes_no_estimate_and_a_higher_one_widens_the_interval(order,
 def test_an_interval_of_one_vector_is_refused():
     with pytest.raises(InputError, match="at least 2 vectors"):
         vendi(np.ones((1, 3)), level=0.95)
+
+
+@pytest.mark.parametrize("order", [0.25, 0.5])
+@pytest.mark.parametrize("offset", [1e4, 1e8])
+def test_two_directions_that_hardly_differ_have_the_closed_form(order, offset):
+    rows = np.array([[offset, 1.0], [offset, -1.0]])
+    small = 1 / (offset**2 + 1)  # the second eigenvalue, (1 − cosine) / 2
+    expected = ((1 - small) ** order + small**order) ** (1 / (1 - order))
+    assert vendi(rows, order=order).estimate - 1 == pytest.approx(expected - 1, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 1e-30, 1e30, 2.0**990])
+def test_the_score_does_not_depend_on_the_scale(scale, rng):
+    rows = rng.normal(size=(30, 4))
+    here, there = vendi(rows, level=0.95), vendi(scale * rows, level=0.95)
+    assert (there.estimate, there.low, there.high) == pytest.approx((here.estimate, here.low, here.high), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(9, 3), (9, 40)])
+def test_fewer_than_ten_vectors_have_a_score_without_an_interval(shape, rng):
+    rows = rng.normal(size=shape)
+    measure = vendi(rows, level=0.95)
+    assert measure.estimate == pytest.approx(vendi(rows).estimate)
+    assert math.isnan(measure.low)
+    assert "at least 10" in measure.reason

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from auditor.statistics.moments import moments_of, unit_rows
+from auditor.statistics.moments import lengths_of, moments_of, unit_rows
 from indexes.errors import InputError
 
 
@@ -63,3 +63,25 @@ def test_unit_rows_have_length_one_and_zero_stays_zero(rng):
     rows = unit_rows(np.concatenate([rng.normal(size=(4, 3)), np.zeros((1, 3))]).astype(np.float32))
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1, 1, 1, 1, 0], atol=1e-15)
     assert rows.dtype == np.float64
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**1000])
+def test_lengths_and_unit_rows_neither_vanish_nor_overflow(scale, rng):
+    rows = rng.normal(size=(5, 3))
+    assert (lengths_of(scale * rows) == scale * np.linalg.norm(rows, axis=1)).all()
+    assert (unit_rows(scale * rows) == unit_rows(rows)).all()
+
+
+def test_a_row_of_very_different_values_has_the_length_of_the_largest():
+    assert lengths_of(np.array([[1e-300, 3e200, 4e200], [0, 0, 0]])) == pytest.approx([5e200, 0])
+
+
+def test_unit_rows_of_a_vector_are_refused():
+    with pytest.raises(InputError, match=r"\(n, d\)"):
+        unit_rows(np.ones(3))
+
+
+@pytest.mark.parametrize("value", [1e200, np.inf, np.nan])
+def test_sums_that_are_not_finite_are_refused(value):
+    with pytest.raises(InputError, match="nan or values whose squares are too large"):
+        moments_of(np.array([[0.0, value]]))
