@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.special import digamma
 
 from auditor.measures.cells import Cells, cell_count, fit_cells
+from auditor.measures.checked_rows import unmasked
 from auditor.measures.copies import copy_effect, copy_groups_beside, copy_scale
 from auditor.measures.foreign import foreign
 from auditor.statistics.distinct import distinct_rows
@@ -86,7 +87,7 @@ def diversity_loss(real: np.ndarray, candidate: np.ndarray, *, level: float | No
 
 
 def _of_arrays(real: np.ndarray, candidate: np.ndarray, level: float | None) -> DiversityLoss:
-    real, candidate = np.asarray(real), np.asarray(candidate)
+    real, candidate = unmasked(real, "real vectors"), unmasked(candidate, "candidate vectors")
     if real.ndim != 2 or candidate.ndim != 2 or real.shape[1] != candidate.shape[1]:
         raise InputError(f"expected vectors of shapes (m, d) and (n, d), got {real.shape} and {candidate.shape}")
     distinct, items = distinct_rows(real), distinct_rows(candidate)

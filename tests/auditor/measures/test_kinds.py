@@ -222,3 +222,9 @@ def test_a_set_of_the_references_own_items_has_lost_nothing(real):
     found = diversity_loss(real, real)
     assert found.estimate == pytest.approx(0, abs=0.05)
     assert found.low <= 0 <= found.high
+
+
+def test_masked_entries_are_refused(real):
+    masked = np.ma.masked_array(real[:100], mask=np.eye(100, 64, dtype=bool))
+    with pytest.raises(InputError, match="the candidate vectors hold masked entries"):
+        diversity_loss(real, masked)
