@@ -9,6 +9,7 @@ from auditor.measures.effective_rank import effective_rank
 from auditor.measures.frechet import frechet_of
 from auditor.measures.prdc import neighbour_radii
 from auditor.measures.vendi import vendi
+from auditor.statistics.frame import frame_of
 from auditor.statistics.moments import moments_of
 from indexes.errors import InputError
 from indexes.search import ball_counts, knn
@@ -23,22 +24,24 @@ _RIDGE = 1e-3  # of the mean real variance, added to every variance before logar
 def statistics_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | None = None) -> SampleStatistics:
     """Statistics of vectors (n, d) compared with real vectors (m, d), from the first min(n, m) rows of each.
 
-    `training` (k, d) are the items that the samples' model was trained on. Raises InputError for too few rows and for
-    different widths.
+    `training` (k, d) are the items that the samples' model was trained on. Except for the Vendi score, no statistic
+    changes if all vectors are scaled or moved together. Raises InputError for too few rows and for different widths.
     """
     n = min(len(vectors), len(real))
     if n < FEWEST_ROWS or vectors.shape[1] != real.shape[1]:
         raise InputError(
             f"got vectors {vectors.shape} and {real.shape}, expected {FEWEST_ROWS} or more rows of equal width"
         )
-    ours, theirs = (np.ascontiguousarray(rows[:n], dtype=np.float32) for rows in (vectors, real))
+    scores = [vendi(rows[:n]).estimate for rows in (vectors, real)]
+    place = frame_of(real[:n]).place
+    ours, theirs = (place(rows[:n]).astype(np.float32) for rows in (vectors, real))
     here, there = moments_of(ours), moments_of(theirs)
     total = max(float(np.trace(there.covariance)), 1e-12)
     counts, covered = ball_counts(ours, theirs, neighbour_radii(theirs, _NEIGHBOURS))
     recalled, _ = ball_counts(theirs, ours, neighbour_radii(ours, _NEIGHBOURS))
     to_training = math.nan
     if training is not None:
-        judges = np.ascontiguousarray(training, dtype=np.float32)
+        judges = place(training).astype(np.float32)
         to_training = _ratio(*(float(np.median(knn(rows, judges, 1)[0])) for rows in (ours, theirs)))
     return SampleStatistics(
         n=n,
@@ -47,7 +50,7 @@ def statistics_of(vectors: np.ndarray, real: np.ndarray, training: np.ndarray | 
         recall=float((recalled > 0).mean()),
         density=float(counts.mean() / _NEIGHBOURS),
         coverage=float(covered.mean()),
-        vendi=vendi(ours).estimate / vendi(theirs).estimate,
+        vendi=scores[0] / scores[1],
         effective_rank=effective_rank(here) / effective_rank(there),
         variance=float(np.trace(here.covariance)) / total,
         log_det=_log_variance(here.covariance, there.covariance),

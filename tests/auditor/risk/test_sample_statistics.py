@@ -1,6 +1,7 @@
 """Facts of samples against closed forms, and against the same measures by other functions."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -71,3 +72,13 @@ def test_of_unequal_numbers_as_many_count_as_both_have(rng):
 def test_too_few_rows_and_another_width_are_refused(n, width, rng):
     with pytest.raises(InputError, match="expected 20 or more rows of equal width"):
         statistics_of(normal(n, rng, width=width), normal(100, rng))
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 1e4), (1e-20, 0.0), (1e15, 0.0)])
+def test_scale_and_offset_change_only_the_vendi_score(scale, offset, rng):
+    real, ours, training = rng.normal(size=(80, 4)), 0.8 * rng.normal(size=(80, 4)), rng.normal(size=(80, 4))
+    plain = statistics_of(ours, real, training)
+    moved = statistics_of(*(scale * rows + offset for rows in (ours, real, training)))
+    for field in fields(plain):
+        if field.name != "vendi":
+            assert getattr(moved, field.name) == pytest.approx(getattr(plain, field.name), rel=1e-5), field.name
