@@ -458,6 +458,7 @@ def test_a_dry_run_prints_the_policy_and_touches_nothing(madaudit: Command, mixe
         "diversity_loss": {"warn": 0.10, "fail": 0.25, "compare": "interval"},
         "mad_risk": {"warn": 0.20, "fail": 0.50, "compare": "estimate"},
         "unread": {"warn": 0.01, "fail": 0.10, "compare": "estimate"},
+        "duplicates": {"warn": 0.05, "fail": 0.50, "compare": "interval"},
         "required": ["synthetic_fraction", "diversity_loss", "unread"],
         "mad_event": {"frechet_ratio": 2.0, "diversity_ratio": 0.8, "when": "at"},
     }
