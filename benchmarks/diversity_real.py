@@ -29,7 +29,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from auditor.measures.copies import clusters_of, copy_groups_beside, copy_scale, share_of_copies
+from auditor.measures.copies import clusters_of, copy_groups_beside, copy_scale, nearest_two, share_of_copies
 from auditor.measures.kinds import diversity_loss, kinds, spread
 from auditor.statistics.frame import frame_of
 from auditor.statistics.intervals import Measure
@@ -162,9 +162,13 @@ def copies(options: argparse.Namespace) -> None:
             for share in (0.0, 0.02, 0.1, 0.5):
                 k = round(share * len(others))
                 rows = np.concatenate([changed[:k], others[k:]])
-                of_real.append(f"{k / len(rows):.3f} → {share_of_copies(rows, real, scale, level=0.95).estimate:.3f}")
+                of_real.append(
+                    f"{k / len(rows):.3f} → {share_of_copies(nearest_two(rows, real), scale, level=0.95).estimate:.3f}"
+                )
                 rows = np.concatenate([others, changed[half : half + k]])
-                repeats, _ = clusters_of(copy_groups_beside(rows, real, scale), list(map(str, range(len(rows)))))
+                repeats, _ = clusters_of(
+                    copy_groups_beside(rows, nearest_two(rows, real), scale), list(map(str, range(len(rows))))
+                )
                 within.append(f"{k / len(rows):.3f} → {repeats / len(rows):.3f}")
             print(f"| {name} | {what} | {', '.join(of_real)} | {', '.join(within)} |", flush=True)
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from auditor.answers import Comparison, CopyCluster, Diversity, Fidelity, Region
 from auditor.measures.cmmd import cmmd
-from auditor.measures.copies import clusters_of, copy_effect, copy_groups_beside, share_of_copies
+from auditor.measures.copies import clusters_of, copy_effect, copy_groups_beside, nearest_two, share_of_copies
 from auditor.measures.effective_rank import effective_rank_interval
 from auditor.measures.frechet import frechet_interval, frechet_of
 from auditor.measures.intrinsic_dimension import intrinsic_dimension
@@ -76,7 +76,9 @@ def unmeasured(reason: str) -> tuple[Fidelity, Diversity]:
 
 def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fidelity, Diversity]:
     """Fidelity and diversity of the set; all measures except those from `audited.sums` use distinct items only."""
-    groups = copy_groups_beside(real.place(audited.vectors), real.placed, real.copy_scale, device=real.device)
+    items = real.place(audited.vectors)
+    to_real = nearest_two(items, real.placed, device=real.device)
+    groups = copy_groups_beside(items, to_real, real.copy_scale, device=real.device)
     copies = copy_effect(groups)
     lost = kinds_and_spread(
         splits_of(real.vectors, real.cells, audited.counts), audited.vectors, copies=copies, n_offered=audited.sums.n,
@@ -97,7 +99,7 @@ def measured(audited: AuditedSpace, real: RealPart, *, level: float) -> tuple[Fi
         "spread": Beside(lost.spread, _exactly(0.0)),
         **{name: _paired(measure, audited.vectors, real, level) for name, measure in _PAIRS.items()},
         "near_duplicates": Beside(repeated, Measure(math.nan, reason="copies within a real sample are not measured")),
-        "near_copies_of_reference": _copies_of_reference(audited.vectors, real, level),
+        "near_copies_of_reference": _copies_of_reference(to_real, real, level),
         **{name: _single(measure, audited.vectors, real, level) for name, measure in _SINGLES.items()},
     }
     answers = {name: (pair.set, pair.comparison(level)) for name, pair in found.items()}
@@ -181,13 +183,11 @@ def _repeated(audited: AuditedSpace, groups: np.ndarray) -> tuple[Measure, tuple
     return Measure(repeats / n, low=repeats / n, high=repeats / n, n=n), clusters
 
 
-def _copies_of_reference(vectors: np.ndarray, real: RealPart, level: float) -> Beside:
+def _copies_of_reference(to_real: np.ndarray, real: RealPart, level: float) -> Beside:
     """Share of near copies of real items, in the set, and in one half of the real items against the other half."""
-    everything = real.placed
-    ours = share_of_copies(real.place(vectors), everything, real.copy_scale, level=level, device=real.device)
-    half = len(everything) // 2
-    theirs = share_of_copies(everything[:half], everything[half:], real.copy_scale, level=level, device=real.device)
-    return Beside(ours, theirs)
+    half = len(real.placed) // 2
+    between = nearest_two(real.placed[:half], real.placed[half:], device=real.device)
+    return Beside(*(share_of_copies(distances, real.copy_scale, level=level) for distances in (to_real, between)))
 
 
 def _recall(vectors: np.ndarray, real: RealPart, copies: float, level: float) -> Beside:

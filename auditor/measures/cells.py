@@ -42,7 +42,7 @@ class Cells:
                 f"{width}, expected (K ≥ 2, d), (K,), (d,)"
             )
         if not (np.isfinite(self.centres).all() and np.isfinite(self.errors).all()):
-            raise InputError("got cell centres or errors that hold nan or infinite values, expected finite numbers")
+            raise InputError("got cell centres or errors with nan or infinite values, expected finite numbers")
 
     def assign(self, vectors: np.ndarray) -> np.ndarray:
         """The cell (n,) int64 of each vector (n, d)."""

@@ -75,7 +75,7 @@ def outlier(rows: np.ndarray, name: str, *, farthest: float = _FARTHEST) -> str 
 
 
 def checked_pair(real: np.ndarray, candidate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets of vectors as in `checked_rows`; raises InputError also for different widths."""
+    """The vectors of both sides, each checked by `checked_rows`; raises InputError if their widths differ."""
     real, candidate = checked_rows(real, "real vectors"), checked_rows(candidate, "candidate vectors")
     if real.shape[1] != candidate.shape[1]:
         raise InputError(
@@ -106,7 +106,9 @@ def unmasked(vectors: np.ndarray, name: str) -> np.ndarray:
     except (TypeError, ValueError, OverflowError) as error:  # rows of unequal lengths, or no numbers
         raise InputError(f"got {name} that are not an array of numbers ({error}), expected (n, d) numbers") from error
     if array.dtype.kind not in "buif":
-        raise InputError(f"got {name} of type {array.dtype}, expected real numbers: convert the vectors first")
+        raise InputError(
+            f"got {name} of type {array.dtype}, expected real numbers: convert the vectors to float32 first"
+        )
     return array
 
 

@@ -10,7 +10,15 @@ from auditor.evidence.near_duplicates import design_effect, linked_groups
 from auditor.statistics.intervals import Measure, wilson_interval
 from indexes.search import knn
 
-__all__ = ["CopyScale", "clusters_of", "copy_effect", "copy_groups_beside", "copy_scale", "share_of_copies"]
+__all__ = [
+    "CopyScale",
+    "clusters_of",
+    "copy_effect",
+    "copy_groups_beside",
+    "copy_scale",
+    "nearest_two",
+    "share_of_copies",
+]
 
 _RARE = 0.005  # share of independent items that may pass for near copies by either rule
 _NEARER = 0.5  # near copies of real items are nearer than this, in units of the rare quantile of nearest distances
@@ -25,10 +33,11 @@ _CLUSTERS, _EXAMPLES = 20, 6  # largest clusters that are listed, and items name
 
 @dataclass(frozen=True, slots=True)
 class CopyScale:
-    """How near to each other independent items are, measured on distinct real items.
+    """Limits that tell near copies from independent items, measured on distinct real items.
 
-    An item is a near copy of a real item if the distance is below `radius`, or if the distance is below `ratio` times
-    the distance to the next real item. Fewer than one in two hundred independent items pass by either rule.
+    An item is a near copy of its nearest real item if their distance is below `radius`. It is also a near copy if this
+    distance is below `ratio` times its distance to the second nearest real item. About one in two hundred independent
+    items has a distance ratio below `ratio`; far fewer have a distance below `radius`.
     """
 
     radius: float
@@ -36,30 +45,33 @@ class CopyScale:
 
 
 def copy_scale(rows: np.ndarray, *, device: str = "cpu") -> CopyScale:
-    """The scale of near copies from the nearest distances between distinct real rows (m, d)."""
+    """The limits for near copies, from the distances of distinct real rows (m, d) to their two nearest other rows."""
     rows = rows[:_MOST_JUDGED]
     nearest, second = np.sqrt(knn(rows, rows, 3, device=device)[0][:, 1:]).T
     ratios = np.divide(nearest, second, out=np.ones_like(nearest), where=second > 0)
     return CopyScale(_NEARER * float(np.quantile(nearest, _RARE)), float(np.quantile(ratios, _RARE)))
 
 
-def share_of_copies(
-    vectors: np.ndarray, real: np.ndarray, scale: CopyScale, *, level: float, device: str = "cpu"
-) -> Measure:
-    """The share of items (n, d) that are near copies of a real item (m, d)."""
-    nearest, second = np.sqrt(knn(vectors, real, 2, device=device)[0]).T
+def nearest_two(rows: np.ndarray, real: np.ndarray, *, device: str = "cpu") -> np.ndarray:
+    """The distances (n, 2) of each row (n, d) to its two nearest real items (m, d)."""
+    return np.asarray(np.sqrt(knn(rows, real, 2, device=device)[0]))
+
+
+def share_of_copies(to_real: np.ndarray, scale: CopyScale, *, level: float) -> Measure:
+    """The share of items that are near copies of a real item, from their distances to real items (`nearest_two`)."""
+    nearest, second = to_real.T
     copies = int(((nearest < scale.radius) | (nearest < scale.ratio * second)).sum())
-    low, high = wilson_interval(copies, len(vectors), level=level)
-    return Measure(copies / len(vectors), low=low, high=high, n=len(vectors))
+    low, high = wilson_interval(copies, len(to_real), level=level)
+    return Measure(copies / len(to_real), low=low, high=high, n=len(to_real))
 
 
-def copy_groups_beside(rows: np.ndarray, real: np.ndarray, scale: CopyScale, *, device: str = "cpu") -> np.ndarray:
+def copy_groups_beside(rows: np.ndarray, to_real: np.ndarray, scale: CopyScale, *, device: str = "cpu") -> np.ndarray:
     """Group number (n,) of each distinct row (n, d) of a set; near copies, and chains of them, share a group.
 
     The c nearest neighbours of an item are its near copies if there is a gap behind them: if the distance to the c-th
-    is below `scale.ratio` times the distance to the next, and also clearly below the distance to real items (m, d). A
-    set of less spread, or with few items of a kind, has no such gaps. Items that are almost equal are near copies
-    without a gap.
+    is below `scale.ratio` times the distance to the next, and also clearly below the distance to the second nearest
+    real item (`to_real` is from `nearest_two`; the nearest real item may be what the item is a copy of). A set of less
+    spread, or with few items of a kind, has no such gaps. Items that are almost equal are near copies without a gap.
     """
     n = len(rows)
     if n < 2:
@@ -70,8 +82,7 @@ def copy_groups_beside(rows: np.ndarray, real: np.ndarray, scale: CopyScale, *, 
     linked[:, 0] = True
     gaps = distances.shape[1] - 1
     if gaps > 0:
-        beside = np.sqrt(knn(rows, real, 2, device=device)[0][:, 1:])  # the nearest may be what the item is a copy of
-        limit = np.minimum(scale.ratio * distances[:, 1:], min(scale.ratio, _BESIDE) * beside)
+        limit = np.minimum(scale.ratio * distances[:, 1:], min(scale.ratio, _BESIDE) * to_real[:, 1:])
         is_gap = distances[:, :-1] < limit
         copies = np.where(is_gap.any(1), gaps - np.argmax(is_gap[:, ::-1], axis=1), 0)
         linked[:, 1:-1] |= np.arange(gaps) < copies[:, None]

@@ -11,7 +11,7 @@ from scipy.special import digamma
 
 from auditor.measures.cells import Cells, cell_count, fit_cells
 from auditor.measures.checked_rows import unmasked
-from auditor.measures.copies import copy_effect, copy_groups_beside, copy_scale
+from auditor.measures.copies import copy_effect, copy_groups_beside, copy_scale, nearest_two
 from auditor.measures.foreign import foreign
 from auditor.statistics.distinct import distinct_rows
 from auditor.statistics.intervals import Measure, normal_interval
@@ -56,12 +56,12 @@ def kinds(real: np.ndarray, candidate: np.ndarray, *, level: float | None = None
 
     The share is 1 − exp(−KL(p‖q)), where p and q are the shares of the candidate and of the real items in each cell. KL
     is the Kullback–Leibler divergence (1951), estimated by digamma functions of the counts (Grassberger 2003), which
-    removes the bias at finite sizes. A candidate that
-    shows a share s of the real kinds, in the real proportions, has lost 1 − s. Kinds that are over-represented also
-    count, because they displace others. Half of the real items make the cells by k-means and the other half are counted
-    in them; then the halves are swapped, and the two divergences are averaged. Copies of an item count once. If `level`
-    is given, the interval includes the sampling errors of both sides. The estimate is nan, with a reason, for too few
-    items and for sets that lie outside the real items. Raises InputError for arrays of other shapes.
+    removes the bias at finite sizes. A candidate that shows a share s of the real kinds, in the real proportions, has
+    lost 1 − s. Kinds that are over-represented also count, because they displace others. Half of the real items make
+    the cells by k-means and the other half are counted in them; then the halves are swapped, and the two divergences
+    are averaged. Copies of an item count once. If `level` is given, the interval includes the sampling errors of both
+    sides. The estimate is nan, with a reason, for too few items and for sets that lie outside the real items. Raises
+    InputError for arrays of other shapes.
     """
     return _of_arrays(real, candidate, level).kinds
 
@@ -96,7 +96,7 @@ def _of_arrays(real: np.ndarray, candidate: np.ndarray, level: float | None) -> 
     copies = 1.0
     if splits and len(items) >= FEWEST and np.isfinite(items).all():
         ours, theirs = (splits[0].cells.frame.place(array).astype(np.float32) for array in (items, rows))
-        copies = copy_effect(copy_groups_beside(ours, theirs, copy_scale(theirs)))
+        copies = copy_effect(copy_groups_beside(ours, nearest_two(ours, theirs), copy_scale(theirs)))
     return kinds_and_spread(splits, items, copies=copies, n_offered=len(candidate), level=level)
 
 
@@ -227,7 +227,7 @@ def _at_least_none(measure: Measure) -> Measure:
 class _Counted:
     """Number of the items in each cell, and squared distance of each item from the mean of its cell."""
 
-    def __init__(self, labels: np.ndarray, vectors: np.ndarray, cells: Cells, count: int, copies: float = 1.0) -> None:
+    def __init__(self, labels: np.ndarray, vectors: np.ndarray, cells: Cells, count: int, copies: float) -> None:
         rows = cells.frame.place(vectors)
         self.labels = labels  # (n,)
         self.counts = np.bincount(labels, minlength=count).astype(np.float64)  # (K,)

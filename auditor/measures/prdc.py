@@ -27,13 +27,14 @@ _BEYOND = 1e15  # in units of a frame; its squares, and those of rows with up to
 
 @dataclass(frozen=True, slots=True)
 class Balls:
-    """Balls around points, each reaching to the k-th nearest other point."""
+    """A ball around each of m points, whose radius is the distance to the k-th nearest other point.
 
-    radii: np.ndarray  # (m,) float32 squared
-    next_radii: (
-        np.ndarray
-    )  # (m,) float32 squared, to the next nearest point: without one of the k, a ball reaches there
-    neighbours: np.ndarray  # (m, k) the k nearest other points
+    If one of the k nearest points were missing, the ball would reach to the next one.
+    """
+
+    radii: np.ndarray  # (m,) float32, squared
+    next_radii: np.ndarray  # (m,) float32, squared distance to the next point
+    neighbours: np.ndarray  # (m, k) row numbers of the k nearest other points
 
 
 def balls_of(points: np.ndarray, k: int, *, device: str = "cpu") -> Balls:

@@ -44,7 +44,7 @@ class SetSums:
         return proportion(self.precise, self.n, self.sole_items / self.n, copies=copies, level=level)
 
     def density(self, balls: Balls, growth: float, *, copies: float, level: float) -> Measure:
-        """Mean number of balls that contain an item, divided by k (Naeem et al. 2020); see `density_of`."""
+        """Density (Naeem et al. 2020) over all items, with the anchors' balls; `density_of` explains `growth`."""
         return density_of(self.totals, self.ball_squares, self.n, balls.neighbours, growth, copies=copies, level=level)
 
     def coverage(self, *, copies: float, level: float) -> Measure:

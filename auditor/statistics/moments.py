@@ -55,7 +55,9 @@ def moments_of(vectors: np.ndarray) -> Moments:
     with np.errstate(over="ignore", invalid="ignore"):
         total, outer = rows.sum(0), rows.T @ rows
     if not np.isfinite(outer).all():
-        raise InputError("the vectors hold nan or values whose squares are too large: drop or rescale these rows first")
+        raise InputError(
+            "the vectors hold nan, or values whose squares exceed the range of float64: drop or rescale these"
+        )
     return Moments(len(rows), total, outer)
 
 
@@ -80,7 +82,10 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 def _scaled(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (n, d) divided by powers of two, so that the largest value of each lies in [½, 1); the exponents (n, 1)."""
+    """Each row of (n, d) divided by a power of two, and the exponents (n, 1) of these powers.
+
+    The largest absolute value of a divided row lies in [½, 1).
+    """
     if rows.ndim != 2:
         raise InputError(f"expected vectors of shape (n, d), got {rows.shape}")
     exponents = np.frexp(np.abs(rows).max(1, keepdims=True, initial=0.0))[1]

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from auditor.evaluation.worlds import world
-from auditor.measures.copies import clusters_of, copy_effect, copy_groups_beside, copy_scale, share_of_copies
+from auditor.measures.copies import (
+    clusters_of,
+    copy_effect,
+    copy_groups_beside,
+    copy_scale,
+    nearest_two,
+    share_of_copies,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +29,14 @@ def with_noise(rows, rng):
 
 
 def clusters_in(rows, ids, real):
-    return clusters_of(copy_groups_beside(rows, real, copy_scale(real)), ids)
+    return clusters_of(copy_groups_beside(rows, nearest_two(rows, real), copy_scale(real)), ids)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.5])
 def test_planted_near_copies_of_real_items_are_found(share, real, others, rng):
     copies = round(share * len(others))
     rows = np.concatenate([with_noise(real[:copies], rng), others[copies:]])
-    found = share_of_copies(rows, real, copy_scale(real), level=0.95)
+    found = share_of_copies(nearest_two(rows, real), copy_scale(real), level=0.95)
     assert found.estimate == pytest.approx(share, abs=0.02)
     assert found.low <= share + 0.01
     assert found.high >= share
@@ -60,13 +67,13 @@ def test_one_item_has_no_copies(real, others):
 def test_the_design_effect_is_the_number_of_copies(times, distance, real, others, rng):
     rows = np.repeat(others[:400], times, axis=0)
     rows = rows + distance / np.sqrt(2) * rng.normal(size=rows.shape) / np.sqrt(rows.shape[1])
-    effect = copy_effect(copy_groups_beside(rows.astype(np.float32), real, copy_scale(real)))
+    effect = copy_effect(copy_groups_beside(rows, nearest_two(rows, real), copy_scale(real)))
     assert effect == pytest.approx(times, rel=0.2)  # chains of copies of neighbours raise it
 
 
 def test_one_collapsed_mode_is_no_reason_to_count_few_items(real, others, rng):
     rows = np.concatenate([others[:100], with_noise(np.repeat(others[7:8], 50, axis=0), rng)])
-    assert copy_effect(copy_groups_beside(rows.astype(np.float32), real, copy_scale(real))) < 1.1
+    assert copy_effect(copy_groups_beside(rows, nearest_two(rows, real), copy_scale(real))) < 1.1
 
 
 @pytest.mark.parametrize("modes", [1, 3])

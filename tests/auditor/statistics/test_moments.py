@@ -83,5 +83,5 @@ def test_unit_rows_of_a_vector_are_refused():
 
 @pytest.mark.parametrize("value", [1e200, np.inf, np.nan])
 def test_sums_that_are_not_finite_are_refused(value):
-    with pytest.raises(InputError, match="nan or values whose squares are too large"):
+    with pytest.raises(InputError, match="nan, or values whose squares exceed the range"):
         moments_of(np.array([[0.0, value]]))
