@@ -32,6 +32,7 @@ __all__ = [
 FEWEST = 16  # distinct items of a set, from which two cells can be filled
 _DOMINANT = 0.5  # share of the spread that a single item may hold
 _SEED = 0
+_NOT_FINITE = "some vectors hold infinite values or nan"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +91,13 @@ def _of_arrays(real: np.ndarray, candidate: np.ndarray, level: float | None) -> 
     real, candidate = unmasked(real, "real vectors"), unmasked(candidate, "candidate vectors")
     if real.ndim != 2 or candidate.ndim != 2 or real.shape[1] != candidate.shape[1]:
         raise InputError(f"expected vectors of shapes (m, d) and (n, d), got {real.shape} and {candidate.shape}")
+    if not (np.isfinite(real).all() and np.isfinite(candidate).all()):
+        return DiversityLoss.unknown(len(candidate), _NOT_FINITE)
     distinct, items = distinct_rows(real), distinct_rows(candidate)
     rows = distinct[np.random.default_rng(_SEED).permutation(len(distinct))]
     splits = splits_of(rows, cells_of_halves(rows, seed=_SEED))
     copies = 1.0
-    if splits and len(items) >= FEWEST and np.isfinite(items).all():
+    if splits and len(items) >= FEWEST:
         ours, theirs = (splits[0].cells.frame.place(array).astype(np.float32) for array in (items, rows))
         copies = copy_effect(copy_groups_beside(ours, nearest_two(ours, theirs), copy_scale(theirs)))
     return kinds_and_spread(splits, items, copies=copies, n_offered=len(candidate), level=level)
@@ -144,7 +147,7 @@ def kinds_and_spread(
     if not splits:
         return DiversityLoss.unknown(n, "the real part has too few distinct items, expected at least 40")
     if not all(np.isfinite(rows).all() for rows in (candidate, *(split.held_out for split in splits))):
-        return DiversityLoss.unknown(n, "some vectors hold infinite values or nan")
+        return DiversityLoss.unknown(n, _NOT_FINITE)
     count = min(cell_count(len(split.held_out), n / copies) for split in splits)
     if count < 2:
         return _too_few(splits[0], n, n / copies, n_offered or n)

@@ -147,7 +147,8 @@ def test_one_huge_row_gives_the_right_loss_or_a_reason(row, a_world, real, rng):
 def test_values_that_are_not_finite_have_a_reason(real):
     spoilt = real[:100].copy()
     spoilt[3, 4] = np.nan
-    assert diversity_loss(real, spoilt).reason == "some vectors hold infinite values or nan"
+    for one, other in ((real, spoilt), (spoilt, real), (spoilt, spoilt)):
+        assert diversity_loss(one, other).reason == "some vectors hold infinite values or nan"
 
 
 def test_a_single_column_is_enough(rng):
